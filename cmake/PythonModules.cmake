@@ -1,0 +1,58 @@
+# The extension modules of package veilsum: _core and, in testing builds, _core_testing.
+set(PYBIND11_FINDPYTHON ON)
+find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
+if(NOT pybind11_DIR)  # outside pip: ask the interpreter's own pybind11
+  execute_process(COMMAND "${Python_EXECUTABLE}" -m pybind11 --cmakedir
+                  OUTPUT_VARIABLE pybind11_hint OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+find_package(pybind11 3.0 CONFIG REQUIRED HINTS "${pybind11_hint}")
+
+set(VEILSUM_CORE veilsum_aggregate)
+if(TARGET veilsum_openfhe)
+  list(APPEND VEILSUM_CORE veilsum_openfhe)
+endif()
+
+if(VEILSUM_TESTING)
+  # Both modules must share one core: a test that switches the active ISA level through
+  # _core_testing means it for _core. So here, and only here, the layers form a shared library.
+  file(WRITE "${PROJECT_BINARY_DIR}/empty.cpp" "")
+  add_library(veilsum_testing_core SHARED "${PROJECT_BINARY_DIR}/empty.cpp")
+  veilsum_link_whole(veilsum_testing_core ${VEILSUM_LAYERS})
+  target_link_libraries(veilsum_testing_core PRIVATE veilsum_options ${VEILSUM_CORE})
+  install(TARGETS veilsum_testing_core LIBRARY DESTINATION veilsum RUNTIME DESTINATION veilsum)
+endif()
+
+# veilsum_add_module(NAME FOLDER)
+function(veilsum_add_module name folder)
+  file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp")
+  if(NOT sources)
+    message(WARNING "${folder} has no sources: veilsum.${name} is not built")
+    return()
+  endif()
+  # NO_EXTRAS: no link-time optimisation; stripping is the installer's choice.
+  pybind11_add_module(${name} MODULE NO_EXTRAS ${sources})
+  target_compile_definitions(${name} PRIVATE VEILSUM_VERSION="${VEILSUM_VERSION}")
+  target_link_libraries(${name} PRIVATE veilsum_options)
+  if(TARGET veilsum_testing_core)
+    target_link_libraries(${name} PRIVATE veilsum_testing_core)
+    foreach(target ${VEILSUM_CORE} veilsum_base)  # the headers and macros, not the objects
+      target_include_directories(${name} PRIVATE
+        $<TARGET_PROPERTY:${target},INTERFACE_INCLUDE_DIRECTORIES>)
+      target_compile_definitions(${name} PRIVATE
+        $<TARGET_PROPERTY:${target},INTERFACE_COMPILE_DEFINITIONS>)
+    endforeach()
+    if(APPLE)
+      set_target_properties(${name} PROPERTIES INSTALL_RPATH "@loader_path")
+    else()
+      set_target_properties(${name} PROPERTIES INSTALL_RPATH "$ORIGIN")
+    endif()
+  else()
+    target_link_libraries(${name} PRIVATE ${VEILSUM_CORE})
+  endif()
+  install(TARGETS ${name} LIBRARY DESTINATION veilsum)
+endfunction()
+
+veilsum_add_module(_core "${VEILSUM_SOURCE_ROOT}/bindings")
+if(VEILSUM_TESTING)
+  veilsum_add_module(_core_testing "${VEILSUM_SOURCE_ROOT}/bindings/testing")
+endif()
