@@ -1,0 +1,124 @@
+// Layer: base. See file_io.h. POSIX calls, because the modes, the fsync and the rename are the point.
+#include "base/file_io.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "base/entropy.h"
+
+namespace veilsum {
+namespace {
+
+[[noreturn]] void fail(const std::string& what, const std::string& path) {
+  throw std::system_error(errno, std::generic_category(), what + " " + path);
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+void write_all(int fd, ByteView bytes, const std::string& path) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t wrote = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (wrote < 0) {
+      if (errno == EINTR) continue;
+      fail("cannot write", path);
+    }
+    done += static_cast<std::size_t>(wrote);
+  }
+}
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+void sync_folder(const std::string& path) {
+  const Descriptor folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // Some file systems refuse to sync a folder; the data itself is already on disk then.
+  if (folder.get() >= 0) (void)::fsync(folder.get());
+}
+
+}  // namespace
+
+void write_file(const std::string& path, std::span<const ByteView> parts, FileKind kind) {
+  std::uint8_t suffix[8];
+  os_entropy(suffix);
+  const std::string temporary = path + "." + to_hex(suffix) + ".tmp";
+  const mode_t mode = kind == FileKind::kSecret ? 0600 : 0666;
+  {
+    const Descriptor file(
+        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    if (file.get() < 0) fail("cannot create", path);
+    try {
+      for (const ByteView part : parts) write_all(file.get(), part, path);
+      if (::fsync(file.get()) != 0) fail("cannot sync", path);
+    } catch (...) {
+      ::unlink(temporary.c_str());
+      throw;
+    }
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int reason = errno;
+    ::unlink(temporary.c_str());
+    errno = reason;
+    fail("cannot replace", path);
+  }
+  sync_folder(path);
+}
+
+Bytes read_file(const std::string& path, FileKind kind) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) fail("cannot open", path);
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) fail("cannot stat", path);
+  if (!S_ISREG(status.st_mode)) throw ParameterError(path + " is not a regular file");
+  if (kind == FileKind::kSecret && (status.st_mode & 077) != 0) {
+    throw ParameterError(path + " holds a secret but others can access it (mode " +
+                         std::to_string((status.st_mode >> 6) & 7) +
+                         std::to_string((status.st_mode >> 3) & 7) +
+                         std::to_string(status.st_mode & 7) +
+                         "); run chmod 600 on it, and replace the key if it may have been read");
+  }
+  Bytes bytes(static_cast<std::size_t>(status.st_size));
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      fail("cannot read", path);
+    }
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+void append_line_durably(const std::string& path, const std::string& line) {
+  const Descriptor file(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (file.get() < 0) fail("cannot open", path);
+  const std::string whole = line + "\n";
+  write_all(file.get(), {reinterpret_cast<const std::uint8_t*>(whole.data()), whole.size()}, path);
+  if (::fsync(file.get()) != 0) fail("cannot sync", path);
+  sync_folder(path);
+}
+
+}  // namespace veilsum

@@ -1,0 +1,27 @@
+// Layer: base. Whole files, read and written so that a crash leaves the old file or the new one,
+// never a mixture, and secrets never stand in a file that others can read.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "base/bytes.h"
+
+namespace veilsum {
+
+enum class FileKind { kPublic, kSecret };
+
+/// Writes through a temporary file in the same folder, fsync and rename. Secret files are created
+/// with mode 0600, public ones with 0666 less the umask.
+/// @throws std::system_error with the operating system's reason and the path
+void write_file(const std::string& path, std::span<const ByteView> parts, FileKind kind);
+
+/// Reads a regular file whole.
+/// @throws std::system_error when it cannot be read
+/// @throws ParameterError when a secret file is readable or writable by group or others
+Bytes read_file(const std::string& path, FileKind kind);
+
+/// Appends `line` and fsyncs; creates the file with mode 0600.
+void append_line_durably(const std::string& path, const std::string& line);
+
+}  // namespace veilsum

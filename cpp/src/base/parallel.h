@@ -1,0 +1,83 @@
+// Layer: base. The only place that starts threads. Work is cut into a fixed number of items; which
+// thread does an item never shows in the result, so any thread count gives the same bytes.
+// Exceptions thrown by the body stop the remaining items and surface in the calling thread.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <exception>
+#include <mutex>
+
+#if defined(VEILSUM_USE_STD_THREADS)
+#include <thread>
+#include <vector>
+#elif defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace veilsum {
+
+/// Threads that a request of 0 ("as many as allowed") means: OMP_NUM_THREADS or the processors.
+inline int default_threads() noexcept {
+#if defined(VEILSUM_USE_STD_THREADS)
+  const unsigned count = std::thread::hardware_concurrency();
+  return count == 0 ? 1 : static_cast<int>(count);
+#elif defined(_OPENMP)
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+/// Calls body(item, scratch) for every item in [0, items). Each thread owns one `scratch`, made by
+/// make_scratch() in that thread.
+/// @param threads at most this many; 0 means default_threads()
+/// @throws whatever the first failing body threw
+template <typename MakeScratch, typename Body>
+void parallel_for(std::size_t items, int threads, MakeScratch make_scratch, Body body) {
+  if (items == 0) return;
+  std::size_t workers = static_cast<std::size_t>(threads > 0 ? threads : default_threads());
+  if (workers > items) workers = items;
+  if (workers <= 1) {
+    auto scratch = make_scratch();
+    for (std::size_t item = 0; item < items; ++item) body(item, scratch);
+    return;
+  }
+  std::atomic<bool> failed{false};
+  std::exception_ptr first;
+  std::mutex first_guard;
+  // Contiguous ranges: neighbours in memory stay with one thread. The remainder goes to the first.
+  const auto work = [&](std::size_t worker) {
+    try {
+      auto scratch = make_scratch();
+      const std::size_t share = items / workers;
+      const std::size_t extra = items % workers;
+      const std::size_t begin = worker * share + (worker < extra ? worker : extra);
+      const std::size_t end = begin + share + (worker < extra ? 1 : 0);
+      for (std::size_t item = begin; item < end; ++item) {
+        if (failed.load(std::memory_order_relaxed)) return;
+        body(item, scratch);
+      }
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(first_guard);
+      if (!first) first = std::current_exception();
+      failed.store(true, std::memory_order_relaxed);
+    }
+  };
+#if defined(VEILSUM_USE_STD_THREADS)
+  std::vector<std::thread> pool;
+  pool.reserve(workers - 1);
+  for (std::size_t worker = 1; worker < workers; ++worker) pool.emplace_back(work, worker);
+  work(0);
+  for (std::thread& thread : pool) thread.join();
+#else
+  // One iteration a worker: OpenMP may run several on one thread when it grants fewer.
+#if defined(_OPENMP)
+#pragma omp parallel for num_threads(static_cast<int>(workers)) schedule(static, 1)
+#endif
+  for (std::size_t worker = 0; worker < workers; ++worker) work(worker);
+#endif
+  if (first) std::rethrow_exception(first);
+}
+
+}  // namespace veilsum
