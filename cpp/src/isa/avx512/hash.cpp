@@ -1,0 +1,122 @@
+// Layer: isa, level avx512. SHA-256 by the SHA extensions (FIPS 180-4; message schedule four words
+// at a time) and CRC-32C by the CRC32 instruction (RFC 3720). The CRC32 instruction has a latency
+// of three and a throughput of one, so three neighbouring stretches run side by side and are joined
+// by a carry-less product with x^(8 * length) mod P (Gopal et al., Intel 2011).
+#include "isa/avx512/kernels_internal.h"
+#include "isa/avx512/vector_ops.h"
+
+namespace veilsum::isa::avx512 {
+namespace {
+
+alignas(64) constexpr std::uint32_t kSha256[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+constexpr std::uint32_t kCrc32cPolynomial = 0x82f63b78;  // reflected
+
+/// x^exponent mod P, reflected (bit 31 is the coefficient of 1).
+constexpr std::uint32_t power_of_x(std::uint32_t exponent) {
+  std::uint32_t value = 0x80000000;
+  for (std::uint32_t i = 0; i < exponent; ++i) {
+    value = (value >> 1) ^ ((value & 1) != 0 ? kCrc32cPolynomial : 0);
+  }
+  return value;
+}
+
+/// crc * x^(8 * kBytes) mod P. A reflected product of two 32-bit values lacks one factor x, and
+/// the CRC32 instruction multiplies by x^32: hence the 33.
+template <std::uint32_t kBytes>
+inline std::uint64_t advance_crc(std::uint64_t crc) {
+  constexpr std::uint32_t kFactor = power_of_x(8 * kBytes - 33);
+  const __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128(static_cast<long long>(crc)),
+                                               _mm_cvtsi64_si128(static_cast<long long>(kFactor)), 0);
+  return _mm_crc32_u64(0, static_cast<std::uint64_t>(_mm_cvtsi128_si64(product)));
+}
+
+inline std::uint64_t load64(const std::uint8_t* p) {
+  std::uint64_t value;
+  __builtin_memcpy(&value, p, 8);
+  return value;
+}
+
+/// Three stretches of kBytes each.
+template <std::uint32_t kBytes>
+inline std::uint64_t crc_three(std::uint64_t crc, const std::uint8_t* p) {
+  std::uint64_t a = crc;
+  std::uint64_t b = 0;
+  std::uint64_t c = 0;
+  for (std::size_t i = 0; i < kBytes; i += 8) {
+    a = _mm_crc32_u64(a, load64(p + i));
+    b = _mm_crc32_u64(b, load64(p + kBytes + i));
+    c = _mm_crc32_u64(c, load64(p + 2 * kBytes + i));
+  }
+  return advance_crc<2 * kBytes>(a) ^ advance_crc<kBytes>(b) ^ c;
+}
+
+}  // namespace
+
+void sha256_compress(std::uint32_t state[8], const std::uint8_t* data, std::size_t blocks) {
+  const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+  // The instructions want the state as (A,B,E,F) and (C,D,G,H), high word first.
+  const __m128i dcba = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state));
+  const __m128i hgfe = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state + 4));
+  const __m128i cdab = _mm_shuffle_epi32(dcba, 0xb1);
+  const __m128i efgh = _mm_shuffle_epi32(hgfe, 0x1b);
+  __m128i abef = _mm_alignr_epi8(cdab, efgh, 8);
+  __m128i cdgh = _mm_blend_epi16(efgh, cdab, 0xf0);
+
+  for (; blocks > 0; --blocks, data += 64) {
+    const __m128i abef_before = abef;
+    const __m128i cdgh_before = cdgh;
+    __m128i w[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      w[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data + 16 * i)), swap);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      const __m128i words = w[i % 4];
+      const __m128i sum = _mm_add_epi32(
+          words, _mm_load_si128(reinterpret_cast<const __m128i*>(kSha256 + 4 * i)));
+      cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
+      abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0e));
+      if (i < 12) {  // words 16 + 4i ... 19 + 4i take the place of words 4i ... 4i + 3
+        const __m128i last = w[(i + 3) % 4];
+        const __m128i seven_back = _mm_alignr_epi8(last, w[(i + 2) % 4], 4);
+        w[i % 4] = _mm_sha256msg2_epu32(
+            _mm_add_epi32(_mm_sha256msg1_epu32(words, w[(i + 1) % 4]), seven_back), last);
+      }
+    }
+    abef = _mm_add_epi32(abef, abef_before);
+    cdgh = _mm_add_epi32(cdgh, cdgh_before);
+  }
+
+  const __m128i feba = _mm_shuffle_epi32(abef, 0x1b);
+  const __m128i dchg = _mm_shuffle_epi32(cdgh, 0xb1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(state), _mm_blend_epi16(feba, dchg, 0xf0));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(state + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* data, std::size_t bytes) {
+  constexpr std::uint32_t kLong = 2048;
+  constexpr std::uint32_t kShort = 128;
+  std::uint64_t value = ~crc;
+  for (; bytes >= 3 * kLong; bytes -= 3 * kLong, data += 3 * kLong) {
+    value = crc_three<kLong>(value, data);
+  }
+  for (; bytes >= 3 * kShort; bytes -= 3 * kShort, data += 3 * kShort) {
+    value = crc_three<kShort>(value, data);
+  }
+  for (; bytes >= 8; bytes -= 8, data += 8) value = _mm_crc32_u64(value, load64(data));
+  std::uint32_t last = static_cast<std::uint32_t>(value);
+  for (; bytes > 0; --bytes, ++data) last = _mm_crc32_u8(last, *data);
+  return ~last;
+}
+
+}  // namespace veilsum::isa::avx512

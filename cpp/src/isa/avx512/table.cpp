@@ -1,0 +1,31 @@
+// Layer: isa, level avx512. Fills the kernel table; holds no code of its own. Whether the processor
+// has what these kernels need (AVX-512 F, DQ, BW, VL, IFMA, VBMI, VBMI2, VPOPCNTDQ, BITALG, VAES,
+// VPCLMULQDQ, GFNI, SHA, BMI2, F16C) is decided by the caller before it calls through the table.
+#include "isa/avx512/kernels_internal.h"
+
+namespace veilsum::isa {
+
+const KernelTable* avx512_table() noexcept {
+  static constexpr KernelTable kTable = {
+      .level = "avx512",
+      .aes_encrypt_blocks = avx512::aes_encrypt_blocks,
+      .aes_ctr = avx512::aes_ctr,
+      .sha256_compress = avx512::sha256_compress,
+      .crc32c = avx512::crc32c,
+      .ntt_forward = avx512::ntt_forward,
+      .ntt_inverse_lazy = avx512::ntt_inverse_lazy,
+      .expand_uniform = avx512::expand_uniform,
+      .expand_multiply = avx512::expand_multiply,
+      .sample_cbd = avx512::sample_cbd,
+      .encrypt_block = avx512::encrypt_block,
+      .decrypt_block = avx512::decrypt_block,
+      .quantise = avx512::quantise,
+      .dequantise = avx512::dequantise,
+      .sum_packed = avx512::sum_packed,
+      .pack = avx512::pack,
+      .unpack = avx512::unpack,
+  };
+  return &kTable;
+}
+
+}  // namespace veilsum::isa
