@@ -1,0 +1,66 @@
+// Layer: ring. See sha256.h.
+#include "ring/sha256.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/wipe.h"
+#include "isa/dispatch.h"
+
+namespace veilsum::ring {
+
+Sha256::Sha256() noexcept
+    : state_{0x6a09e667u, 0xbb67ae85u, 0x3c6ef372u, 0xa54ff53au,
+             0x510e527fu, 0x9b05688cu, 0x1f83d9abu, 0x5be0cd19u},
+      block_{} {}
+
+Sha256::~Sha256() {
+  secure_wipe(state_, sizeof state_);
+  secure_wipe(block_, sizeof block_);
+}
+
+Sha256& Sha256::update(ByteView data) noexcept {
+  total_ += data.size();
+  if (filled_ != 0) {
+    const std::size_t take = std::min(data.size(), sizeof block_ - filled_);
+    if (take != 0) std::memcpy(block_ + filled_, data.data(), take);
+    filled_ += take;
+    data = data.subspan(take);
+    if (filled_ < sizeof block_) return *this;
+    isa::kernels().sha256_compress(state_, block_, 1);
+    filled_ = 0;
+  }
+  const std::size_t whole = data.size() / sizeof block_;
+  if (whole != 0) isa::kernels().sha256_compress(state_, data.data(), whole);
+  data = data.subspan(whole * sizeof block_);
+  if (!data.empty()) std::memcpy(block_, data.data(), data.size());
+  filled_ = data.size();
+  return *this;
+}
+
+Digest Sha256::finish() noexcept {
+  const std::uint64_t bits = total_ * 8;
+  block_[filled_++] = 0x80;
+  if (filled_ > 56) {
+    std::memset(block_ + filled_, 0, sizeof block_ - filled_);
+    isa::kernels().sha256_compress(state_, block_, 1);
+    filled_ = 0;
+  }
+  std::memset(block_ + filled_, 0, 56 - filled_);
+  for (int i = 0; i < 8; ++i) block_[56 + i] = static_cast<std::uint8_t>(bits >> (56 - 8 * i));
+  isa::kernels().sha256_compress(state_, block_, 1);
+  Digest digest;
+  for (std::size_t i = 0; i < 32; ++i) {
+    digest[i] = static_cast<std::uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
+  }
+  return digest;
+}
+
+Digest labelled_hash(std::string_view label, std::initializer_list<ByteView> parts) noexcept {
+  Sha256 hash;
+  hash.update({reinterpret_cast<const std::uint8_t*>(label.data()), label.size()});
+  for (const ByteView part : parts) hash.update(part);
+  return hash.finish();
+}
+
+}  // namespace veilsum::ring
