@@ -1,0 +1,121 @@
+// Layer: scheme. See ledger.h. One line an opening: "<round id hex> <manifest digest hex>".
+#include "scheme/ledger.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "base/file_io.h"
+
+namespace veilsum::scheme {
+namespace {
+
+/// Exclusive lock between processes, on a file of its own beside the ledger, for one scope.
+class FileLock {
+ public:
+  explicit FileLock(const std::string& path)
+      : fd_(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
+    if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0) {
+      const int reason = errno;
+      if (fd_ >= 0) ::close(fd_);
+      throw std::system_error(reason, std::generic_category(), "cannot lock " + path);
+    }
+  }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+  ~FileLock() { ::close(fd_); }
+
+ private:
+  int fd_;
+};
+
+bool parse_hex(const std::uint8_t* text, Digest& out) {
+  const auto digit = [](std::uint8_t c) -> int {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return -1;
+  };
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const int high = digit(text[2 * i]);
+    const int low = digit(text[2 * i + 1]);
+    if (high < 0 || low < 0) return false;
+    out[i] = static_cast<std::uint8_t>(high * 16 + low);
+  }
+  return true;
+}
+
+std::string line_of(const Digest& round_id, const Digest& manifest) {
+  return to_hex(round_id) + " " + to_hex(manifest);
+}
+
+}  // namespace
+
+void OpeningLedger::read_file_locked() {
+  if (::access(path_.c_str(), F_OK) != 0) {
+    if (errno == ENOENT) return;
+    throw std::system_error(errno, std::generic_category(), "cannot read " + path_);
+  }
+  const Bytes bytes = read_file(path_, FileKind::kSecret);
+  constexpr std::size_t kLine = 64 + 1 + 64 + 1;
+  // A crash while appending can leave a partial last line. Its opening never returned a key, so it
+  // does not count; the next append must start on a line of its own.
+  const std::size_t whole = bytes.size() / kLine * kLine;
+  for (std::size_t at = 0; at < whole; at += kLine) {
+    Digest round_id;
+    Digest manifest;
+    if (!parse_hex(&bytes[at], round_id) || bytes[at + 64] != ' ' ||
+        !parse_hex(&bytes[at + 65], manifest) || bytes[at + kLine - 1] != '\n') {
+      throw WireFormatError(path_ + " is not a ledger of opened rounds (line " +
+                            std::to_string(at / kLine + 1) + "); restore it, or retire this key");
+    }
+    opened_.emplace(round_id, manifest);
+  }
+  if (whole != bytes.size() && ::truncate(path_.c_str(), static_cast<off_t>(whole)) != 0) {
+    throw std::system_error(errno, std::generic_category(), "cannot repair " + path_);
+  }
+}
+
+void OpeningLedger::attach(const std::string& path) {
+  const std::lock_guard<std::mutex> guard(guard_);
+  const std::map<Digest, Digest> in_memory = std::move(opened_);
+  opened_.clear();
+  path_ = path;
+  const FileLock lock(path_);
+  read_file_locked();
+  for (const auto& [round_id, manifest] : in_memory) {
+    if (opened_.emplace(round_id, manifest).second) {
+      append_line_durably(path_, line_of(round_id, manifest));
+    }
+  }
+}
+
+void OpeningLedger::record(const Digest& round_id, const Digest& manifest) {
+  const std::lock_guard<std::mutex> guard(guard_);
+  const auto decide = [&]() -> bool {
+    const auto [at, fresh] = opened_.emplace(round_id, manifest);
+    if (!fresh && at->second != manifest) {
+      throw RoundError("round " + short_hex(round_id) +
+                       " was opened before for another set of uploads; the difference of two sums "
+                       "would reveal single updates, so start a new round");
+    }
+    return fresh;
+  };
+  if (path_.empty()) {
+    decide();
+    return;
+  }
+  const FileLock lock(path_);
+  read_file_locked();
+  if (!decide()) return;
+  try {
+    append_line_durably(path_, line_of(round_id, manifest));
+  } catch (...) {
+    opened_.erase(round_id);
+    throw;
+  }
+}
+
+}  // namespace veilsum::scheme

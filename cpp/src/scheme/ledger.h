@@ -1,0 +1,33 @@
+// Layer: scheme. What an authority has opened, so that no round is opened twice for different sums.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "base/bytes.h"
+
+namespace veilsum::scheme {
+
+/// Round id -> digest of the manifest that was opened. Kept in memory, and in an append-only file
+/// once attached to one. Thread-safe within the process; across processes the file is locked
+/// while an entry is decided.
+class OpeningLedger {
+ public:
+  /// Reads `path` when it exists and appends to it from now on, together with what is in memory.
+  /// @throws WireFormatError when the file is not a ledger
+  void attach(const std::string& path);
+
+  /// Allows the opening and records it durably, or throws.
+  /// @throws RoundError when this round was opened for another manifest
+  void record(const Digest& round_id, const Digest& manifest);
+
+ private:
+  void read_file_locked();
+
+  std::mutex guard_;
+  std::map<Digest, Digest> opened_;
+  std::string path_;
+};
+
+}  // namespace veilsum::scheme

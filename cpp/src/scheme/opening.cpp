@@ -1,0 +1,253 @@
+// Layer: scheme. See opening.h.
+#include "scheme/opening.h"
+
+#include "base/file_io.h"
+#include "ring/sha256.h"
+#include "scheme/ledger.h"
+#include "scheme/wire.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::scheme {
+
+void Manifest::check(const UploadHead& head, std::uint64_t weight,
+                     const SignatureVerifier* verifier) const {
+  const Plan& plan = round_.plan();
+  check_signature(round_, head, verifier);
+  if (weight == 0) {
+    throw ParameterError("the weight of " + head.name() +
+                         " is 0; leave the upload out of the sum instead");
+  }
+  if (plan.weight_bits() == 0 && weight != 1) {
+    throw HeadroomError("weight " + std::to_string(weight) + " for " + head.name() +
+                        ": this plan holds unit weights only; let clients apply their weights "
+                        "(encrypt(..., weight=...)), or plan with weight_bits >= 1");
+  }
+  if (weight > plan.max_weight() || total_weight_ + weight > plan.max_weight()) {
+    throw HeadroomError("total weight " + std::to_string(total_weight_ + weight) +
+                        " is above this plan's " + std::to_string(plan.max_weight()) +
+                        "; a plan with more clients or weight_bits would hold it");
+  }
+  if (capsules_.contains(head.capsule_digest())) {
+    throw RoundError(head.name() + " is in this sum already; an upload counts once");
+  }
+  if (head.signature && clients_.contains(head.signature->client)) {
+    throw RoundError(head.name() + " has uploaded already; the first upload stands");
+  }
+}
+
+void Manifest::add(UploadHead head, std::uint64_t weight, const SignatureVerifier* verifier) {
+  check(head, weight, verifier);
+  append(std::move(head), weight);
+}
+
+void Manifest::append(UploadHead head, std::uint64_t weight) {
+  capsules_.emplace(head.capsule_digest(), weight);
+  if (head.signature) clients_.insert(head.signature->client);
+  total_weight_ += weight;
+  entries_.push_back({weight, std::move(head)});
+}
+
+Digest Manifest::digest() const {
+  ByteWriter out(32 + 40 * capsules_.size());
+  out.raw(round_.id());
+  for (const auto& [digest, weight] : capsules_) {
+    out.raw(digest);
+    out.u64(weight);
+  }
+  return ring::labelled_hash("veilsum/1/manifest", {out.bytes()});
+}
+
+void Manifest::write(ByteWriter& out) const {
+  out.raw(round_.id());
+  out.u32(static_cast<std::uint32_t>(entries_.size()));
+  for (const ManifestEntry& entry : entries_) {
+    out.u64(entry.weight);
+    write_head(out, entry.head);
+  }
+}
+
+Manifest Manifest::read(ByteReader& in, const Round& round) {
+  check_round_id(in.array<32>(), round, "the aggregate");
+  const std::uint32_t count = in.u32();
+  if (count == 0) in.fail("a sum of no uploads");
+  if (std::uint64_t{count} * round.plan().capsule().bytes > in.remaining()) {
+    in.fail("more uploads in the manifest than bytes");
+  }
+  Manifest manifest(round);
+  for (std::uint32_t k = 0; k < count; ++k) {
+    const std::uint64_t weight = in.u64();
+    UploadHead head = read_head(in, round);
+    if (weight == 0 || weight > round.plan().max_weight() - manifest.total_weight_) {
+      in.fail("the weights are not what the plan can hold");
+    }
+    if (manifest.capsules_.contains(head.capsule_digest()) ||
+        (head.signature && manifest.clients_.contains(head.signature->client))) {
+      throw RoundError(head.name() + " is in this sum twice; an upload counts once");
+    }
+    manifest.append(std::move(head), weight);
+  }
+  return manifest;
+}
+
+Bytes OpeningRequest::to_bytes() const {
+  ByteWriter fields(64 + manifest.entries().size() * (128 + capsule_sum.size()));
+  manifest.write(fields);
+  fields.raw(capsule_sum);
+  const ByteView parts[] = {fields.bytes()};
+  Envelope envelope = seal_envelope(ObjectKind::kOpeningRequest, parts);
+  Bytes out = std::move(envelope.header);
+  out.insert(out.end(), fields.bytes().begin(), fields.bytes().end());
+  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
+  return out;
+}
+
+OpeningRequest OpeningRequest::from_bytes(ByteView bytes, const Round& round) {
+  ByteReader in(open_envelope(bytes, ObjectKind::kOpeningRequest), "opening request");
+  Manifest manifest = Manifest::read(in, round);
+  const ByteView sum = in.raw(round.plan().capsule().bytes);
+  in.finish();
+  if (!capsule_well_formed(round.plan(), sum)) {
+    in.fail("a residue of the capsule sum is not below its modulus");
+  }
+  return {std::move(manifest), Bytes(sum.begin(), sum.end())};
+}
+
+SumKey::SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
+               std::uint64_t total_weight, bool exportable, EphemeralKey key)
+    : round_(round),
+      manifest_(manifest),
+      count_(count),
+      total_weight_(total_weight),
+      exportable_(exportable),
+      key_(std::move(key)) {}
+
+Bytes SumKey::to_bytes() const {
+  if (!exportable_) {
+    throw RoundError(
+        "the key of a sum with weights other than 1 stays with whoever opened it: together with "
+        "single uploads it can reveal them. Decrypt here, or, if the receiver holds no uploads, "
+        "open with export=True");
+  }
+  const std::size_t total =
+      kEnvelopeHeaderBytes + 32 + 32 + 4 + 8 + 4 * key_.size() + kEnvelopeTrailerBytes;
+  ByteWriter fields(total);
+  fields.raw(round_.id());
+  fields.raw(manifest_);
+  fields.u32(static_cast<std::uint32_t>(count_));
+  fields.u64(total_weight_);
+  for (const std::int64_t coefficient : key_) {
+    fields.u32(static_cast<std::uint32_t>(static_cast<std::int32_t>(coefficient)));
+  }
+  Bytes payload = fields.take();
+  const ByteView parts[] = {payload};
+  const Envelope envelope = seal_envelope(ObjectKind::kSumKey, parts);
+  Bytes out;
+  out.reserve(total);
+  out.insert(out.end(), envelope.header.begin(), envelope.header.end());
+  out.insert(out.end(), payload.begin(), payload.end());
+  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
+  secure_wipe(payload.data(), payload.size());
+  return out;
+}
+
+void SumKey::save(const std::string& path) const {
+  Bytes bytes = to_bytes();
+  const ByteView parts[] = {bytes};
+  try {
+    write_file(path, parts, FileKind::kSecret);
+  } catch (...) {
+    secure_wipe(bytes.data(), bytes.size());
+    throw;
+  }
+  secure_wipe(bytes.data(), bytes.size());
+}
+
+SumKey SumKey::from_bytes(ByteView bytes, const Round& round) {
+  ByteReader in(open_envelope(bytes, ObjectKind::kSumKey), "sum key");
+  const Digest round_id = in.array<32>();
+  if (round_id != round.id()) {
+    throw KeyMismatchError("the sum key belongs to round " + short_hex(round_id) +
+                           ", not to round " + short_hex(round.id()));
+  }
+  const Digest manifest = in.array<32>();
+  const std::uint32_t count = in.u32();
+  const std::uint64_t total_weight = in.u64();
+  if (count < round.min_clients() || count > round.plan().max_weight() ||
+      total_weight < count || total_weight > round.plan().max_weight()) {
+    in.fail("says it sums " + std::to_string(count) + " uploads of total weight " +
+            std::to_string(total_weight) + ", which this round cannot have");
+  }
+  EphemeralKey key(round.plan().degree());
+  const auto bound = static_cast<std::int64_t>(kErrorBound * total_weight);
+  std::int64_t beyond = 0;
+  for (std::int64_t& coefficient : key) {
+    coefficient = static_cast<std::int32_t>(in.u32());
+    beyond |= (bound - coefficient) | (bound + coefficient);  // negative when out of range
+  }
+  in.finish();
+  if (beyond < 0) in.fail("a coefficient is beyond the bound of this sum");
+  return SumKey(round, manifest, count, total_weight, true, std::move(key));
+}
+
+SumKey SumKey::load(const std::string& path, const Round& round) {
+  Bytes bytes = read_file(path, FileKind::kSecret);
+  try {
+    SumKey key = from_bytes(bytes, round);
+    secure_wipe(bytes.data(), bytes.size());
+    return key;
+  } catch (...) {
+    secure_wipe(bytes.data(), bytes.size());
+    throw;
+  }
+}
+
+SumKey open_sum(const SecretKey& secret, const OpeningRequest& request,
+                const SignatureVerifier* verifier, bool allow_export) {
+  const Manifest& manifest = request.manifest;
+  const Round& round = manifest.round();
+  const Plan& plan = round.plan();
+  if (secret.id() != round.public_key().id()) {
+    throw KeyMismatchError("secret key " + short_hex(secret.id()) + " does not open round " +
+                           short_hex(round.id()) + ", which is encrypted to key " +
+                           short_hex(round.public_key().id()));
+  }
+  if (manifest.entries().size() < round.min_clients()) {
+    throw RoundError("the sum holds " + std::to_string(manifest.entries().size()) +
+                     " upload(s), round " + short_hex(round.id()) + " needs at least " +
+                     std::to_string(round.min_clients()));
+  }
+  if (plan.weight_bits() == 0 && !manifest.unit_weights()) {
+    throw RoundError("the sum is weighted, but this round's plan holds unit weights only");
+  }
+  for (const ManifestEntry& entry : manifest.entries()) {
+    check_signature(round, entry.head, verifier);
+  }
+
+  std::vector<ByteView> capsules;
+  std::vector<std::uint64_t> weights;
+  EphemeralKey expected(plan.degree(), Initialise::kZero);
+  for (const ManifestEntry& entry : manifest.entries()) {
+    const EphemeralKey key =
+        open_fresh_capsule(secret, round, entry.head.capsule, entry.head.name());
+    const auto weight = static_cast<std::int64_t>(entry.weight);
+    for (std::size_t j = 0; j < expected.size(); ++j) expected[j] += weight * key[j];
+    capsules.emplace_back(entry.head.capsule);
+    weights.push_back(entry.weight);
+  }
+  const Bytes sum = sum_capsules(plan, capsules, weights);
+  if (sum != request.capsule_sum) {
+    throw RoundError(
+        "the aggregator's capsule sum is not the weighted sum of the capsules in its manifest; "
+        "nothing was opened");
+  }
+  EphemeralKey opened = open_summed_capsule(secret, round, sum, manifest.total_weight());
+  if (!equal_constant_time(opened.data(), expected.data(), opened.size() * sizeof opened[0])) {
+    throw RoundError("the opened sum differs from the sum of the opened capsules");
+  }
+  const Digest digest = manifest.digest();
+  secret.ledger().record(round.id(), digest);
+  return SumKey(round, digest, manifest.entries().size(), manifest.total_weight(),
+                manifest.unit_weights() || allow_export, std::move(opened));
+}
+
+}  // namespace veilsum::scheme

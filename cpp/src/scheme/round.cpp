@@ -1,0 +1,158 @@
+// Layer: scheme. See round.h.
+#include "scheme/round.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/entropy.h"
+#include "ring/expander.h"
+#include "ring/sha256.h"
+#include "scheme/wire.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::scheme {
+namespace {
+
+std::array<std::uint8_t, 32> random_seed() {
+  std::array<std::uint8_t, 32> seed{};
+  os_entropy(seed);
+  return seed;
+}
+
+std::vector<std::uint64_t> check_segments(const std::vector<Segment>& segments) {
+  std::vector<std::uint64_t> starts{0};
+  starts.reserve(segments.size() + 1);
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const Segment& segment = segments[i];
+    if (!std::isfinite(segment.limit) || !(segment.limit > 0)) {
+      throw ParameterError("limit of segment " + std::to_string(i) + " is " +
+                           std::to_string(segment.limit) + "; it must be finite and positive");
+    }
+    // The scale (limit / L) and its inverse must be normal numbers in double.
+    if (segment.limit < 1e-290 || segment.limit > 1e290) {
+      throw ParameterError("limit of segment " + std::to_string(i) +
+                           " is outside 1e-290 ... 1e290");
+    }
+    if (segment.count > kMaxValues || starts.back() + segment.count > kMaxValues) {
+      throw ParameterError("a round holds at most 2^40 values; segment " + std::to_string(i) +
+                           " goes beyond");
+    }
+    starts.push_back(starts.back() + segment.count);
+  }
+  if (starts.back() == 0) throw ParameterError("a round of 0 values has nothing to sum");
+  return starts;
+}
+
+}  // namespace
+
+Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields)
+    : Round(plan, public_key, std::move(fields), random_seed()) {}
+
+Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
+             const std::array<std::uint8_t, 32>& seed) {
+  std::vector<std::uint64_t> starts = check_segments(fields.segments);
+  if (fields.min_clients < kMinClientsFloor || fields.min_clients > plan.clients()) {
+    throw ParameterError("min_clients = " + std::to_string(fields.min_clients) +
+                         " is outside 2 ... " + std::to_string(plan.clients()) +
+                         " (the plan's clients): a sum of one upload is that upload");
+  }
+  if (!fields.roster.empty()) {
+    if (fields.roster.size() > plan.clients()) {
+      throw ParameterError("the roster names " + std::to_string(fields.roster.size()) +
+                           " clients, the plan holds " + std::to_string(plan.clients()));
+    }
+    if (fields.roster.size() < fields.min_clients) {
+      throw ParameterError("the roster names " + std::to_string(fields.roster.size()) +
+                           " clients, fewer than min_clients = " +
+                           std::to_string(fields.min_clients));
+    }
+    if (std::set<VerificationKey>(fields.roster.begin(), fields.roster.end()).size() !=
+        fields.roster.size()) {
+      throw ParameterError("the roster names one verification key twice");
+    }
+  }
+  if (fields.layout.size() > 0x7fffffffu) throw ParameterError("the layout is above 2 GiB");
+  if (public_key.ring().degree() != plan.capsule().degree ||
+      public_key.ring().limbs() != plan.capsule().limbs) {
+    throw KeyMismatchError("public key " + short_hex(public_key.id()) + " is over N = " +
+                           std::to_string(public_key.ring().degree()) + ", but this plan's capsules "
+                           "need N = " + std::to_string(plan.capsule().degree) + " with " +
+                           std::to_string(plan.capsule().limbs) +
+                           " prime(s); make a key with keygen(plan)");
+  }
+
+  ByteWriter out(256 + fields.layout.size() + 16 * fields.segments.size());
+  plan.write_fields(out);
+  out.raw(seed);
+  out.u32(static_cast<std::uint32_t>(fields.min_clients));
+  out.u32(static_cast<std::uint32_t>(fields.segments.size()));
+  for (const Segment& segment : fields.segments) {
+    out.u64(segment.count);
+    out.f64(segment.limit);
+  }
+  out.u32(static_cast<std::uint32_t>(fields.layout.size()));
+  out.text(fields.layout);
+  out.u32(static_cast<std::uint32_t>(fields.roster.size()));
+  for (const VerificationKey& key : fields.roster) out.raw(key);
+  public_key.write_fields(out);
+
+  const Digest id = ring::labelled_hash("veilsum/1/round", {out.bytes()});
+  const ring::Expander matrix("veilsum/1/matrix", {}, seed, ring::KeySize::kAes128);
+  contents_ = std::make_shared<const Contents>(Contents{plan, public_key, std::move(fields), seed,
+                                                        std::move(starts), out.take(), id,
+                                                        matrix.key()});
+}
+
+std::uint64_t Round::block_values(std::uint64_t block) const noexcept {
+  const std::uint64_t capacity = plan().block_capacity();
+  return std::min(capacity, size() - block * capacity);
+}
+
+std::size_t Round::segment_of(std::uint64_t at) const noexcept {
+  const std::vector<std::uint64_t>& from = starts();
+  return static_cast<std::size_t>(std::upper_bound(from.begin(), from.end(), at) - from.begin()) - 1;
+}
+
+Bytes Round::to_bytes() const {
+  const Bytes& fields = contents_->wire_fields;
+  const ByteView parts[] = {fields};
+  Envelope envelope = seal_envelope(ObjectKind::kRound, parts);
+  Bytes out = std::move(envelope.header);
+  out.insert(out.end(), fields.begin(), fields.end());
+  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
+  return out;
+}
+
+Round Round::from_bytes(ByteView bytes) {
+  ByteReader in(open_envelope(bytes, ObjectKind::kRound), "round");
+  const Plan plan = Plan::read_fields(in);
+  const auto seed = in.array<32>();
+  RoundFields fields;
+  fields.min_clients = in.u32();
+  const std::uint32_t segments = in.u32();
+  // Checked against the bytes at hand before anything is reserved for it.
+  if (std::uint64_t{segments} * 16 > in.remaining()) in.fail("more segments than bytes");
+  fields.segments.resize(segments);
+  for (Segment& segment : fields.segments) {
+    segment.count = in.u64();
+    segment.limit = in.f64();
+  }
+  const ByteView layout = in.raw(in.u32());
+  fields.layout.assign(reinterpret_cast<const char*>(layout.data()), layout.size());
+  const std::uint32_t roster = in.u32();
+  if (std::uint64_t{roster} * 32 > in.remaining()) in.fail("more roster entries than bytes");
+  fields.roster.resize(roster);
+  for (VerificationKey& key : fields.roster) key = in.array<32>();
+  const PublicKey public_key = PublicKey::read_fields(in);
+  in.finish();
+  try {
+    return Round(plan, public_key, std::move(fields), seed);
+  } catch (const ParameterError& error) {
+    in.fail(error.what());
+  } catch (const KeyMismatchError& error) {
+    in.fail(error.what());
+  }
+}
+
+}  // namespace veilsum::scheme

@@ -1,0 +1,92 @@
+// Layer: scheme. A round: the public description of one sum. Everything that must agree between
+// clients, aggregator and authority is in it, and its id is a hash over all of it, so that uploads
+// of different rounds, plans, layouts or codec ranges cannot meet.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scheme/keys.h"
+#include "scheme/plan.h"
+
+namespace veilsum::scheme {
+
+/// A run of values with one clipping limit: usually a tensor.
+struct Segment {
+  std::uint64_t count = 0;
+  double limit = 1.0;  ///< values are clipped to [-limit, limit]; finite and positive
+};
+
+using VerificationKey = std::array<std::uint8_t, 32>;
+
+/// Largest vector a round may describe: 2^40 values.
+inline constexpr std::uint64_t kMaxValues = std::uint64_t{1} << 40;
+inline constexpr std::uint64_t kMinClientsFloor = 2;
+
+/// What a round is made of; unchecked.
+struct RoundFields {
+  std::vector<Segment> segments;
+  std::string layout;                   ///< opaque to this layer; travels and is hashed
+  std::uint64_t min_clients = kMinClientsFloor;
+  std::vector<VerificationKey> roster;  ///< Ed25519 keys, one a client; empty: no signatures
+};
+
+/// Immutable; copies share the contents.
+class Round {
+ public:
+  /// Draws the seed from the operating system.
+  /// @throws ParameterError for ranges, sizes or rosters outside their rules
+  /// @throws KeyMismatchError when the key's ring is not the plan's capsule ring
+  Round(const Plan& plan, const PublicKey& public_key, RoundFields fields);
+  /// With a given seed: for tests and for reading back.
+  Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
+        const std::array<std::uint8_t, 32>& seed);
+
+  const Plan& plan() const noexcept { return contents_->plan; }
+  const PublicKey& public_key() const noexcept { return contents_->public_key; }
+  const Digest& id() const noexcept { return contents_->id; }
+  const std::array<std::uint8_t, 32>& seed() const noexcept { return contents_->seed; }
+  const std::vector<Segment>& segments() const noexcept { return contents_->fields.segments; }
+  const std::string& layout() const noexcept { return contents_->fields.layout; }
+  const std::vector<VerificationKey>& roster() const noexcept { return contents_->fields.roster; }
+  bool has_roster() const noexcept { return !roster().empty(); }
+  std::uint32_t min_clients() const noexcept {
+    return static_cast<std::uint32_t>(contents_->fields.min_clients);
+  }
+  /// Number of values in an update.
+  std::uint64_t size() const noexcept { return contents_->starts.back(); }
+  /// starts()[i] is the first value of segment i; one more entry holds size().
+  const std::vector<std::uint64_t>& starts() const noexcept { return contents_->starts; }
+  /// AES key of the public matrix.
+  const isa::AesKey& matrix_key() const noexcept { return contents_->matrix_key; }
+
+  std::uint64_t blocks() const noexcept { return plan().block_count(size()); }
+  /// Values in block `block`.
+  std::uint64_t block_values(std::uint64_t block) const noexcept;
+  std::uint64_t payload_bytes() const noexcept { return plan().payload_bytes(size()); }
+
+  /// Segment that holds value `at` < size().
+  std::size_t segment_of(std::uint64_t at) const noexcept;
+
+  Bytes to_bytes() const;
+  static Round from_bytes(ByteView bytes);
+
+ private:
+  struct Contents {
+    Plan plan;
+    PublicKey public_key;
+    RoundFields fields;
+    std::array<std::uint8_t, 32> seed;
+    std::vector<std::uint64_t> starts;
+    Bytes wire_fields;
+    Digest id;
+    isa::AesKey matrix_key;
+  };
+  std::shared_ptr<const Contents> contents_;
+};
+
+}  // namespace veilsum::scheme

@@ -1,0 +1,208 @@
+// Layer: scheme. See upload.h.
+#include "scheme/upload.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "base/file_io.h"
+#include "base/parallel.h"
+#include "isa/dispatch.h"
+#include "ring/sha256.h"
+#include "scheme/capsule.h"
+#include "scheme/wire.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::scheme {
+namespace {
+constexpr std::size_t kDigestPiece = 64 * 1024;
+constexpr std::uint8_t kUnsigned = 0;
+constexpr std::uint8_t kSigned = 1;
+}  // namespace
+
+Digest UploadHead::capsule_digest() const {
+  return ring::labelled_hash("veilsum/1/capsule-digest", {capsule});
+}
+
+std::string UploadHead::name() const {
+  if (signature) return "client " + std::to_string(signature->client);
+  return "the upload with capsule " + short_hex(capsule_digest());
+}
+
+Bytes signing_payload(const Round& round, std::uint32_t client, std::uint64_t clipped,
+                      const Digest& capsule_digest, const Digest& blocks_digest) {
+  ByteWriter out(160);
+  out.text("veilsum/1/upload-signature");
+  out.raw(round.id());
+  out.u32(client);
+  out.u64(clipped);
+  out.raw(capsule_digest);
+  out.raw(blocks_digest);
+  return out.take();
+}
+
+void check_signature(const Round& round, const UploadHead& head,
+                     const SignatureVerifier* verifier) {
+  if (!round.has_roster()) {
+    if (head.signature) {
+      throw RoundError("an upload is signed as client " + std::to_string(head.signature->client) +
+                       ", but this round has no roster to check it against");
+    }
+    return;
+  }
+  if (!head.signature) {
+    throw RoundError(head.name() + " is not signed, but this round has a roster of " +
+                     std::to_string(round.roster().size()) + " clients");
+  }
+  const std::uint32_t client = head.signature->client;
+  if (client >= round.roster().size()) {
+    throw RoundError("client " + std::to_string(client) + " is not on the roster of " +
+                     std::to_string(round.roster().size()) + " clients");
+  }
+  if (verifier == nullptr) {
+    throw ParameterError("this round has a roster: a signature verifier is required");
+  }
+  const Bytes message = signing_payload(round, client, head.clipped, head.capsule_digest(),
+                                        head.signature->blocks_digest);
+  if (!verifier->verify(round.roster()[client], head.signature->signature, message)) {
+    throw RoundError("the signature of client " + std::to_string(client) +
+                     " is wrong: the upload was altered, or somebody else made it");
+  }
+}
+
+Upload::Upload(const Round& round, UploadHead head, AlignedBuffer<std::uint8_t> blocks)
+    : round_id_(round.id()), head_(std::move(head)), blocks_(std::move(blocks)) {}
+
+Digest Upload::blocks_digest(int threads) const {
+  const std::size_t pieces = (blocks_.size() + kDigestPiece - 1) / kDigestPiece;
+  Bytes digests(32 * pieces);
+  parallel_for(
+      pieces, threads, [] { return 0; },
+      [&](std::size_t piece, int) {
+        const std::size_t from = piece * kDigestPiece;
+        ring::Sha256 hash;
+        hash.update(blocks().subspan(from, std::min(kDigestPiece, blocks_.size() - from)));
+        const Digest digest = hash.finish();
+        std::memcpy(digests.data() + 32 * piece, digest.data(), digest.size());
+      });
+  return ring::labelled_hash("veilsum/1/blocks-digest", {digests});
+}
+
+void write_head(ByteWriter& out, const UploadHead& head) {
+  out.u8(head.signature ? kSigned : kUnsigned);
+  out.u64(head.clipped);
+  if (head.signature) {
+    out.u32(head.signature->client);
+    out.raw(head.signature->blocks_digest);
+    out.raw(head.signature->signature);
+  }
+  out.raw(head.capsule);
+}
+
+UploadHead read_head(ByteReader& in, const Round& round) {
+  UploadHead head;
+  const std::uint8_t flag = in.u8();
+  if (flag != kUnsigned && flag != kSigned) {
+    in.fail("signature flag " + std::to_string(flag) + " is neither 0 nor 1");
+  }
+  head.clipped = in.u64();
+  if (head.clipped > round.size()) {
+    in.fail("says that " + std::to_string(head.clipped) + " of " + std::to_string(round.size()) +
+            " values were clipped");
+  }
+  if (flag == kSigned) {
+    UploadSignature signature;
+    signature.client = in.u32();
+    signature.blocks_digest = in.array<32>();
+    signature.signature = in.array<64>();
+    head.signature = signature;
+  }
+  const ByteView capsule = in.raw(round.plan().capsule().bytes);
+  if (!capsule_well_formed(round.plan(), capsule)) {
+    in.fail("a residue of a capsule is not below its modulus");
+  }
+  head.capsule.assign(capsule.begin(), capsule.end());
+  return head;
+}
+
+std::uint64_t Upload::wire_bytes() const noexcept {
+  const std::uint64_t head = 9 + (head_.signature ? 100u : 0u) + head_.capsule.size();
+  return kEnvelopeHeaderBytes + 32 + head + 8 + blocks_.size() + kEnvelopeTrailerBytes;
+}
+
+Bytes Upload::head_fields() const {
+  ByteWriter out(256 + head_.capsule.size());
+  out.raw(round_id_);
+  write_head(out, head_);
+  out.u64(blocks_.size());
+  return out.take();
+}
+
+Bytes Upload::to_bytes() const {
+  const Bytes fields = head_fields();
+  const ByteView parts[] = {fields, blocks()};
+  const Envelope envelope = seal_envelope(ObjectKind::kUpload, parts);
+  Bytes out;
+  out.reserve(wire_bytes());
+  for (const ByteView part : {ByteView(envelope.header), ByteView(fields), blocks(),
+                              ByteView(envelope.trailer)}) {
+    out.insert(out.end(), part.begin(), part.end());
+  }
+  return out;
+}
+
+void Upload::save(const std::string& path) const {
+  const Bytes fields = head_fields();
+  const ByteView payload[] = {fields, blocks()};
+  const Envelope envelope = seal_envelope(ObjectKind::kUpload, payload);
+  const ByteView parts[] = {envelope.header, fields, blocks(), envelope.trailer};
+  write_file(path, parts, FileKind::kPublic);
+}
+
+void check_round_id(const Digest& found, const Round& round, const std::string& what) {
+  if (found != round.id()) {
+    throw RoundError(what + " belongs to round " + short_hex(found) + ", not to round " +
+                     short_hex(round.id()));
+  }
+}
+
+bool blocks_well_formed(const Round& round, ByteView blocks, int threads) {
+  const Plan& plan = round.plan();
+  const std::size_t full = plan.block_bytes(plan.block_capacity());
+  std::atomic<bool> good{true};
+  parallel_for(
+      static_cast<std::size_t>(round.blocks()), threads,
+      [&] { return AlignedBuffer<std::uint64_t>(plan.degree()); },
+      [&](std::size_t block, AlignedBuffer<std::uint64_t>& scratch) {
+        const std::size_t coefficients = plan.block_coefficients(round.block_values(block));
+        const std::size_t row = coefficients / isa::kGroup * isa::kGroupBytes;
+        for (std::size_t limb = 0; limb < plan.limbs(); ++limb) {
+          if (!isa::kernels().unpack(blocks.data() + block * full + limb * row, coefficients,
+                                     plan.ring().q(limb), scratch.data())) {
+            good.store(false, std::memory_order_relaxed);
+          }
+        }
+      });
+  return good.load();
+}
+
+Upload Upload::from_bytes(ByteView bytes, const Round& round) {
+  ByteReader in(open_envelope(bytes, ObjectKind::kUpload), "upload");
+  check_round_id(in.array<32>(), round, "the upload");
+  UploadHead head = read_head(in, round);
+  const std::uint64_t length = in.u64();
+  if (length != round.payload_bytes()) {
+    in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +
+            std::to_string(round.payload_bytes()));
+  }
+  const ByteView data = in.raw(length);
+  in.finish();
+  // Copied first: what is checked is what is kept, even if the caller's memory changes meanwhile.
+  AlignedBuffer<std::uint8_t> blocks(data.size());
+  std::memcpy(blocks.data(), data.data(), data.size());
+  if (!blocks_well_formed(round, blocks.span(), 0)) in.fail("a residue is not below its modulus");
+  return Upload(round, std::move(head), std::move(blocks));
+}
+
+}  // namespace veilsum::scheme

@@ -1,0 +1,94 @@
+// Layer: scheme. A client's ciphertext: capsule and blocks, with the public facts about it. Objects
+// of this type are well formed: they were either encrypted here or checked on reading.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/aligned_buffer.h"
+#include "scheme/round.h"
+
+namespace veilsum::scheme {
+
+using Signature = std::array<std::uint8_t, 64>;
+
+/// Checks an Ed25519 signature; supplied by the caller (the Python package uses `cryptography`).
+class SignatureVerifier {
+ public:
+  virtual ~SignatureVerifier() = default;
+  virtual bool verify(const VerificationKey& key, const Signature& signature,
+                      ByteView message) const = 0;
+};
+
+/// Who signed an upload, and over which blocks.
+struct UploadSignature {
+  std::uint32_t client = 0;  ///< index in the round's roster
+  Digest blocks_digest{};
+  Signature signature{};
+};
+
+/// What the aggregator passes on of an upload besides its blocks.
+struct UploadHead {
+  std::uint64_t clipped = 0;  ///< values that lay beyond their limit
+  Bytes capsule;
+  std::optional<UploadSignature> signature;
+
+  Digest capsule_digest() const;
+  /// "client 3" or "the upload with capsule 0123...": for messages.
+  std::string name() const;
+};
+
+/// The bytes a client signs: label, round id, client, clip count, capsule digest, blocks digest.
+Bytes signing_payload(const Round& round, std::uint32_t client, std::uint64_t clipped,
+                      const Digest& capsule_digest, const Digest& blocks_digest);
+
+/// Checks roster membership and signature of a head.
+/// @throws RoundError when the round has a roster and the signature is missing or wrong, or when
+///         an upload is signed in a round without one
+/// @throws ParameterError when the round has a roster and `verifier` is null
+void check_signature(const Round& round, const UploadHead& head, const SignatureVerifier* verifier);
+
+class Upload {
+ public:
+  /// @param blocks round.payload_bytes() of packed residues, all below their moduli
+  Upload(const Round& round, UploadHead head, AlignedBuffer<std::uint8_t> blocks);
+
+  const Digest& round_id() const noexcept { return round_id_; }
+  const UploadHead& head() const noexcept { return head_; }
+  ByteView blocks() const noexcept { return blocks_.span(); }
+  /// Size of to_bytes().
+  std::uint64_t wire_bytes() const noexcept;
+
+  /// Digest over the blocks: SHA-256 over the SHA-256 of each 64 KiB piece.
+  Digest blocks_digest(int threads) const;
+  void attach_signature(const UploadSignature& signature) { head_.signature = signature; }
+
+  /// The object in parts: head fields and blocks, without copying the blocks.
+  Bytes head_fields() const;
+  Bytes to_bytes() const;
+  void save(const std::string& path) const;
+  /// Every length, residue and the checksum are checked.
+  /// @throws WireFormatError for malformed bytes
+  /// @throws RoundError for an upload of another round
+  static Upload from_bytes(ByteView bytes, const Round& round);
+
+ private:
+  Digest round_id_;
+  UploadHead head_;
+  AlignedBuffer<std::uint8_t> blocks_;
+};
+
+/// Reading and writing of a head inside uploads, aggregates and opening requests.
+void write_head(ByteWriter& out, const UploadHead& head);
+UploadHead read_head(ByteReader& in, const Round& round);
+
+/// True when every packed residue of a round's blocks is below its modulus.
+bool blocks_well_formed(const Round& round, ByteView blocks, int threads);
+
+/// Checks that the id read from bytes is this round's.
+/// @throws RoundError
+void check_round_id(const Digest& found, const Round& round, const std::string& what);
+
+}  // namespace veilsum::scheme
