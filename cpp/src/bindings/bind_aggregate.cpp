@@ -1,0 +1,196 @@
+// Layer: bindings. Sums of uploads and their opening.
+#include <pybind11/stl.h>
+
+#include "aggregate/aggregate.h"
+#include "base/file_io.h"
+#include "bindings/conversions.h"
+#include "bindings/register.h"
+
+namespace veilsum::bindings {
+namespace {
+
+using aggregate::Accumulator;
+using aggregate::Aggregate;
+using scheme::OpeningRequest;
+using scheme::Round;
+
+/// An accumulator together with the verifier it refers to.
+class Aggregator {
+ public:
+  Aggregator(const Round& round, const std::optional<py::function>& verify)
+      : verifier_(make_verifier(verify)), accumulator_(round, verifier_.get()) {}
+  void add(const scheme::Upload& upload, std::uint64_t weight, int threads) {
+    accumulator_.add(upload, weight, checked_threads(threads));
+  }
+  // Without the interpreter's lock: add() may hold the accumulator's while its verifier waits for it.
+  std::uint64_t count() const {
+    const py::gil_scoped_release unlocked;
+    return accumulator_.count();
+  }
+  std::uint64_t total_weight() const {
+    const py::gil_scoped_release unlocked;
+    return accumulator_.total_weight();
+  }
+  Aggregate finish() { return accumulator_.finish(); }
+
+ private:
+  std::unique_ptr<PythonVerifier> verifier_;
+  Accumulator accumulator_;
+};
+
+Aggregate weighted_sum(const Round& round, const std::vector<const scheme::Upload*>& uploads,
+                       const std::optional<std::vector<std::uint64_t>>& weights,
+                       const std::optional<py::function>& verify, int threads) {
+  for (const scheme::Upload* upload : uploads) {
+    if (upload == nullptr) throw ParameterError("an upload is None");
+  }
+  const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
+  const std::vector<std::uint64_t> factors = weights.value_or(std::vector<std::uint64_t>{});
+  if (weights && weights->size() != uploads.size()) {
+    throw ParameterError(std::to_string(weights->size()) + " weights for " +
+                         std::to_string(uploads.size()) + " uploads");
+  }
+  const py::gil_scoped_release unlocked;  // uploads are immutable; the verifier locks for itself
+  return aggregate::weighted_sum(round, uploads, factors, verifier.get(), checked_threads(threads));
+}
+
+scheme::SumKey open_request(const scheme::SecretKey& secret, const Round& round,
+                            const OpeningRequest& request,
+                            const std::optional<py::function>& verify, bool allow_export) {
+  if (request.manifest.round().id() != round.id()) {
+    throw RoundError("the aggregate belongs to round " +
+                     short_hex(request.manifest.round().id()) + ", not to round " +
+                     short_hex(round.id()));
+  }
+  const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
+  const py::gil_scoped_release unlocked;  // the ledger locks for itself, the verifier too
+  return scheme::open_sum(secret, request, verifier.get(), allow_export);
+}
+
+std::vector<std::uint64_t> weights_of(const scheme::Manifest& manifest) {
+  std::vector<std::uint64_t> out;
+  for (const scheme::ManifestEntry& entry : manifest.entries()) out.push_back(entry.weight);
+  return out;
+}
+
+std::vector<std::optional<std::uint32_t>> clients_of(const scheme::Manifest& manifest) {
+  std::vector<std::optional<std::uint32_t>> out;
+  for (const scheme::ManifestEntry& entry : manifest.entries()) {
+    out.push_back(entry.head.signature ? std::optional(entry.head.signature->client)
+                                       : std::nullopt);
+  }
+  return out;
+}
+
+std::vector<std::uint64_t> clipped_of(const scheme::Manifest& manifest) {
+  std::vector<std::uint64_t> out;
+  for (const scheme::ManifestEntry& entry : manifest.entries()) out.push_back(entry.head.clipped);
+  return out;
+}
+
+/// Properties that an aggregate and its opening request share.
+template <typename T, typename Class, typename GetManifest>
+void add_manifest_properties(Class& type, GetManifest manifest) {
+  type.def_property_readonly("round_id",
+                             [=](const T& self) { return to_python(manifest(self).round().id()); })
+      .def_property_readonly("round", [=](const T& self) { return manifest(self).round(); })
+      .def_property_readonly("count",
+                             [=](const T& self) { return manifest(self).entries().size(); })
+      .def_property_readonly("total_weight",
+                             [=](const T& self) { return manifest(self).total_weight(); })
+      .def_property_readonly("weights", [=](const T& self) { return weights_of(manifest(self)); })
+      .def_property_readonly("clients", [=](const T& self) { return clients_of(manifest(self)); })
+      .def_property_readonly("clipped", [=](const T& self) { return clipped_of(manifest(self)); });
+}
+
+}  // namespace
+
+void register_aggregate(py::module_& m) {
+  py::class_<OpeningRequest> request(m, "OpeningRequest",
+                                     "What the authority needs of an aggregate: no blocks.");
+  add_manifest_properties<OpeningRequest>(
+      request,
+      [](const OpeningRequest& self) -> const scheme::Manifest& { return self.manifest; });
+  request
+      .def("__repr__",
+           [](const OpeningRequest& self) {
+             return "OpeningRequest(round " + short_hex(self.manifest.round().id()) +
+                    ", count=" + std::to_string(self.manifest.entries().size()) + ")";
+           })
+      .def("to_bytes", [](const OpeningRequest& self) { return to_python(self.to_bytes()); })
+      .def_static("from_bytes",
+                  [](const py::buffer& data, const Round& round) {
+                    return OpeningRequest::from_bytes(BufferView(data).view(), round);
+                  },
+                  py::arg("data"), py::arg("round"))
+      .def("save",
+           [](const OpeningRequest& self, const std::string& path) {
+             const Bytes bytes = self.to_bytes();
+             const ByteView parts[] = {bytes};
+             write_file(path, parts, FileKind::kPublic);
+           },
+           py::arg("path"))
+      .def_static(
+          "load",
+          [](const std::string& path, const Round& round) {
+            return OpeningRequest::from_bytes(read_file(path, FileKind::kPublic), round);
+          },
+          py::arg("path"), py::arg("round"));
+
+  py::class_<Aggregate> aggregate(m, "Aggregate", "A weighted sum of uploads, still encrypted.");
+  add_manifest_properties<Aggregate>(
+      aggregate, [](const Aggregate& self) -> const scheme::Manifest& { return self.manifest(); });
+  aggregate.def_property_readonly("nbytes", &Aggregate::wire_bytes)
+      .def("__repr__",
+           [](const Aggregate& self) {
+             return "Aggregate(round " + short_hex(self.round().id()) +
+                    ", count=" + std::to_string(self.manifest().entries().size()) +
+                    ", total_weight=" + std::to_string(self.manifest().total_weight()) + ")";
+           })
+      .def("opening_request", [](const Aggregate& self) { return self.opening_request(); })
+      .def("to_bytes", [](const Aggregate& self) { return to_python(self.to_bytes()); })
+      .def_static("from_bytes",
+                  [](const py::buffer& data, const Round& round) {
+                    const BufferView bytes(data);
+                    const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
+                    return Aggregate::from_bytes(bytes.view(), round);
+                  },
+                  py::arg("data"), py::arg("round"))
+      .def("save", &Aggregate::save, py::arg("path"),
+           py::call_guard<py::gil_scoped_release>())  // touches no Python object
+      .def_static(
+          "load",
+          [](const std::string& path, const Round& round) {
+            return Aggregate::from_bytes(read_file(path, FileKind::kPublic), round);
+          },
+          py::arg("path"), py::arg("round"),
+          py::call_guard<py::gil_scoped_release>());  // touches no Python object
+
+  py::class_<Aggregator>(m, "Aggregator",
+                         "Sums uploads as they arrive; holds one aggregate, no key.")
+      .def(py::init<const Round&, const std::optional<py::function>&>(), py::arg("round"),
+           py::arg("verify") = py::none())
+      // The accumulator locks for itself and the verifier takes the interpreter's lock.
+      .def("add", &Aggregator::add, py::arg("upload"), py::arg("weight") = 1,
+           py::arg("threads") = 0, py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("count", &Aggregator::count)
+      .def_property_readonly("total_weight", &Aggregator::total_weight)
+      .def("finish", &Aggregator::finish, py::call_guard<py::gil_scoped_release>());
+
+  m.def("weighted_sum", &weighted_sum, py::arg("round"), py::arg("uploads"),
+        py::arg("weights") = py::none(), py::kw_only(), py::arg("verify") = py::none(),
+        py::arg("threads") = 0, "sum_k weights[k] * uploads[k], encrypted.");
+  m.def("open_sum", &open_request, py::arg("secret"), py::arg("round"), py::arg("request"),
+        py::kw_only(), py::arg("verify") = py::none(), py::arg("export") = false,
+        "Opens a sum after all checks of the round; returns its SumKey.");
+  m.def(
+      "open_sum",
+      [](const scheme::SecretKey& secret, const Round& round, const Aggregate& total,
+         const std::optional<py::function>& verify, bool allow_export) {
+        return open_request(secret, round, total.opening_request(), verify, allow_export);
+      },
+      py::arg("secret"), py::arg("round"), py::arg("aggregate"), py::kw_only(),
+      py::arg("verify") = py::none(), py::arg("export") = false);
+}
+
+}  // namespace veilsum::bindings

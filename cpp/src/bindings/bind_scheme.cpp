@@ -1,0 +1,371 @@
+// Layer: bindings. Plans, keys, rounds, uploads, sum keys.
+#include <pybind11/stl.h>
+
+#include "base/file_io.h"
+#include "bindings/conversions.h"
+#include "bindings/register.h"
+#include "scheme/keys.h"
+#include "scheme/opening.h"
+#include "scheme/plan.h"
+#include "scheme/round.h"
+#include "scheme/upload.h"
+#include "scheme/wire.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::bindings {
+namespace {
+
+using scheme::Plan;
+using scheme::Round;
+using scheme::SecretKey;
+
+Plan make_plan(std::uint64_t clients, std::uint64_t value_bits, std::uint64_t weight_bits,
+               std::uint64_t security, const std::string& optimise, const std::string& profile,
+               const std::string& engine) {
+  if (engine != "native") {
+    if (engine == "openfhe") {
+      throw BackendUnavailableError(
+          "engine \"openfhe\" is not part of this build; install OpenFHE >= 1.3 and build Veilsum "
+          "with -DVEILSUM_OPENFHE=ON, or use engine=\"native\"");
+    }
+    throw ParameterError("engine \"" + engine + "\" is unknown; use \"native\"");
+  }
+  scheme::PlanRequest request;
+  request.clients = clients;
+  request.value_bits = value_bits;
+  request.weight_bits = weight_bits;
+  request.security = security;
+  request.profile = profile;
+  if (optimise == "size") {
+    request.optimise = scheme::Optimise::kSize;
+  } else if (optimise != "speed") {
+    throw ParameterError("optimise = \"" + optimise + "\" is unknown; use \"speed\" or \"size\"");
+  }
+  return Plan(request);
+}
+
+Bytes plan_to_bytes(const Plan& plan) {
+  ByteWriter fields;
+  plan.write_fields(fields);
+  const ByteView parts[] = {fields.bytes()};
+  scheme::Envelope envelope = scheme::seal_envelope(scheme::ObjectKind::kPlan, parts);
+  Bytes out = std::move(envelope.header);
+  out.insert(out.end(), fields.bytes().begin(), fields.bytes().end());
+  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
+  return out;
+}
+
+Plan plan_from_bytes(ByteView bytes) {
+  ByteReader in(scheme::open_envelope(bytes, scheme::ObjectKind::kPlan), "plan");
+  Plan plan = Plan::read_fields(in);
+  in.finish();
+  return plan;
+}
+
+void save_public(const std::string& path, const Bytes& bytes) {
+  const ByteView parts[] = {bytes};
+  write_file(path, parts, FileKind::kPublic);
+}
+
+Round make_round(const Plan& plan, const scheme::PublicKey& public_key,
+                 const std::vector<std::pair<std::uint64_t, double>>& segments,
+                 const py::bytes& layout, std::uint64_t min_clients,
+                 const std::vector<py::buffer>& roster) {
+  scheme::RoundFields fields;
+  for (const auto& [count, limit] : segments) fields.segments.push_back({count, limit});
+  fields.layout = std::string(layout);
+  fields.min_clients = min_clients;
+  for (const py::buffer& key : roster) {
+    fields.roster.push_back(fixed_bytes<32>(key, "a verification key of the roster"));
+  }
+  return Round(plan, public_key, std::move(fields));
+}
+
+void register_plan(py::module_& m) {
+  py::class_<Plan>(m, "Plan",
+                   "Immutable, checked parameters: ring, moduli, lanes, security level, bounds.\n\n"
+                   "See veilsum._core.pyi for the parameters.")
+      .def(py::init(&make_plan), py::arg("clients"), py::arg("value_bits") = 16, py::kw_only(),
+           py::arg("weight_bits") = 0, py::arg("security") = 128, py::arg("optimise") = "speed",
+           py::arg("profile") = "auto", py::arg("engine") = "native")
+      .def_property_readonly("clients", &Plan::clients)
+      .def_property_readonly("value_bits", &Plan::value_bits)
+      .def_property_readonly("weight_bits", &Plan::weight_bits)
+      .def_property_readonly("security", &Plan::security)
+      .def_property_readonly("optimise",
+                             [](const Plan& plan) {
+                               return plan.optimise() == scheme::Optimise::kSize ? "size" : "speed";
+                             })
+      .def_property_readonly("profile", &Plan::profile)
+      .def_property_readonly("engine", [](const Plan&) { return "native"; })
+      .def_property_readonly("ring_degree", &Plan::degree)
+      .def_property_readonly("limbs", &Plan::limbs)
+      .def_property_readonly("log2_modulus", &Plan::log2_modulus)
+      .def_property_readonly("lanes", &Plan::lanes)
+      .def_property_readonly("lane_bits", &Plan::lane_bits)
+      .def_property_readonly("max_weight", &Plan::max_weight)
+      .def_property_readonly("error_bound", &Plan::noise_bound)
+      .def_property_readonly(
+          "delta",
+          [](const Plan& plan) {
+            const ring::WideInteger& delta = plan.codeword().delta();
+            py::int_ value(0);
+            for (unsigned i = 5; i-- > 0;) {
+              value = py::int_(value.attr("__lshift__")(52).attr("__or__")(delta.word52(i)));
+            }
+            return value;
+          })
+      .def_property_readonly("bits_per_value", &Plan::bits_per_value)
+      .def_property_readonly("bytes_per_value",
+                             [](const Plan& plan) { return plan.bits_per_value() / 8; })
+      .def_property_readonly("expansion_fp32",
+                             [](const Plan& plan) { return plan.bits_per_value() / 32; })
+      .def_property_readonly("expansion_bf16",
+                             [](const Plan& plan) { return plan.bits_per_value() / 16; })
+      .def_property_readonly("failure_probability", [](const Plan&) { return 0.0; })
+      .def_property_readonly("capsule_bytes", [](const Plan& plan) { return plan.capsule().bytes; })
+      .def_property_readonly("capsule_degree",
+                             [](const Plan& plan) { return plan.capsule().degree; })
+      .def_property_readonly("capsule_limbs", [](const Plan& plan) { return plan.capsule().limbs; })
+      .def_property_readonly("id", [](const Plan& plan) { return to_python(plan.id()); })
+      .def("upload_bytes",
+           [](const Plan& plan, std::uint64_t size) {
+             if (size == 0 || size > scheme::kMaxValues) {
+               throw ParameterError("size = " + std::to_string(size) + " is outside 1 ... 2^40");
+             }
+             return scheme::kEnvelopeHeaderBytes + 32 + 9 + plan.capsule().bytes + 8 +
+                    plan.payload_bytes(size) + scheme::kEnvelopeTrailerBytes;
+           },
+           py::arg("size"))
+      .def("explain", &Plan::explain)
+      .def("__str__", &Plan::explain)
+      .def("__repr__",
+           [](const Plan& plan) {
+             std::string text = "Plan(clients=" + std::to_string(plan.clients()) +
+                                ", value_bits=" + std::to_string(plan.value_bits());
+             if (plan.weight_bits() != 0) {
+               text += ", weight_bits=" + std::to_string(plan.weight_bits());
+             }
+             return text + ", security=" + std::to_string(plan.security()) + ", profile='" +
+                    plan.profile() + "', lanes=" + std::to_string(plan.lanes()) + ")";
+           })
+      .def("__eq__", [](const Plan& plan, const py::object& other) {
+        return py::isinstance<Plan>(other) && plan == other.cast<const Plan&>();
+      })
+      .def("__hash__", [](const Plan& plan) { return py::hash(to_python(plan.id())); })
+      .def("to_bytes", [](const Plan& plan) { return to_python(plan_to_bytes(plan)); })
+      .def_static("from_bytes",
+                  [](const py::buffer& data) { return plan_from_bytes(BufferView(data).view()); },
+                  py::arg("data"))
+      .def("save",
+           [](const Plan& plan, const std::string& path) { save_public(path, plan_to_bytes(plan)); },
+           py::arg("path"))
+      .def_static(
+          "load",
+          [](const std::string& path) {
+            return plan_from_bytes(read_file(path, FileKind::kPublic));
+          },
+          py::arg("path"));
+}
+
+void register_keys(py::module_& m) {
+  using scheme::PublicKey;
+  py::class_<PublicKey>(m, "PublicKey", "What clients encrypt capsules to. Not secret.")
+      .def_property_readonly("id", [](const PublicKey& key) { return to_python(key.id()); })
+      .def("__repr__",
+           [](const PublicKey& key) { return "PublicKey(" + to_hex(key.id()) + ")"; })
+      .def("to_bytes", [](const PublicKey& key) { return to_python(key.to_bytes()); })
+      .def_static("from_bytes",
+                  [](const py::buffer& data) {
+                    return PublicKey::from_bytes(BufferView(data).view());
+                  },
+                  py::arg("data"))
+      .def("save",
+           [](const PublicKey& key, const std::string& path) { save_public(path, key.to_bytes()); },
+           py::arg("path"))
+      .def_static(
+          "load",
+          [](const std::string& path) {
+            return PublicKey::from_bytes(read_file(path, FileKind::kPublic));
+          },
+          py::arg("path"));
+
+  py::class_<SecretKey>(m, "SecretKey",
+                        "The authority's secret. Opens each round once; cannot be pickled.")
+      .def_property_readonly("id", [](const SecretKey& key) { return to_python(key.id()); })
+      .def_property_readonly("public_key", &SecretKey::public_key)
+      .def("__repr__",
+           [](const SecretKey& key) { return "SecretKey(id " + to_hex(key.id()) + ")"; })
+      .def("__reduce__", [](const SecretKey&) { refuse_pickle("SecretKey"); })
+      .def("to_bytes", [](const SecretKey& key) { return secret_to_python(key.to_bytes()); })
+      .def_static("from_bytes",
+                  [](const py::buffer& data) {
+                    return SecretKey::from_bytes(BufferView(data).view());
+                  },
+                  py::arg("data"))
+      .def("save", &SecretKey::save, py::arg("path"))
+      .def_static("load", &SecretKey::load, py::arg("path"));
+
+  m.def(
+      "keygen",
+      [](const Plan& plan) {
+        SecretKey secret = scheme::generate_key(plan);
+        scheme::PublicKey public_key = secret.public_key();
+        return std::make_pair(std::move(secret), std::move(public_key));
+      },
+      py::arg("plan"), "A fresh key pair for the plan's capsules: (SecretKey, PublicKey).");
+}
+
+void register_round(py::module_& m) {
+  py::class_<Round>(m, "Round", "The public description of one sum.")
+      .def(py::init(&make_round), py::arg("plan"), py::arg("public"), py::arg("segments"),
+           py::arg("layout") = py::bytes(), py::arg("min_clients") = 2,
+           py::arg("roster") = std::vector<py::buffer>{})
+      .def(py::init<const Round&>(), py::arg("other"))
+      .def_property_readonly("plan", &Round::plan)
+      .def_property_readonly("public", &Round::public_key)
+      .def_property_readonly("id", [](const Round& round) { return to_python(round.id()); })
+      .def_property_readonly("seed", [](const Round& round) { return to_python(round.seed()); })
+      .def_property_readonly("size", &Round::size)
+      .def_property_readonly("segments",
+                             [](const Round& round) {
+                               std::vector<std::pair<std::uint64_t, double>> out;
+                               for (const scheme::Segment& segment : round.segments()) {
+                                 out.emplace_back(segment.count, segment.limit);
+                               }
+                               return out;
+                             })
+      .def_property_readonly("layout", [](const Round& round) { return py::bytes(round.layout()); })
+      .def_property_readonly("min_clients", &Round::min_clients)
+      .def_property_readonly("roster",
+                             [](const Round& round) {
+                               std::vector<py::bytes> out;
+                               for (const auto& key : round.roster()) out.push_back(to_python(key));
+                               return out;
+                             })
+      .def("__repr__",
+           [](const Round& round) {
+             return "Round(id " + short_hex(round.id()) + ", size=" + std::to_string(round.size()) +
+                    ", clients=" + std::to_string(round.plan().clients()) + ")";
+           })
+      .def("to_bytes", [](const Round& round) { return to_python(round.to_bytes()); })
+      .def_static("from_bytes",
+                  [](const py::buffer& data) { return Round::from_bytes(BufferView(data).view()); },
+                  py::arg("data"))
+      .def("save",
+           [](const Round& round, const std::string& path) { save_public(path, round.to_bytes()); },
+           py::arg("path"))
+      .def_static(
+          "load",
+          [](const std::string& path) {
+            return Round::from_bytes(read_file(path, FileKind::kPublic));
+          },
+          py::arg("path"));
+}
+
+void register_upload(py::module_& m) {
+  using scheme::Upload;
+  py::class_<Upload>(m, "Upload", "A client's ciphertext: capsule and blocks.")
+      .def_property_readonly("round_id",
+                             [](const Upload& upload) { return to_python(upload.round_id()); })
+      .def_property_readonly("clipped", [](const Upload& upload) { return upload.head().clipped; })
+      .def_property_readonly("client",
+                             [](const Upload& upload) -> std::optional<std::uint32_t> {
+                               if (!upload.head().signature) return std::nullopt;
+                               return upload.head().signature->client;
+                             })
+      .def_property_readonly(
+          "signed", [](const Upload& upload) { return upload.head().signature.has_value(); })
+      .def_property_readonly("nbytes", &Upload::wire_bytes)
+      .def_property_readonly("capsule_digest",
+                             [](const Upload& upload) {
+                               return to_python(upload.head().capsule_digest());
+                             })
+      .def("__repr__",
+           [](const Upload& upload) {
+             return "Upload(round " + short_hex(upload.round_id()) +
+                    ", nbytes=" + std::to_string(upload.wire_bytes()) +
+                    (upload.head().signature
+                         ? ", client=" + std::to_string(upload.head().signature->client)
+                         : std::string(", unsigned")) +
+                    ")";
+           })
+      .def("signing_payload",
+           [](const Upload& upload, const Round& round, std::uint32_t client, int threads) {
+             scheme::check_round_id(upload.round_id(), round, "the upload");
+             Digest digest;
+             {
+               const py::gil_scoped_release unlocked;  // hashes bytes that nobody else writes
+               digest = upload.blocks_digest(checked_threads(threads));
+             }
+             return to_python(scheme::signing_payload(round, client, upload.head().clipped,
+                                                      upload.head().capsule_digest(), digest));
+           },
+           py::arg("round"), py::arg("client"), py::arg("threads") = 0)
+      .def("attach_signature",
+           [](Upload& upload, std::uint32_t client, const py::buffer& signature, int threads) {
+             scheme::UploadSignature attached;
+             attached.client = client;
+             attached.signature = fixed_bytes<64>(signature, "an Ed25519 signature");
+             {
+               const py::gil_scoped_release unlocked;  // as above
+               attached.blocks_digest = upload.blocks_digest(checked_threads(threads));
+             }
+             upload.attach_signature(attached);
+           },
+           py::arg("client"), py::arg("signature"), py::arg("threads") = 0)
+      .def("to_bytes", [](const Upload& upload) { return to_python(upload.to_bytes()); })
+      .def_static("from_bytes",
+                  [](const py::buffer& data, const Round& round) {
+                    const BufferView bytes(data);
+                    const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
+                    return Upload::from_bytes(bytes.view(), round);
+                  },
+                  py::arg("data"), py::arg("round"))
+      .def("save", &Upload::save, py::arg("path"),
+           py::call_guard<py::gil_scoped_release>())  // touches no Python object
+      .def_static(
+          "load",
+          [](const std::string& path, const Round& round) {
+            return Upload::from_bytes(read_file(path, FileKind::kPublic), round);
+          },
+          py::arg("path"), py::arg("round"),
+          py::call_guard<py::gil_scoped_release>());  // touches no Python object
+}
+
+void register_sum_key(py::module_& m) {
+  using scheme::SumKey;
+  py::class_<SumKey>(m, "SumKey", "Decrypts one aggregate and nothing else.")
+      .def_property_readonly("round_id",
+                             [](const SumKey& key) { return to_python(key.round().id()); })
+      .def_property_readonly("round", [](const SumKey& key) { return key.round(); })
+      .def_property_readonly("count", &SumKey::count)
+      .def_property_readonly("total_weight", &SumKey::total_weight)
+      .def_property_readonly("exportable", &SumKey::exportable)
+      .def("__repr__",
+           [](const SumKey& key) {
+             return "SumKey(round " + short_hex(key.round().id()) +
+                    ", count=" + std::to_string(key.count()) + ")";
+           })
+      .def("__reduce__", [](const SumKey&) { refuse_pickle("SumKey"); })
+      .def("to_bytes", [](const SumKey& key) { return secret_to_python(key.to_bytes()); })
+      .def_static("from_bytes",
+                  [](const py::buffer& data, const Round& round) {
+                    return SumKey::from_bytes(BufferView(data).view(), round);
+                  },
+                  py::arg("data"), py::arg("round"))
+      .def("save", &SumKey::save, py::arg("path"))
+      .def_static("load", &SumKey::load, py::arg("path"), py::arg("round"));
+}
+
+}  // namespace
+
+void register_scheme(py::module_& m) {
+  register_plan(m);
+  register_keys(m);
+  register_round(m);
+  register_upload(m);
+  register_sum_key(m);
+}
+
+}  // namespace veilsum::bindings

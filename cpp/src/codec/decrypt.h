@@ -1,0 +1,25 @@
+// Layer: codec. From summed blocks and their sum key back to numbers.
+#pragma once
+
+#include <cstdint>
+
+#include "codec/encrypt.h"
+#include "scheme/opening.h"
+
+namespace veilsum::codec {
+
+struct DecryptOptions {
+  bool average = true;  ///< divide by the total weight
+  isa::ElementType type = isa::ElementType::kFloat32;  ///< kFloat32 or kFloat64
+  int threads = 0;
+  Progress progress;
+};
+
+/// Decrypts the blocks of a sum into `out`, round().size() elements of options.type.
+/// A value is (digit - total_weight * L) * (limit / L), divided by the total weight for a mean,
+/// computed in double and rounded once.
+/// @throws KeyMismatchError when `key` is not the key of the sum that `manifest` names
+void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteView blocks,
+             const DecryptOptions& options, void* out);
+
+}  // namespace veilsum::codec

@@ -1,0 +1,58 @@
+// Layer: codec. From a vector of floating-point values to an upload: quantise into lanes, encrypt
+// block by block, in parallel. The values are read where they lie.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "base/entropy.h"
+#include "isa/kernels.h"
+#include "scheme/upload.h"
+
+namespace veilsum::codec {
+
+/// One segment's values where they lie; aligned to its element type.
+struct Piece {
+  const void* values = nullptr;
+  isa::ElementType type = isa::ElementType::kFloat32;
+  std::uint64_t count = 0;
+};
+
+enum class Rounding : std::uint8_t {
+  kNearest,     ///< ties to even; deterministic
+  kStochastic,  ///< unbiased: floor(x + u), u uniform in [0, 1) with 32 bits
+};
+enum class OnClip : std::uint8_t { kCount, kError };
+
+/// Called from the calling thread between portions; throwing cancels the work.
+using Progress = std::function<void(std::uint64_t done_values, std::uint64_t total_values)>;
+
+struct EncryptOptions {
+  double weight = 1.0;  ///< every value is multiplied by it before clipping; finite
+  Rounding rounding = Rounding::kNearest;
+  OnClip on_clip = OnClip::kCount;
+  int threads = 0;
+  Progress progress;
+};
+
+/// The secrets of one upload, each used for it alone.
+struct UploadSeeds {
+  Seed capsule;
+  Seed errors;
+  Seed rounding;
+
+  static UploadSeeds fresh();
+};
+
+/// Encrypts `pieces`, one for each segment of the round, in order.
+/// @throws ParameterError when the pieces do not match the segments, for a NaN or an infinity
+///         (naming the first index; nothing is returned), for a weight that is not finite, and for
+///         clipped values with OnClip::kError
+scheme::Upload encrypt(const scheme::Round& round, std::span<const Piece> pieces,
+                       const EncryptOptions& options);
+/// The same with given seeds. Reusing seeds breaks the secrecy of both uploads: tests only.
+scheme::Upload encrypt_with_seeds(const scheme::Round& round, std::span<const Piece> pieces,
+                                  const EncryptOptions& options, const UploadSeeds& seeds);
+
+}  // namespace veilsum::codec
