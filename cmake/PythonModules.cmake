@@ -14,12 +14,13 @@ endif()
 
 if(VEILSUM_TESTING)
   # Both modules must share one core: a test that switches the active ISA level through
-  # _core_testing means it for _core. So here, and only here, the layers form a shared library.
-  file(WRITE "${PROJECT_BINARY_DIR}/empty.cpp" "")
+  # _core_testing means it for _core. So here, and only here, the layers form a shared library, in
+  # a folder of its own because Python takes every .so in a package for a module.
+  file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/empty.cpp" CONTENT "// Intentionally empty.\n")
   add_library(veilsum_testing_core SHARED "${PROJECT_BINARY_DIR}/empty.cpp")
   veilsum_link_whole(veilsum_testing_core ${VEILSUM_LAYERS})
   target_link_libraries(veilsum_testing_core PRIVATE veilsum_options ${VEILSUM_CORE})
-  install(TARGETS veilsum_testing_core LIBRARY DESTINATION veilsum RUNTIME DESTINATION veilsum)
+  install(TARGETS veilsum_testing_core LIBRARY DESTINATION veilsum/_lib)
 endif()
 
 # veilsum_add_module(NAME FOLDER)
@@ -34,17 +35,21 @@ function(veilsum_add_module name folder)
   target_compile_definitions(${name} PRIVATE VEILSUM_VERSION="${VEILSUM_VERSION}")
   target_link_libraries(${name} PRIVATE veilsum_options)
   if(TARGET veilsum_testing_core)
-    target_link_libraries(${name} PRIVATE veilsum_testing_core)
-    foreach(target ${VEILSUM_CORE} veilsum_base)  # the headers and macros, not the objects
+    target_link_libraries(${name} PRIVATE veilsum_testing_core veilsum_threads)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # pybind11's types are hidden by attribute; in this build, classes that hold them are not.
+      target_compile_options(${name} PRIVATE -Wno-attributes)
+    endif()
+    foreach(target ${VEILSUM_CORE})  # the headers and macros, not the objects
       target_include_directories(${name} PRIVATE
         $<TARGET_PROPERTY:${target},INTERFACE_INCLUDE_DIRECTORIES>)
       target_compile_definitions(${name} PRIVATE
         $<TARGET_PROPERTY:${target},INTERFACE_COMPILE_DEFINITIONS>)
     endforeach()
     if(APPLE)
-      set_target_properties(${name} PROPERTIES INSTALL_RPATH "@loader_path")
+      set_target_properties(${name} PROPERTIES INSTALL_RPATH "@loader_path/_lib")
     else()
-      set_target_properties(${name} PROPERTIES INSTALL_RPATH "$ORIGIN")
+      set_target_properties(${name} PROPERTIES INSTALL_RPATH "$ORIGIN/_lib")
     endif()
   else()
     target_link_libraries(${name} PRIVATE ${VEILSUM_CORE})

@@ -1,23 +1,18 @@
-# Threads of the base layer's parallel_for, the only place with OpenMP pragmas. libgomp is not
-# instrumented and makes tsan report races that are none, so a tsan build uses std::thread.
-get_target_property(base_type veilsum_base TYPE)
-if(base_type STREQUAL "INTERFACE_LIBRARY")
-  set(base_scope INTERFACE)
-else()
-  set(base_scope PUBLIC)
-endif()
-
+# `veilsum_threads`: what the base layer's parallel_for runs on. It is the only place with OpenMP
+# pragmas, and a header, so every layer above compiles it. libgomp is not instrumented and makes
+# tsan report races that are none, so a tsan build uses std::thread.
+add_library(veilsum_threads INTERFACE)
 set(VEILSUM_THREADS none)
 if(VEILSUM_USE_STD_THREADS)
   set(THREADS_PREFER_PTHREAD_FLAG ON)
   find_package(Threads REQUIRED)
-  target_link_libraries(veilsum_base ${base_scope} Threads::Threads)
-  target_compile_definitions(veilsum_base ${base_scope} VEILSUM_USE_STD_THREADS=1)
+  target_link_libraries(veilsum_threads INTERFACE Threads::Threads)
+  target_compile_definitions(veilsum_threads INTERFACE VEILSUM_USE_STD_THREADS=1)
   set(VEILSUM_THREADS std::thread)
 else()
   find_package(OpenMP COMPONENTS CXX)
   if(OpenMP_CXX_FOUND)
-    target_link_libraries(veilsum_base ${base_scope} OpenMP::OpenMP_CXX)
+    target_link_libraries(veilsum_threads INTERFACE OpenMP::OpenMP_CXX)
     set(VEILSUM_THREADS "OpenMP ${OpenMP_CXX_VERSION}")
   else()
     message(WARNING "This compiler has no OpenMP: Veilsum will run on one thread. "

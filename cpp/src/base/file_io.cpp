@@ -84,7 +84,8 @@ void write_file(const std::string& path, std::span<const ByteView> parts, FileKi
 }
 
 Bytes read_file(const std::string& path, FileKind kind) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Not blocking: a pipe in the file's place is refused below instead of being waited for.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) fail("cannot open", path);
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) fail("cannot stat", path);

@@ -7,27 +7,19 @@
 #include <cstddef>
 #include <exception>
 #include <mutex>
-
-#if defined(VEILSUM_USE_STD_THREADS)
+#include <system_error>
 #include <thread>
 #include <vector>
-#elif defined(_OPENMP)
-#include <omp.h>
-#endif
 
 namespace veilsum {
 
 /// Threads that a request of 0 ("as many as allowed") means: OMP_NUM_THREADS or the processors.
-inline int default_threads() noexcept {
-#if defined(VEILSUM_USE_STD_THREADS)
-  const unsigned count = std::thread::hardware_concurrency();
-  return count == 0 ? 1 : static_cast<int>(count);
-#elif defined(_OPENMP)
-  return omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
+int default_threads() noexcept;
+
+/// False where OpenMP must not start threads: in a build without it, and in a child process forked
+/// from one that had used it, where GNU's runtime waits for threads that did not survive the fork
+/// (data loaders of training frameworks fork). Plain threads do the work then.
+bool openmp_usable() noexcept;
 
 /// Calls body(item, scratch) for every item in [0, items). Each thread owns one `scratch`, made by
 /// make_scratch() in that thread.
@@ -64,19 +56,28 @@ void parallel_for(std::size_t items, int threads, MakeScratch make_scratch, Body
       failed.store(true, std::memory_order_relaxed);
     }
   };
-#if defined(VEILSUM_USE_STD_THREADS)
-  std::vector<std::thread> pool;
-  pool.reserve(workers - 1);
-  for (std::size_t worker = 1; worker < workers; ++worker) pool.emplace_back(work, worker);
-  work(0);
-  for (std::thread& thread : pool) thread.join();
-#else
-  // One iteration a worker: OpenMP may run several on one thread when it grants fewer.
+  if (openmp_usable()) {
 #if defined(_OPENMP)
+    // One iteration a worker: OpenMP may run several on one thread when it grants fewer.
 #pragma omp parallel for num_threads(static_cast<int>(workers)) schedule(static, 1)
 #endif
-  for (std::size_t worker = 0; worker < workers; ++worker) work(worker);
-#endif
+    for (std::size_t worker = 0; worker < workers; ++worker) work(worker);
+  } else {
+    std::vector<std::thread> pool;
+    pool.reserve(workers - 1);
+    std::size_t inline_from = workers;  // what the system grants no thread for is done here
+    try {
+      for (std::size_t worker = 1; worker < workers; ++worker) {
+        inline_from = worker;
+        pool.emplace_back(work, worker);
+        inline_from = workers;
+      }
+    } catch (const std::system_error&) {
+    }
+    work(0);
+    for (std::size_t worker = inline_from; worker < workers; ++worker) work(worker);
+    for (std::thread& thread : pool) thread.join();
+  }
   if (first) std::rethrow_exception(first);
 }
 
