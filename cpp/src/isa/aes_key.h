@@ -10,8 +10,8 @@
 namespace veilsum::isa {
 
 /// FIPS 197 key expansion, encryption direction. Constant time in `key`.
-/// `key` holds `key_bytes` bytes: 16 (AES-128, 10 rounds) or 32 (AES-256, 14 rounds). The unused end
-/// of `out.bytes` is zeroed. `out` is secret: its owner wipes it.
+/// `key` holds `key_bytes` bytes: 16 (AES-128, 10 rounds) or 32 (AES-256, 14 rounds). The unused
+/// end of `out.bytes` is zeroed. `out` is secret: its owner wipes it.
 /// @throws ParameterError when key_bytes is neither 16 nor 32.
 void aes_expand_key(const std::uint8_t* key, std::size_t key_bytes, AesKey& out);
 

@@ -1,5 +1,5 @@
-// Layer: isa. See cpu.h. The lists below and VEILSUM_FLAGS_<level> in cmake/Layers.cmake name the same
-// features; a level that got a flag without a line here could die on an illegal instruction.
+// Layer: isa. See cpu.h. The lists below and VEILSUM_FLAGS_<level> in cmake/Layers.cmake name the
+// same features; a level that got a flag without a line here could die on an illegal instruction.
 #include "isa/cpu.h"
 
 #include <cstddef>
@@ -20,21 +20,27 @@ struct Feature {
 };
 
 constexpr Feature kAvx2Features[] = {
-    {"SSE4.2", Register::kLeaf1Ecx, 20}, {"POPCNT", Register::kLeaf1Ecx, 23},
+    {"SSE4.2", Register::kLeaf1Ecx, 20},   {"POPCNT", Register::kLeaf1Ecx, 23},
     {"PCLMULQDQ", Register::kLeaf1Ecx, 1}, {"AES", Register::kLeaf1Ecx, 25},
-    {"OSXSAVE", Register::kLeaf1Ecx, 27}, {"AVX", Register::kLeaf1Ecx, 28},
-    {"F16C", Register::kLeaf1Ecx, 29},   {"FMA", Register::kLeaf1Ecx, 12},
-    {"AVX2", Register::kLeaf7Ebx, 5},    {"BMI2", Register::kLeaf7Ebx, 8},
+    {"OSXSAVE", Register::kLeaf1Ecx, 27},  {"AVX", Register::kLeaf1Ecx, 28},
+    {"F16C", Register::kLeaf1Ecx, 29},     {"FMA", Register::kLeaf1Ecx, 12},
+    {"AVX2", Register::kLeaf7Ebx, 5},      {"BMI2", Register::kLeaf7Ebx, 8},
 };
 
 /// On top of the AVX2 ones.
 constexpr Feature kAvx512Features[] = {
-    {"AVX512F", Register::kLeaf7Ebx, 16},          {"AVX512DQ", Register::kLeaf7Ebx, 17},
-    {"AVX512_IFMA", Register::kLeaf7Ebx, 21},      {"SHA", Register::kLeaf7Ebx, 29},
-    {"AVX512BW", Register::kLeaf7Ebx, 30},         {"AVX512VL", Register::kLeaf7Ebx, 31},
-    {"AVX512_VBMI", Register::kLeaf7Ecx, 1},       {"AVX512_VBMI2", Register::kLeaf7Ecx, 6},
-    {"GFNI", Register::kLeaf7Ecx, 8},              {"VAES", Register::kLeaf7Ecx, 9},
-    {"VPCLMULQDQ", Register::kLeaf7Ecx, 10},       {"AVX512_BITALG", Register::kLeaf7Ecx, 12},
+    {"AVX512F", Register::kLeaf7Ebx, 16},
+    {"AVX512DQ", Register::kLeaf7Ebx, 17},
+    {"AVX512_IFMA", Register::kLeaf7Ebx, 21},
+    {"SHA", Register::kLeaf7Ebx, 29},
+    {"AVX512BW", Register::kLeaf7Ebx, 30},
+    {"AVX512VL", Register::kLeaf7Ebx, 31},
+    {"AVX512_VBMI", Register::kLeaf7Ecx, 1},
+    {"AVX512_VBMI2", Register::kLeaf7Ecx, 6},
+    {"GFNI", Register::kLeaf7Ecx, 8},
+    {"VAES", Register::kLeaf7Ecx, 9},
+    {"VPCLMULQDQ", Register::kLeaf7Ecx, 10},
+    {"AVX512_BITALG", Register::kLeaf7Ecx, 12},
     {"AVX512_VPOPCNTDQ", Register::kLeaf7Ecx, 14},
 };
 

@@ -1,5 +1,5 @@
-// Layer: isa. See dispatch.h. The one piece of process-wide state is the pointer to the active table;
-// two threads that race to set it store the same value.
+// Layer: isa. See dispatch.h. The one piece of process-wide state is the pointer to the active
+// table; two threads that race to set it store the same value.
 #include "isa/dispatch.h"
 
 #include <atomic>
@@ -29,7 +29,8 @@ struct Level {
   const KernelTable* (*table)() noexcept;
 };
 
-constexpr Level kLevels[] = {  // ascending
+constexpr Level kLevels[] = {
+    // ascending
     {"scalar", scalar_table},
     {"avx2", avx2_table},
     {"avx512", avx512_table},
@@ -43,9 +44,9 @@ const KernelTable& find_level(std::string_view name, const std::string& source) 
     if (name != level.name) continue;
     const KernelTable* table = level.table();
     if (table == nullptr) {
-      throw BackendUnavailableError(source + ": this build of Veilsum does not contain the level '" +
-                                    level.name + "'; unset " + kVariable +
-                                    " to use the best level present");
+      throw BackendUnavailableError(
+          source + ": this build of Veilsum does not contain the level '" + level.name +
+          "'; unset " + kVariable + " to use the best level present");
     }
     const std::string missing = missing_features(level.name, read_cpuid());
     if (!missing.empty()) {

@@ -1,6 +1,6 @@
-// Layer: isa. Picks one kernel table for the process, the highest level that this build contains and
-// this machine can run, or the one that VEILSUM_ISA=scalar|avx2|avx512 forces. Results never depend
-// on the choice.
+// Layer: isa. Picks one kernel table for the process, the highest level that this build contains
+// and this machine can run, or the one that VEILSUM_ISA=scalar|avx2|avx512 forces. Results never
+// depend on the choice.
 #pragma once
 
 #include <string_view>

@@ -1,7 +1,8 @@
 // Layer: isa. The kernel table: every loop that is worth writing once per instruction set, as a
 // plain function pointer over raw buffers. One table per level (scalar, avx2, avx512), picked once
 // at run time. A kernel knows nothing of plans, rounds or keys; it sees numbers, and its comment
-// states the ranges it accepts and returns. Every level returns the same bytes for the same input.
+// states the ranges it accepts and returns. Every level returns the same bytes for the same input,
+// except that lazy results, in [0, 2q), may differ by q.
 #pragma once
 
 #include <cstddef>
@@ -69,6 +70,8 @@ struct LimbView {
 /// Input of `encrypt_block`: c = pad + e + sum_p plane_p * scale_p mod q, per limb, packed.
 /// e is one CBD sample per coefficient, the same in every limb, from word j of the keystream of
 /// (error_key, error_index): popcount of bits 0..20 minus popcount of bits 21..41.
+/// The planes of a coefficient are one message m with (m + 1) * Delta <= Q, Delta > 42; with one
+/// limb and one plane a level may rely on it (m * Delta then needs no reduction of its own).
 struct EncryptBlock {
   const std::uint64_t* pads;    ///< [limbs][pad_stride], lazy: below 2q
   std::size_t pad_stride;
@@ -136,7 +139,7 @@ struct Quantise {
 };
 struct QuantiseResult {
   std::uint64_t clipped;  ///< how many |y| > limit (finite ones)
-  bool finite;            ///< false when a NaN or an infinity was met: plane is then unspecified
+  bool finite;            ///< false when a value was a NaN or an infinity: plane is then unspecified
 };
 
 /// Input of `dequantise`: out[i] = double(int64((plane[i] >> shift) & mask) - offset) * scale, then

@@ -8,6 +8,11 @@
 namespace veilsum::isa::avx512 {
 namespace {
 
+/// Packed rows are written and read in order, block after block, with microseconds of work in the
+/// cache between, in which memory would lie idle: what the next block of 2048 coefficients will
+/// touch is asked for here, into the second-level cache. Prefetching past the end is harmless.
+constexpr std::size_t kAheadBytes = 2048 / kGroup * kGroupBytes;
+
 // --- encrypt ------------------------------------------------------------------------------------
 
 constexpr std::uint64_t kLow21 = (std::uint64_t{1} << kCbdWidth) - 1;
@@ -64,6 +69,10 @@ void encrypt_single(const EncryptBlock& args) {
     finish.pad = args.pads + j;
     finish.plane = args.planes + j;
     finish.out = args.out + j / kGroup * kGroupBytes;
+#pragma GCC unroll 8
+    for (std::size_t line = 0; line < 8 * kGroupBytes; line += 64) {
+      __builtin_prefetch(finish.out + kAheadBytes + line, 1, 2);  // for writing
+    }
     pipelined_chunk<kRounds, 0>(keys, current, next, finish);
   }
   finish.pad = args.pads + j;
@@ -192,6 +201,7 @@ void decrypt_single(const DecryptBlock& args) {
   std::size_t j = 0;
   const std::uint8_t* p = args.packed;
   for (; j + kGroup < args.coefficients; j += kGroup, p += kGroupBytes) {
+    _mm_prefetch(reinterpret_cast<const char*>(p) + kAheadBytes, _MM_HINT_T1);
     step(j, _mm512_loadu_si512(p));
   }
   if (j < args.coefficients) step(j, load_group(p));

@@ -145,19 +145,28 @@ bool sum_packed(const SumPacked& args) {
 
 void pack(const std::uint64_t* in, std::size_t coefficients, std::uint8_t* out) {
   const Packer packer;
-  for (std::size_t j = 0; j < coefficients; j += kGroup) {
-    store_group(out + j / kGroup * kGroupBytes, packer(_mm512_loadu_si512(in + j)));
+  // Whole registers are written, each over the zeros that the one before left behind its 50 bytes:
+  // masked stores are twice as dear. The last group may end the buffer.
+  std::size_t j = 0;
+  for (; j + kGroup < coefficients; j += kGroup, out += kGroupBytes) {
+    _mm512_storeu_si512(out, packer(_mm512_loadu_si512(in + j)));
   }
+  if (j < coefficients) store_group(out, packer(_mm512_loadu_si512(in + j)));
 }
 
 bool unpack(const std::uint8_t* in, std::size_t coefficients, std::uint64_t q, std::uint64_t* out) {
   const Unpacker unpacker;
   Vec largest = _mm512_setzero_si512();
-  for (std::size_t j = 0; j < coefficients; j += kGroup) {
-    const Vec x = unpacker(load_group(in + j / kGroup * kGroupBytes));
+  const auto step = [&](std::size_t j, Vec bytes) {
+    const Vec x = unpacker(bytes);
     largest = _mm512_max_epu64(largest, x);
     _mm512_storeu_si512(out + j, x);
+  };
+  std::size_t j = 0;
+  for (; j + kGroup < coefficients; j += kGroup, in += kGroupBytes) {
+    step(j, _mm512_loadu_si512(in));
   }
+  if (j < coefficients) step(j, load_group(in));
   return _mm512_cmpge_epu64_mask(largest, splat(q)) == 0;
 }
 

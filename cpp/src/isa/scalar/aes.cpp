@@ -3,9 +3,9 @@
 // column, bit = block. In that layout a block as it lies in memory is already one vector, a 32 x 32
 // bit transpose makes the slices, ShiftRows rotates lanes and MixColumns needs no movement at all.
 // SubBytes is the circuit of Boyar and Peralta ("A new combinational logic minimization technique
-// with applications to cryptology", SEA 2010; 113 gates here, the four complements being folded into
-// the round keys: 0x63 in every byte passes ShiftRows and MixColumns unchanged).
-// No table, no branch and no address depends on key or data. Generic vectors become SSE2 or NEON.
+// with applications to cryptology", SEA 2010; 113 gates here, the four complements being folded
+// into the round keys: 0x63 in every byte passes ShiftRows and MixColumns unchanged). No table, no
+// branch and no address depends on key or data. Generic vectors become SSE2 or NEON.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -21,8 +21,8 @@ namespace {
 
 typedef std::uint32_t Vector __attribute__((vector_size(16)));
 
-constexpr std::size_t kBatch = 32;        // blocks per bitsliced batch: one per bit of a lane
-constexpr std::size_t kSlices = 32;       // 4 rows x 8 bits
+constexpr std::size_t kBatch = 32;   // blocks per bitsliced batch: one per bit of a lane
+constexpr std::size_t kSlices = 32;  // 4 rows x 8 bits
 constexpr std::size_t kBlockBytes = 16;
 constexpr std::uint32_t kMaxRounds = 14;
 constexpr std::uint32_t kSboxConstant = 0x63;
@@ -117,8 +117,7 @@ inline __attribute__((always_inline)) void substitute_and_shift(Vector a[kSlices
 /// product 2 a_r + 3 a_(r+1) + a_(r+2) + a_(r+3) is xtime(d_r) ^ a_r ^ t.
 inline __attribute__((always_inline)) void mix_and_add_key(Vector a[kSlices],
                                                            const Vector key[kSlices]) {
-  const Vector top0 = a[7] ^ a[15], top1 = a[15] ^ a[23], top2 = a[23] ^ a[31],
-               top3 = a[31] ^ a[7];
+  const Vector top0 = a[7] ^ a[15], top1 = a[15] ^ a[23], top2 = a[23] ^ a[31], top3 = a[31] ^ a[7];
   Vector below0 = top0, below1 = top1, below2 = top2, below3 = top3;  // bit k - 1 of d_r, cyclic
   for (std::size_t k = 0; k < 8; ++k) {
     const Vector a0 = a[k], a1 = a[8 + k], a2 = a[16 + k], a3 = a[24 + k];
@@ -216,8 +215,8 @@ void aes_encrypt_blocks(const AesKey& key, const std::uint8_t* in, std::uint8_t*
 }
 
 /// Block i is AES(key, LE64(first_counter + i) || LE64(index)); the counter wraps at 2^64.
-void aes_ctr(const AesKey& key, std::uint64_t index, std::uint64_t first_counter,
-             std::uint8_t* out, std::size_t blocks) {
+void aes_ctr(const AesKey& key, std::uint64_t index, std::uint64_t first_counter, std::uint8_t* out,
+             std::size_t blocks) {
   const SlicedKey sliced(key);
   Vector state[kBatch];
   std::uint64_t counter = first_counter;

@@ -1,8 +1,8 @@
 // Layer: isa, scalar level. The two halves of a block's life that follow its pad. encrypt_block:
 // sample the error, add pad, error and scaled planes, reduce, pack. decrypt_block: unpack, subtract
-// the pad, rebuild X in [0, Q) from its residues by Garner's mixed radix (Knuth, TAOCP 2, 4.3.2), add
-// Delta / 2, and divide exactly by multi-word divisors with a floating-point estimate of each digit.
-// Both are free of secret-dependent branches, indices and divisions.
+// the pad, rebuild X in [0, Q) from its residues by Garner's mixed radix (Knuth, TAOCP 2, 4.3.2),
+// add Delta / 2, and divide exactly by multi-word divisors with a floating-point estimate of each
+// digit. Both are free of secret-dependent branches, indices and divisions.
 #include <cstddef>
 #include <cstdint>
 
@@ -52,9 +52,9 @@ void subtract_pads(const DecryptBlock& args, std::size_t start,
 }
 
 /// Residues of one coefficient -> X in [0, Q), words of 52 bits. Mixed radix: digit i of X is
-/// v_i = (..((x_i - v_0) / q_0 - v_1) / q_1 ..) mod q_i, and X = sum v_i q_0 ... q_(i-1) < Q exactly,
-/// so no final reduction. v_j < 2^50 < 2 q_i (every q > 2^49), so t + 2 q_i - v_j is in (0, 4 q_i) for
-/// t < 2 q_i, which is what multiply_lazy takes.
+/// v_i = (..((x_i - v_0) / q_0 - v_1) / q_1 ..) mod q_i, and X = sum v_i q_0 ... q_(i-1) < Q
+/// exactly, so no final reduction. v_j < 2^50 < 2 q_i (every q > 2^49), so t + 2 q_i - v_j is in
+/// (0, 4 q_i) for t < 2 q_i, which is what multiply_lazy takes.
 template <std::size_t kWords>
 void reconstruct(const DecodeView& view, const std::uint64_t residue[kMaxLimbs][kGroup],
                  std::size_t j, std::uint64_t x[kWords]) {
@@ -110,16 +110,16 @@ std::uint64_t is_negative(const std::uint64_t x[kWords]) {
 /// Returns d = floor(x / divisor) and leaves the remainder in x, for d < 2^49.
 ///
 /// The estimate. u = 2^-53. Words are exact doubles. The Horner sum of kWords words rounds at most
-/// kWords - 1 <= 3 times, all terms non-negative; the reciprocal and the product round once each. So
-/// the estimate is (x / divisor)(1 + r) with |r| < (1 + u)^5 - 1 < 6u, off by less than 6 * 2^-53 * 2^49
-/// < 0.38. Truncated it is d - 1, d or d + 1. (d < 2^49 holds in every
-/// plan: digits below the top one are below 2^plane_bits <= 2^48, and since Q < (Delta + 1) 2^P the top
-/// one is below 2^48 (1 + 1 / Delta) even for X in the unused gap under Q; Delta >= 43.)
+/// kWords - 1 <= 3 times, all terms non-negative; the reciprocal and the product round once each.
+/// So the estimate is (x / divisor)(1 + r) with |r| < (1 + u)^5 - 1 < 6u, off by less than 6 *
+/// 2^-53 * 2^49 < 0.38. Truncated it is d - 1, d or d + 1. (d < 2^49 holds in every plan: digits
+/// below the top one are below 2^plane_bits <= 2^48, and since Q < (Delta + 1) 2^P the top one is
+/// below 2^48 (1 + 1 / Delta) even for X in the unused gap under Q; Delta >= 43.)
 ///
 /// The correction. x - estimate * divisor lies in [-divisor, 2 divisor). It is computed modulo
-/// 2^(52 kWords), where it is unambiguous as a signed number because 2 divisor <= 2 Q < 2^(52 kWords - 1)
-/// (Q < 2^50, 2^100, 2^200 for 1, 2, 4 words). One masked addition lifts the negative case; one
-/// subtraction, undone by a masked addition when it goes below zero, settles the other.
+/// 2^(52 kWords), where it is unambiguous as a signed number because 2 divisor <= 2 Q < 2^(52
+/// kWords - 1) (Q < 2^50, 2^100, 2^200 for 1, 2, 4 words). One masked addition lifts the negative
+/// case; one subtraction, undone by a masked addition when it goes below zero, settles the other.
 template <std::size_t kWords>
 std::uint64_t divide(std::uint64_t x[kWords], const std::uint64_t* divisor, double reciprocal) {
   double approximate = static_cast<double>(static_cast<std::int64_t>(x[kWords - 1]));

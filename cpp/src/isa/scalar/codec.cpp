@@ -1,9 +1,10 @@
 // Layer: isa, scalar level. Values to lane digits and back, in IEEE double with one rounding an
 // operation, so that every level and every compiler gives the same bytes: contraction is off (below
 // and on the command line), extended x87 evaluation is refused at compile time. Nearest-integer
-// rounding adds and subtracts 1.5 * 2^52, which rounds to even in the default mode, instead of calling
-// rint(), whose portable versions branch on the value. Constant time for finite input as far as the
-// processor's double arithmetic is (subnormal float32 and float64 inputs may take longer on some).
+// rounding adds and subtracts 1.5 * 2^52, which rounds to even in the default mode, instead of
+// calling rint(), whose portable versions branch on the value. Constant time for finite input as
+// far as the processor's double arithmetic is (subnormal float32 and float64 inputs may take longer
+// on some).
 #include <cfloat>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +26,7 @@ namespace {
 
 constexpr unsigned kDoubleMantissa = 52;
 constexpr std::int64_t kDoubleBias = 1023;
+constexpr std::uint64_t kDoubleSign = std::uint64_t{1} << 63;
 constexpr std::uint64_t kDoubleInfinity = 0x7ff0000000000000u;
 /// Added to |t| < 2^51 it leaves rint(t) in the low bits of the sum, offset by its own bits.
 constexpr double kRoundingConstant = 6755399441055744.0;  // 1.5 * 2^52
@@ -42,9 +44,9 @@ double double_of(std::uint64_t bits) {
 }
 
 /// Exact double of a 16-bit format with kExponent exponent and kMantissa mantissa bits, without a
-/// branch. A finite number is significand * 2^(field - bias - kMantissa), where a zero exponent field
-/// (zero and subnormals) counts as one and lacks the hidden bit; both factors are normal doubles and
-/// their product is exact. A full exponent field becomes an infinity or a NaN.
+/// branch. A finite number is significand * 2^(field - bias - kMantissa), where a zero exponent
+/// field (zero and subnormals) counts as one and lacks the hidden bit; both factors are normal
+/// doubles and their product is exact. A full exponent field becomes an infinity or a NaN.
 template <unsigned kExponent, unsigned kMantissa>
 double widen(std::uint16_t half) {
   constexpr std::uint32_t kFull = (1u << kExponent) - 1;
@@ -53,8 +55,8 @@ double widen(std::uint16_t half) {
   const std::uint32_t is_zero = (field - 1) >> 31;
   const std::uint32_t significand =
       (half & ((1u << kMantissa) - 1)) | ((1u - is_zero) << kMantissa);
-  const std::int64_t exponent = static_cast<std::int64_t>(field + is_zero) - kBias -
-                                static_cast<std::int64_t>(kMantissa);
+  const std::int64_t exponent =
+      static_cast<std::int64_t>(field + is_zero) - kBias - static_cast<std::int64_t>(kMantissa);
   const double scale =
       double_of(static_cast<std::uint64_t>(exponent + kDoubleBias) << kDoubleMantissa);
   const double magnitude = static_cast<double>(static_cast<std::int32_t>(significand)) * scale;
@@ -89,15 +91,16 @@ std::int64_t nearest(double t) {
   return static_cast<std::int64_t>(bits_of(t + kRoundingConstant) - bits_of(kRoundingConstant));
 }
 
-/// floor(t), for |t| < 2^51: the nearest integer, less one where that lies above t.
+/// floor(t), for |t| < 2^51 and t not -0: the nearest integer, less one where that lies above t,
+/// which the sign of the (exact) difference tells.
 std::int64_t floor_of(double t) {
   const double rounded = (t + kRoundingConstant) - kRoundingConstant;
-  return nearest(t) - static_cast<std::int64_t>(rounded > t);
+  return nearest(t) - static_cast<std::int64_t>(bits_of(t - rounded) >> 63);
 }
 
 template <class Element, bool kStochastic, bool kOverwrite>
 QuantiseResult quantise_loop(const Quantise& args) {
-  const double limit = args.limit;
+  const std::uint64_t limit = bits_of(args.limit);
   const std::uint64_t levels = static_cast<std::uint64_t>(args.levels);
   std::uint64_t clipped = 0;
   std::uint64_t not_finite = 0;
@@ -106,13 +109,17 @@ QuantiseResult quantise_loop(const Quantise& args) {
     // Exponent all ones: adding one unit of it carries into the sign's place.
     not_finite |= (bits_of(x) & kDoubleInfinity) + (std::uint64_t{1} << kDoubleMantissa);
     const double y = args.weight * x;
-    clipped += static_cast<std::uint64_t>(y > limit) + static_cast<std::uint64_t>(y < -limit);
-    // Both lines are one minsd / maxsd / fmin-like select; a NaN passes and is reported at the end.
-    const double below = y > limit ? limit : y;
-    const double held = below < -limit ? -limit : below;
+    // Magnitudes of doubles are ordered like their bits: as integers they are limited by a mask,
+    // where compilers may make a branch of `y > limit ? limit : y`.
+    const std::uint64_t magnitude = bits_of(y) & ~kDoubleSign;
+    const std::uint64_t over = sign_mask(limit - magnitude);
+    clipped += over & 1;
+    const std::uint64_t limited = magnitude ^ ((magnitude ^ limit) & over);
+    const double held = double_of(limited | (bits_of(y) & kDoubleSign));
     const double t = held * args.inverse_step;
     std::int64_t v;
     if constexpr (kStochastic) {
+      // Never -0: the second term is +0 or above.
       v = floor_of(t + static_cast<double>(args.random[i]) * 0x1p-32);
     } else {
       v = nearest(t);

@@ -1,7 +1,8 @@
 // Layer: isa, scalar level. AES-CTR keystream -> polynomials: uniform residues by rejection of
-// 50-bit words (exact, not merely close to uniform), the same multiplied by key slots on the fly, and
-// centred binomial samples (k = 21, Alkim et al., "NewHope", 2016). Uniform residues are public, so
-// their rejections may branch; samples and key slots are secret and do not meet a branch.
+// 50-bit words (exact, not merely close to uniform), the same multiplied by key slots on the fly,
+// and centred binomial samples (k = 21, Alkim et al., "NewHope", 2016). Uniform residues are
+// public, so their rejections may branch; samples and key slots are secret and do not meet a
+// branch.
 #include <cstddef>
 #include <cstdint>
 
@@ -14,12 +15,12 @@ namespace {
 constexpr std::size_t kChunkWords = 512;  // 4 KiB of keystream, eight batches of the bitsliced AES
 constexpr std::size_t kWordsPerBlock = 2;
 
-/// The words n, n + 1, ... of a keystream, handed out in order; what replaces rejected words.
+/// The words from `first_word` (even) on of a keystream, handed out in order; what replaces
+/// rejected words.
 class ExtraWords {
  public:
   ExtraWords(const AesKey& key, std::uint64_t index, std::size_t first_word)
-      : key_(key), index_(index), next_block_(first_word / kWordsPerBlock),
-        skip_(first_word % kWordsPerBlock) {}
+      : key_(key), index_(index), next_block_(first_word / kWordsPerBlock) {}
 
   std::uint64_t next() {
     if (used_ == filled_) refill();
@@ -32,36 +33,34 @@ class ExtraWords {
     aes_ctr(key_, index_, next_block_, reinterpret_cast<std::uint8_t*>(words_), kBlocks);
     next_block_ += kBlocks;
     filled_ = kBlocks * kWordsPerBlock;
-    used_ = skip_;
-    skip_ = 0;
+    used_ = 0;
   }
 
   static constexpr std::size_t kBlocks = 32;
   const AesKey& key_;
   std::uint64_t index_;
   std::uint64_t next_block_;
-  std::size_t skip_;
   std::size_t used_ = 0;
   std::size_t filled_ = 0;
   std::uint64_t words_[kBlocks * kWordsPerBlock];
 };
 
-/// Calls sink(j, word j of the keystream) for j = 0 ... n - 1.
+/// Calls sink(j, word j of the keystream) for j = 0 ... n - 1, n even.
 template <class Sink>
 void for_each_word(const AesKey& key, std::uint64_t index, std::size_t n, Sink sink) {
   std::uint64_t words[kChunkWords];
   for (std::size_t start = 0; start < n; start += kChunkWords) {
     const std::size_t now = n - start < kChunkWords ? n - start : kChunkWords;
     aes_ctr(key, index, start / kWordsPerBlock, reinterpret_cast<std::uint8_t*>(words),
-            (now + kWordsPerBlock - 1) / kWordsPerBlock);
+            now / kWordsPerBlock);
     for (std::size_t j = 0; j < now; ++j) sink(start + j, words[j]);
   }
   secure_wipe(words, sizeof words);
 }
 
 template <class Sink>
-void for_each_residue(const AesKey& key, std::uint64_t index, const Modulus& modulus,
-                      std::size_t n, Sink sink) {
+void for_each_residue(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
+                      Sink sink) {
   ExtraWords extra(key, index, n);
   const std::uint64_t q = modulus.q;
   for_each_word(key, index, n, [&](std::size_t j, std::uint64_t word) {

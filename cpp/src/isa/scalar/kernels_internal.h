@@ -1,8 +1,9 @@
 // Layer: isa, scalar level. Declares the portable kernels that table.cpp collects, and the few
 // word-sized helpers they share. Every helper has internal linkage. Constant time rests on three
 // rules: no branch, no table index and no division depends on a secret; selections are arithmetic
-// (sign masks), because a compiler may turn `x < q ? a : b` into a branch; and products of 64-bit
-// words are assumed to take the same time for every operand, as they do on current 64-bit processors.
+// (opaque sign masks), because a compiler may turn `x < q ? a : b` into a branch; and products of
+// 64-bit words are assumed to take the same time for every operand, as they do on current 64-bit
+// processors.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +16,8 @@ namespace veilsum::isa::scalar {
 
 void aes_encrypt_blocks(const AesKey& key, const std::uint8_t* in, std::uint8_t* out,
                         std::size_t blocks);
-void aes_ctr(const AesKey& key, std::uint64_t index, std::uint64_t first_counter,
-             std::uint8_t* out, std::size_t blocks);
+void aes_ctr(const AesKey& key, std::uint64_t index, std::uint64_t first_counter, std::uint8_t* out,
+             std::size_t blocks);
 void sha256_compress(std::uint32_t state[8], const std::uint8_t* data, std::size_t blocks);
 std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* data, std::size_t bytes);
 void ntt_forward(std::uint64_t* a, const NttView& view);
@@ -39,9 +40,12 @@ bool unpack(const std::uint8_t* in, std::size_t coefficients, std::uint64_t q, s
 
 __extension__ typedef unsigned __int128 Uint128;
 
-/// All ones when bit 63 of x is set, else zero.
+/// All ones when bit 63 of x is set, else zero. The empty asm hides from the compiler that there
+/// are only two values: Clang 16 rebuilds a minimum from plain masks and then makes a branch of it.
 static inline std::uint64_t sign_mask(std::uint64_t x) {
-  return static_cast<std::uint64_t>(static_cast<std::int64_t>(x) >> 63);
+  std::uint64_t mask = static_cast<std::uint64_t>(static_cast<std::int64_t>(x) >> 63);
+  __asm__("" : "+r"(mask));
+  return mask;
 }
 
 /// x in [0, 2m) -> x mod m, for m < 2^62.
@@ -103,8 +107,8 @@ static inline void unpack_group(const std::uint8_t* in, std::uint64_t c[kGroup])
   c[7] = (w5 >> 30) | (static_cast<std::uint64_t>(last) << 34);
 }
 
-/// One CBD sample from a keystream word: popcount(bits 0..20) - popcount(bits 21..41), in [-21, 21].
-/// Both counts in one word by the usual halving sums; a library popcount may index a table.
+/// One CBD sample from a keystream word: popcount(bits 0..20) - popcount(bits 21..41), in [-21,
+/// 21]. Both counts in one word by the usual halving sums; a library popcount may index a table.
 static inline std::int64_t cbd_from_word(std::uint64_t word) {
   constexpr std::uint64_t kSample = (std::uint64_t{1} << kCbdWidth) - 1;
   std::uint64_t x = (word & kSample) | ((word & (kSample << kCbdWidth)) << (32 - kCbdWidth));

@@ -4,9 +4,9 @@
 // arithmetic for number-theoretic transforms", J. Symb. Comput. 2014) with 52-bit Shoup companions.
 // Forward: [0, q) -> [0, q), values below 4q in between. Inverse: [0, 2q) -> [0, 2q), always below
 // 2q between stages, result times n. 4q < 2^52, so every product meets the companions' range.
-// Slot k of the bit-reversed order is the value at psi^(2 bitreverse(k) + 1); the storage order moves,
-// in each 16 slots, the even ones before the odd ones, which is what vector levels find in registers.
-// Constant time: the data flow depends on n alone.
+// Slot k of the bit-reversed order is the value at psi^(2 bitreverse(k) + 1); the storage order
+// moves, in each 16 slots, the even ones before the odd ones, which is what vector levels find in
+// registers. Constant time: the data flow depends on n alone.
 #include <cstddef>
 #include <cstdint>
 
@@ -32,10 +32,10 @@ void ntt_forward(std::uint64_t* a, const NttView& view) {
       std::uint64_t* x = a + 2 * i * t;
       std::uint64_t* y = x + t;
       for (std::size_t j = 0; j < t; ++j) {
-        const std::uint64_t u = subtract_if_above(x[j], two_q);         // [0, 4q) -> [0, 2q)
-        const std::uint64_t v = multiply_lazy(y[j], w, w_shoup, q);     // [0, 4q) -> [0, 2q)
-        x[j] = u + v;                                                   // [0, 4q)
-        y[j] = u + two_q - v;                                           // (0, 4q)
+        const std::uint64_t u = subtract_if_above(x[j], two_q);      // [0, 4q) -> [0, 2q)
+        const std::uint64_t v = multiply_lazy(y[j], w, w_shoup, q);  // [0, 4q) -> [0, 2q)
+        x[j] = u + v;                                                // [0, 4q)
+        y[j] = u + two_q - v;                                        // (0, 4q)
       }
     }
   }
@@ -73,8 +73,8 @@ void ntt_inverse_lazy(std::uint64_t* a, const NttView& view) {
       for (std::size_t j = 0; j < t; ++j) {
         const std::uint64_t u = x[j];
         const std::uint64_t v = y[j];
-        x[j] = subtract_if_above(u + v, two_q);                         // [0, 4q) -> [0, 2q)
-        y[j] = multiply_lazy(u + two_q - v, w, w_shoup, q);             // (0, 4q) -> [0, 2q)
+        x[j] = subtract_if_above(u + v, two_q);              // [0, 4q) -> [0, 2q)
+        y[j] = multiply_lazy(u + two_q - v, w, w_shoup, q);  // (0, 4q) -> [0, 2q)
       }
     }
   }

@@ -1,9 +1,9 @@
 // Layer: isa, scalar level. Rows of 50-bit residues: eight of them are exactly 50 bytes. Packing,
-// unpacking with a range check, and the weighted sum of packed rows, which is all that the aggregator
-// does to blocks. Sums are lazy: a chunk of coefficients stays in cache while every source is added
-// to it without reduction, and one Barrett step at the end makes it canonical. Packing may see
-// secrets and is constant time; rows that are summed or unpacked are ciphertexts, hence public, and
-// yet meet no branch either: the range check is gathered into one word.
+// unpacking with a range check, and the weighted sum of packed rows, which is all that the
+// aggregator does to blocks. Sums are lazy: a chunk of coefficients stays in cache while every
+// source is added to it without reduction, and one Barrett step at the end makes it canonical.
+// Packing may see secrets and is constant time; rows that are summed or unpacked are ciphertexts,
+// hence public, and yet meet no branch either: the range check is gathered into one word.
 #include <cstddef>
 #include <cstdint>
 
@@ -38,11 +38,11 @@ std::uint64_t sum_chunk(const SumPacked& args, std::size_t offset, std::size_t n
 }
 
 /// The same with weights of sum at most 2^20: the sum stays below 2^70. It is kept as
-/// low + 2^26 high with c = c_low + 2^26 c_high, c_low < 2^26 and c_high < 2^24, hence low < 2^46 and
-/// high < 2^44; weights and halves fit 32 bits, so the products are 32 x 32 -> 64.
-/// At the end  high 2^26 + low  is split once more at bit 52: with high = h1 2^26 + h0 it is
-/// h1 2^52 + (h0 2^26 + low), h1 < 2^18, and h1 2^52 mod q (lazy, < 2q) plus the rest (< 2^53) is
-/// below 2^54, in reach of `reduce`.
+/// low + 2^26 high with c = c_low + 2^26 c_high, c_low < 2^26 and c_high < 2^24, hence low < 2^46
+/// and high < 2^44; weights and halves fit 32 bits, so the products are 32 x 32 -> 64. At the end
+/// high 2^26 + low  is split once more at bit 52: with high = h1 2^26 + h0 it is h1 2^52 + (h0 2^26
+/// + low), h1 < 2^18, and h1 2^52 mod q (lazy, < 2q) plus the rest (< 2^53) is below 2^54, in reach
+/// of `reduce`.
 std::uint64_t sum_chunk_weighted(const SumPacked& args, std::size_t offset, std::size_t now,
                                  std::uint64_t* sum) {
   constexpr unsigned kSplit = 26;
@@ -93,7 +93,8 @@ bool sum_packed(const SumPacked& args) {
   return (above >> 63) == 0;
 }
 
-/// in: words below 2^50, a multiple of eight of them. out: coefficients / 8 * 50 bytes. Constant time.
+/// in: words below 2^50, a multiple of eight of them. out: coefficients / 8 * 50 bytes. Constant
+/// time.
 void pack(const std::uint64_t* in, std::size_t coefficients, std::uint8_t* out) {
   for (std::size_t j = 0; j < coefficients; j += kGroup, out += kGroupBytes) {
     pack_group(in + j, out);
