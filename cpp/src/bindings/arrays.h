@@ -18,8 +18,7 @@ inline isa::ElementType element_type(const std::string& name) {
   if (name == "float64") return isa::ElementType::kFloat64;
   if (name == "float16") return isa::ElementType::kFloat16;
   if (name == "bfloat16") return isa::ElementType::kBfloat16;
-  throw ParameterError("dtype \"" + name +
-                       "\" is not float32, float64, float16 or bfloat16");
+  throw ParameterError("dtype \"" + name + "\" is not float32, float64, float16 or bfloat16");
 }
 
 /// Checks rank, order and item size; keeps a pointer into the array.

@@ -1,9 +1,11 @@
 // Layer: bindings. Sums of uploads and their opening.
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include "aggregate/aggregate.h"
 #include "base/file_io.h"
 #include "bindings/conversions.h"
+#include "bindings/docstrings.h"
 #include "bindings/register.h"
 
 namespace veilsum::bindings {
@@ -22,7 +24,8 @@ class Aggregator {
   void add(const scheme::Upload& upload, std::uint64_t weight, int threads) {
     accumulator_.add(upload, weight, checked_threads(threads));
   }
-  // Without the interpreter's lock: add() may hold the accumulator's while its verifier waits for it.
+  // Without the interpreter's lock: add() may hold the accumulator's while its verifier waits for
+  // it.
   std::uint64_t count() const {
     const py::gil_scoped_release unlocked;
     return accumulator_.count();
@@ -58,9 +61,8 @@ scheme::SumKey open_request(const scheme::SecretKey& secret, const Round& round,
                             const OpeningRequest& request,
                             const std::optional<py::function>& verify, bool allow_export) {
   if (request.manifest.round().id() != round.id()) {
-    throw RoundError("the aggregate belongs to round " +
-                     short_hex(request.manifest.round().id()) + ", not to round " +
-                     short_hex(round.id()));
+    throw RoundError("the aggregate belongs to round " + short_hex(request.manifest.round().id()) +
+                     ", not to round " + short_hex(round.id()));
   }
   const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
   const py::gil_scoped_release unlocked;  // the ledger locks for itself, the verifier too
@@ -106,11 +108,9 @@ void add_manifest_properties(Class& type, GetManifest manifest) {
 }  // namespace
 
 void register_aggregate(py::module_& m) {
-  py::class_<OpeningRequest> request(m, "OpeningRequest",
-                                     "What the authority needs of an aggregate: no blocks.");
+  py::class_<OpeningRequest> request(m, "OpeningRequest", docs::kOpeningRequest);
   add_manifest_properties<OpeningRequest>(
-      request,
-      [](const OpeningRequest& self) -> const scheme::Manifest& { return self.manifest; });
+      request, [](const OpeningRequest& self) -> const scheme::Manifest& { return self.manifest; });
   request
       .def("__repr__",
            [](const OpeningRequest& self) {
@@ -118,26 +118,28 @@ void register_aggregate(py::module_& m) {
                     ", count=" + std::to_string(self.manifest.entries().size()) + ")";
            })
       .def("to_bytes", [](const OpeningRequest& self) { return to_python(self.to_bytes()); })
-      .def_static("from_bytes",
-                  [](const py::buffer& data, const Round& round) {
-                    return OpeningRequest::from_bytes(BufferView(data).view(), round);
-                  },
-                  py::arg("data"), py::arg("round"))
-      .def("save",
-           [](const OpeningRequest& self, const std::string& path) {
-             const Bytes bytes = self.to_bytes();
-             const ByteView parts[] = {bytes};
-             write_file(path, parts, FileKind::kPublic);
-           },
-           py::arg("path"))
+      .def_static(
+          "from_bytes",
+          [](const py::buffer& data, const Round& round) {
+            return OpeningRequest::from_bytes(BufferView(data).view(), round);
+          },
+          py::arg("data"), py::arg("round"))
+      .def(
+          "save",
+          [](const OpeningRequest& self, const std::filesystem::path& path) {
+            const Bytes bytes = self.to_bytes();
+            const ByteView parts[] = {bytes};
+            write_file(path.string(), parts, FileKind::kPublic);
+          },
+          py::arg("path"))
       .def_static(
           "load",
-          [](const std::string& path, const Round& round) {
-            return OpeningRequest::from_bytes(read_file(path, FileKind::kPublic), round);
+          [](const std::filesystem::path& path, const Round& round) {
+            return OpeningRequest::from_bytes(read_file(path.string(), FileKind::kPublic), round);
           },
           py::arg("path"), py::arg("round"));
 
-  py::class_<Aggregate> aggregate(m, "Aggregate", "A weighted sum of uploads, still encrypted.");
+  py::class_<Aggregate> aggregate(m, "Aggregate", docs::kAggregate);
   add_manifest_properties<Aggregate>(
       aggregate, [](const Aggregate& self) -> const scheme::Manifest& { return self.manifest(); });
   aggregate.def_property_readonly("nbytes", &Aggregate::wire_bytes)
@@ -149,19 +151,25 @@ void register_aggregate(py::module_& m) {
            })
       .def("opening_request", [](const Aggregate& self) { return self.opening_request(); })
       .def("to_bytes", [](const Aggregate& self) { return to_python(self.to_bytes()); })
-      .def_static("from_bytes",
-                  [](const py::buffer& data, const Round& round) {
-                    const BufferView bytes(data);
-                    const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
-                    return Aggregate::from_bytes(bytes.view(), round);
-                  },
-                  py::arg("data"), py::arg("round"))
-      .def("save", &Aggregate::save, py::arg("path"),
-           py::call_guard<py::gil_scoped_release>())  // touches no Python object
+      .def_static(
+          "from_bytes",
+          [](const py::buffer& data, const Round& round) {
+            const BufferView bytes(data);
+            const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
+            return Aggregate::from_bytes(bytes.view(), round);
+          },
+          py::arg("data"), py::arg("round"))
+      .def(
+          "save",
+          [](const Aggregate& self, const std::filesystem::path& path) {
+            self.save(path.string());
+          },
+          py::arg("path"),
+          py::call_guard<py::gil_scoped_release>())  // touches no Python object
       .def_static(
           "load",
-          [](const std::string& path, const Round& round) {
-            return Aggregate::from_bytes(read_file(path, FileKind::kPublic), round);
+          [](const std::filesystem::path& path, const Round& round) {
+            return Aggregate::from_bytes(read_file(path.string(), FileKind::kPublic), round);
           },
           py::arg("path"), py::arg("round"),
           py::call_guard<py::gil_scoped_release>());  // touches no Python object

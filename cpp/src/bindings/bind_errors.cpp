@@ -71,8 +71,9 @@ void register_errors(py::module_& m) {
                     "More values, clients or weight than the plan's lanes can hold.", root);
   t.key_mismatch = make(m, "KeyMismatchError",
                         "A key that does not belong to this round, upload or aggregate.", root);
-  t.wire_format = make(m, "WireFormatError",
-                       "Bytes that are not a well-formed Veilsum object of the expected kind.", root);
+  t.wire_format =
+      make(m, "WireFormatError",
+           "Bytes that are not a well-formed Veilsum object of the expected kind.", root);
   t.round = make(m, "RoundError",
                  "A rule of the round is broken: wrong round, duplicate, too few clients, bad "
                  "signature, reopened.",

@@ -34,19 +34,26 @@ py::dict build_info() {
   info["openmp"] = py::none();
 #endif
   info["engines"] = py::make_tuple("native");
+#if defined(VEILSUM_TESTING)
+  info["testing"] = true;
+#else
+  info["testing"] = false;
+#endif
   return info;
 }
 
 }  // namespace
 
 void register_isa(py::module_& m) {
-  m.def("isa_level", [] { return std::string(isa::kernels().level); },
-        "Instruction set level in use: 'scalar', 'avx2' or 'avx512'.");
+  m.def(
+      "isa_level", [] { return std::string(isa::kernels().level); },
+      "Instruction set level in use: 'scalar', 'avx2' or 'avx512'.");
   m.def(
       "isa_levels",
       [] {
         std::vector<std::string> names;
-        for (const isa::KernelTable* table : isa::levels_present()) names.emplace_back(table->level);
+        for (const isa::KernelTable* table : isa::levels_present())
+          names.emplace_back(table->level);
         return names;
       },
       "Levels that this build and this machine have, slowest first.");

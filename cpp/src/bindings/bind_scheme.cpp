@@ -1,8 +1,10 @@
 // Layer: bindings. Plans, keys, rounds, uploads, sum keys.
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include "base/file_io.h"
 #include "bindings/conversions.h"
+#include "bindings/docstrings.h"
 #include "bindings/register.h"
 #include "scheme/keys.h"
 #include "scheme/opening.h"
@@ -19,8 +21,8 @@ using scheme::Plan;
 using scheme::Round;
 using scheme::SecretKey;
 
-Plan make_plan(std::uint64_t clients, std::uint64_t value_bits, std::uint64_t weight_bits,
-               std::uint64_t security, const std::string& optimise, const std::string& profile,
+Plan make_plan(std::int64_t clients, std::int64_t value_bits, std::int64_t weight_bits,
+               std::int64_t security, const std::string& optimise, const std::string& profile,
                const std::string& engine) {
   if (engine != "native") {
     if (engine == "openfhe") {
@@ -31,10 +33,10 @@ Plan make_plan(std::uint64_t clients, std::uint64_t value_bits, std::uint64_t we
     throw ParameterError("engine \"" + engine + "\" is unknown; use \"native\"");
   }
   scheme::PlanRequest request;
-  request.clients = clients;
-  request.value_bits = value_bits;
-  request.weight_bits = weight_bits;
-  request.security = security;
+  request.clients = not_negative("clients", clients);
+  request.value_bits = not_negative("value_bits", value_bits);
+  request.weight_bits = not_negative("weight_bits", weight_bits);
+  request.security = not_negative("security", security);
   request.profile = profile;
   if (optimise == "size") {
     request.optimise = scheme::Optimise::kSize;
@@ -69,12 +71,12 @@ void save_public(const std::string& path, const Bytes& bytes) {
 
 Round make_round(const Plan& plan, const scheme::PublicKey& public_key,
                  const std::vector<std::pair<std::uint64_t, double>>& segments,
-                 const py::bytes& layout, std::uint64_t min_clients,
+                 const py::bytes& layout, std::int64_t min_clients,
                  const std::vector<py::buffer>& roster) {
   scheme::RoundFields fields;
   for (const auto& [count, limit] : segments) fields.segments.push_back({count, limit});
   fields.layout = std::string(layout);
-  fields.min_clients = min_clients;
+  fields.min_clients = not_negative("min_clients", min_clients);
   for (const py::buffer& key : roster) {
     fields.roster.push_back(fixed_bytes<32>(key, "a verification key of the roster"));
   }
@@ -82,9 +84,7 @@ Round make_round(const Plan& plan, const scheme::PublicKey& public_key,
 }
 
 void register_plan(py::module_& m) {
-  py::class_<Plan>(m, "Plan",
-                   "Immutable, checked parameters: ring, moduli, lanes, security level, bounds.\n\n"
-                   "See veilsum._core.pyi for the parameters.")
+  py::class_<Plan>(m, "Plan", docs::kPlan)
       .def(py::init(&make_plan), py::arg("clients"), py::arg("value_bits") = 16, py::kw_only(),
            py::arg("weight_bits") = 0, py::arg("security") = 128, py::arg("optimise") = "speed",
            py::arg("profile") = "auto", py::arg("engine") = "native")
@@ -128,15 +128,17 @@ void register_plan(py::module_& m) {
                              [](const Plan& plan) { return plan.capsule().degree; })
       .def_property_readonly("capsule_limbs", [](const Plan& plan) { return plan.capsule().limbs; })
       .def_property_readonly("id", [](const Plan& plan) { return to_python(plan.id()); })
-      .def("upload_bytes",
-           [](const Plan& plan, std::uint64_t size) {
-             if (size == 0 || size > scheme::kMaxValues) {
-               throw ParameterError("size = " + std::to_string(size) + " is outside 1 ... 2^40");
-             }
-             return scheme::kEnvelopeHeaderBytes + 32 + 9 + plan.capsule().bytes + 8 +
-                    plan.payload_bytes(size) + scheme::kEnvelopeTrailerBytes;
-           },
-           py::arg("size"))
+      .def(
+          "upload_bytes",
+          [](const Plan& plan, std::int64_t size) {
+            const std::uint64_t values = not_negative("size", size);
+            if (values == 0 || values > scheme::kMaxValues) {
+              throw ParameterError("size = " + std::to_string(size) + " is outside 1 ... 2^40");
+            }
+            return scheme::kEnvelopeHeaderBytes + 32 + 9 + plan.capsule().bytes + 8 +
+                   plan.payload_bytes(values) + scheme::kEnvelopeTrailerBytes;
+          },
+          py::arg("size"))
       .def("explain", &Plan::explain)
       .def("__str__", &Plan::explain)
       .def("__repr__",
@@ -149,62 +151,71 @@ void register_plan(py::module_& m) {
              return text + ", security=" + std::to_string(plan.security()) + ", profile='" +
                     plan.profile() + "', lanes=" + std::to_string(plan.lanes()) + ")";
            })
-      .def("__eq__", [](const Plan& plan, const py::object& other) {
-        return py::isinstance<Plan>(other) && plan == other.cast<const Plan&>();
-      })
+      .def("__eq__",
+           [](const Plan& plan, const py::object& other) {
+             return py::isinstance<Plan>(other) && plan == other.cast<const Plan&>();
+           })
       .def("__hash__", [](const Plan& plan) { return py::hash(to_python(plan.id())); })
       .def("to_bytes", [](const Plan& plan) { return to_python(plan_to_bytes(plan)); })
-      .def_static("from_bytes",
-                  [](const py::buffer& data) { return plan_from_bytes(BufferView(data).view()); },
-                  py::arg("data"))
-      .def("save",
-           [](const Plan& plan, const std::string& path) { save_public(path, plan_to_bytes(plan)); },
-           py::arg("path"))
+      .def_static(
+          "from_bytes",
+          [](const py::buffer& data) { return plan_from_bytes(BufferView(data).view()); },
+          py::arg("data"))
+      .def(
+          "save",
+          [](const Plan& plan, const std::filesystem::path& path) {
+            save_public(path.string(), plan_to_bytes(plan));
+          },
+          py::arg("path"))
       .def_static(
           "load",
-          [](const std::string& path) {
-            return plan_from_bytes(read_file(path, FileKind::kPublic));
+          [](const std::filesystem::path& path) {
+            return plan_from_bytes(read_file(path.string(), FileKind::kPublic));
           },
           py::arg("path"));
 }
 
 void register_keys(py::module_& m) {
   using scheme::PublicKey;
-  py::class_<PublicKey>(m, "PublicKey", "What clients encrypt capsules to. Not secret.")
+  py::class_<PublicKey>(m, "PublicKey", docs::kPublicKey)
       .def_property_readonly("id", [](const PublicKey& key) { return to_python(key.id()); })
-      .def("__repr__",
-           [](const PublicKey& key) { return "PublicKey(" + to_hex(key.id()) + ")"; })
+      .def("__repr__", [](const PublicKey& key) { return "PublicKey(" + to_hex(key.id()) + ")"; })
       .def("to_bytes", [](const PublicKey& key) { return to_python(key.to_bytes()); })
-      .def_static("from_bytes",
-                  [](const py::buffer& data) {
-                    return PublicKey::from_bytes(BufferView(data).view());
-                  },
-                  py::arg("data"))
-      .def("save",
-           [](const PublicKey& key, const std::string& path) { save_public(path, key.to_bytes()); },
-           py::arg("path"))
+      .def_static(
+          "from_bytes",
+          [](const py::buffer& data) { return PublicKey::from_bytes(BufferView(data).view()); },
+          py::arg("data"))
+      .def(
+          "save",
+          [](const PublicKey& key, const std::filesystem::path& path) {
+            save_public(path.string(), key.to_bytes());
+          },
+          py::arg("path"))
       .def_static(
           "load",
-          [](const std::string& path) {
-            return PublicKey::from_bytes(read_file(path, FileKind::kPublic));
+          [](const std::filesystem::path& path) {
+            return PublicKey::from_bytes(read_file(path.string(), FileKind::kPublic));
           },
           py::arg("path"));
 
-  py::class_<SecretKey>(m, "SecretKey",
-                        "The authority's secret. Opens each round once; cannot be pickled.")
+  py::class_<SecretKey>(m, "SecretKey", docs::kSecretKey)
       .def_property_readonly("id", [](const SecretKey& key) { return to_python(key.id()); })
       .def_property_readonly("public_key", &SecretKey::public_key)
       .def("__repr__",
            [](const SecretKey& key) { return "SecretKey(id " + to_hex(key.id()) + ")"; })
       .def("__reduce__", [](const SecretKey&) { refuse_pickle("SecretKey"); })
       .def("to_bytes", [](const SecretKey& key) { return secret_to_python(key.to_bytes()); })
-      .def_static("from_bytes",
-                  [](const py::buffer& data) {
-                    return SecretKey::from_bytes(BufferView(data).view());
-                  },
-                  py::arg("data"))
-      .def("save", &SecretKey::save, py::arg("path"))
-      .def_static("load", &SecretKey::load, py::arg("path"));
+      .def_static(
+          "from_bytes",
+          [](const py::buffer& data) { return SecretKey::from_bytes(BufferView(data).view()); },
+          py::arg("data"))
+      .def(
+          "save",
+          [](SecretKey& key, const std::filesystem::path& path) { key.save(path.string()); },
+          py::arg("path"))
+      .def_static(
+          "load", [](const std::filesystem::path& path) { return SecretKey::load(path.string()); },
+          py::arg("path"));
 
   m.def(
       "keygen",
@@ -213,7 +224,7 @@ void register_keys(py::module_& m) {
         scheme::PublicKey public_key = secret.public_key();
         return std::make_pair(std::move(secret), std::move(public_key));
       },
-      py::arg("plan"), "A fresh key pair for the plan's capsules: (SecretKey, PublicKey).");
+      py::arg("plan"), docs::kKeygen);
 }
 
 void register_round(py::module_& m) {
@@ -249,23 +260,27 @@ void register_round(py::module_& m) {
                     ", clients=" + std::to_string(round.plan().clients()) + ")";
            })
       .def("to_bytes", [](const Round& round) { return to_python(round.to_bytes()); })
-      .def_static("from_bytes",
-                  [](const py::buffer& data) { return Round::from_bytes(BufferView(data).view()); },
-                  py::arg("data"))
-      .def("save",
-           [](const Round& round, const std::string& path) { save_public(path, round.to_bytes()); },
-           py::arg("path"))
+      .def_static(
+          "from_bytes",
+          [](const py::buffer& data) { return Round::from_bytes(BufferView(data).view()); },
+          py::arg("data"))
+      .def(
+          "save",
+          [](const Round& round, const std::filesystem::path& path) {
+            save_public(path.string(), round.to_bytes());
+          },
+          py::arg("path"))
       .def_static(
           "load",
-          [](const std::string& path) {
-            return Round::from_bytes(read_file(path, FileKind::kPublic));
+          [](const std::filesystem::path& path) {
+            return Round::from_bytes(read_file(path.string(), FileKind::kPublic));
           },
           py::arg("path"));
 }
 
 void register_upload(py::module_& m) {
   using scheme::Upload;
-  py::class_<Upload>(m, "Upload", "A client's ciphertext: capsule and blocks.")
+  py::class_<Upload>(m, "Upload", docs::kUpload)
       .def_property_readonly("round_id",
                              [](const Upload& upload) { return to_python(upload.round_id()); })
       .def_property_readonly("clipped", [](const Upload& upload) { return upload.head().clipped; })
@@ -277,10 +292,9 @@ void register_upload(py::module_& m) {
       .def_property_readonly(
           "signed", [](const Upload& upload) { return upload.head().signature.has_value(); })
       .def_property_readonly("nbytes", &Upload::wire_bytes)
-      .def_property_readonly("capsule_digest",
-                             [](const Upload& upload) {
-                               return to_python(upload.head().capsule_digest());
-                             })
+      .def_property_readonly(
+          "capsule_digest",
+          [](const Upload& upload) { return to_python(upload.head().capsule_digest()); })
       .def("__repr__",
            [](const Upload& upload) {
              return "Upload(round " + short_hex(upload.round_id()) +
@@ -290,44 +304,52 @@ void register_upload(py::module_& m) {
                          : std::string(", unsigned")) +
                     ")";
            })
-      .def("signing_payload",
-           [](const Upload& upload, const Round& round, std::uint32_t client, int threads) {
-             scheme::check_round_id(upload.round_id(), round, "the upload");
-             Digest digest;
-             {
-               const py::gil_scoped_release unlocked;  // hashes bytes that nobody else writes
-               digest = upload.blocks_digest(checked_threads(threads));
-             }
-             return to_python(scheme::signing_payload(round, client, upload.head().clipped,
-                                                      upload.head().capsule_digest(), digest));
-           },
-           py::arg("round"), py::arg("client"), py::arg("threads") = 0)
-      .def("attach_signature",
-           [](Upload& upload, std::uint32_t client, const py::buffer& signature, int threads) {
-             scheme::UploadSignature attached;
-             attached.client = client;
-             attached.signature = fixed_bytes<64>(signature, "an Ed25519 signature");
-             {
-               const py::gil_scoped_release unlocked;  // as above
-               attached.blocks_digest = upload.blocks_digest(checked_threads(threads));
-             }
-             upload.attach_signature(attached);
-           },
-           py::arg("client"), py::arg("signature"), py::arg("threads") = 0)
+      .def(
+          "signing_payload",
+          [](const Upload& upload, const Round& round, std::uint32_t client, int threads) {
+            scheme::check_round_id(upload.round_id(), round, "the upload");
+            Digest digest;
+            {
+              const py::gil_scoped_release unlocked;  // hashes bytes that nobody else writes
+              digest = upload.blocks_digest(checked_threads(threads));
+            }
+            return to_python(scheme::signing_payload(round, client, upload.head().clipped,
+                                                     upload.head().capsule_digest(), digest));
+          },
+          py::arg("round"), py::arg("client"), py::arg("threads") = 0)
+      .def(
+          "attach_signature",
+          [](Upload& upload, std::uint32_t client, const py::buffer& signature, int threads) {
+            scheme::UploadSignature attached;
+            attached.client = client;
+            attached.signature = fixed_bytes<64>(signature, "an Ed25519 signature");
+            {
+              const py::gil_scoped_release unlocked;  // as above
+              attached.blocks_digest = upload.blocks_digest(checked_threads(threads));
+            }
+            upload.attach_signature(attached);
+          },
+          py::arg("client"), py::arg("signature"), py::arg("threads") = 0)
       .def("to_bytes", [](const Upload& upload) { return to_python(upload.to_bytes()); })
-      .def_static("from_bytes",
-                  [](const py::buffer& data, const Round& round) {
-                    const BufferView bytes(data);
-                    const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
-                    return Upload::from_bytes(bytes.view(), round);
-                  },
-                  py::arg("data"), py::arg("round"))
-      .def("save", &Upload::save, py::arg("path"),
-           py::call_guard<py::gil_scoped_release>())  // touches no Python object
+      .def_static(
+          "from_bytes",
+          [](const py::buffer& data, const Round& round) {
+            const BufferView bytes(data);
+            const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
+            return Upload::from_bytes(bytes.view(), round);
+          },
+          py::arg("data"), py::arg("round"))
+      .def(
+          "save",
+          [](const Upload& upload, const std::filesystem::path& path) {
+            upload.save(path.string());
+          },
+          py::arg("path"),
+          py::call_guard<py::gil_scoped_release>())  // touches no Python object
       .def_static(
           "load",
-          [](const std::string& path, const Round& round) {
-            return Upload::from_bytes(read_file(path, FileKind::kPublic), round);
+          [](const std::filesystem::path& path, const Round& round) {
+            return Upload::from_bytes(read_file(path.string(), FileKind::kPublic), round);
           },
           py::arg("path"), py::arg("round"),
           py::call_guard<py::gil_scoped_release>());  // touches no Python object
@@ -335,7 +357,7 @@ void register_upload(py::module_& m) {
 
 void register_sum_key(py::module_& m) {
   using scheme::SumKey;
-  py::class_<SumKey>(m, "SumKey", "Decrypts one aggregate and nothing else.")
+  py::class_<SumKey>(m, "SumKey", docs::kSumKey)
       .def_property_readonly("round_id",
                              [](const SumKey& key) { return to_python(key.round().id()); })
       .def_property_readonly("round", [](const SumKey& key) { return key.round(); })
@@ -349,13 +371,22 @@ void register_sum_key(py::module_& m) {
            })
       .def("__reduce__", [](const SumKey&) { refuse_pickle("SumKey"); })
       .def("to_bytes", [](const SumKey& key) { return secret_to_python(key.to_bytes()); })
-      .def_static("from_bytes",
-                  [](const py::buffer& data, const Round& round) {
-                    return SumKey::from_bytes(BufferView(data).view(), round);
-                  },
-                  py::arg("data"), py::arg("round"))
-      .def("save", &SumKey::save, py::arg("path"))
-      .def_static("load", &SumKey::load, py::arg("path"), py::arg("round"));
+      .def_static(
+          "from_bytes",
+          [](const py::buffer& data, const Round& round) {
+            return SumKey::from_bytes(BufferView(data).view(), round);
+          },
+          py::arg("data"), py::arg("round"))
+      .def(
+          "save",
+          [](const SumKey& key, const std::filesystem::path& path) { key.save(path.string()); },
+          py::arg("path"))
+      .def_static(
+          "load",
+          [](const std::filesystem::path& path, const Round& round) {
+            return SumKey::load(path.string(), round);
+          },
+          py::arg("path"), py::arg("round"));
 }
 
 }  // namespace

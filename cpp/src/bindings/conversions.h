@@ -63,6 +63,14 @@ std::array<std::uint8_t, N> fixed_bytes(const py::buffer& buffer, const char* wh
   return out;
 }
 
+/// Python integers have a sign; a negative one is out of range, not of the wrong type.
+inline std::uint64_t not_negative(const char* name, std::int64_t value) {
+  if (value < 0) {
+    throw ParameterError(std::string(name) + " = " + std::to_string(value) + " is negative");
+  }
+  return static_cast<std::uint64_t>(value);
+}
+
 inline int checked_threads(int threads) {
   if (threads < 0 || threads > 4096) {
     throw ParameterError("threads = " + std::to_string(threads) +

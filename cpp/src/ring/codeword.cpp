@@ -16,8 +16,8 @@ WideInteger ring_modulus(std::uint32_t limbs) {
 Codeword::Codeword(const Ring& ring, unsigned message_bits, unsigned plane_bits) {
   const std::uint32_t limbs = ring.limbs();
   const WideInteger q = ring_modulus(limbs);
-  const unsigned planes = (message_bits + plane_bits - 1) / plane_bits;
-  if (plane_bits == 0 || plane_bits > 48 || planes == 0 || planes > isa::kMaxPlanes ||
+  const unsigned planes = plane_bits == 0 ? 0 : (message_bits + plane_bits - 1) / plane_bits;
+  if (plane_bits > 48 || planes == 0 || planes > isa::kMaxPlanes ||
       message_bits + 2 > q.bit_length()) {
     throw ParameterError("a message of " + std::to_string(message_bits) + " bits in planes of " +
                          std::to_string(plane_bits) + " does not fit a modulus of " +

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "base/file_io.h"
 
@@ -63,15 +64,24 @@ void OpeningLedger::read_file_locked() {
   // A crash while appending can leave a partial last line. Its opening never returned a key, so it
   // does not count; the next append must start on a line of its own.
   const std::size_t whole = bytes.size() / kLine * kLine;
+  const auto refuse = [&](std::size_t at) {
+    throw WireFormatError(path_ + " is not a ledger of opened rounds (line " +
+                          std::to_string(at / kLine + 1) + "); restore it, or retire this key");
+  };
   for (std::size_t at = 0; at < whole; at += kLine) {
     Digest round_id;
     Digest manifest;
     if (!parse_hex(&bytes[at], round_id) || bytes[at + 64] != ' ' ||
         !parse_hex(&bytes[at + 65], manifest) || bytes[at + kLine - 1] != '\n') {
-      throw WireFormatError(path_ + " is not a ledger of opened rounds (line " +
-                            std::to_string(at / kLine + 1) + "); restore it, or retire this key");
+      refuse(at);
     }
     opened_.emplace(round_id, manifest);
+  }
+  // What is cut off here must be the start of a line, or another program's short file would go.
+  for (std::size_t at = whole; at < bytes.size(); ++at) {
+    const std::uint8_t c = bytes[at];
+    const bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    if (at - whole == 64 ? c != ' ' : !digit) refuse(whole);
   }
   if (whole != bytes.size() && ::truncate(path_.c_str(), static_cast<off_t>(whole)) != 0) {
     throw std::system_error(errno, std::generic_category(), "cannot repair " + path_);
@@ -80,15 +90,21 @@ void OpeningLedger::read_file_locked() {
 
 void OpeningLedger::attach(const std::string& path) {
   const std::lock_guard<std::mutex> guard(guard_);
-  const std::map<Digest, Digest> in_memory = std::move(opened_);
-  opened_.clear();
-  path_ = path;
-  const FileLock lock(path_);
-  read_file_locked();
-  for (const auto& [round_id, manifest] : in_memory) {
-    if (opened_.emplace(round_id, manifest).second) {
-      append_line_durably(path_, line_of(round_id, manifest));
+  const std::map<Digest, Digest> in_memory = opened_;
+  const std::string before = std::exchange(path_, path);
+  try {
+    const FileLock lock(path_);
+    opened_.clear();
+    read_file_locked();
+    for (const auto& [round_id, manifest] : in_memory) {
+      if (opened_.emplace(round_id, manifest).second) {
+        append_line_durably(path_, line_of(round_id, manifest));
+      }
     }
+  } catch (...) {  // what was opened stays known
+    opened_ = in_memory;
+    path_ = before;
+    throw;
   }
 }
 

@@ -170,9 +170,14 @@ std::string nearest_plan(PlanRequest request) {
     --r.weight_bits;
     if (fits(r)) return "nearest plan that fits: " + describe(r);
   }
-  for (PlanRequest r = request; r.clients > 2;) {
-    r.clients /= 2;
-    if (fits(r)) return "nearest plan that fits: " + describe(r);
+  // No single change is enough. Unit weights at the fewest bits hold any number of clients.
+  PlanRequest r = request;
+  while (r.weight_bits > 0) {
+    --r.weight_bits;
+    for (r.value_bits = request.value_bits; r.value_bits > kMinValueBits;) {
+      --r.value_bits;
+      if (fits(r)) return "nearest plan that fits: " + describe(r);
+    }
   }
   return "no plan at this security level fits";
 }

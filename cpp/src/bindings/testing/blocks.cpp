@@ -76,8 +76,8 @@ Array<std::uint64_t> decrypt_block(const std::string& level, const Geometry& geo
   args.planes = out.as<std::uint64_t>();
   args.plane_stride = coefficients;
   table_of(level).decrypt_block(args);
-  return to_array<std::uint64_t>(out).reshape({static_cast<py::ssize_t>(planes),
-                                               static_cast<py::ssize_t>(coefficients)});
+  return to_array<std::uint64_t>(out).reshape(
+      {static_cast<py::ssize_t>(planes), static_cast<py::ssize_t>(coefficients)});
 }
 
 /// The constants of `geometry`, multi-precision ones as lists of 52-bit words.
@@ -87,7 +87,7 @@ py::dict constants_of(const Geometry& geometry) {
   py::list divisors;
   py::list reciprocals;
   py::list scales;
-  const auto words = [](const std::uint64_t(&value)[isa::kMaxLimbs]) {
+  const auto words = [](const std::uint64_t (&value)[isa::kMaxLimbs]) {
     py::list out;
     for (const std::uint64_t word : value) out.append(word);
     return out;

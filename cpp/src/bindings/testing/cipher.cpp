@@ -4,9 +4,9 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "bindings/testing/registry.h"
 #include "isa/aes_key.h"
 #include "isa/dispatch.h"
-#include "bindings/testing/registry.h"
 
 namespace veilsum::testing {
 namespace {

@@ -1,4 +1,6 @@
 // Layer: bindings (testing only). Quantising and dequantising of one level.
+#include <pybind11/stl.h>
+
 #include <optional>
 #include <stdexcept>
 
@@ -36,8 +38,8 @@ py::tuple quantise(const std::string& level, const std::string& values, const st
   }
   const GuardedBuffer in(values.data(), values.size(), width);
   const std::size_t plane_bytes = args.count * sizeof(std::uint64_t);
-  const GuardedBuffer out = plane ? GuardedBuffer(plane->data(), plane_bytes, 8)
-                                  : GuardedBuffer(plane_bytes, 8);
+  const GuardedBuffer out =
+      plane ? GuardedBuffer(plane->data(), plane_bytes, 8) : GuardedBuffer(plane_bytes, 8);
   const GuardedBuffer words =
       random ? GuardedBuffer(random->data(), args.count * sizeof(std::uint32_t), 4)
              : GuardedBuffer(0, 4);
@@ -79,8 +81,8 @@ void register_codec(py::module_& m) {
   m.def("quantise", &quantise, py::arg("level"), py::arg("values"), py::arg("dtype"),
         py::arg("weight"), py::arg("limit"), py::arg("value_bits"), py::arg("shift"),
         py::arg("plane"), py::arg("random"));
-  m.def("dequantise", &dequantise, py::arg("level"), py::arg("plane").noconvert(),
-        py::arg("shift"), py::arg("mask"), py::arg("offset"), py::arg("scale"), py::arg("dtype"));
+  m.def("dequantise", &dequantise, py::arg("level"), py::arg("plane").noconvert(), py::arg("shift"),
+        py::arg("mask"), py::arg("offset"), py::arg("scale"), py::arg("dtype"));
 }
 
 }  // namespace veilsum::testing

@@ -110,9 +110,8 @@ py::bytes sum_capsules(const scheme::Plan& plan, const std::vector<std::string>&
 
 py::bytes expander_round_keys(const std::string& label, const std::string& context,
                               const std::string& seed, std::size_t key_bytes) {
-  const ring::Expander expander(
-      label, view_of(context), view_of(seed),
-      key_bytes == 16 ? ring::KeySize::kAes128 : ring::KeySize::kAes256);
+  const ring::Expander expander(label, view_of(context), view_of(seed),
+                                key_bytes == 16 ? ring::KeySize::kAes128 : ring::KeySize::kAes256);
   return py::bytes(reinterpret_cast<const char*>(expander.key().bytes),
                    16 * (std::size_t{expander.key().rounds} + 1));
 }

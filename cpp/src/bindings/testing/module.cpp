@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core_testing, m) {
   veilsum::testing::register_blocks(m);
   veilsum::testing::register_codec(m);
   veilsum::testing::register_door(m);
+  veilsum::testing::register_timing(m);
 }

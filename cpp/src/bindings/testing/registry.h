@@ -25,6 +25,7 @@ void register_ring(py::module_& m);
 void register_blocks(py::module_& m);
 void register_codec(py::module_& m);
 void register_door(py::module_& m);
+void register_timing(py::module_& m);
 
 /// The table of a level that this machine can run.
 /// @throws std::invalid_argument for any other name

@@ -1,5 +1,7 @@
 // Layer: bindings (testing only). Transforms, expansion and sampling of one level, with the core's
 // own tables, and those tables themselves.
+#include "ring/ring.h"
+
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -8,7 +10,6 @@
 #include "bindings/testing/registry.h"
 #include "ring/modular.h"
 #include "ring/primes.h"
-#include "ring/ring.h"
 
 namespace veilsum::testing {
 namespace {

@@ -1,0 +1,165 @@
+// Layer: bindings. The numpydoc docstrings of what Python users call directly. Text only.
+#pragma once
+
+namespace veilsum::bindings::docs {
+
+inline constexpr const char* kPlan = R"doc(Immutable, checked parameters of encrypted sums.
+
+A plan is chosen once by whoever organises the sums; everything else refers to it. `print(plan)`
+explains it: ring, lanes, size, security, and why decryption cannot fail.
+
+Parameters
+----------
+clients : int
+    Most uploads in one sum, 2 to 2^20.
+value_bits : int
+    Bits of a quantised value, 2 to 32. A value keeps 2^(value_bits - 1) - 1 steps on each side.
+weight_bits : int
+    Bits of the aggregator's integer weights: their sum may reach clients * 2^weight_bits. 0, the
+    default, allows unit weights only; clients then apply their own (`encrypt(..., weight=...)`).
+security : int
+    128, 192 or 256: bits of classical security against key recovery, by the stricter of the HE
+    Standard (2018) and Bossuat et al., "Security Guidelines for Implementing Homomorphic
+    Encryption" (2024).
+optimise : {"speed", "size"}
+    The fastest ring that holds the sum, or the one with the smallest uploads.
+profile : str
+    A ring by name, such as "n4096", or "auto".
+engine : {"native", "openfhe"}
+    Which implementation; "openfhe" only in builds that have it.
+
+Attributes
+----------
+ring_degree, limbs, log2_modulus : int
+    The ring: N, the number of primes, and bits of their product.
+lanes, lane_bits : int
+    Values a coefficient carries, and bits of each.
+max_weight : int
+    Largest sum of integer weights.
+error_bound : int
+    Hard bound of the summed error of one coefficient.
+delta : int
+    Scale of the message in a coefficient; at least 2 * error_bound + 1.
+bits_per_value, bytes_per_value, expansion_fp32, expansion_bf16 : float
+    Size of an upload for each value, and against float32 and bfloat16 values.
+failure_probability : float
+    Of decryption: 0, because the error bound is hard.
+capsule_bytes, capsule_degree, capsule_limbs : int
+    The part of an upload that does not grow with the update, and its ring.
+id : bytes
+    32 bytes that name the plan.
+
+Raises
+------
+ParameterError
+    When an argument is out of its range.
+HeadroomError
+    When no admissible ring holds the sum; the message names the nearest plan that can be held.
+BackendUnavailableError
+    When the engine is not part of this build.
+)doc";
+
+inline constexpr const char* kKeygen = R"doc(Make the authority's key pair.
+
+Parameters
+----------
+plan : Plan
+    What the key is for. It serves every round whose plan has the same capsule ring.
+
+Returns
+-------
+secret : SecretKey
+    Opens sums; never leaves the authority.
+public : PublicKey
+    What rounds carry.
+)doc";
+
+inline constexpr const char* kPublicKey = R"doc(What clients encrypt to. Not secret.
+
+Attributes
+----------
+id : bytes
+    16 bytes that name the key pair.
+)doc";
+
+inline constexpr const char* kSecretKey = R"doc(The authority's secret: opens each round once.
+
+It remembers which rounds it opened; a key that was saved to or loaded from PATH keeps that record in
+PATH.opened. It cannot be pickled or copied, its files have mode 0600 and are refused when group or
+others can access them, and its memory is wiped when it is freed.
+
+Attributes
+----------
+id : bytes
+    16 bytes that name the key pair.
+public_key : PublicKey
+    The other half.
+)doc";
+
+inline constexpr const char* kUpload = R"doc(One client's encrypted update.
+
+Attributes
+----------
+round_id : bytes
+    The round it was made for.
+clipped : int
+    How many values lay beyond the round's limit. Public.
+client : int or None
+    The signer's place in the roster, for a signed upload.
+signed : bool
+    Whether it carries a signature.
+nbytes : int
+    Length of `to_bytes()`.
+capsule_digest : bytes
+    SHA-256 of the capsule: names the upload.
+)doc";
+
+inline constexpr const char* kAggregate = R"doc(A weighted sum of uploads, still encrypted.
+
+Attributes
+----------
+round : Round
+    The round it sums.
+round_id : bytes
+    That round's id.
+count, total_weight : int
+    How many uploads it sums, and the sum of their integer weights.
+weights, clients, clipped : list
+    Weight, roster place (or None) and clipped values of each upload.
+nbytes : int
+    Length of `to_bytes()`.
+)doc";
+
+inline constexpr const char* kOpeningRequest =
+    R"doc(What the authority needs of an aggregate: everything but the encrypted values.
+
+Attributes
+----------
+round : Round
+    The round of the sum.
+round_id : bytes
+    That round's id.
+count, total_weight : int
+    How many uploads the sum holds, and the sum of their integer weights.
+weights, clients, clipped : list
+    Weight, roster place (or None) and clipped values of each upload.
+)doc";
+
+inline constexpr const char* kSumKey = R"doc(Decrypts one aggregate and nothing else.
+
+A secret of whoever may read the sum: it cannot be pickled, and its files have mode 0600. The key of
+a sum with weights other than 1 is written out only when it was opened with export=True.
+
+Attributes
+----------
+round : Round
+    The round of the sum.
+round_id : bytes
+    That round's id.
+count, total_weight : int
+    How many uploads the sum holds, and the sum of their integer weights.
+exportable : bool
+    Whether `to_bytes` and `save` are allowed.
+)doc";
+
+}  // namespace veilsum::bindings::docs
