@@ -1,0 +1,82 @@
+"""Veilsum: sums of model updates that nobody but their owners can read.
+
+Clients encrypt their updates for a round, an aggregator that holds no key sums the ciphertexts, and
+the authority opens the sum, and only the sum::
+
+    import numpy as np, veilsum as vs
+
+    plan = vs.Plan(clients=10, value_bits=16)
+    secret, public = vs.keygen(plan)
+    rnd = vs.Round(plan, public, size=10_000_000, limit=1.0)
+    uploads = [vs.encrypt(rnd, update) for update in updates]
+    total = vs.weighted_sum(rnd, uploads)
+    key = vs.open_sum(secret, rnd, total)
+    mean = vs.decrypt(key, total, average=True)
+
+Plans, keys, rounds, uploads and sums have ``to_bytes``, ``from_bytes``, ``save`` and ``load``.
+SECURITY.md says what this protects against and what not.
+"""
+
+from __future__ import annotations
+
+from veilsum._core import (
+    Aggregate,
+    OpeningRequest,
+    Plan,
+    PublicKey,
+    SecretKey,
+    SumKey,
+    Upload,
+    build_info,
+    isa_level,
+    isa_levels,
+    keygen,
+    max_threads,
+)
+from veilsum.crypto import Aggregator, decrypt, encrypt, open_sum, weighted_sum
+from veilsum.errors import (
+    BackendUnavailableError,
+    HeadroomError,
+    KeyMismatchError,
+    ParameterError,
+    RoundError,
+    VeilsumError,
+    WireFormatError,
+)
+from veilsum.layout import Layout
+from veilsum.roster import Identity, Roster
+from veilsum.rounds import Round
+
+__version__: str = build_info()["version"]
+
+__all__ = [
+    "Aggregate",
+    "Aggregator",
+    "BackendUnavailableError",
+    "HeadroomError",
+    "Identity",
+    "KeyMismatchError",
+    "Layout",
+    "OpeningRequest",
+    "ParameterError",
+    "Plan",
+    "PublicKey",
+    "Roster",
+    "Round",
+    "RoundError",
+    "SecretKey",
+    "SumKey",
+    "Upload",
+    "VeilsumError",
+    "WireFormatError",
+    "__version__",
+    "build_info",
+    "decrypt",
+    "encrypt",
+    "isa_level",
+    "isa_levels",
+    "keygen",
+    "max_threads",
+    "open_sum",
+    "weighted_sum",
+]

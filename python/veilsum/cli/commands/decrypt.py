@@ -1,0 +1,93 @@
+"""Decrypt a sum with its sum key.
+
+The mean of the updates (or their sum) is written as .npy, or as .safetensors when the round has
+named tensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import veilsum
+from veilsum.cli.common import add_json, check_threads, format_bytes, report
+from veilsum.cli.progress import Progress
+from veilsum.files import check_suffix, npy_output, write_update
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        The command's parser.
+    """
+    parser.add_argument("key", metavar="SUMKEY", help="the sum key, from: veilsum open")
+    parser.add_argument("round", metavar="ROUND", help="the round")
+    parser.add_argument("total", metavar="SUM", help="the encrypted sum")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="where to write it, .npy or .safetensors"
+    )
+    parser.add_argument(
+        "--sum", action="store_true", help="write the sum itself instead of the mean"
+    )
+    parser.add_argument(
+        "--dtype", choices=("float32", "float64"), help="one dtype instead of the round's"
+    )
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    args : Namespace
+        The parsed options.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    ParameterError
+        When the output's name does not fit the round.
+    """
+    rnd = veilsum.Round.load(args.round)
+    layout = rnd.structure
+    check_suffix(args.out, mapping=layout.kind == "mapping")
+    key = veilsum.SumKey.load(args.key, rnd)
+    total = veilsum.Aggregate.load(args.total, rnd)
+    tensor = layout.tensors[0]
+    dtype = args.dtype or tensor.dtype
+    options: dict[str, Any] = {"average": not args.sum, "threads": check_threads(args)}
+    with Progress(args, "decrypting") as progress:
+        if layout.kind != "mapping" and dtype in ("float32", "float64"):
+            # Straight into the file: no second copy in memory.
+            with npy_output(args.out, tensor.shape, dtype) as values:
+                veilsum.decrypt(key, total, out=values, progress=progress, **options)
+        else:
+            mean = veilsum.decrypt(
+                key, total, dtype=args.dtype, output="numpy", progress=progress, **options
+            )
+            write_update(args.out, mean)
+    what = "sum" if args.sum else "mean"
+    report(
+        args,
+        f"{args.out}: {what} of {total.count} uploads, {rnd.size:,} values, "
+        f"{format_bytes(rnd.size * 4)} as fp32",
+        {
+            "round": rnd.id.hex(),
+            "count": total.count,
+            "total_weight": total.total_weight,
+            "size": rnd.size,
+            "average": not args.sum,
+            "out": args.out,
+        },
+    )
+    return 0

@@ -1,0 +1,102 @@
+"""Sum uploads of a round.
+
+The aggregator needs no key and learns nothing; one upload is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import veilsum
+from veilsum.cli.common import add_json, check_threads, format_bytes, note, report
+from veilsum.cli.progress import Progress
+from veilsum.crypto import integer_weights
+from veilsum.errors import ParameterError
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        The command's parser.
+    """
+    parser.add_argument("round", metavar="ROUND", help="the round")
+    parser.add_argument("uploads", nargs="+", metavar="UPLOAD", help="the uploads")
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to write the sum")
+    parser.add_argument(
+        "--weights",
+        metavar="W,W,...",
+        help="one weight for each upload, in a plan with --weight-bits: integers as they are, "
+        "other numbers as proportions",
+    )
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    args : Namespace
+        The parsed options.
+
+    Returns
+    -------
+    int
+        0.
+    """
+    rnd = veilsum.Round.load(args.round)
+    weights = _weights(args.weights, len(args.uploads), rnd.plan.max_weight)
+    aggregator = veilsum.Aggregator(rnd)
+    with Progress(args, "summing", "uploads") as progress:
+        for index, (path, weight) in enumerate(zip(args.uploads, weights, strict=True)):
+            try:
+                aggregator.add(veilsum.Upload.load(path, rnd), weight, check_threads(args) or 0)
+            except veilsum.VeilsumError as reason:
+                raise type(reason)(f"{path}: {reason}") from reason
+            progress(index + 1, len(weights))
+        total = aggregator.finish()
+    total.save(args.out)
+    if any(weight != 1 for weight in weights):
+        note(
+            args,
+            "the sum has weights: its key may go only to parties that do not hold the uploads",
+        )
+    report(
+        args,
+        f"{args.out}: {total.count} uploads, total weight {total.total_weight}, "
+        f"{format_bytes(total.nbytes)}, {sum(total.clipped):,} clipped values",
+        {
+            "round": rnd.id.hex(),
+            "count": total.count,
+            "total_weight": total.total_weight,
+            "weights": weights,
+            "clipped": total.clipped,
+            "bytes": total.nbytes,
+            "out": args.out,
+        },
+    )
+    return 0
+
+
+def _weights(option: str | None, count: int, capacity: int) -> list[int]:
+    if option is None:
+        return [1] * count
+    numbers: list[float] = []
+    for text in option.split(","):
+        try:
+            numbers.append(int(text))
+        except ValueError:
+            try:
+                numbers.append(float(text))
+            except ValueError:
+                raise ParameterError(f"--weights: {text!r} is not a number") from None
+    if len(numbers) != count:
+        raise ParameterError(
+            f"--weights has {len(numbers)} numbers for {count} uploads; give one for each"
+        )
+    return integer_weights(numbers, capacity)

@@ -1,0 +1,182 @@
+"""What several commands share: the report at the end, refusing to overwrite, number formats.
+
+Layer: command line, under the commands. Results go to standard output, everything else to standard
+error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from veilsum.errors import ParameterError
+
+__all__ = [
+    "add_force",
+    "add_json",
+    "check_threads",
+    "format_bytes",
+    "note",
+    "print_table",
+    "refuse_existing",
+    "report",
+]
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json to a command.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        The command's parser.
+    """
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
+
+
+def add_force(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --force to a command that refuses to overwrite.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        The command's parser.
+    what : str
+        What would be lost.
+    """
+    parser.add_argument("--force", action="store_true", help=f"overwrite {what} that exists")
+
+
+def check_threads(args: argparse.Namespace) -> int | None:
+    """Read --threads.
+
+    Parameters
+    ----------
+    args : Namespace
+        The parsed options.
+
+    Returns
+    -------
+    int or None
+        The number, or None for all cores.
+
+    Raises
+    ------
+    ParameterError
+        When it is below 1.
+    """
+    threads: int | None = args.threads
+    if threads is not None and threads < 1:
+        raise ParameterError(f"--threads is {threads}; it must be at least 1")
+    return threads
+
+
+def refuse_existing(paths: Sequence[str], *, force: bool) -> None:
+    """Refuse to overwrite files that cannot be made again.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        What is about to be written.
+    force : bool
+        Whether the user said --force.
+
+    Raises
+    ------
+    FileExistsError
+        Naming the first file that exists.
+    """
+    if force:
+        return
+    for path in paths:
+        if os.path.lexists(path):
+            raise FileExistsError(
+                17, "exists already and cannot be made again; --force overwrites it", path
+            )
+
+
+def report(args: argparse.Namespace, text: str, facts: Mapping[str, Any]) -> None:
+    """Print what a command did.
+
+    Parameters
+    ----------
+    args : Namespace
+        The parsed options: --json prints `facts`, --quiet nothing, neither prints `text`.
+    text : str
+        For people.
+    facts : mapping
+        For scripts; must be JSON.
+    """
+    if getattr(args, "json", False):
+        print(json.dumps(facts, indent=2))
+    elif not args.quiet:
+        print(text)
+
+
+def note(args: argparse.Namespace, text: str) -> None:
+    """Print something the user should know, to standard error.
+
+    Parameters
+    ----------
+    args : Namespace
+        The parsed options; --quiet does not silence a note.
+    text : str
+        One line.
+    """
+    del args
+    print(f"veilsum: note: {text}", file=sys.stderr)
+
+
+def format_bytes(count: float) -> str:
+    """Write a number of bytes for people.
+
+    Parameters
+    ----------
+    count : float
+        Bytes.
+
+    Returns
+    -------
+    str
+        In B, kB, MB, GB or TB, of 1000 each.
+    """
+    if count < 1000:
+        return f"{count:.0f} B"
+    units = ["kB", "MB", "GB", "TB"]
+    count /= 1000
+    while count >= 999.5 and len(units) > 1:
+        count /= 1000
+        units.pop(0)
+    return f"{count:.3g} {units[0]}"
+
+
+def print_table(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, in colour on a terminal that has the package rich.
+
+    Parameters
+    ----------
+    rows : sequence of (str, str)
+        An empty name continues the row above.
+    """
+    if sys.stdout.isatty():
+        try:
+            from rich.console import Console
+            from rich.table import Table
+        except ImportError:
+            pass
+        else:
+            table = Table(box=None, show_header=False, pad_edge=False)
+            table.add_column(style="bold cyan", no_wrap=True)
+            table.add_column(overflow="fold")
+            for name, value in rows:
+                # Text, not markup: a compiler's name may hold brackets.
+                table.add_row(name, value.replace("[", r"\["))
+            Console().print(table)
+            return
+    width = max(len(name) for name, _ in rows) + 2
+    for name, value in rows:
+        print(f"{name:<{width}}{value}".rstrip())

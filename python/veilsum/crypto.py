@@ -1,0 +1,445 @@
+"""The steps of one encrypted sum: encrypt, sum, open, decrypt.
+
+Layer: Python API, over rounds and the core. This module turns arrays and tensors into what the core
+takes and back; the cryptography itself is the core's. Everything long releases the GIL.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from numbers import Real
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from veilsum import _core
+from veilsum.errors import KeyMismatchError, ParameterError, RoundError
+from veilsum.roster import Signer
+from veilsum.rounds import layout_of, verifier_of
+
+__all__ = ["Aggregator", "decrypt", "encrypt", "integer_weights", "open_sum", "weighted_sum"]
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+def encrypt(
+    rnd: _core.Round,
+    update: Any,
+    *,
+    weight: float = 1.0,
+    rounding: str = "nearest",
+    signer: Signer | None = None,
+    on_clip: str = "count",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> _core.Upload:
+    """Encrypt one client's update for a round.
+
+    Every value x is replaced by round(clip(weight * x, ±limit) / step), with the round's limit and
+    step = limit / (2^(value_bits - 1) - 1), and the integers are encrypted (DESIGN.md 3). Each call
+    draws a fresh key from the operating system: encrypting twice gives unrelated uploads.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round to take part in.
+    update : array, tensor or mapping of str to array or tensor
+        float32, float64, float16 or bfloat16 values, all finite, NumPy or torch, laid out as the
+        round says; for a round made with size=, any shape with that many values. C-contiguous
+        arrays and CPU tensors are read in place; strided, byte-swapped and CUDA ones are copied
+        once.
+    weight : float
+        The values are multiplied by it before they are clipped. Weights that sum to the number of
+        uploads make ``decrypt(..., average=True)`` their weighted mean; weights that sum to 1 do
+        the same with ``average=False``, but use less of the range ±limit.
+    rounding : {"nearest", "stochastic"}
+        Ties to even, or unbiased by random numbers of the operating system's entropy (better for
+        training: small values are not lost on average).
+    signer : Identity, optional
+        Signs the upload; needed when the round has a roster.
+    on_clip : {"count", "error"}
+        Whether values beyond ±limit are clipped and counted in the upload's `clipped`, or refused.
+    threads : int, optional
+        How many threads to use; all cores by default. The same for any number.
+    progress : callable, optional
+        Called with (values done, values in all) on this thread; an exception in it cancels.
+
+    Returns
+    -------
+    Upload
+        To be sent to the aggregator.
+
+    Raises
+    ------
+    ParameterError
+        When the update does not fit the round, holds a NaN or an infinity (the message says where),
+        or another argument is out of range. Nothing is encrypted then.
+    RoundError
+        When the round has a roster and there is no signer.
+    KeyMismatchError
+        When the signer is not in the round's roster.
+    """
+    client = _client_number(rnd, signer)
+    layout = layout_of(rnd)
+    pieces, dtypes = layout.pieces(update)
+    try:
+        upload = _core.encrypt(
+            rnd,
+            pieces,
+            dtypes,
+            weight=weight,
+            rounding=rounding,
+            on_clip=on_clip,
+            threads=_threads(threads),
+            progress=progress,
+        )
+    except ParameterError:
+        # The core knows no names: if it met a NaN or an infinity, say where in the user's terms.
+        index = _first_not_finite(pieces, dtypes)
+        if index is None:
+            raise
+        raise ParameterError(
+            f"{layout.locate(index)} is not finite (value {index} of the whole update); Veilsum "
+            f"sums finite values, and nothing was encrypted"
+        ) from None
+    if signer is not None:
+        payload = upload.signing_payload(rnd, client, _threads(threads))
+        upload.attach_signature(client, signer.sign(payload), _threads(threads))
+    return upload
+
+
+def weighted_sum(
+    rnd: _core.Round,
+    uploads: Iterable[_core.Upload],
+    weights: Sequence[float] | None = None,
+    *,
+    threads: int | None = None,
+) -> _core.Aggregate:
+    """Sum uploads without decrypting them; needs no key.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round of the uploads.
+    uploads : iterable of Upload
+        At least one, each at most once. With a roster, their signatures are checked.
+    weights : sequence of int or float, optional
+        Homomorphic (server-side) weights, one for each upload, in a plan made with weight_bits.
+        Integers are used as they are. Floats are proportions, turned into integers that fill the
+        plan's headroom (see `integer_weights`); equal floats become 1 each. The sum key of a
+        weighted sum may go only to parties that do not hold the single uploads: prefer
+        ``encrypt(..., weight=...)``, which has no such rule.
+    threads : int, optional
+        How many threads to use; all cores by default.
+
+    Returns
+    -------
+    Aggregate
+        The encrypted sum, with what the authority needs to open it.
+
+    Raises
+    ------
+    ParameterError
+        When a weight is not a number, not finite or not above 0, or there are not as many weights
+        as uploads.
+    HeadroomError
+        When the weights are more than the plan holds; the message names a plan that would do.
+    RoundError
+        When an upload is of another round, is given twice, or is not signed as the roster asks.
+    """
+    items = list(uploads)
+    integers = None
+    if weights is not None:
+        integers = integer_weights(weights, rnd.plan.max_weight)
+        if len(integers) != len(items):
+            raise ParameterError(
+                f"there are {len(integers)} weights for {len(items)} uploads; give one for each"
+            )
+    return _core.weighted_sum(
+        rnd, items, integers, verify=verifier_of(rnd), threads=_threads(threads)
+    )
+
+
+class Aggregator(_core.Aggregator):
+    """Sums uploads one at a time, as they arrive; needs no key and little memory.
+
+    Attributes
+    ----------
+    count : int
+        How many uploads were added.
+    total_weight : int
+        The sum of their weights.
+    """
+
+    def __init__(self, rnd: _core.Round) -> None:
+        """Start an empty sum.
+
+        Parameters
+        ----------
+        rnd : Round
+            The round to sum. With a roster, each upload's signature is checked when it is added.
+        """
+        super().__init__(rnd, verify=verifier_of(rnd))
+
+
+def open_sum(
+    secret: _core.SecretKey,
+    rnd: _core.Round,
+    total: _core.Aggregate | _core.OpeningRequest,
+    *,
+    export: bool = False,
+) -> _core.SumKey:
+    """Open an aggregate's capsules: the authority's one step.
+
+    The authority looks at every upload's capsule, checks that each was made for this round, sums
+    them itself and compares; it sees no values. A round is opened once: the same aggregate again
+    gives the same key, another aggregate of the round is refused, since the difference of two sums
+    could be a single client's update.
+
+    Parameters
+    ----------
+    secret : SecretKey
+        The authority's key.
+    rnd : Round
+        The round of the aggregate.
+    total : Aggregate or OpeningRequest
+        What the aggregator made; ``total.opening_request()`` is the small part that opening needs.
+    export : bool
+        Whether the key of a sum with weights other than 1 may be written out. Such a key can
+        reveal single updates to whoever also holds the single uploads: say yes only when it goes to
+        parties that do not.
+
+    Returns
+    -------
+    SumKey
+        Decrypts this aggregate and nothing else.
+
+    Raises
+    ------
+    KeyMismatchError
+        When the round was made for another key.
+    RoundError
+        When the aggregate sums fewer than the round's min_clients, holds an upload twice, was
+        tampered with, has a bad signature, or when the round was opened for another aggregate.
+    """
+    request = total.opening_request() if isinstance(total, _core.Aggregate) else total
+    return _core.open_sum(secret, rnd, request, verify=verifier_of(rnd), export=export)
+
+
+def decrypt(
+    key: _core.SumKey,
+    total: _core.Aggregate,
+    *,
+    average: bool = True,
+    dtype: str | None = None,
+    output: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    out: npt.NDArray[Any] | None = None,
+) -> Any:
+    """Decrypt a sum.
+
+    The integer sum is exact; the only error is the clients' quantisation, at most half a step each
+    (one step with stochastic rounding), with step = limit / (2^(value_bits - 1) - 1).
+
+    Parameters
+    ----------
+    key : SumKey
+        What `open_sum` gave for this aggregate.
+    total : Aggregate
+        The encrypted sum.
+    average : bool
+        Divide by the total weight: by the number of uploads when the aggregator used no weights.
+    dtype : {"float32", "float64"}, optional
+        One dtype for all values. By default those of the round's layout, or float32 for a round
+        made with size=.
+    output : {"numpy", "torch"}, optional
+        What to make. By default what the round's layout was made from.
+    threads : int, optional
+        How many threads to use; all cores by default. The same bytes for any number.
+    progress : callable, optional
+        Called with (values done, values in all) on this thread; an exception in it cancels.
+    out : ndarray, optional
+        For a sum of a single array: where to put the values, C-contiguous and writable, float32 or
+        float64, with as many values as the round. It decides the dtype, and is returned.
+
+    Returns
+    -------
+    ndarray, torch.Tensor or dict of str to ndarray or torch.Tensor
+        With the names, shapes and dtypes of the round's layout; tensors are on the CPU. Entries
+        that need no conversion are views of one vector.
+
+    Raises
+    ------
+    KeyMismatchError
+        When `key` was made for another aggregate.
+    ParameterError
+        When `dtype`, `output` or `out` does not fit.
+    BackendUnavailableError
+        When torch tensors are to be made and torch is not installed.
+    """
+    layout = layout_of(total.round)
+    if dtype not in (None, "float32", "float64"):
+        raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
+    if output not in (None, "numpy", "torch"):
+        raise ParameterError(f"output is {output!r}; it must be 'numpy' or 'torch'")
+    flat_out = None
+    if out is not None:
+        flat_out = _check_out(out, layout.size, layout.kind, dtype, output)
+    wide = any(tensor.dtype == "float64" for tensor in layout.tensors)
+    made = dtype if dtype is not None else "float64" if wide else "float32"
+    values = _core.decrypt(
+        key,
+        total,
+        average=average,
+        dtype=str(flat_out.dtype) if flat_out is not None else made,
+        threads=_threads(threads),
+        progress=progress,
+        out=flat_out,
+    )
+    if out is not None:
+        return out
+    return layout.assemble(values, dtype=dtype, library=output)
+
+
+def integer_weights(weights: Sequence[float], capacity: int) -> list[int]:
+    """Turn weights into the integers that an encrypted sum can apply.
+
+    Parameters
+    ----------
+    weights : sequence of int or float
+        Finite and above 0. If all are integers, they are returned as they are; if not, they are
+        proportions.
+    capacity : int
+        What proportions are made to sum to: the plan's max_weight.
+
+    Returns
+    -------
+    list of int
+        Equal proportions become 1 each, which keeps the sum an unweighted one. Others are scaled to
+        sum to `capacity` by the largest-remainder method (Hamilton), each at least 1: within 1 of
+        its exact share, unless a share below 1 was raised.
+
+    Raises
+    ------
+    ParameterError
+        When a weight is not a number, not finite or not above 0.
+    """
+    numbers = [_check_weight(weight, index) for index, weight in enumerate(_listed(weights))]
+    if all(isinstance(number, int) for number in numbers):
+        return cast("list[int]", numbers)
+    if len(set(numbers)) == 1:
+        return [1] * len(numbers)
+    shares = [Fraction(number) for number in numbers]
+    result = [1] * len(shares)
+    room = capacity
+    # Shares below 1 stay at 1 and are set aside; that leaves less for the others, so look again.
+    rest = list(range(len(shares)))
+    while rest:
+        whole = sum((shares[index] for index in rest), Fraction(0))
+        large = [index for index in rest if shares[index] * room >= whole]
+        room -= len(rest) - len(large)
+        if len(large) == len(rest):
+            break
+        rest = large
+    for index in rest:
+        result[index] = math.floor(shares[index] * room / whole)
+    left = room - sum(result[index] for index in rest)
+    lacking = {index: shares[index] * room / whole - result[index] for index in rest}
+    for index in sorted(rest, key=lambda index: (-lacking[index], index))[: max(left, 0)]:
+        result[index] += 1
+    return result
+
+
+def _listed(weights: Any) -> list[Any]:
+    if hasattr(weights, "tolist"):  # NumPy arrays and torch tensors
+        weights = weights.tolist()
+    try:
+        return list(weights)
+    except TypeError:
+        raise ParameterError(
+            f"weights is a {type(weights).__qualname__}; give one number for each upload"
+        ) from None
+
+
+def _check_weight(weight: object, index: int) -> int | float:
+    if isinstance(weight, (bool, np.bool_)) or not isinstance(weight, Real):
+        raise ParameterError(f"weight {index} is {weight!r}; it must be a number")
+    try:
+        number: int | float = operator.index(cast(Any, weight))
+    except TypeError:
+        number = float(weight)
+    if not math.isfinite(number) or number <= 0:
+        raise ParameterError(
+            f"weight {index} is {number}; weights are finite and above 0: leave an upload that is "
+            f"not to count out of the sum"
+        )
+    return number
+
+
+def _client_number(rnd: _core.Round, signer: Signer | None) -> int:
+    """Find the signer in the round's roster; 0 when there is neither."""
+    roster = rnd.roster
+    if not roster:
+        if signer is not None:
+            raise ParameterError(
+                "a signer is given, but the round has no roster to check signatures with; make the "
+                "round with roster=, or leave the signer out"
+            )
+        return 0
+    if signer is None:
+        raise RoundError(
+            f"the round has a roster of {len(roster)} clients, so every upload must be signed; "
+            f"pass signer=Identity.load(path)"
+        )
+    public = signer.public_key
+    if public not in roster:
+        raise KeyMismatchError(
+            f"the signer's key {public.hex()[:16]}... is not one of the {len(roster)} in the "
+            f"round's roster; ask whoever made the round to list it"
+        )
+    return roster.index(public)
+
+
+def _first_not_finite(pieces: list[npt.NDArray[Any]], dtypes: list[str]) -> int | None:
+    """Find the first NaN or infinity; only errors pay for this."""
+    start = 0
+    for piece, dtype in zip(pieces, dtypes, strict=True):
+        for offset in range(0, piece.size, 1 << 20):
+            part = piece[offset : offset + (1 << 20)]
+            # bfloat16 comes as bits: eight of exponent, all ones for what is not finite.
+            bad = part & 0x7F80 == 0x7F80 if dtype == "bfloat16" else ~np.isfinite(part)
+            if bad.any():
+                return start + offset + int(np.argmax(bad))
+        start += piece.size
+    return None
+
+
+def _threads(threads: object) -> int:
+    if threads is None:
+        return 0
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ParameterError(f"threads is {threads!r}; it must be a whole number of at least 1")
+    return threads
+
+
+def _check_out(
+    out: object, size: int, kind: str, dtype: str | None, output: str | None
+) -> npt.NDArray[Any]:
+    if not isinstance(out, np.ndarray):
+        raise ParameterError(f"out is a {type(out).__qualname__}; it must be a NumPy array")
+    if kind == "mapping":
+        raise ParameterError("out is for a sum of a single array; this one has named tensors")
+    if output == "torch" or dtype not in (None, str(out.dtype)):
+        raise ParameterError("out is given with another dtype or output; it decides both itself")
+    if str(out.dtype) not in ("float32", "float64"):
+        raise ParameterError(f"out has dtype {out.dtype}; it must be float32 or float64")
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ParameterError("out must be C-contiguous and writable")
+    if out.size != size:
+        raise ParameterError(f"out has {out.size} values, but the round sums {size}")
+    return out.reshape(-1)

@@ -1,0 +1,607 @@
+"""Layouts: how the flat vector that a round sums is cut into named, shaped, typed tensors.
+
+Layer: Python API, under rounds. A layout is agreed once, by whoever makes the round, and travels
+inside the round as canonical JSON, so that every client lays its values out in the same order and
+whoever decrypts gets names, shapes and dtypes back. This module looks at arrays and tensors, never
+at ciphertexts or keys. torch is never imported for a NumPy user: an object can only be a tensor
+when its owner has imported torch already.
+
+Canonical JSON means: ASCII, sorted keys, no white space, integers only, no duplicate keys. Bytes
+from outside are parsed and written again; if the two differ, they are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from veilsum.errors import ParameterError, WireFormatError, missing_extra
+
+__all__ = ["BFLOAT16", "Layout", "TensorSpec"]
+
+Kind: TypeAlias = Literal["flat", "array", "mapping"]
+Library: TypeAlias = Literal["numpy", "torch"]
+Array: TypeAlias = npt.NDArray[Any]
+
+#: How a bfloat16 array looks in NumPy when the package ml_dtypes is not loaded: one field of raw
+#: bits. ``array.view(numpy.uint16)`` gives the bits.
+BFLOAT16: Final[np.dtype[Any]] = np.dtype([("bfloat16", "<u2")])
+
+_FLOATS: Final = ("float32", "float64", "float16", "bfloat16")
+_VERSION: Final = 1
+_MAX_DIMENSIONS: Final = 64
+_MAX_EXTENT: Final = 1 << 40  # as many values as the core lets a round have
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One tensor of a layout.
+
+    Attributes
+    ----------
+    name : str
+        Its key in the state_dict; empty for a layout of a single array.
+    dtype : str
+        "float32", "float64", "float16" or "bfloat16".
+    shape : tuple of int
+        Its extents; empty for a scalar.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many values it holds (1 for a scalar, 0 when an extent is 0)."""
+        return math.prod(self.shape)
+
+
+class _Leaf(NamedTuple):
+    """An array or tensor as the caller gave it, with what Veilsum needs to know of it."""
+
+    source: Any
+    library: Library
+    dtype: str
+    shape: tuple[int, ...]
+
+    def flat(self) -> Array:
+        """Return the values, 1-D, contiguous, aligned, native: a view where that is possible.
+
+        A bfloat16 array comes as its bits, in uint16.
+        """
+        if self.library == "torch":
+            array = _torch_to_numpy(self.source, self.dtype)
+        else:
+            array = np.asarray(self.source)
+            if self.dtype == "bfloat16":
+                array = array.view(np.uint16)
+        native = array.dtype.newbyteorder("=")
+        # A copy only where the array is strided, misaligned or byte-swapped.
+        return np.require(array, dtype=native, requirements=["C", "A"]).reshape(-1)
+
+
+def _torch_to_numpy(tensor: Any, dtype: str) -> Array:
+    """View a CPU tensor as a NumPy array; a tensor elsewhere is copied to the CPU, once."""
+    torch = sys.modules["torch"]
+    tensor = tensor.detach()
+    if tensor.device.type != "cpu":
+        tensor = tensor.cpu()
+    tensor = tensor.resolve_neg().contiguous()
+    if dtype == "bfloat16":
+        # NumPy has no bfloat16: the same bits, read as integers.
+        return cast(Array, tensor.view(torch.int16).numpy().view(np.uint16))
+    return cast(Array, tensor.numpy())
+
+
+def _is_tensor(thing: object) -> bool:
+    torch = sys.modules.get("torch")
+    kind = getattr(torch, "Tensor", None)
+    return kind is not None and isinstance(thing, kind)
+
+
+def _refuse_dtype(where: str, dtype: str, library: Library) -> ParameterError:
+    remedy = ".float()" if library == "torch" else ".astype(numpy.float32)"
+    return ParameterError(
+        f"{where} has dtype {dtype}; Veilsum sums floating-point values ({', '.join(_FLOATS)}): "
+        f"leave it out of the update (counters such as num_batches_tracked and masks are not "
+        f"averaged), or convert it with {remedy} if its values are meant to be summed"
+    )
+
+
+def _inspect(thing: object, where: str) -> _Leaf:
+    """Recognise one array or tensor; `where` names it in messages."""
+    if _is_tensor(thing):
+        return _inspect_tensor(thing, where)
+    if isinstance(thing, np.ma.MaskedArray):
+        raise ParameterError(
+            f"{where} is a masked array, whose masked values would be summed as if they were not; "
+            f"fill them first, for example with .filled(0)"
+        )
+    if isinstance(thing, (np.ndarray, np.generic)):
+        dtype = thing.dtype
+        if dtype == BFLOAT16 or dtype.name == "bfloat16":
+            name = "bfloat16"
+        elif dtype.kind == "f" and dtype.itemsize in (2, 4, 8):
+            name = f"float{8 * dtype.itemsize}"
+        else:
+            raise _refuse_dtype(where, str(dtype), "numpy")
+        return _Leaf(thing, "numpy", name, tuple(thing.shape))
+    kind = f"{type(thing).__module__}.{type(thing).__qualname__}".removeprefix("builtins.")
+    remedy = "pass a NumPy array or a torch tensor"
+    if hasattr(thing, "state_dict"):
+        remedy = "pass its state_dict()"
+    elif isinstance(thing, (list, tuple, int, float)):
+        remedy += ", for example numpy.asarray(values, dtype=numpy.float32)"
+    raise ParameterError(f"{where} is a {kind}; {remedy}")
+
+
+def _inspect_tensor(tensor: Any, where: str) -> _Leaf:
+    torch = sys.modules["torch"]
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name not in _FLOATS:
+        raise _refuse_dtype(where, str(tensor.dtype), "torch")
+    if tensor.layout is not torch.strided:
+        raise ParameterError(
+            f"{where} is a tensor with layout {tensor.layout}; Veilsum reads dense tensors: "
+            f"convert it with .to_dense()"
+        )
+    if tensor.device.type == "meta":
+        raise ParameterError(f"{where} is on the meta device and has no values to encrypt")
+    return _Leaf(tensor, "torch", name, tuple(int(extent) for extent in tensor.shape))
+
+
+def _place(name: str) -> str:
+    return f"tensor {name!r}" if name else "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Names, shapes and dtypes of the values that one round sums.
+
+    Attributes
+    ----------
+    kind : {"flat", "array", "mapping"}
+        A plain vector of a given length, one array with a shape, or a state_dict.
+    library : {"numpy", "torch"}
+        What a decrypted sum is made of: the library of the object the layout was made from.
+    tensors : tuple of TensorSpec
+        In the order in which their values lie in the summed vector. One, without a name, for
+        "flat" and "array".
+    """
+
+    kind: Kind
+    library: Library
+    tensors: tuple[TensorSpec, ...]
+
+    @classmethod
+    def flat(cls, size: int) -> Layout:
+        """Make the layout of a plain vector.
+
+        Parameters
+        ----------
+        size : int
+            How many values, at least 1.
+
+        Returns
+        -------
+        Layout
+            Sums come back as a 1-D NumPy array.
+
+        Raises
+        ------
+        ParameterError
+            When `size` is not a whole number from 1 to 2^40.
+        """
+        try:
+            count = operator.index(size)
+        except TypeError:
+            raise ParameterError(f"size is {size!r}; it must be a whole number") from None
+        if not 1 <= count <= _MAX_EXTENT:
+            raise ParameterError(f"size is {count}; it must be from 1 to 2^40 values")
+        return cls("flat", "numpy", (TensorSpec("", "float32", (count,)),))
+
+    @classmethod
+    def like(cls, update: object) -> Layout:
+        """Take the layout of an example update.
+
+        Parameters
+        ----------
+        update : array, tensor or mapping of str to array or tensor
+            Only names, shapes and dtypes are read, never the values.
+
+        Returns
+        -------
+        Layout
+            Of kind "mapping" for a mapping, else "array".
+
+        Raises
+        ------
+        ParameterError
+            When something in `update` is not a floating-point array, or it holds no value at all.
+        """
+        if isinstance(update, Mapping):
+            leaves = [(name, _inspect(item, _place(name))) for name, item in _items(update)]
+            tensors = tuple(TensorSpec(name, leaf.dtype, leaf.shape) for name, leaf in leaves)
+            library: Library = "numpy"
+            if any(leaf.library == "torch" for _, leaf in leaves):
+                library = "torch"
+            layout = cls("mapping", library, tensors)
+        else:
+            leaf = _inspect(update, "update")
+            layout = cls("array", leaf.library, (TensorSpec("", leaf.dtype, leaf.shape),))
+        if layout.size == 0:
+            raise ParameterError("the update holds no value, so there is nothing to sum")
+        return layout
+
+    @property
+    def size(self) -> int:
+        """How many values the whole vector holds."""
+        return sum(tensor.size for tensor in self.tensors)
+
+    def to_bytes(self) -> bytes:
+        """Write the layout as canonical JSON.
+
+        Returns
+        -------
+        bytes
+            ASCII; the same layout always gives the same bytes.
+        """
+        record: dict[str, Any] = {"kind": self.kind, "layout": _VERSION}
+        if self.kind == "flat":
+            record["size"] = self.size
+        elif self.kind == "array":
+            (tensor,) = self.tensors
+            record |= {"dtype": tensor.dtype, "library": self.library, "shape": tensor.shape}
+        else:
+            record["library"] = self.library
+            record["tensors"] = [[item.name, item.dtype, item.shape] for item in self.tensors]
+        text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return text.encode("ascii")
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, size: int | None = None) -> Layout:
+        """Read a layout from untrusted bytes.
+
+        Parameters
+        ----------
+        data : bytes
+            What `to_bytes` wrote. No bytes at all stand for a plain vector of `size` values: a
+            round made without the Python package need not carry a layout.
+        size : int, optional
+            How many values the layout must describe.
+
+        Returns
+        -------
+        Layout
+            Equal to the one that was written.
+
+        Raises
+        ------
+        WireFormatError
+            When the bytes are not canonical, or do not describe `size` values.
+        """
+        if not data and size is not None:
+            return cls.flat(size)
+        layout = _parse(data)
+        if layout.to_bytes() != data:
+            raise WireFormatError("the round's layout is not canonical JSON")
+        if size is not None and layout.size != size:
+            raise WireFormatError(
+                f"the round's layout describes {layout.size} values but the round sums {size}"
+            )
+        return layout
+
+    def segments(self, limit: object) -> list[tuple[int, float]]:
+        """Pair the tensors with their clipping ranges, as the core wants them.
+
+        Parameters
+        ----------
+        limit : float or mapping of str to float
+            One range for all values, or one for each tensor of a "mapping" layout by name. Finite
+            and above 0, in the unit of the values.
+
+        Returns
+        -------
+        list of (int, float)
+            Count of values and limit, one for each tensor that holds any value.
+
+        Raises
+        ------
+        ParameterError
+            When a limit is out of range, or the names are not those of the layout.
+        """
+        if isinstance(limit, Mapping):
+            if self.kind != "mapping":
+                raise ParameterError(
+                    "limit is a mapping of names, but this round's update is a single array; "
+                    "pass one number"
+                )
+            names = {tensor.name for tensor in self.tensors}
+            for name in limit:
+                if name not in names:
+                    raise ParameterError(
+                        f"limit names {name!r}, which is no tensor of the update; {self._names()}"
+                    )
+            for tensor in self.tensors:
+                if tensor.name not in limit:
+                    raise ParameterError(
+                        f"limit has no entry for tensor {tensor.name!r}; give every tensor of the "
+                        f"update a range, or one number for all"
+                    )
+            limits = [_check_limit(limit[t.name], f"limit of {t.name!r}") for t in self.tensors]
+        else:
+            limits = [_check_limit(limit, "limit")] * len(self.tensors)
+        pairs = zip(self.tensors, limits, strict=True)
+        return [(tensor.size, value) for tensor, value in pairs if tensor.size]
+
+    def pieces(self, update: object) -> tuple[list[Array], list[str]]:
+        """Lay an update out for the core.
+
+        Parameters
+        ----------
+        update : array, tensor or mapping of str to array or tensor
+            Must match the layout; for a "flat" one, any shape and any dtype with `size` values.
+
+        Returns
+        -------
+        pieces : list of ndarray
+            1-D and contiguous, one for each tensor that holds any value; bfloat16 as uint16 bits.
+            They share memory with `update` where it is contiguous and on the CPU.
+        dtypes : list of str
+            The dtype of each piece.
+
+        Raises
+        ------
+        ParameterError
+            Naming the first difference between `update` and the layout.
+        """
+        leaves = self._match(update)
+        full = [(leaf.flat(), leaf.dtype) for leaf in leaves if math.prod(leaf.shape)]
+        return [piece for piece, _ in full], [dtype for _, dtype in full]
+
+    def locate(self, index: int) -> str:
+        """Say where a value of the summed vector lies, for messages.
+
+        Parameters
+        ----------
+        index : int
+            Position in the whole vector, from 0.
+
+        Returns
+        -------
+        str
+            Such as "tensor 'fc.weight' at [3, 0]".
+        """
+        for tensor in self.tensors:
+            if index < tensor.size:
+                if not tensor.shape:
+                    return _place(tensor.name)
+                place = np.unravel_index(index, tensor.shape)
+                return f"{_place(tensor.name)} at {_shape(tuple(int(part) for part in place))}"
+            index -= tensor.size
+        return f"beyond the last value by {index}"
+
+    def assemble(
+        self, values: Array, *, dtype: str | None = None, library: str | None = None
+    ) -> Any:
+        """Give the summed vector its names, shapes and dtypes back.
+
+        Parameters
+        ----------
+        values : ndarray
+            1-D float32 or float64, `size` values. Parts that need no conversion are views of it.
+        dtype : {"float32", "float64"}, optional
+            One dtype for everything instead of the layout's.
+        library : {"numpy", "torch"}, optional
+            What to make instead of the layout's library.
+
+        Returns
+        -------
+        ndarray, torch.Tensor or dict of str to ndarray or torch.Tensor
+            Tensors are on the CPU. bfloat16 in NumPy is ml_dtypes.bfloat16 when that package is
+            loaded, else `BFLOAT16`.
+
+        Raises
+        ------
+        ParameterError
+            When `library` is neither "numpy" nor "torch".
+        BackendUnavailableError
+            When torch is wanted and not installed.
+        """
+        wanted = library if library is not None else self.library
+        if wanted not in ("numpy", "torch"):
+            raise ParameterError(f"output is {library!r}; it must be 'numpy' or 'torch'")
+        make = _make_torch if wanted == "torch" else _make_numpy
+        if self.kind == "flat":
+            return make(values, dtype or str(values.dtype), (self.size,))
+        made: dict[str, Any] = {}
+        start = 0
+        for tensor in self.tensors:
+            part = values[start : start + tensor.size]
+            made[tensor.name] = make(part, dtype or tensor.dtype, tensor.shape)
+            start += tensor.size
+        return made if self.kind == "mapping" else made[""]
+
+    def _match(self, update: object) -> list[_Leaf]:
+        """Recognise every part of `update`, in the layout's order, or name what differs first."""
+        if self.kind != "mapping":
+            if isinstance(update, Mapping):
+                raise ParameterError(
+                    "update is a mapping of tensors, but the round sums a single array; make the "
+                    "round with like=state_dict to sum named tensors"
+                )
+            leaf = _inspect(update, "update")
+            if self.kind == "flat":
+                self._check_flat(leaf)
+            else:
+                _check_leaf(leaf, self.tensors[0])
+            return [leaf]
+        if not isinstance(update, Mapping):
+            kind = type(update).__qualname__
+            remedy = "its state_dict()" if hasattr(update, "state_dict") else "a mapping of names"
+            raise ParameterError(
+                f"update is a {kind}, but the round sums {len(self.tensors)} named tensors; pass "
+                f"{remedy}"
+            )
+        given = dict(_items(update))
+        for tensor in self.tensors:
+            if tensor.name not in given:
+                raise ParameterError(
+                    f"the update has no tensor {tensor.name!r}, which the round sums; every "
+                    f"client's update must have the names, shapes and dtypes of the round"
+                )
+        if len(given) != len(self.tensors):
+            names = {tensor.name for tensor in self.tensors}
+            extra = next(name for name in given if name not in names)
+            raise ParameterError(
+                f"the update has a tensor {extra!r}, which the round does not sum; leave it out, "
+                f"or make the round like an update that has it"
+            )
+        leaves = []
+        for tensor in self.tensors:
+            leaf = _inspect(given[tensor.name], _place(tensor.name))
+            _check_leaf(leaf, tensor)
+            leaves.append(leaf)
+        return leaves
+
+    def _check_flat(self, leaf: _Leaf) -> None:
+        count = math.prod(leaf.shape)
+        if count != self.size:
+            raise ParameterError(
+                f"update has {count} values (shape {_shape(leaf.shape)}), but the round sums "
+                f"{self.size}; pass {self.size} values or make a round with size={count}"
+            )
+
+    def _names(self) -> str:
+        names = [repr(tensor.name) for tensor in self.tensors[:4]]
+        more = ", ..." if len(self.tensors) > 4 else ""
+        return f"it has {', '.join(names)}{more}"
+
+
+def _items(update: Mapping[Any, object]) -> list[tuple[str, object]]:
+    for name in update:
+        if not isinstance(name, str) or not name:
+            raise ParameterError(
+                f"the update has a key {name!r}; names of tensors are non-empty strings"
+            )
+    return list(update.items())
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(str(extent) for extent in shape) + "]"
+
+
+def _check_leaf(leaf: _Leaf, tensor: TensorSpec) -> None:
+    where = _place(tensor.name)
+    if leaf.shape != tensor.shape:
+        raise ParameterError(
+            f"{where} has shape {_shape(leaf.shape)}, but the round expects "
+            f"{_shape(tensor.shape)}; every client's update must have the round's shapes"
+        )
+    if leaf.dtype != tensor.dtype:
+        remedy = f".to(torch.{tensor.dtype})"
+        if leaf.library == "numpy":
+            remedy = f".astype(numpy.{tensor.dtype})"
+        if leaf.library == "numpy" and tensor.dtype == "bfloat16":
+            remedy = ".astype(ml_dtypes.bfloat16)"
+        raise ParameterError(
+            f"{where} has dtype {leaf.dtype}, but the round expects {tensor.dtype}; convert it "
+            f"with {remedy}"
+        )
+
+
+def _check_limit(limit: object, where: str) -> float:
+    if isinstance(limit, (bool, np.bool_, str, bytes)):
+        raise ParameterError(f"{where} is {limit!r}; it must be a number")
+    try:
+        value = float(cast(Any, limit))
+    except (TypeError, ValueError, OverflowError):
+        raise ParameterError(f"{where} is {limit!r}; it must be a number") from None
+    if not (math.isfinite(value) and value > 0):
+        raise ParameterError(
+            f"{where} is {value}; it must be finite and above 0: values are clipped to it on both "
+            f"sides"
+        )
+    return value
+
+
+def _to_bfloat16_bits(values: Array) -> npt.NDArray[np.uint16]:
+    """Round finite float32 values to bfloat16, ties to even, and return the bits."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    # Half of the last kept bit, less one unless that bit is odd; finite values cannot wrap.
+    bits = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
+    rounded: npt.NDArray[np.uint16] = (bits >> np.uint32(16)).astype(np.uint16)
+    return rounded
+
+
+def _make_numpy(values: Array, dtype: str, shape: tuple[int, ...]) -> Array:
+    if dtype == "bfloat16":
+        ml_dtypes = sys.modules.get("ml_dtypes")
+        brain = BFLOAT16 if ml_dtypes is None else np.dtype(ml_dtypes.bfloat16)
+        return _to_bfloat16_bits(values).view(brain).reshape(shape)
+    return values.astype(dtype, copy=False).reshape(shape)
+
+
+def _make_torch(values: Array, dtype: str, shape: tuple[int, ...]) -> Any:
+    try:
+        import torch
+    except ImportError as reason:
+        raise missing_extra(
+            "a sum that was laid out from torch tensors", "torch", "train"
+        ) from reason
+    if dtype == "bfloat16":
+        bits = torch.from_numpy(_to_bfloat16_bits(values).view(np.int16))
+        return bits.view(torch.bfloat16).reshape(shape)
+    return torch.from_numpy(values.astype(dtype, copy=False)).reshape(shape)
+
+
+def _parse(data: bytes) -> Layout:
+    """Read the JSON; the caller checks that it was canonical."""
+    try:
+        record = json.loads(data.decode("ascii"))
+    except (ValueError, RecursionError):
+        raise WireFormatError("the round's layout is not JSON") from None
+    if not isinstance(record, dict) or record.get("layout") != _VERSION:
+        raise WireFormatError(
+            f"the round's layout is not of version {_VERSION}; a newer Veilsum may have made it"
+        )
+    kind = record.get("kind")
+    if kind == "flat":
+        return Layout("flat", "numpy", (_parse_tensor(["", "float32", [record.get("size")]]),))
+    library = record.get("library")
+    if kind not in ("array", "mapping") or library not in ("numpy", "torch"):
+        raise WireFormatError("the round's layout has an unknown kind or library")
+    if kind == "array":
+        tensors = [_parse_tensor(["", record.get("dtype"), record.get("shape")])]
+    else:
+        items = record.get("tensors")
+        if not isinstance(items, list):
+            raise WireFormatError("the round's layout lists no tensors")
+        tensors = [_parse_tensor(item) for item in items]
+        names = {tensor.name for tensor in tensors}
+        if len(names) != len(tensors) or "" in names:
+            raise WireFormatError("the round's layout has a tensor without a name of its own")
+    return Layout(kind, library, tuple(tensors))
+
+
+def _parse_tensor(item: object) -> TensorSpec:
+    if not isinstance(item, list) or len(item) != 3:
+        raise WireFormatError("the round's layout has a malformed tensor")
+    name, dtype, shape = item
+    if not isinstance(name, str) or dtype not in _FLOATS or not isinstance(shape, list):
+        raise WireFormatError("the round's layout has a malformed tensor")
+    # type() and not isinstance(): true is no extent.
+    if len(shape) > _MAX_DIMENSIONS or not all(
+        type(extent) is int and 0 <= extent <= _MAX_EXTENT for extent in shape
+    ):
+        raise WireFormatError("the round's layout has a malformed shape")
+    return TensorSpec(name, dtype, tuple(shape))
