@@ -1,0 +1,163 @@
+"""What a data set is to the rest of Veilsum: a table of numbers, labels, and what is public of it.
+
+Data layer, no input or output of its own. The public part (names, units, plausible ranges) is
+agreed before anyone looks at a row; it must hold nothing that was computed from patients' rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilsum import ParameterError
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column: what it means, and the public range that its values are bounded to.
+
+    Parameters
+    ----------
+    name : str
+        As in the study.
+    kind : {"numeric", "binary"}
+        Numeric columns are standardised, binary ones (0 or 1) pass as they are.
+    low, high : float
+        Plausible range in the column's own unit, from general knowledge and not from the rows.
+    log : bool
+        Whether the model sees the logarithm (for concentrations, which are skewed); needs low > 0.
+    may_be_missing : bool
+        Whether NaN may stand for a value; the model then gets an indicator column besides.
+    unit : str
+        Unit of the values, empty for none.
+    meaning : str
+        One line for reports.
+    """
+
+    name: str
+    kind: Literal["numeric", "binary"]
+    low: float
+    high: float
+    log: bool = False
+    may_be_missing: bool = False
+    unit: str = ""
+    meaning: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ParameterError(f"feature {self.name}: range {self.low} to {self.high} is empty")
+        if self.log and self.low <= 0:
+            raise ParameterError(
+                f"feature {self.name}: a logarithm needs a range above 0, got low = {self.low}"
+            )
+
+
+@dataclass(frozen=True)
+class Study:
+    """Rows of patients with a yes-or-no outcome.
+
+    Parameters
+    ----------
+    name : str
+        Short name.
+    title : str
+        One line for reports.
+    source : str
+        Citation and where the rows came from.
+    features : tuple of Feature
+        Columns of `values`, in order.
+    values : ndarray, float64, shape (rows, features)
+        In the columns' own units; NaN where a value is missing.
+    labels : ndarray, int64, shape (rows,)
+        0 or 1.
+    outcome : str
+        What label 1 means.
+    left_out : tuple of (str, str)
+        Columns of the source that are no features, each with the reason.
+    """
+
+    name: str
+    title: str
+    source: str
+    features: tuple[Feature, ...]
+    values: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    outcome: str
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        rows, columns = self.values.shape
+        if columns != len(self.features) or self.labels.shape != (rows,):
+            raise ParameterError(
+                f"study {self.name}: values {self.values.shape} and labels {self.labels.shape} do "
+                f"not fit {len(self.features)} features"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def outcome_rate(self) -> float:
+        """Share of rows with label 1; NaN without rows."""
+        return float(self.labels.mean()) if len(self) else float("nan")
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return one column's values.
+
+        Parameters
+        ----------
+        name : str
+            A feature's name.
+
+        Raises
+        ------
+        veilsum.ParameterError
+            When the study has no such feature.
+        """
+        return self.values[:, self._position(name)]
+
+    def subset(self, rows: NDArray[np.intp]) -> Study:
+        """Return a study of some of the rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Row numbers, in the order wanted.
+        """
+        return replace(self, values=self.values[rows], labels=self.labels[rows])
+
+    def without(self, names: Iterable[str]) -> Study:
+        """Return a study without some of the features.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Features to leave out.
+
+        Raises
+        ------
+        veilsum.ParameterError
+            When the study has no such feature, or none would be left.
+        """
+        gone = {self._position(name): name for name in names}
+        keep = [i for i in range(len(self.features)) if i not in gone]
+        if not keep:
+            raise ParameterError(f"study {self.name}: no feature would be left")
+        return replace(
+            self,
+            features=tuple(self.features[i] for i in keep),
+            values=self.values[:, keep],
+            left_out=self.left_out + tuple((name, "configuration") for name in gone.values()),
+        )
+
+    def _position(self, name: str) -> int:
+        names = [feature.name for feature in self.features]
+        if name not in names:
+            raise ParameterError(
+                f"study {self.name} has no feature {name!r}; it has {', '.join(names)}"
+            )
+        return names.index(name)

@@ -1,0 +1,141 @@
+"""The aggregator: the server that sums uploads it cannot read.
+
+Federated loop. It holds no key, no model and no update: a round's public description, the running
+sum of ciphertexts, and a transcript of what it saw. Everything it receives and returns is bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import veilsum as vs
+
+_ENTROPY_SAMPLE = 32 * 1024
+
+
+@dataclass(frozen=True)
+class SeenUpload:
+    """What the aggregator learns from one upload, apart from its unreadable bytes.
+
+    Parameters
+    ----------
+    client : int
+        Place in the roster.
+    payload_bytes : int
+        Length of the upload.
+    clipped : int
+        How many values were clipped, as the client says.
+    entropy : float
+        Empirical entropy of the upload's last 32 KiB, in bits a byte. Ciphertexts look random, so
+        it is near 8; an update in float32 has less. It illustrates, and proves nothing.
+    """
+
+    client: int
+    payload_bytes: int
+    clipped: int
+    entropy: float
+
+
+class AggregatorServer:
+    """Sums the uploads of one round at a time."""
+
+    def __init__(self) -> None:
+        self._round: vs.Round | None = None
+        self._sum: vs.Aggregator | None = None
+        self._aggregate = b""
+        self._seen: list[SeenUpload] = []
+
+    @property
+    def seen(self) -> tuple[SeenUpload, ...]:
+        """What the aggregator learned from the current round's uploads."""
+        return tuple(self._seen)
+
+    def open_round(self, round_description: bytes) -> None:
+        """Begin a round; what remained of another one is dropped.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round.
+
+        Raises
+        ------
+        veilsum.WireFormatError
+            When it is malformed.
+        veilsum.RoundError
+            When it has no roster: the server takes signed uploads only.
+        """
+        rnd = vs.Round.from_bytes(round_description)
+        if not rnd.roster:
+            raise vs.RoundError(
+                f"round {rnd.id.hex()[:16]} has no roster; this server sums signed uploads only"
+            )
+        self._round = rnd
+        self._sum = vs.Aggregator(rnd)
+        self._aggregate = b""
+        self._seen = []
+
+    def receive(self, upload: bytes) -> None:
+        """Check an upload's form and signature, and add it to the sum.
+
+        Parameters
+        ----------
+        upload : bytes
+            From a client.
+
+        Raises
+        ------
+        veilsum.WireFormatError
+            When it is malformed.
+        veilsum.RoundError
+            When no round is open, the upload belongs to another one, its client has uploaded
+            before, or its signature is missing or wrong.
+        """
+        if self._round is None or self._sum is None:
+            raise vs.RoundError("no round is open; the upload was not added")
+        read = vs.Upload.from_bytes(upload, self._round)
+        self._sum.add(read)
+        # An upload that was added is signed by a client of the roster.
+        client = -1 if read.client is None else read.client
+        entropy = byte_entropy(upload[-_ENTROPY_SAMPLE:])
+        self._seen.append(SeenUpload(client, len(upload), read.clipped, entropy))
+
+    def close_round(self) -> bytes:
+        """End the round and return the opening request for the authority.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When no round is open, or too few clients uploaded.
+        """
+        if self._round is None or self._sum is None:
+            raise vs.RoundError("no round is open")
+        if self._sum.count < self._round.min_clients:
+            raise vs.RoundError(
+                f"{self._sum.count} clients uploaded; the round needs {self._round.min_clients}"
+            )
+        total = self._sum.finish()
+        self._round = None
+        self._sum = None
+        self._aggregate = total.to_bytes()
+        return total.opening_request().to_bytes()
+
+    @property
+    def aggregate(self) -> bytes:
+        """The last closed round's sum, still encrypted; empty before."""
+        return self._aggregate
+
+
+def byte_entropy(data: bytes) -> float:
+    """Return the empirical entropy of a message's bytes, in bits a byte.
+
+    Parameters
+    ----------
+    data : bytes
+        Any message; 0 for an empty one.
+    """
+    counts = np.bincount(np.frombuffer(data, dtype=np.uint8), minlength=256)
+    shares = counts[counts > 0] / max(len(data), 1)
+    return float(-(shares * np.log2(shares)).sum()) + 0.0

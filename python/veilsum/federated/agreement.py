@@ -1,0 +1,117 @@
+"""What all participants of a series of rounds agree on before the first one.
+
+Federated loop. A round's description comes from outside, so every cloud holds it against what was
+agreed before it encrypts anything: another public key, a roster with strangers, a lower number of
+clients or odd ranges would each let somebody read single updates or spoil the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import veilsum as vs
+
+
+class Agreement:
+    """Plan, public key, roster and least number of clients, fixed for a series of rounds.
+
+    Parameters
+    ----------
+    plan : bytes
+        The plan.
+    public_key : bytes
+        The authority's key for it, received over a channel that participants trust.
+    roster : sequence of bytes
+        Verification keys of all clients, in order.
+    min_clients : int
+        Fewest clients whose sum may be opened.
+
+    Raises
+    ------
+    veilsum.WireFormatError
+        When plan or key are malformed.
+    veilsum.ParameterError
+        When the numbers do not fit each other.
+    """
+
+    def __init__(
+        self, plan: bytes, public_key: bytes, roster: Sequence[bytes], min_clients: int
+    ) -> None:
+        self._plan = vs.Plan.from_bytes(plan)
+        self._public = vs.PublicKey.from_bytes(public_key)
+        self._roster = vs.Roster(roster)
+        self._min_clients = min_clients
+        if not 2 <= min_clients <= len(self._roster):
+            raise vs.ParameterError(
+                f"min_clients is {min_clients}; must be from 2 to the {len(self._roster)} clients "
+                "of the roster"
+            )
+
+    @property
+    def plan(self) -> vs.Plan:
+        """The plan of every round."""
+        return self._plan
+
+    @property
+    def clients(self) -> int:
+        """How many clients the roster has."""
+        return len(self._roster)
+
+    def make_round(self, like: Mapping[str, Any], limits: Mapping[str, float]) -> vs.Round:
+        """Describe a new round.
+
+        Parameters
+        ----------
+        like : mapping of str to array
+            Names and shapes of what is summed.
+        limits : mapping of str to float
+            Range of each.
+        """
+        return vs.Round(
+            self._plan,
+            self._public,
+            like=dict(like),
+            limit=dict(limits),
+            min_clients=self._min_clients,
+            roster=self._roster,
+        )
+
+    def read_round(
+        self, data: bytes, like: Mapping[str, Any], limits: Mapping[str, float]
+    ) -> vs.Round:
+        """Read a round that somebody proposes, and refuse one that was not agreed on.
+
+        Parameters
+        ----------
+        data : bytes
+            The round.
+        like : mapping of str to array
+            Names and shapes that it should sum.
+        limits : mapping of str to float
+            Ranges that it should have.
+
+        Raises
+        ------
+        veilsum.WireFormatError
+            When the bytes are malformed.
+        veilsum.RoundError
+            When the round differs from the agreement.
+        """
+        proposed = vs.Round.from_bytes(data)
+        layout = vs.Layout.like(dict(like))
+        agreed = {
+            "plan": proposed.plan == self._plan,
+            "public key": proposed.public.to_bytes() == self._public.to_bytes(),
+            "roster": tuple(proposed.roster) == tuple(self._roster),
+            "least number of clients": proposed.min_clients == self._min_clients,
+            "layout": proposed.structure == layout,
+            "ranges": proposed.segments == layout.segments(dict(limits)),
+        }
+        wrong = [name for name, holds in agreed.items() if not holds]
+        if wrong:
+            raise vs.RoundError(
+                f"round {proposed.id.hex()[:16]} has another {', '.join(wrong)} than was agreed; "
+                "nothing was encrypted for it"
+            )
+        return proposed

@@ -1,0 +1,240 @@
+"""A cloud: the only place where its rows, its updates and its signing key exist.
+
+Federated loop. Everything that enters and leaves is bytes: public descriptions and encrypted sums
+come in; signed uploads go out. A cloud checks each proposed round against what was agreed before
+it encrypts for it, and encrypts once a round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import veilsum as vs
+from veilsum.data import Preprocessor, Study
+from veilsum.federated import statistics
+from veilsum.federated.agreement import Agreement
+from veilsum.federated.config import TrainConfig
+from veilsum.federated.contribution import Contribution, encode
+from veilsum.federated.model import choose_device, initial_parameters
+from veilsum.federated.ranges import range_policy
+from veilsum.federated.replica import Replica
+from veilsum.federated.seeds import numpy_generator
+from veilsum.federated.server import server_optimiser
+from veilsum.federated.training import LocalResult, LocalTrainer
+from veilsum.federated.weights import LocalFacts, WeightRule, weight_rule
+
+_T = TypeVar("_T")
+
+
+def _made(value: _T | None, step: str) -> _T:
+    """Return what an earlier step made, or say which step is missing."""
+    if value is None:
+        raise vs.RoundError(f"a cloud's steps are out of order: {step} comes first")
+    return value
+
+
+class Client:
+    """One cloud.
+
+    Parameters
+    ----------
+    index : int
+        Its number, from 0; its place in the roster.
+    study : Study
+        Its own rows.
+    config : TrainConfig
+        The run's public configuration.
+    """
+
+    def __init__(self, index: int, study: Study, config: TrainConfig) -> None:
+        self._index = index
+        self._study = study
+        self._config = config
+        self._identity = vs.Identity.generate()
+        self._threads = config.run.threads or None
+        self._statistics: Agreement | None = None
+        self._updates: Agreement | None = None
+        self._round: vs.Round | None = None
+        self._trainer: LocalTrainer | None = None
+        self._weights: WeightRule | None = None
+        self._replica: Replica | None = None
+        self._result: LocalResult | None = None
+
+    @property
+    def verification_key(self) -> bytes:
+        """Public half of the cloud's signing key."""
+        return self._identity.public_key
+
+    def agree(
+        self,
+        statistics_plan: bytes,
+        statistics_key: bytes,
+        updates_plan: bytes,
+        updates_key: bytes,
+        roster: Sequence[bytes],
+    ) -> None:
+        """Fix plans, public keys and roster for the whole run.
+
+        Parameters
+        ----------
+        statistics_plan, statistics_key : bytes
+            Of the sum of preprocessing statistics.
+        updates_plan, updates_key : bytes
+            Of the sums of updates.
+        roster : sequence of bytes
+            Verification keys of all clouds, in order.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When the roster has another key at this cloud's place.
+        """
+        if len(roster) <= self._index or roster[self._index] != self.verification_key:
+            raise vs.RoundError(
+                f"the roster has another key than cloud {self._index + 1}'s own at its place"
+            )
+        least = self._config.min_clients
+        self._statistics = Agreement(statistics_plan, statistics_key, roster, least)
+        self._updates = Agreement(updates_plan, updates_key, roster, least)
+
+    def statistics_upload(self, round_description: bytes) -> bytes:
+        """Encrypt the sums over the cloud's own rows that preprocessing needs.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round that sums them.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When the round is not as agreed.
+        """
+        agreement = _made(self._statistics, "agree")
+        self._round = statistics.read_round(agreement, round_description, self._study)
+        return statistics.upload(self._round, self._study, self._identity, self._threads)
+
+    def receive_statistics(self, aggregate: bytes, sum_key: bytes) -> None:
+        """Decrypt the pooled statistics and prepare rows and model.
+
+        Parameters
+        ----------
+        aggregate : bytes
+            From the aggregator.
+        sum_key : bytes
+            From the authority.
+        """
+        agreement = _made(self._updates, "agree")
+        moments = statistics.read(_made(self._round, "statistics_upload"), aggregate, sum_key)
+        self._round = None
+        config = self._config
+        preprocessor = Preprocessor.fit(self._study.features, moments)
+        self._trainer = LocalTrainer(
+            preprocessor.transform(self._study),
+            self._study.labels,
+            config.model,
+            config.training,
+            seed=config.run.seed,
+            cloud=self._index,
+            device=choose_device(config.run.device),
+        )
+        self._weights = weight_rule(config.aggregation.weights, agreement.clients, moments.rows)
+        self._replica = new_replica(config, agreement, len(preprocessor.names), self._weights.limit)
+
+    def train(self, number: int) -> None:
+        """Train on the cloud's own rows, from its copy of the global model.
+
+        Parameters
+        ----------
+        number : int
+            The round, from 1.
+        """
+        replica = _made(self._replica, "receive_statistics")
+        self._result = _made(self._trainer, "receive_statistics").train(replica.parameters, number)
+
+    def upload(self, round_description: bytes, number: int) -> bytes:
+        """Weigh, round, encrypt and sign the update of the last training.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round that sums the updates.
+        number : int
+            The round's number, from 1.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When `train` gave no update since the last upload, or the round is not as agreed.
+        """
+        replica = _made(self._replica, "receive_statistics")
+        # Rule 1: an update is encrypted once; a retry sends the same bytes again.
+        result = _made(self._result, "train")
+        rnd = replica.read_round(round_description)
+        weight = _made(self._weights, "receive_statistics").weight(
+            LocalFacts(result.rows, result.loss)
+        )
+        contribution = Contribution(result.update, weight, result.loss)
+        options = self._config.encryption
+        dither = None
+        if options.rounding == "stochastic":
+            dither = numpy_generator(self._config.run.seed, "dither", self._index, number)
+        values = encode(contribution, replica.limits, options.value_bits, dither)
+        upload = vs.encrypt(
+            rnd,
+            values,
+            rounding="nearest",
+            signer=self._identity,
+            on_clip=options.on_clip,
+            threads=self._threads,
+        )
+        self._result = None
+        self._round = rnd
+        return upload.to_bytes()
+
+    def receive(self, aggregate: bytes, sum_key: bytes) -> None:
+        """Decrypt the round's sum and take the cloud's copy of the global model one step on.
+
+        Parameters
+        ----------
+        aggregate : bytes
+            From the aggregator.
+        sum_key : bytes
+            From the authority.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When either does not belong to the round.
+        """
+        replica = _made(self._replica, "receive_statistics")
+        replica.advance(_made(self._round, "upload"), aggregate, sum_key)
+        self._round = None
+
+
+def new_replica(
+    config: TrainConfig, agreement: Agreement, inputs: int, weight_limit: float
+) -> Replica:
+    """Make a participant's copy of the public state, as it is before the first round.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run's public configuration.
+    agreement : Agreement
+        Of the rounds that sum updates.
+    inputs : int
+        Number of the model's input columns.
+    weight_limit : float
+        Of the weight rule.
+    """
+    parameters = initial_parameters(config.model, inputs, config.run.seed)
+    return Replica(
+        agreement,
+        parameters,
+        range_policy(config.encryption, parameters),
+        server_optimiser(config.aggregation),
+        weight_limit,
+        config.run.threads or None,
+    )

@@ -1,0 +1,180 @@
+"""The command `veilsum train`: arguments in, a run and its report out.
+
+Federated loop, the edge to the command line. Importing it is cheap; PyTorch is loaded when a run
+begins, after the configuration was found right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from veilsum.errors import missing_extra
+from veilsum.federated.config import TrainConfig, read_toml, with_overrides
+
+if TYPE_CHECKING:
+    from veilsum.federated.loop import Observer, TrainingRun
+
+INTERRUPTED = 130
+"""Exit status after an interrupt, as shells have it: 128 + SIGINT."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        The command's own parser.
+    """
+    parser.description = (
+        "Train one model over several clouds whose updates are only ever summed under encryption. "
+        "Without arguments: four clouds, the flchain study, a report in runs/."
+    )
+    parser.add_argument(
+        "config",
+        nargs="?",
+        type=Path,
+        metavar="config.toml",
+        help="options that differ from the defaults (see --print-config)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="SECTION.OPTION=VALUE",
+        help="change one option, for example --set training.rounds=5; may be repeated",
+    )
+    parser.add_argument(
+        "--baseline",
+        action="store_true",
+        help="train once more with plaintext averaging, and on all rows at one place, to compare",
+    )
+    parser.add_argument("--name", metavar="NAME", help="folder of this run under runs/")
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print the whole resolved configuration as TOML, with explanations, and stop",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FOLDER",
+        help="make plots and report of an earlier run again, and stop",
+    )
+
+
+def read_config(args: argparse.Namespace) -> TrainConfig:
+    """Resolve defaults, file and command line into one configuration.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        As `add_arguments` declared them.
+
+    Raises
+    ------
+    veilsum.ParameterError
+        When an option is unknown, of the wrong type or out of range.
+    OSError
+        When the file cannot be read.
+    """
+    values = read_toml(args.config) if args.config is not None else {}
+    source = str(args.config) if args.config is not None else "command line"
+    # Checked once without the command line, so that a message names the file that is wrong.
+    TrainConfig.from_mapping(values, source)
+    settings = list(args.settings)
+    if args.baseline:
+        settings.append("run.baseline=true")
+    # The command line's common options; absent when someone else's parser is used.
+    if getattr(args, "threads", None) is not None:
+        settings.append(f"run.threads={args.threads}")
+    if getattr(args, "quiet", False):
+        settings.append("run.live=off")
+    merged = with_overrides(values, settings)
+    if args.name is not None:
+        merged.setdefault("run", {})["name"] = args.name
+    return TrainConfig.from_mapping(merged, "command line" if settings else source)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        As `add_arguments` declared them.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 130 when an interrupt ended the run early.
+
+    Raises
+    ------
+    veilsum.VeilsumError
+        As the configuration, the run and the report do.
+    OSError
+        When files cannot be read or written.
+    """
+    from veilsum.report import write_report
+
+    quiet = bool(getattr(args, "quiet", False))
+    if args.report is not None:
+        print(f"report: {write_report(args.report)}")
+        return 0
+    config = read_config(args)
+    if args.print_config:
+        print(config.to_toml(), end="")
+        return 0
+    with _terminate_as_interrupt():
+        result = _train(config, quiet=quiet)
+    page = write_report(result.folder)
+    if not quiet:
+        print(f"report: {page}")
+    return INTERRUPTED if result.interrupted else 0
+
+
+def _train(config: TrainConfig, *, quiet: bool) -> TrainingRun:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("veilsum train", "torch", "train") from error
+    from veilsum.federated.loop import train
+    from veilsum.report.live import make_view
+    from veilsum.report.tensorboard import EventsWriter
+
+    observers: list[Observer] = []
+    view = make_view(config.run.live)
+    if view is not None:
+        observers.append(view)
+    if config.run.tensorboard:
+        observers.append(EventsWriter())
+    if not quiet:
+        print("preparing: data, keys, encrypted statistics", file=sys.stderr, flush=True)
+    return train(config, observers)
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a run like Ctrl-C does: after the last whole record, with a report."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: whoever embeds the command handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,508 @@
+"""The configuration of a training run: sections, checks, TOML in and out.
+
+Part of the federated loop. Knows names, types and rules of every option and nothing of what they
+do; imports neither PyTorch nor the extension module's heavy parts, so that a wrong option is
+reported before anything slow begins. The resolved configuration is written next to a run's
+results, and reading it back gives the same run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from veilsum.errors import ParameterError, missing_extra
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an option's value must satisfy, in words and as a function.
+
+    Parameters
+    ----------
+    text : str
+        The rule as it appears in an error message after "must be".
+    accepts : callable
+        Returns whether a value, already of the right type, satisfies the rule.
+    """
+
+    text: str
+    accepts: Callable[[Any], bool]
+
+
+def _at_least(low: float) -> Rule:
+    return Rule(f"at least {low}", lambda value: bool(value >= low))
+
+
+def _above(low: float) -> Rule:
+    return Rule(f"above {low}", lambda value: bool(value > low))
+
+
+def _between(low: float, high: float) -> Rule:
+    return Rule(f"between {low} and {high}", lambda value: bool(low <= value <= high))
+
+
+def _below(low: float, high: float) -> Rule:
+    return Rule(f"at least {low} and below {high}", lambda value: bool(low <= value < high))
+
+
+def _strictly_between(low: float, high: float) -> Rule:
+    return Rule(f"above {low} and below {high}", lambda value: bool(low < value < high))
+
+
+def _one_of(*choices: Any) -> Rule:
+    return Rule(
+        "one of " + ", ".join(json.dumps(choice) for choice in choices),
+        lambda value: value in choices,
+    )
+
+
+def _each(rule: Rule) -> Rule:
+    return Rule(
+        f"a list of values, each {rule.text}",
+        lambda values: all(rule.accepts(value) for value in values),
+    )
+
+
+def _file_name(value: str) -> bool:
+    return value not in (".", "..") and not any(sign in value for sign in '/\\\0:*?"<>|')
+
+
+def _device_name(value: str) -> bool:
+    return value in ("auto", "cpu", "cuda") or (
+        value.startswith("cuda:") and value[len("cuda:") :].isdecimal()
+    )
+
+
+def _option(default: _T, text: str, rule: Rule | None = None) -> _T:
+    """Declare one option: its default, its line of help and its rule."""
+    # The dataclass decorator replaces the Field; the attribute then has the default's type.
+    return field(default=default, metadata={"help": text, "rule": rule})
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run goes and what it runs on."""
+
+    name: str = _option(
+        "",
+        "folder of this run under `directory`; empty: the data set and the time",
+        Rule('a plain file name, without slashes or any of : * ? " < > |', _file_name),
+    )
+    directory: str = _option(
+        "runs",
+        "folder that collects runs",
+        Rule("a path that is not empty", lambda value: bool(value)),
+    )
+    seed: int = _option(
+        7,
+        "splits, initial model, batches, dropout and rounding follow from it",
+        _between(0, 2**63 - 1),
+    )
+    device: str = _option(
+        "auto",
+        'where the model trains: "auto" (CUDA when there is one), "cpu", "cuda", "cuda:1"',
+        Rule('"auto", "cpu", "cuda" or "cuda:" and a number', _device_name),
+    )
+    threads: int = _option(
+        0,
+        "for encryption, and for PyTorch on the CPU; 0: all, and one for small networks",
+        _between(0, 4096),
+    )
+    live: str = _option(
+        "auto",
+        "progress; auto: a live table on a terminal, plain lines elsewhere",
+        _one_of("auto", "table", "lines", "off"),
+    )
+    tensorboard: bool = _option(True, "write TensorBoard events")
+    baseline: bool = _option(
+        False, "train once more with plaintext averaging and show both in the report"
+    )
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which patients, and how they are spread over the clouds."""
+
+    study: str = _option("flchain", "data set", _one_of("flchain"))
+    leave_out: tuple[str, ...] = _option((), "feature columns to leave out")
+    test_fraction: float = _option(
+        0.2, "share of the patients held out for evaluation", _strictly_between(0, 1)
+    )
+    clouds: int = _option(4, "how many clouds hold the others", _between(2, 8192))
+    imbalance: float = _option(
+        1.0,
+        "cloud k of K gets a share proportional to (K + 1 - k) ** imbalance; 0: equal shares",
+        _between(0, 8),
+    )
+    shares: tuple[float, ...] = _option(
+        (), "explicit shares of the clouds instead, summing to 1", _each(_above(0))
+    )
+    split: str = _option(
+        "age",
+        'who goes where; "age": the youngest to the first cloud; "random": clouds are alike',
+        _one_of("age", "random"),
+    )
+    age_overlap: float = _option(
+        0.5,
+        "noise on the age before sorting, in standard deviations; 0: clouds meet at sharp ages",
+        _between(0, 100),
+    )
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The network: a multilayer perceptron with one logit."""
+
+    hidden: tuple[int, ...] = _option(
+        (256, 128), "widths of the hidden layers; []: a linear model", _each(_between(1, 65536))
+    )
+    activation: str = _option("relu", "between the layers", _one_of("relu", "gelu", "silu", "tanh"))
+    dropout: float = _option(0.1, "share of hidden units left out while training", _below(0, 1))
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What each cloud does with its own rows in a round."""
+
+    rounds: int = _option(25, "how often the clouds' updates are summed", _at_least(1))
+    epochs: int = _option(2, "passes over a cloud's own rows in each round", _at_least(1))
+    batch_size: int = _option(64, "rows a step", _at_least(1))
+    optimiser: str = _option("adam", "of the clouds; anew each round", _one_of("adam", "sgd"))
+    learning_rate: float = _option(0.0003, "of the clouds' optimiser", _above(0))
+    momentum: float = _option(0.9, "of sgd; adam ignores it", _below(0, 1))
+    weight_decay: float = _option(0.0001, "of the clouds' optimiser", _at_least(0))
+
+
+@dataclass(frozen=True)
+class AggregationOptions:
+    """How the clouds' updates become one step of the global model."""
+
+    weights: str = _option(
+        "samples",
+        "weight of a cloud, applied by the cloud before it encrypts",
+        _one_of("samples", "uniform"),
+    )
+    min_clients: int = _option(
+        0, "fewest clouds whose sum may be opened; 0: all of them", _between(0, 8192)
+    )
+    server_learning_rate: float = _option(
+        1.0, "factor on the mean update; 1: plain federated averaging", _above(0)
+    )
+
+
+@dataclass(frozen=True)
+class EncryptionOptions:
+    """The plan of the sums, and the codec's ranges."""
+
+    value_bits: int = _option(16, "bits a value is rounded to", _between(2, 32))
+    security: int = _option(128, "bits of security", _one_of(128, 192, 256))
+    optimise: str = _option("speed", "what the planner prefers", _one_of("speed", "size"))
+    profile: str = _option("auto", 'ring; "auto": the planner chooses')
+    engine: str = _option("native", "implementation of the scheme", _one_of("native"))
+    rounding: str = _option(
+        "stochastic",
+        "onto the grid of values; stochastic: unbiased, from the run's seed",
+        _one_of("stochastic", "nearest"),
+    )
+    on_clip: str = _option(
+        "count", "what happens to values beyond their range", _one_of("count", "error")
+    )
+    range: str = _option(
+        "adaptive",
+        "of a tensor's values; adaptive: follows the last opened mean; fixed: always `limit`",
+        _one_of("adaptive", "fixed"),
+    )
+    limit: float = _option(
+        0.25, "range of the first round (adaptive) or of every round (fixed)", _above(0)
+    )
+    range_margin: float = _option(
+        8.0, "adaptive: range over the largest value of the last opened mean", _at_least(1)
+    )
+    clip_tolerance: float = _option(
+        0.0, "adaptive: share of clipped values above which all ranges double", _below(0, 1)
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every choice of a training run.
+
+    Raises
+    ------
+    ParameterError
+        When an option is unknown, of the wrong type or breaks its rule, or when two options
+        contradict each other.
+    """
+
+    run: RunOptions = field(default_factory=RunOptions)
+    data: DataOptions = field(default_factory=DataOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    aggregation: AggregationOptions = field(default_factory=AggregationOptions)
+    encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
+
+    def __post_init__(self) -> None:
+        for section in dataclasses.fields(self):
+            _check_section(section.name, getattr(self, section.name))
+        data, aggregation = self.data, self.aggregation
+        if data.shares and len(data.shares) != data.clouds:
+            raise ParameterError(
+                f"data.shares has {len(data.shares)} entries but data.clouds is {data.clouds}; "
+                "give one share a cloud, or none"
+            )
+        if data.shares and not math.isclose(sum(data.shares), 1.0, rel_tol=0, abs_tol=1e-6):
+            raise ParameterError(f"data.shares sums to {sum(data.shares):g}; shares must sum to 1")
+        if aggregation.min_clients == 1:
+            raise ParameterError(
+                "aggregation.min_clients is 1; must be at least 2, because the sum of one "
+                "upload is that upload (0: all clouds)"
+            )
+        if aggregation.min_clients > data.clouds:
+            raise ParameterError(
+                f"aggregation.min_clients is {aggregation.min_clients} but data.clouds is "
+                f"{data.clouds}; no round could ever be opened"
+            )
+
+    @property
+    def min_clients(self) -> int:
+        """Fewest clouds whose sum may be opened, with 0 resolved to all of them."""
+        return self.aggregation.min_clients or self.data.clouds
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], source: str = "configuration") -> TrainConfig:
+        """Build a configuration from nested mappings, as a TOML reader returns them.
+
+        Parameters
+        ----------
+        values : Mapping
+            Section name -> option name -> value; what is missing keeps its default.
+        source : str
+            Where the values come from, for error messages.
+
+        Raises
+        ------
+        ParameterError
+            As the class says.
+        """
+        known = {item.name: item for item in dataclasses.fields(cls)}
+        types = get_type_hints(cls)
+        sections: dict[str, Any] = {}
+        for name, options in values.items():
+            if name not in known:
+                raise ParameterError(f"{source}: unknown section [{name}]{_suggest(name, known)}")
+            if not isinstance(options, Mapping):
+                raise ParameterError(
+                    f"{source}: {name} is a section, not an option; write [{name}] and its "
+                    "options below it"
+                )
+            sections[name] = _read_section(types[name], name, options, source)
+        return cls(**sections)
+
+    @classmethod
+    def load(cls, path: str | Path) -> TrainConfig:
+        """Read a TOML file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Raises
+        ------
+        ParameterError
+            When it is no TOML, or as the class says.
+        OSError
+            When it cannot be read.
+        """
+        return cls.from_mapping(read_toml(path), str(path))
+
+    def to_mapping(self) -> dict[str, dict[str, Any]]:
+        """Return section name -> option name -> value; tuples become lists."""
+        return {
+            section.name: {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in dataclasses.asdict(getattr(self, section.name)).items()
+            }
+            for section in dataclasses.fields(self)
+        }
+
+    def to_toml(self, *, comments: bool = True) -> str:
+        """Return the whole configuration as TOML that `load` reads back to an equal object.
+
+        Parameters
+        ----------
+        comments : bool
+            Put each option's help above it.
+        """
+        lines: list[str] = []
+        for section in dataclasses.fields(self):
+            options = getattr(self, section.name)
+            if lines:
+                lines.append("")
+            if comments:
+                lines.append(f"# {(type(options).__doc__ or '').strip()}")
+            lines.append(f"[{section.name}]")
+            for item in dataclasses.fields(options):
+                if comments:
+                    lines.append(f"# {_explanation(item)}")
+                lines.append(f"{item.name} = {_toml_value(getattr(options, item.name))}")
+        return "\n".join(lines) + "\n"
+
+
+def _toml_reader() -> Any:
+    """Return the standard library's TOML reader, or its twin before Python 3.11."""
+    try:
+        return importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    except ModuleNotFoundError as error:
+        raise missing_extra("a TOML configuration", "tomli", "train") from error
+
+
+def _explanation(item: dataclasses.Field[Any]) -> str:
+    """Return an option's help, with its choices where it has few."""
+    rule: Rule | None = item.metadata["rule"]
+    choices = f" ({rule.text})" if rule is not None and rule.text.startswith("one of ") else ""
+    return f"{item.metadata['help']}{choices}"
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file into nested dictionaries.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Raises
+    ------
+    ParameterError
+        When it is no TOML; the message has line and column.
+    OSError
+        When it cannot be read.
+    """
+    toml = _toml_reader()
+    data = Path(path).read_bytes()
+    try:
+        values: dict[str, Any] = toml.loads(data.decode())
+    except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path}: not valid TOML: {error}") from error
+    return values
+
+
+def with_overrides(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Return nested option values with `section.option=value` settings laid over them.
+
+    Parameters
+    ----------
+    values : Mapping
+        Section name -> option name -> value.
+    settings : iterable of str
+        Each "section.option=value", the value written as in TOML; a bare word is a string.
+
+    Raises
+    ------
+    ParameterError
+        When a setting does not have that form.
+    """
+    merged: dict[str, Any] = {
+        name: dict(options) if isinstance(options, Mapping) else options
+        for name, options in values.items()
+    }
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        section, dot, option = path.strip().partition(".")
+        if not equals or not dot or not section or not option or "." in option:
+            raise ParameterError(
+                f"--set {setting!r}: must look like section.option=value, "
+                "for example training.rounds=5"
+            )
+        options = merged.setdefault(section, {})
+        if not isinstance(options, dict):
+            options = merged[section] = {}
+        options[option] = _parse_value(text.strip())
+    return merged
+
+
+def _parse_value(text: str) -> Any:
+    toml = _toml_reader()
+    try:
+        parsed = toml.loads(f"value = {text}")
+    except toml.TOMLDecodeError:
+        return text
+    return parsed["value"] if set(parsed) == {"value"} else text
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return "; known are " + ", ".join(sorted(names))
+
+
+def _read_section(cls: type[Any], section: str, options: Mapping[str, Any], source: str) -> Any:
+    types = get_type_hints(cls)
+    read: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in types:
+            raise ParameterError(
+                f"{source}: unknown option {section}.{name}{_suggest(name, types)}"
+            )
+        read[name] = _convert(types[name], value, f"{source}: {section}.{name}")
+    return cls(**read)
+
+
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+
+
+def _convert(wanted: Any, value: Any, where: str) -> Any:
+    """Return `value` as `wanted`; only int -> float and list -> tuple are conversions."""
+    if get_origin(wanted) is tuple:
+        inner = get_args(wanted)[0]
+        if not isinstance(value, (list, tuple)):
+            raise ParameterError(f"{where} is {value!r}; must be a list, each {_TYPE_NAMES[inner]}")
+        return tuple(_convert(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # bool is a subclass of int, so an exact comparison keeps `true` out of whole numbers.
+    if type(value) is not wanted:
+        raise ParameterError(f"{where} is {value!r}; must be {_TYPE_NAMES[wanted]}")
+    return value
+
+
+def _check_section(section: str, options: Any) -> None:
+    types = get_type_hints(type(options))
+    for item in dataclasses.fields(options):
+        name = f"{section}.{item.name}"
+        value = getattr(options, item.name)
+        converted = _convert(types[item.name], value, name)
+        if converted != value or type(converted) is not type(value):
+            object.__setattr__(options, item.name, converted)
+        flat = converted if isinstance(converted, tuple) else (converted,)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in flat):
+            raise ParameterError(f"{name} is {value!r}; must be finite")
+        rule: Rule | None = item.metadata["rule"]
+        if rule is not None and not rule.accepts(converted):
+            shown = list(converted) if isinstance(converted, tuple) else converted
+            raise ParameterError(f"{name} is {json.dumps(shown)}; must be {rule.text}")
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # A JSON string is a TOML basic string, except that TOML also forbids a raw DEL.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return repr(value)

@@ -1,0 +1,96 @@
+"""The grid of values that a round can carry, and seeded stochastic rounding onto it.
+
+Federated loop. The core rounds stochastically with the operating system's entropy, which no seed
+can repeat. A training run that must repeat therefore rounds here, before encryption, with numbers
+from its own seed, and has the core round to nearest, which maps each point of the grid to itself.
+
+Why it does, in double arithmetic (`Quantise` of the core's kernels): with L levels a side and limit
+a, a grid point is x = fl(v * fl(a / L)), |v| <= L < 2^31, and the core computes
+rint(fl(x * fl(L / a))). Four roundings, each by a factor within 1 + 2^-53, leave the argument
+within |v| * 4.01 * 2^-53 < 2^-19 of v, so rint returns v. x is bounded to the limit, so that the
+last grid point is not counted as clipped when fl(L * fl(a / L)) exceeds a by a rounding.
+
+The noise is no secret and need not be: what hides an update is the encryption.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values that the core represents exactly within one range.
+
+    Parameters
+    ----------
+    limit : float
+        The range's end, in the unit of the values.
+    value_bits : int
+        Of the plan.
+    """
+
+    limit: float
+    value_bits: int
+
+    @property
+    def levels(self) -> int:
+        """Grid points on each side of zero."""
+        return int(2 ** (self.value_bits - 1)) - 1
+
+    @property
+    def step(self) -> float:
+        """Distance of neighbouring grid points."""
+        return self.limit / self.levels
+
+    def _points(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.clip(numbers * self.step, -self.limit, self.limit)
+
+    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Round to the nearest grid point, ties to even; values beyond the range to its end.
+
+        Parameters
+        ----------
+        values : ndarray
+            Any shape, finite.
+        """
+        numbers = np.rint(np.clip(values, -self.limit, self.limit) * (self.levels / self.limit))
+        return self._points(np.clip(numbers, -self.levels, self.levels))
+
+    def dither(
+        self, values: NDArray[np.float64], generator: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Round stochastically: up with the probability of the distance from below, so unbiased.
+
+        Parameters
+        ----------
+        values : ndarray
+            Any shape, finite.
+        generator : numpy.random.Generator
+            Gives one number a value, also for clipped ones.
+
+        Returns
+        -------
+        ndarray
+            Grid points. Values beyond the range stay as they are: the core clips and counts them.
+        """
+        scaled = values * (self.levels / self.limit)
+        numbers = np.floor(scaled + generator.random(values.shape))
+        rounded = self._points(np.clip(numbers, -self.levels, self.levels))
+        return np.where(np.abs(values) > self.limit, values, rounded)
+
+    def error_bound(self, rounding: str) -> float:
+        """Return how far an unclipped value can be from its grid point.
+
+        Parameters
+        ----------
+        rounding : str
+            "nearest" or "stochastic".
+        """
+        # The factor covers the roundings of the double arithmetic itself, a few parts in 2^52.
+        share = 0.5 if rounding == "nearest" else 1.0
+        return share * self.step + self.limit * 8 * math.ulp(1.0)

@@ -1,0 +1,94 @@
+"""Preprocessing statistics as one encrypted sum.
+
+Federated loop. Means and variances of the features, and the number of rows, are sums over rows; so
+they are summed under encryption like updates, at 32 bits a value, and only the totals of all
+clouds are opened. No row, and no cloud's own statistics, leaves it.
+"""
+
+from __future__ import annotations
+
+import veilsum as vs
+from veilsum.data import MAX_ROWS, Moments, Study, local_moments
+from veilsum.federated.agreement import Agreement
+
+VALUE_BITS = 32
+
+
+def _like_and_limits(study: Study) -> tuple[dict[str, object], dict[str, float]]:
+    like = Moments.layout(len(study.features))
+    # Every entry is a sum over rows of numbers within [-1, 1], so MAX_ROWS bounds all of them.
+    return dict(like), dict.fromkeys(like, float(MAX_ROWS))
+
+
+def propose_round(agreement: Agreement, study: Study) -> bytes:
+    """Describe the round that sums the statistics.
+
+    Parameters
+    ----------
+    agreement : Agreement
+        Of this sum.
+    study : Study
+        Only its features are looked at.
+    """
+    return agreement.make_round(*_like_and_limits(study)).to_bytes()
+
+
+def read_round(agreement: Agreement, data: bytes, study: Study) -> vs.Round:
+    """Read the proposed round, refusing one that is not as agreed.
+
+    Parameters
+    ----------
+    agreement : Agreement
+        Of this sum.
+    data : bytes
+        The round.
+    study : Study
+        Only its features are looked at.
+
+    Raises
+    ------
+    veilsum.RoundError
+        When the round is not as agreed.
+    """
+    return agreement.read_round(data, *_like_and_limits(study))
+
+
+def upload(rnd: vs.Round, study: Study, signer: vs.Identity, threads: int | None) -> bytes:
+    """Encrypt one cloud's statistics.
+
+    Parameters
+    ----------
+    rnd : Round
+        As `read_round` returned it.
+    study : Study
+        The cloud's own rows.
+    signer : Identity
+        The cloud's.
+    threads : int or None
+        For encryption.
+    """
+    moments = local_moments(study).to_mapping()
+    encrypted = vs.encrypt(rnd, moments, signer=signer, on_clip="error", threads=threads)
+    return encrypted.to_bytes()
+
+
+def read(rnd: vs.Round, aggregate: bytes, sum_key: bytes) -> Moments:
+    """Decrypt the pooled statistics.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round.
+    aggregate : bytes
+        From the aggregator.
+    sum_key : bytes
+        From the authority.
+
+    Raises
+    ------
+    veilsum.VeilsumError
+        When either does not belong to the round.
+    """
+    total = vs.Aggregate.from_bytes(aggregate, rnd)
+    key = vs.SumKey.from_bytes(sum_key, rnd)
+    return Moments.from_mapping(vs.decrypt(key, total, average=False))

@@ -1,0 +1,155 @@
+"""Local training: what one cloud does with its own rows in a round.
+
+Federated loop. From the global parameters to an update (local minus global), with PyTorch, the same
+for every method of aggregation. Batches and dropout follow from the run's seed, the cloud's number
+and the round's, so the same seed gives the same update on the same machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from veilsum import VeilsumError
+from veilsum.federated.config import ModelOptions, TrainingOptions
+from veilsum.federated.model import blank_network, write_parameters
+from veilsum.federated.seeds import torch_seed
+
+
+@dataclass(frozen=True)
+class LocalResult:
+    """What local training gives.
+
+    Parameters
+    ----------
+    update : dict of str to ndarray, float64
+        Local minus global parameters.
+    loss : float
+        Mean training loss over the last epoch.
+    rows : int
+        Training rows.
+    """
+
+    update: dict[str, NDArray[np.float64]]
+    loss: float
+    rows: int
+
+
+class LocalTrainer:
+    """Trains the network on one cloud's rows.
+
+    Parameters
+    ----------
+    inputs : ndarray, float32, shape (rows, columns)
+        Preprocessed rows.
+    labels : ndarray of int, shape (rows,)
+        0 or 1.
+    model : ModelOptions
+        The network.
+    options : TrainingOptions
+        Epochs, batches, optimiser.
+    seed : int
+        The run's seed.
+    cloud : int
+        The cloud's number, for its random streams and messages.
+    device : torch.device
+        Where to train.
+    """
+
+    def __init__(
+        self,
+        inputs: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        model: ModelOptions,
+        options: TrainingOptions,
+        *,
+        seed: int,
+        cloud: int,
+        device: torch.device,
+    ) -> None:
+        self._inputs = torch.from_numpy(inputs).to(device)
+        self._labels = torch.from_numpy(labels.astype(np.float32)).to(device)
+        self._network = blank_network(model, inputs.shape[1], device)
+        self._options = options
+        self._seed = seed
+        self._cloud = cloud
+        self._device = device
+
+    @property
+    def rows(self) -> int:
+        """Number of training rows."""
+        return len(self._labels)
+
+    def train(self, parameters: Mapping[str, NDArray[np.float32]], number: int) -> LocalResult:
+        """Train from the global parameters.
+
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            The global model.
+        number : int
+            The round, from 1.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When the loss is no finite number any more.
+        """
+        write_parameters(self._network, parameters)
+        optimiser = self._optimiser()
+        criterion = nn.BCEWithLogitsLoss()
+        order = torch.Generator().manual_seed(
+            torch_seed(self._seed, "batches", self._cloud, number)
+        )
+        cuda = [self._device] if self._device.type == "cuda" else []
+        self._network.train()
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(torch_seed(self._seed, "dropout", self._cloud, number))
+            for _ in range(self._options.epochs):
+                # Losses are added on the device: reading each one would wait for it.
+                total = torch.zeros((), dtype=torch.float64, device=self._device)
+                shuffled = torch.randperm(self.rows, generator=order).to(self._device)
+                for batch in torch.split(shuffled, self._options.batch_size):
+                    optimiser.zero_grad(set_to_none=True)
+                    logits = self._network(self._inputs[batch])[:, 0]
+                    loss = criterion(logits, self._labels[batch])
+                    loss.backward()
+                    optimiser.step()
+                    total += loss.detach().double() * len(batch)
+        mean_loss = float(total) / self.rows
+        if not math.isfinite(mean_loss):
+            raise VeilsumError(
+                f"training diverged at cloud {self._cloud + 1} in round {number}: the loss is "
+                f"{mean_loss}; lower training.learning_rate (now {self._options.learning_rate:g})"
+            )
+        return LocalResult(self._difference(parameters), mean_loss, self.rows)
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        options = self._options
+        parameters = self._network.parameters()
+        if options.optimiser == "sgd":
+            return torch.optim.SGD(
+                parameters,
+                lr=options.learning_rate,
+                momentum=options.momentum,
+                weight_decay=options.weight_decay,
+            )
+        return torch.optim.Adam(
+            parameters, lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+
+    def _difference(
+        self, parameters: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, NDArray[np.float64]]:
+        # In double precision the difference of two float32 numbers is exact enough that the only
+        # rounding of an update is the codec's.
+        return {
+            name: parameter.detach().cpu().numpy().astype(np.float64) - parameters[name]
+            for name, parameter in self._network.named_parameters()
+        }

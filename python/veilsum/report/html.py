@@ -1,0 +1,545 @@
+"""The HTML page of a run: one file that needs no other, for people who were not there.
+
+Report layer. Every number stands with its terms. The page loads nothing: styles and figures are
+inside it, and there is no script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from veilsum.federated.run_directory import ENCRYPTED, PLAINTEXT
+from veilsum.files import atomic_file
+from veilsum.report.plots import (
+    MESSAGES,
+    PHASES,
+    Plot,
+    mean_seconds,
+)
+from veilsum.report.run_files import METHOD_TITLES, RunFiles
+from veilsum.report.units import format_bytes, format_seconds
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --muted: #5c6670;
+  --grid: #d9dee3; --panel: #f4f6f8; --series-1: #0072b2; --series-2: #d55e00;
+  --series-3: #8a939c; --good: #10703c; --bad: #a8321f; }
+@media (prefers-color-scheme: dark) { :root { --paper: #14181c; --ink: #e6e9ec; --muted: #9aa5b0;
+  --grid: #343c44; --panel: #1d2329; --series-1: #56b4e9; --series-2: #f0904a;
+  --series-3: #8a939c; --good: #5fc98c; --bad: #f08a78; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
+  sans-serif; }
+main { max-width: 64rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .4rem; }
+h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
+p, ul { max-width: 46rem; } .lead { font-size: 1.05rem; }
+.note, figcaption, .terms { color: var(--muted); font-size: .9rem; }
+.status { display: inline-block; padding: 0 .6rem; border-radius: 1rem; font-size: .85rem;
+  border: 1px solid currentColor; vertical-align: .2rem; margin-left: .5rem; }
+.finished { color: var(--good); } .interrupted, .failed, .running { color: var(--bad); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .8rem;
+  margin: 1.4rem 0; }
+.tile { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; }
+.tile b { display: block; font-size: 1.5rem; line-height: 1.3; }
+.tile span { color: var(--muted); font-size: .85rem; display: block; line-height: 1.35; }
+.figures { display: grid; gap: 1.2rem;
+  grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); }
+figure { margin: 0; max-width: 44rem; } figure svg { width: 100%; height: auto; display: block; }
+.table { overflow-x: auto; margin: .6rem 0 1rem; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: var(--muted); font-size: .9rem; padding-bottom: .3rem; }
+th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--grid);
+  vertical-align: top; }
+th { font-weight: 600; color: var(--muted); }
+td.n, th.n { text-align: right; white-space: nowrap; }
+pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto;
+  font-size: .85rem; line-height: 1.45; }
+code { font-size: .92em; }
+details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
+@media (max-width: 32rem) { .figures { grid-template-columns: 1fr; } }
+"""
+
+
+def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
+    """Write report.html into a run's folder.
+
+    Parameters
+    ----------
+    run : RunFiles
+        The run.
+    plots : dict of str to Plot
+        Its figures, by name; empty when no round was finished.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    parts = [_head(run)]
+    if run.rounds(ENCRYPTED):
+        parts += [
+            _tiles(run),
+            _learning(run, plots),
+            _clouds(run),
+            _protection(run),
+            _traffic(run, plots),
+            _time(run, plots),
+            _ranges(run),
+        ]
+    else:
+        parts += ["<p>The run ended before its first round was finished.</p>", _clouds(run)]
+    parts += [_inputs(run), _limits(run), _terms(run), _rounds(run)]
+    title = escape(f"Veilsum training run {run.folder.resolve().name}")
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(parts)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+    path = run.folder / "report.html"
+    with atomic_file(path) as file:
+        file.write(page.encode())
+    return path
+
+
+def _table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "", text: int = 1
+) -> str:
+    """Make a table; the first `text` columns are words, the others numbers."""
+
+    def cell(tag: str, i: int, value: Any) -> str:
+        kind = "" if i < text else ' class="n"'
+        return f"<{tag}{kind}>{escape(str(value))}</{tag}>"
+
+    head = "".join(cell("th", i, name) for i, name in enumerate(columns))
+    body = "\n".join(
+        "<tr>" + "".join(cell("td", i, value) for i, value in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    described = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="table"><table>{described}<thead><tr>{head}</tr></thead>'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _figure(plot: Plot, caption: str) -> str:
+    return f"<figure>{plot.svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _tile(value: str, label: str) -> str:
+    return f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _head(run: RunFiles) -> str:
+    summary = run.summary
+    study, clouds = summary["study"], summary["clouds"]
+    done, planned = len(run.rounds(ENCRYPTED)), summary["configuration"]["training"]["rounds"]
+    ended = {
+        "finished": f"It ran all {planned} rounds",
+        "interrupted": f"It was interrupted after {done} of {planned} rounds",
+        "failed": f"It failed after {done} of {planned} rounds ({summary.get('error', '')})",
+        "running": f"It had done {done} of {planned} rounds when this page was made",
+    }[summary["status"]]
+    lead = (
+        f"{len(clouds)} clouds trained one model on {_number(study['rows'])} patients of the "
+        f"study {study['name']} to predict {study['outcome']}, without any cloud's rows or "
+        "updates leaving it in readable form: in every round each cloud encrypted its update, an "
+        "aggregator without any key summed the ciphertexts, and only the sum was opened. "
+        f"{ended}, started {summary['started']}."
+    )
+    return (
+        f"<h1>Training report: {escape(run.folder.resolve().name)}"
+        f'<span class="status {summary["status"]}">{summary["status"]}</span></h1>\n'
+        f'<p class="lead">{escape(lead)}</p>\n'
+        f'<p class="note">{escape(study["title"])}. Source: {escape(study["source"])}.</p>'
+    )
+
+
+def _tiles(run: RunFiles) -> str:
+    mine = run.final[ENCRYPTED]
+    last = run.rounds(ENCRYPTED)[-1]
+    means = mean_seconds(run)
+    crypto = sum(means[phase] for phase in ("encrypt", "aggregate", "open", "decrypt"))
+    clear = 4 * run.summary["model"]["values"]
+    tiles = [
+        _tile(
+            f"{mine['auc']:.4f}",
+            f"AUC on {_number(run.summary['held_out']['rows'])} held-out patients "
+            f"(standard error {mine['auc_standard_error']:.3f})",
+        ),
+        _tile(f"{mine['accuracy']:.1%}", "accuracy at threshold 0.5"),
+        _tile(f"{mine['log_loss']:.4f}", "log loss"),
+    ]
+    difference = run.plaintext_difference
+    if difference is not None:
+        tiles.append(
+            _tile(f"{difference:+.5f}", "AUC compared with plaintext averaging of the same run")
+        )
+    tiles += [
+        _tile(
+            format_bytes(last["bytes"]["upload"]),
+            f"encrypted upload of one cloud in one round; {last['bytes']['upload'] / clear:.2f} "
+            "times the update in clear fp32",
+        ),
+        _tile(
+            format_seconds(crypto),
+            "encrypting, summing, opening and decrypting in a round, all clouds together; "
+            f"training takes {format_seconds(means['train'])}",
+        ),
+    ]
+    return '<div class="tiles">' + "".join(tiles) + "</div>"
+
+
+def _learning(run: RunFiles, plots: dict[str, Plot]) -> str:
+    final = run.final
+    rows = [
+        (
+            METHOD_TITLES[method],
+            final[method]["round"],
+            f"{final[method]['auc']:.4f}",
+            f"{final[method]['accuracy']:.4f}",
+            f"{final[method]['log_loss']:.4f}",
+        )
+        for method in run.methods
+    ]
+    regression = run.summary.get("logistic_regression")
+    if regression:
+        rows.append(
+            (
+                "logistic regression, all rows at one place",
+                "",
+                f"{regression['auc']:.4f}",
+                f"{regression['accuracy']:.4f}",
+                f"{regression['log_loss']:.4f}",
+            )
+        )
+    text = (
+        "All scores are of the global model after the round, on patients that no cloud trained on. "
+        "The last round counts; no round was picked by its score."
+    )
+    if PLAINTEXT in final:
+        text += (
+            " Plaintext averaging starts from the same model and sees the same batches; it differs "
+            "only by the rounding of encrypted updates."
+        )
+    else:
+        text += " To compare with plaintext averaging, run with --baseline."
+    return (
+        "<h2>What was learned</h2>\n"
+        f"<p>{escape(text)}</p>\n"
+        '<div class="figures">'
+        + _figure(plots["auc"], "Higher is better; 0.5 is guessing.")
+        + _figure(
+            plots["loss"], "Lower is better; mean negative log-likelihood, natural logarithm."
+        )
+        + "</div>\n"
+        + _table(("method", "rounds", "AUC", "accuracy", "log loss"), rows)
+    )
+
+
+def _clouds(run: RunFiles) -> str:
+    data = run.summary["configuration"]["data"]
+    outcome = run.summary["study"]["outcome"]
+    total = sum(cloud["rows"] for cloud in run.summary["clouds"])
+    rows = []
+    for cloud in [*run.summary["clouds"], run.summary["held_out"]]:
+        row: list[str] = [
+            cloud["name"],
+            _number(cloud["rows"]),
+            f"{cloud['rows'] / total:.1%}" if cloud["name"] != "held out" else "",
+            _number(cloud["positives"]),
+            f"{cloud['rate']:.1%}",
+        ]
+        if "age" in cloud:
+            age = cloud["age"]
+            row += [f"{age['mean']:.1f}", f"{age['low']:.0f} to {age['high']:.0f}"]
+        rows.append(row)
+    columns = ["", "patients", "share", outcome, "rate"]
+    if rows and len(rows[0]) == 7:
+        columns += ["mean age", "5th to 95th percentile"]
+    how = (
+        f"split by age (overlap {data['age_overlap']:g}): the youngest at the first cloud"
+        if data["split"] == "age"
+        else "split at random"
+    )
+    return (
+        "<h2>The clouds</h2>\n"
+        f"<p>The training patients were {escape(how)}; {data['test_fraction']:.0%} of all "
+        "patients, with the same rate of the outcome, were held out. This table can be shown "
+        "because one process played all parties; in a deployment each cloud knows its own line "
+        "only.</p>\n" + _table(columns, rows)
+    )
+
+
+def _protection(run: RunFiles) -> str:
+    summary = run.summary
+    last = run.rounds(ENCRYPTED)[-1]
+    least, clouds = summary["min_clients"], len(summary["clouds"])
+    enough = f"all {clouds} clouds" if least == clouds else f"at least {least} of {clouds} clouds"
+    parties = _table(
+        ("party", "holds", "sees", "never sees"),
+        [
+            (
+                "cloud",
+                "its rows, its updates, its signing key",
+                "rounds, encrypted sums, sum keys, the global model",
+                "another cloud's rows, update, loss or weight",
+            ),
+            (
+                "aggregator",
+                "no key, no model",
+                "rounds (with the ranges of all tensors), uploads: ciphertext, signature, size, "
+                "count of clipped values",
+                "any update, any mean, the model",
+            ),
+            (
+                "coordinator",
+                "the held-out rows, no key",
+                "rounds, encrypted sums, sum keys, the global model",
+                "any cloud's rows, update, loss or weight",
+            ),
+            (
+                "authority",
+                "the secret key",
+                f"capsules of {format_bytes(summary['plan']['capsule_bytes'])}, one an upload",
+                "blocks, and so any update or mean",
+            ),
+        ],
+        text=4,
+    )
+    seen = _table(
+        ("upload of", "bytes", "clipped values", "entropy, bits a byte"),
+        [
+            (
+                f"cloud {upload['client'] + 1}",
+                _number(upload["payload_bytes"]),
+                _number(upload["clipped"]),
+                f"{entropy:.4f}",
+            )
+            for upload, entropy in zip(last["clouds"], last["entropy"], strict=True)
+        ],
+        caption=f"What the aggregator saw in round {last['round']}, apart from unreadable bytes",
+    )
+    return (
+        "<h2>What protects the updates</h2>\n"
+        f"<p>A sum is opened only when {enough} signed an upload for it, each at most once; the "
+        "authority checks this itself, and opens a round once. Clouds apply their weights before "
+        "they encrypt, so single weights are as hidden as single updates.</p>\n"
+        + parties
+        + seen
+        + '<p class="note">Bytes that look random have an entropy near 8; float32 updates have '
+        "less. This illustrates, and proves nothing: security rests on the parameters below and "
+        "on the assumptions that SECURITY.md lists.</p>\n"
+        f"<h3>Parameters</h3>\n<pre>{escape(summary['plan']['explanation'])}</pre>"
+    )
+
+
+def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
+    summary = run.summary
+    sizes = run.rounds(ENCRYPTED)[-1]["bytes"]
+    clouds, values = len(summary["clouds"]), int(summary["model"]["values"])
+    directions = {
+        "round": ("coordinator", "everyone", clouds + 2),
+        "upload": ("each cloud", "aggregator", clouds),
+        "opening_request": ("aggregator", "authority", 1),
+        "sum_key": ("authority", "each cloud, coordinator", clouds + 1),
+        "aggregate": ("aggregator", "each cloud, coordinator", clouds + 1),
+    }
+    rows = [
+        (
+            MESSAGES[key],
+            *directions[key][:2],
+            format_bytes(sizes[key]),
+            f"× {directions[key][2]}",
+            format_bytes(sizes[key] * directions[key][2]),
+        )
+        for key in MESSAGES
+    ]
+    plan = summary["plan"]
+    return (
+        "<h2>What travels</h2>\n"
+        f"<p>An update has {_number(values)} values. Encrypted at {plan['value_bits']} bits they "
+        f"take {plan['bytes_per_value']:.3f} bytes each (4 in clear fp32) plus a capsule of "
+        f"{format_bytes(plan['capsule_bytes'])} that does not grow with the model. Messages were "
+        "passed inside one process; sizes are measured, no network was involved.</p>\n"
+        + _figure(
+            plots["bytes"],
+            "Sizes in the last round, in decimal units. The encrypted sum travels with the "
+            "capsules of its uploads.",
+        )
+        + _table(("message", "from", "to", "size", "a round", "together"), rows, text=3)
+    )
+
+
+def _time(run: RunFiles, plots: dict[str, Plot]) -> str:
+    records = run.rounds(ENCRYPTED)
+    means = mean_seconds(run)
+    rows = []
+    for phase, mean in means.items():
+        times = [record["seconds"][phase] for record in records]
+        rows.append(
+            (
+                PHASES[phase],
+                format_seconds(min(times)),
+                format_seconds(mean),
+                format_seconds(max(times)),
+                f"{sum(times):.3f} s",
+            )
+        )
+    crypto = sum(means[phase] for phase in ("encrypt", "aggregate", "open", "decrypt"))
+    rest = means["train"] + means["evaluate"]
+    clouds = len(run.summary["clouds"])
+    return (
+        "<h2>Where the time goes</h2>\n"
+        f"<p>Encrypted aggregation added {crypto / rest:.1%} to the time of training and "
+        f"evaluation. Times are wall time on the machine below, the {clouds} clouds one after "
+        f"another and {clouds + 1} decryptions a round (each cloud and the coordinator); clouds on "
+        "machines of their own would work side by side. The first round includes warming up.</p>\n"
+        + _figure(plots["seconds"], "Mean of all rounds.")
+        + _table(("phase", "least", "mean", "most", "whole run"), rows)
+    )
+
+
+def _ranges(run: RunFiles) -> str:
+    options = run.summary["configuration"]["encryption"]
+    records = run.rounds(ENCRYPTED)
+    last = records[-1]
+    values = run.summary["model"]["values"] * len(run.summary["clouds"])
+    clipped = sum(record["clipped"] for record in records)
+    levels = 2 ** (options["value_bits"] - 1) - 1
+    rows = [
+        (
+            name.removeprefix("update."),
+            f"{records[0]['limits'][name]:.3g}",
+            f"{limit:.3g}",
+            f"{limit / levels:.2g}",
+        )
+        for name, limit in last["limits"].items()
+    ]
+    policy = (
+        "Ranges follow the last opened mean and the public clip counts, as powers of two; the "
+        "aggregator, which never sees the mean, learns from them each tensor's order of magnitude."
+        if options["range"] == "adaptive"
+        else "Ranges are fixed by the configuration and tell nobody anything."
+    )
+    return (
+        "<h2>Rounding and clipping</h2>\n"
+        f"<p>Each value is rounded to {options['value_bits']} bits within its tensor's range "
+        f"({escape(options['rounding'])} rounding) and clipped at its ends. {escape(policy)} "
+        f"{_number(clipped)} of {_number(values * len(records))} values were clipped in the whole "
+        "run.</p>\n"
+        "<details><summary>Ranges of all tensors</summary>"
+        + _table(("tensor", "range, first round", "range, last round", "step, last round"), rows)
+        + "</details>"
+    )
+
+
+def _inputs(run: RunFiles) -> str:
+    rows = []
+    for item in run.summary["inputs"]:
+        if item["kind"] == "binary":
+            spread = ("as it is", "")
+        else:
+            factor = "×/÷ " if item["scale"] == "log" else "± "
+            spread = (f"{item['mean']:.4g}", f"{factor}{item['deviation']:.4g}")
+        rows.append((item["name"], item["meaning"], item["unit"], *spread))
+    left_out = "".join(
+        f"<li><code>{escape(name)}</code>: {escape(why)}</li>"
+        for name, why in run.summary["study"]["left_out"]
+    )
+    return (
+        "<h2>What the model sees</h2>\n"
+        f"<p>Means and deviations come from one encrypted sum over the "
+        f"{_number(run.summary['pooled_rows'])} training patients of all clouds; no cloud's own "
+        "statistics were opened. Concentrations are on a logarithmic scale, so their mean is "
+        "geometric and their deviation a factor. A missing value becomes the mean and sets an "
+        "indicator.</p>\n"
+        + _table(("feature", "meaning", "unit", "mean", "deviation"), rows, text=3)
+        + f"<p>Left out:</p>\n<ul>{left_out}</ul>"
+    )
+
+
+def _limits(run: RunFiles) -> str:
+    items = [
+        "The opened mean and the final model are known to all clouds. Encryption does not keep a "
+        "model from revealing something about its training rows (membership, attributes); that "
+        "needs differential privacy, which this run did not use.",
+        "Clouds that conspire can subtract their own updates from an opened sum: what remains is "
+        "the sum of the others. So at least two clouds of every sum are assumed to be honest; with "
+        f"at least {run.summary['min_clients']} clouds in a sum here, a single cloud is exposed "
+        f"only if {run.summary['min_clients'] - 1} others conspire.",
+        "The authority is one key holder here. Together with the aggregator it could open single "
+        "uploads; keep the two apart, or use a threshold authority when it is available.",
+        "A cloud that sends wrong numbers spoils the sum unnoticed, within its clipped range; "
+        "encrypted sums cannot be inspected.",
+        "All parties ran in one process, exchanging bytes. Sizes and computation are real; "
+        "latency, bandwidth and failures of networks are not part of the run.",
+        "Held-out patients were pooled to measure. Where that is not allowed, each cloud scores "
+        "its own.",
+        "The same seed on the same machine, versions and device gives the same model and scores; "
+        "another machine may differ in the last bits of training.",
+    ]
+    listed = "".join(f"<li>{escape(item)}</li>" for item in items)
+    return f"<h2>What this does not show or protect against</h2>\n<ul>{listed}</ul>"
+
+
+def _terms(run: RunFiles) -> str:
+    rows = [*run.summary["environment"].items()]
+    rows += [
+        ("seed", run.summary["configuration"]["run"]["seed"]),
+        ("randomness of the encryption", "from the operating system, never from the seed"),
+        ("plan", run.summary["plan"]["id"]),
+    ]
+    if "seconds" in run.summary:
+        rows.append(("whole run", format_seconds(run.summary["seconds"])))
+    return (
+        "<h2>Terms of these numbers</h2>\n"
+        + _table(("", ""), rows, text=2)
+        + "<details><summary>Configuration (config.toml repeats the run)</summary>"
+        f"<pre>{escape(run.config)}</pre></details>"
+    )
+
+
+def _rounds(run: RunFiles) -> str:
+    rows = [
+        (
+            METHOD_TITLES[record["method"]],
+            record["round"],
+            f"{record['auc']:.4f}",
+            f"{record['accuracy']:.4f}",
+            f"{record['log_loss']:.4f}",
+            f"{record['train_loss']:.4f}",
+            record["clipped"] if record["clouds"] else "",
+            format_seconds(record["seconds"]["total"]),
+        )
+        for record in run.records
+    ]
+    columns = (
+        "method",
+        "round",
+        "AUC",
+        "accuracy",
+        "log loss",
+        "training loss",
+        "clipped",
+        "time",
+    )
+    return (
+        f"<details><summary>All rounds</summary>{_table(columns, rows)}</details>" if rows else ""
+    )

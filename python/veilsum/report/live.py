@@ -1,0 +1,281 @@
+"""The view of a run in the terminal: a live table, or plain lines where there is no terminal.
+
+Report layer. An observer of the training loop; it only reads records.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from veilsum.errors import missing_extra
+from veilsum.federated.run_directory import ENCRYPTED, PLAINTEXT
+from veilsum.report.run_files import METHOD_TITLES, Record
+from veilsum.report.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+_CRYPTO = ("encrypt", "aggregate", "open", "decrypt")
+
+
+def _crypto_seconds(record: Record) -> float:
+    return sum(float(record["seconds"].get(phase, 0.0)) for phase in _CRYPTO)
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    plan, model = summary["plan"], summary["model"]
+    rows = "/".join(str(cloud["rows"]) for cloud in summary["clouds"])
+    return (
+        f"{summary['study']['name']}: {len(summary['clouds'])} clouds ({rows} patients), "
+        f"{model['values']:,} values an update at {plan['value_bits']} bits, "
+        f"{plan['security']}-bit security"
+    )
+
+
+def _outcome(summary: Mapping[str, Any]) -> str:
+    final = summary.get("final", {})
+    if ENCRYPTED not in final:
+        return "no round was finished"
+    mine = final[ENCRYPTED]
+    text = (
+        f"AUC {mine['auc']:.4f} (standard error {mine['auc_standard_error']:.3f}), accuracy "
+        f"{mine['accuracy']:.4f}, log loss {mine['log_loss']:.4f} after round {mine['round']}"
+    )
+    if PLAINTEXT in final and summary["status"] == "finished":
+        difference = mine["auc"] - final[PLAINTEXT]["auc"]
+        text += f"; AUC {difference:+.5f} compared with plaintext averaging"
+    return text
+
+
+class LinesView:
+    """Prints one line a round.
+
+    Parameters
+    ----------
+    stream : text file, optional
+        Where to; standard output by default.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stdout
+        self._rounds = 0
+
+    def run_started(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        """Print what runs and where.
+
+        Parameters
+        ----------
+        folder : Path
+            The run's folder.
+        summary : mapping
+            As run.json has it.
+        """
+        self._rounds = int(summary["configuration"]["training"]["rounds"])
+        self._print(_headline(summary))
+        self._print(f"writing to {folder}")
+
+    def round_finished(self, record: Record) -> None:
+        """Print one line.
+
+        Parameters
+        ----------
+        record : dict
+            As metrics.jsonl has it.
+        """
+        line = (
+            f"{METHOD_TITLES[record['method']]}  round {record['round']:>3}/{self._rounds}  "
+            f"auc {record['auc']:.4f}  accuracy {record['accuracy']:.4f}  "
+            f"log loss {record['log_loss']:.4f}  train loss {record['train_loss']:.4f}  "
+        )
+        if record["clouds"]:
+            line += (
+                f"clipped {record['clipped']}  upload {format_bytes(record['bytes']['upload'])}  "
+                f"crypto {format_seconds(_crypto_seconds(record))}  "
+            )
+        self._print(line + f"round {format_seconds(record['seconds']['total'])}")
+
+    def run_ended(self, summary: Mapping[str, Any]) -> None:
+        """Print the final scores.
+
+        Parameters
+        ----------
+        summary : mapping
+            As run.json has it.
+        """
+        self._print(f"{summary['status']}: {_outcome(summary)}")
+
+    def _print(self, line: str) -> None:
+        # Flushed, so that a pipe shows rounds as they end.
+        print(line, file=self._stream, flush=True)
+
+
+class TableView:
+    """Shows the last rounds in a table that follows the run, on a terminal.
+
+    Raises
+    ------
+    veilsum.BackendUnavailableError
+        When rich is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from rich.console import Console
+            from rich.live import Live
+        except ImportError as error:
+            raise missing_extra("the live table", "rich", "train") from error
+        self._console = Console()
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._summary: Mapping[str, Any] = {}
+        self._folder = Path()
+        self._records: list[Record] = []
+        self._started = 0.0
+
+    def run_started(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        """Begin the table.
+
+        Parameters
+        ----------
+        folder : Path
+            The run's folder.
+        summary : mapping
+            As run.json has it.
+        """
+        self._folder, self._summary = folder, summary
+        self._started = time.perf_counter()
+        self._live.start()
+        self._show()
+
+    def round_finished(self, record: Record) -> None:
+        """Add a row.
+
+        Parameters
+        ----------
+        record : dict
+            As metrics.jsonl has it.
+        """
+        self._records.append(record)
+        self._show()
+
+    def run_ended(self, summary: Mapping[str, Any]) -> None:
+        """Leave the table as it is and print the final scores.
+
+        Parameters
+        ----------
+        summary : mapping
+            As run.json has it.
+        """
+        self._show(final=True)
+        self._live.stop()
+        colour = "green" if summary["status"] == "finished" else "yellow"
+        self._console.print(
+            f"[bold {colour}]{summary['status']}[/]: {_outcome(summary)}", highlight=False
+        )
+
+    def _show(self, *, final: bool = False) -> None:
+        self._live.update(self._render(final=final), refresh=True)
+
+    def _render(self, *, final: bool) -> Group:
+        from rich.console import Group
+        from rich.text import Text
+
+        parts: list[Any] = [
+            Text(_headline(self._summary), style="bold"),
+            Text(f"writing to {self._folder}", style="dim"),
+        ]
+        methods = list(dict.fromkeys(record["method"] for record in self._records))
+        for method in methods[:-1]:
+            last = [record for record in self._records if record["method"] == method][-1]
+            parts.append(
+                Text(f"{METHOD_TITLES[method]}: AUC {last['auc']:.4f} in round {last['round']}")
+            )
+        current = methods[-1] if methods else ENCRYPTED
+        parts.append(self._table(current))
+        if not final:
+            parts.append(self._progress())
+        return Group(*parts)
+
+    def _progress(self) -> Table:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        options = self._summary["configuration"]
+        methods = len(METHOD_TITLES) if options["run"]["baseline"] else 1
+        planned, done = options["training"]["rounds"] * methods, len(self._records)
+        text = f"{done} of {planned} rounds"
+        if 0 < done < planned:
+            left = (time.perf_counter() - self._started) / done * (planned - done)
+            text += f", about {format_seconds(left)} left"
+        line = Table.grid(padding=(0, 1))
+        line.add_row(ProgressBar(total=planned, completed=done, width=32), Text(text, style="dim"))
+        return line
+
+    def _table(self, method: str) -> Table:
+        from rich import box
+        from rich.table import Table
+
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            padding=(0, 0, 0, 1),
+            pad_edge=False,
+            header_style="bold",
+            title=METHOD_TITLES[method],
+            title_justify="left",
+            title_style="bold",
+        )
+        columns = (
+            "round",
+            "AUC",
+            "accuracy",
+            "log\nloss",
+            "train\nloss",
+            "clipped",
+            "upload",
+            "training",
+        )
+        for name in columns:
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("crypto", justify="right", no_wrap=True, style="cyan")
+        records = [record for record in self._records if record["method"] == method]
+        # Room for headline, header, progress and the shell's prompt; at least a few rows.
+        for record in records[-max(self._console.height - 13, 3) :]:
+            encrypted = bool(record["clouds"])
+            sent = record["bytes"].get("upload")
+            table.add_row(
+                str(record["round"]),
+                f"{record['auc']:.4f}",
+                f"{record['accuracy']:.4f}",
+                f"{record['log_loss']:.4f}",
+                f"{record['train_loss']:.4f}",
+                str(record["clipped"]) if encrypted else "",
+                format_bytes(sent) if sent else "",
+                format_seconds(record["seconds"]["train"]),
+                format_seconds(_crypto_seconds(record)) if encrypted else "",
+            )
+        return table
+
+
+def make_view(kind: str) -> LinesView | TableView | None:
+    """Make the view that a configuration asks for.
+
+    Parameters
+    ----------
+    kind : str
+        "table", "lines", "off", or "auto": a table on a terminal, lines elsewhere.
+
+    Raises
+    ------
+    veilsum.BackendUnavailableError
+        When a table is asked for by name and rich is not installed.
+    """
+    if kind == "off":
+        return None
+    if kind == "table" or (kind == "auto" and sys.stdout.isatty()):
+        return TableView()
+    return LinesView()

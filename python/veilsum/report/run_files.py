@@ -1,0 +1,123 @@
+"""A finished or interrupted run, read back from its folder.
+
+Report layer, bottom. Checks that the files are there and whole enough to report on.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veilsum import ParameterError
+from veilsum.federated.run_directory import (
+    CENTRALISED,
+    CONFIG,
+    ENCRYPTED,
+    METRICS,
+    PLAINTEXT,
+    SUMMARY,
+)
+
+Record = dict[str, Any]
+
+METHOD_TITLES = {
+    ENCRYPTED: "encrypted sums",
+    PLAINTEXT: "plaintext averaging",
+    CENTRALISED: "all rows at one place",
+}
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run left.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    summary : dict
+        run.json.
+    records : tuple of dict
+        metrics.jsonl.
+    config : str
+        config.toml.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    records: tuple[Record, ...]
+    config: str
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods with at least one round, in the order in which they ran."""
+        return list(dict.fromkeys(str(record["method"]) for record in self.records))
+
+    def rounds(self, method: str) -> list[Record]:
+        """Return one method's records.
+
+        Parameters
+        ----------
+        method : str
+            As in `methods`.
+        """
+        return [record for record in self.records if record["method"] == method]
+
+    @property
+    def final(self) -> dict[str, Record]:
+        """Each method's last record."""
+        return {method: self.rounds(method)[-1] for method in self.methods}
+
+    @property
+    def plaintext_difference(self) -> float | None:
+        """AUC of the encrypted run above the plaintext one's; None when either is incomplete."""
+        final = self.final
+        if not {ENCRYPTED, PLAINTEXT} <= final.keys():
+            return None
+        mine, other = final[ENCRYPTED], final[PLAINTEXT]
+        return float(mine["auc"] - other["auc"]) if mine["round"] == other["round"] else None
+
+    def series(self, method: str, key: str) -> list[float]:
+        """Return one number a round.
+
+        Parameters
+        ----------
+        method : str
+            As in `methods`.
+        key : str
+            A number's name in the records.
+        """
+        return [float(record[key]) for record in self.rounds(method)]
+
+
+def read_run(folder: str | Path) -> RunFiles:
+    """Read a run's folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A folder that `veilsum train` made.
+
+    Raises
+    ------
+    veilsum.ParameterError
+        When a file is missing or no JSON; the message names it.
+    """
+    folder = Path(folder)
+    texts = {}
+    for name in (SUMMARY, METRICS, CONFIG):
+        try:
+            texts[name] = (folder / name).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise ParameterError(
+                f"{folder} is no folder of a training run: it lacks {name}"
+            ) from error
+    try:
+        summary = json.loads(texts[SUMMARY])
+        lines = texts[METRICS].splitlines()
+        records = tuple(json.loads(line) for line in lines)
+    except json.JSONDecodeError as error:
+        raise ParameterError(f"{folder}: {SUMMARY} or {METRICS} is damaged: {error}") from error
+    return RunFiles(folder, summary, records, texts[CONFIG])
