@@ -1,0 +1,204 @@
+// Layer: tests (base). Buffers: aligned, whole to the last element (the sanitizer watches), moved
+// but never copied, and wiped before their memory goes back when they hold secrets.
+#include "base/aligned_buffer.h"
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "base/entropy.h"
+#include "base/wipe.h"
+#include "check.h"
+#include "support/allocations.h"
+
+// The tests ask for more memory than there is; a sanitizer's allocator has to say no, not abort.
+extern "C" {
+[[gnu::visibility("default")]] const char* __asan_default_options() {
+  return "allocator_may_return_null=1";
+}
+[[gnu::visibility("default")]] const char* __tsan_default_options() {
+  return "allocator_may_return_null=1";
+}
+}
+
+namespace veilsum::test {
+namespace {
+
+static_assert(!std::is_copy_constructible_v<SecretBuffer<int>>);
+static_assert(!std::is_copy_assignable_v<SecretBuffer<int>>);
+static_assert(std::is_nothrow_move_constructible_v<SecretBuffer<int>>);
+static_assert(std::is_nothrow_move_assignable_v<SecretBuffer<int>>);
+
+template <typename Buffer, typename T>
+void check_sizes() {
+  for (std::size_t size = 1; size < 200; ++size) {
+    Buffer buffer(size);
+    CHECK_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64, 0u);
+    CHECK_EQ(buffer.size(), size);
+    CHECK(!buffer.empty());
+    for (std::size_t i = 0; i < size; ++i) buffer[i] = static_cast<T>(i);
+    CHECK_EQ(buffer.end() - buffer.begin(), static_cast<std::ptrdiff_t>(size));
+    CHECK_EQ(buffer.span().size(), size);
+    CHECK_EQ(std::as_const(buffer).span().back(), static_cast<T>(size - 1));
+  }
+}
+
+TEST("buffers lie on 64-byte boundaries and hold their elements, for any size and type") {
+  check_sizes<AlignedBuffer<std::uint8_t>, std::uint8_t>();
+  check_sizes<AlignedBuffer<std::uint64_t>, std::uint64_t>();
+  check_sizes<SecretBuffer<std::int8_t>, std::int8_t>();
+  check_sizes<SecretBuffer<double>, double>();
+}
+
+TEST("empty buffers own nothing") {
+  const AlignedBuffer<int> none;
+  const SecretBuffer<int> zero(0, Initialise::kZero);
+  CHECK(none.data() == nullptr && none.empty());
+  CHECK(zero.data() == nullptr && zero.empty());
+  CHECK(zero.begin() == zero.end());
+}
+
+TEST("zeroed on request, also in memory that was used before") {
+  for (int round = 0; round < 20; ++round) {
+    {
+      AlignedBuffer<std::uint64_t> dirty(100);
+      for (std::uint64_t& word : dirty) word = ~std::uint64_t{0};
+    }
+    const AlignedBuffer<std::uint64_t> zeroed(100, Initialise::kZero);
+    std::uint64_t any = 0;
+    for (const std::uint64_t word : zeroed) any |= word;
+    CHECK_EQ(any, 0u);
+  }
+}
+
+TEST("sizes that overflow or cannot be had are bad_alloc") {
+  // Volatile, so that the compiler does not see, and warn about, what the sizes are.
+  const volatile std::size_t max = std::numeric_limits<std::size_t>::max();
+  const std::size_t top = max;
+  for (const std::size_t size : {top, top / 8, (top - 64) / 8 + 1, (top - 64) / 8, top / 16}) {
+    CHECK_THROWS(AlignedBuffer<std::uint64_t>(size), std::bad_alloc);
+    CHECK_THROWS(SecretBuffer<std::uint64_t>(size), std::bad_alloc);
+  }
+  CHECK_THROWS(AlignedBuffer<std::uint8_t>(top), std::bad_alloc);
+  CHECK_THROWS(AlignedBuffer<std::uint8_t>(top - 64), std::bad_alloc);
+}
+
+TEST("moving hands the memory over and empties the source") {
+  SecretBuffer<int> first(10, Initialise::kZero);
+  first[9] = 7;
+  const int* const memory = first.data();
+  SecretBuffer<int> second(std::move(first));
+  CHECK(second.data() == memory && second.size() == 10 && second[9] == 7);
+  CHECK(first.data() == nullptr && first.empty());  // NOLINT: moved-from on purpose
+
+  SecretBuffer<int> third(3);
+  third = std::move(second);
+  CHECK(third.data() == memory && third.size() == 10);
+  CHECK(second.data() == nullptr && second.empty());  // NOLINT
+
+  SecretBuffer<int>& alias = third;
+  third = std::move(alias);
+  CHECK(third.data() == memory && third.size() == 10 && third[9] == 7);
+
+  third = SecretBuffer<int>();
+  CHECK(third.data() == nullptr && third.empty());
+}
+
+#if defined(VEILSUM_ALLOCATION_HOOKS)
+const volatile std::uint8_t* watched = nullptr;
+std::size_t watched_bytes = 0;
+std::size_t nonzero_when_freed = 0;
+int times_freed = 0;
+
+/// Runs release() and returns how many of the block's bytes were not zero when it was freed.
+template <typename Release>
+std::size_t nonzero_at_free(const void* block, std::size_t bytes, Release release) {
+  watched = static_cast<const volatile std::uint8_t*>(block);
+  watched_bytes = bytes;
+  nonzero_when_freed = 0;
+  times_freed = 0;
+  free_watcher = [](const volatile void* freed) {
+    if (freed != watched) return;
+    ++times_freed;
+    for (std::size_t i = 0; i < watched_bytes; ++i) nonzero_when_freed += watched[i] != 0;
+  };
+  release();
+  free_watcher = nullptr;
+  CHECK_EQ(times_freed, 1);
+  return nonzero_when_freed;
+}
+
+template <typename Buffer>
+Buffer filled(std::size_t size) {
+  Buffer buffer(size);
+  std::memset(buffer.data(), 0xa5, size * sizeof buffer[0]);
+  return buffer;
+}
+#endif
+
+TEST("secret buffers are wiped before their memory is returned; plain ones are not") {
+#if defined(VEILSUM_ALLOCATION_HOOKS)
+  using Secret = SecretBuffer<std::uint32_t>;
+  constexpr std::size_t kSize = 100, kBytes = 400;
+  {
+    Secret buffer;
+    buffer = filled<Secret>(kSize);
+    CHECK_EQ(nonzero_at_free(buffer.data(), kBytes, [&] { Secret gone = std::move(buffer); }), 0u);
+  }
+  {
+    Secret buffer = filled<Secret>(kSize);
+    CHECK_EQ(nonzero_at_free(buffer.data(), kBytes, [&] { buffer = Secret(5); }), 0u);
+  }
+  {
+    using Plain = AlignedBuffer<std::uint32_t>;
+    Plain buffer = filled<Plain>(kSize);
+    CHECK_EQ(nonzero_at_free(buffer.data(), kBytes, [&] { buffer = Plain(); }), kBytes);
+  }
+#else
+  SKIP("seeing memory as it is freed takes a sanitizer's hook; the asan and tsan presets have it");
+#endif
+}
+
+TEST("seeds are wiped when they go") {
+  alignas(Seed) std::uint8_t memory[sizeof(Seed)];
+  std::array<std::uint8_t, 32> bytes;
+  bytes.fill(0x5a);
+  Seed* seed = new (memory) Seed(bytes);
+  CHECK(std::memcmp(seed->data(), bytes.data(), 32) == 0);
+  const Seed copy(*seed);
+  seed->~Seed();
+  std::size_t left = 0;
+  for (const std::uint8_t byte : memory) left += byte != 0;
+  CHECK_EQ(left, 0u);
+  CHECK(std::memcmp(copy.data(), bytes.data(), 32) == 0);
+}
+
+TEST("secure_wipe clears exactly its range") {
+  for (std::size_t size = 0; size < 70; ++size) {
+    std::uint8_t memory[72];
+    std::memset(memory, 0xff, sizeof memory);
+    secure_wipe(memory + 1, size);
+    CHECK_EQ(memory[0], 0xff);
+    for (std::size_t i = 1; i <= size; ++i) CHECK_EQ(memory[i], 0);
+    CHECK_EQ(memory[1 + size], 0xff);
+  }
+  secure_wipe(nullptr, 0);
+}
+
+TEST("equal_constant_time sees every single bit") {
+  std::uint8_t a[33], b[33];
+  for (std::size_t i = 0; i < sizeof a; ++i) a[i] = b[i] = static_cast<std::uint8_t>(17 * i);
+  CHECK(equal_constant_time(a, b, sizeof a));
+  CHECK(equal_constant_time(a, b, 0));
+  for (std::size_t bit = 0; bit < 8 * sizeof a; ++bit) {
+    b[bit / 8] = static_cast<std::uint8_t>(b[bit / 8] ^ (1u << (bit % 8)));
+    CHECK(!equal_constant_time(a, b, sizeof a));
+    CHECK(equal_constant_time(a, b, bit / 8));
+    b[bit / 8] = a[bit / 8];
+  }
+}
+
+}  // namespace
+}  // namespace veilsum::test

@@ -1,0 +1,106 @@
+// Layer: tests (scheme). The envelope: its layout byte by byte, and one typed refusal for each way
+// in which a header can be wrong.
+#include "scheme/wire.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "support/envelopes.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::test {
+namespace {
+
+using scheme::ObjectKind;
+using scheme::open_envelope;
+
+Bytes sealed(ObjectKind kind, const std::vector<Bytes>& payload) {
+  std::vector<ByteView> parts(payload.begin(), payload.end());
+  const scheme::Envelope envelope = scheme::seal_envelope(kind, parts);
+  Bytes out = envelope.header;
+  for (const Bytes& part : payload) out.insert(out.end(), part.begin(), part.end());
+  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
+  return out;
+}
+
+const Bytes kPayload = {10, 20, 30, 40, 50};
+
+TEST("the layout, for every kind and however the payload is cut") {
+  for (std::uint16_t kind = 1; kind <= 8; ++kind) {
+    const Bytes expected = envelope_of(kind, kPayload);
+    CHECK_EQ(sealed(static_cast<ObjectKind>(kind), {kPayload}), expected);
+    CHECK_EQ(sealed(static_cast<ObjectKind>(kind), {{10}, {}, {20, 30}, {40, 50}}), expected);
+    CHECK_EQ(sealed(static_cast<ObjectKind>(kind), {}), envelope_of(kind, {}));
+  }
+}
+
+TEST("opening gives the payload where it lies") {
+  const Bytes object = envelope_of(4, kPayload);
+  const ByteView payload = open_envelope(object, ObjectKind::kRound);
+  CHECK(payload.data() == object.data() + 16);
+  CHECK_EQ(payload.size(), kPayload.size());
+  CHECK_EQ(open_envelope(envelope_of(1, {}), ObjectKind::kPlan).size(), 0u);
+}
+
+TEST("each wrong field has its message") {
+  const auto damaged = [](std::size_t at, std::uint8_t value) {
+    Bytes object = envelope_of(4, kPayload);
+    object[at] = value;
+    repair_checksum(object);
+    return object;
+  };
+  const auto open = [](const Bytes& object) { open_envelope(object, ObjectKind::kRound); };
+  for (std::size_t at = 0; at < 4; ++at) {
+    CHECK_THROWS_WITH(open(damaged(at, 'x')), WireFormatError, "not a Veilsum object");
+  }
+  CHECK_THROWS_WITH(open(damaged(4, 2)), WireFormatError, "version 2 is not supported");
+  CHECK_THROWS_WITH(open(damaged(4, 0)), WireFormatError, "version 0 is not supported");
+  CHECK_THROWS_WITH(open(damaged(5, 1)), WireFormatError, "version 257 is not supported");
+  CHECK_THROWS_WITH(open(damaged(6, 5)), WireFormatError, "the bytes are a upload");
+  CHECK_THROWS_WITH(open(damaged(6, 0)), WireFormatError, "unknown kind 0");
+  CHECK_THROWS_WITH(open(damaged(7, 1)), WireFormatError, "unknown kind 260");
+  for (std::size_t at = 8; at < 16; ++at) {
+    CHECK_THROWS_WITH(open(damaged(at, 0xff)), WireFormatError, "truncated or padded");
+  }
+  Bytes object = envelope_of(4, kPayload);
+  for (std::size_t at = 16; at < object.size(); ++at) {
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      object[at] = static_cast<std::uint8_t>(object[at] ^ (1u << bit));
+      CHECK_THROWS_WITH(open(object), WireFormatError, "checksum");
+      object[at] = static_cast<std::uint8_t>(object[at] ^ (1u << bit));
+    }
+  }
+  open(object);
+}
+
+TEST("every length is held against the bytes at hand") {
+  const Bytes object = envelope_of(4, kPayload);
+  for (std::size_t size = 0; size < object.size(); ++size) {
+    const Bytes cut(object.begin(), object.begin() + static_cast<std::ptrdiff_t>(size));
+    CHECK_THROWS(open_envelope(cut, ObjectKind::kRound), WireFormatError);
+    Bytes repaired = cut;  // says itself how short it is
+    repair_length(repaired);
+    if (size < 20) CHECK_THROWS(open_envelope(repaired, ObjectKind::kRound), WireFormatError);
+  }
+  Bytes padded = object;
+  padded.push_back(0);
+  CHECK_THROWS_WITH(open_envelope(padded, ObjectKind::kRound), WireFormatError, "26 were given");
+  CHECK_THROWS(open_envelope({}, ObjectKind::kRound), WireFormatError);
+}
+
+TEST("kinds have names for messages") {
+  CHECK_EQ(scheme::kind_name(ObjectKind::kPlan), "plan");
+  CHECK_EQ(scheme::kind_name(ObjectKind::kPublicKey), "public key");
+  CHECK_EQ(scheme::kind_name(ObjectKind::kSecretKey), "secret key");
+  CHECK_EQ(scheme::kind_name(ObjectKind::kRound), "round");
+  CHECK_EQ(scheme::kind_name(ObjectKind::kUpload), "upload");
+  CHECK_EQ(scheme::kind_name(ObjectKind::kAggregate), "aggregate");
+  CHECK_EQ(scheme::kind_name(ObjectKind::kOpeningRequest), "opening request");
+  CHECK_EQ(scheme::kind_name(ObjectKind::kSumKey), "sum key");
+  CHECK_EQ(scheme::kind_name(static_cast<ObjectKind>(99)), "object of unknown kind 99");
+}
+
+}  // namespace
+}  // namespace veilsum::test

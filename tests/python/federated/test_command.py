@@ -1,0 +1,141 @@
+"""`veilsum train` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from veilsum.cli import main
+from veilsum.federated.config import TrainConfig, read_toml
+
+SMALL = [
+    "--set",
+    "training.rounds=2",
+    "--set",
+    "model.hidden=[4]",
+    "--set",
+    "training.batch_size=512",
+    "--set",
+    "run.device=cpu",
+]
+
+
+def test_print_config_is_a_configuration(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["train", "--print-config", "--set", "training.rounds=3", "--baseline"]) == 0
+    text = capsys.readouterr().out
+    path = tmp_path / "printed.toml"
+    path.write_text(text)
+    config = TrainConfig.load(path)
+    assert config.training.rounds == 3
+    assert config.run.baseline
+    assert text.count("#") > 30
+
+
+def test_the_command_line_goes_over_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[training]\nrounds = 5\nepochs = 4\n[run]\nname = 'from-file'\n")
+    arguments = ["train", str(path), "--set", "training.rounds=6", "--name", "typed"]
+    assert main([*arguments, "--print-config"]) == 0
+    printed = tmp_path / "printed.toml"
+    printed.write_text(capsys.readouterr().out)
+    values = read_toml(printed)
+    assert values["training"]["rounds"] == 6
+    assert values["training"]["epochs"] == 4
+    assert values["run"]["name"] == "typed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "training.round=1"], "did you mean 'rounds'?"),
+        (["--set", "training.rounds"], "section.option=value"),
+        (["missing.toml"], "missing.toml"),
+        (["--report", "nowhere"], "is no folder of a training run"),
+        (["--set", "data.leave_out=['futime']", *SMALL], "no feature 'futime'"),
+    ],
+)
+def test_errors_are_one_line(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *arguments]) not in (0, 1, 130)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in error
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+def test_a_wrong_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text("[training]\nroundz = 5\n")
+    assert main(["train", str(path), "--set", "training.epochs=1"]) == 3
+    assert "wrong.toml: unknown option training.roundz" in capsys.readouterr().err
+
+
+def test_a_small_run_and_its_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--name", "small", *SMALL]) == 0
+    output = capsys.readouterr().out
+    assert "round   2/2" in output
+    assert "finished: AUC" in output
+    folder = tmp_path / "runs" / "small"
+    for name in ("config.toml", "run.json", "metrics.jsonl", "model.safetensors", "report.html"):
+        assert (folder / name).stat().st_size > 0
+    for plot in ("auc", "loss", "bytes", "seconds"):
+        assert (folder / "plots" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / "plots" / f"{plot}.svg").stat().st_size > 0
+    assert list((folder / "events").rglob("events.out.tfevents.*"))
+
+    (folder / "report.html").unlink()
+    assert main(["train", "--report", str(folder)]) == 0
+    assert (folder / "report.html").exists()
+
+    assert main(["train", "--name", "small", *SMALL]) == 3
+    assert "never overwritten" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_a_report(tmp_path: Path, how: signal.Signals) -> None:
+    settings = [*SMALL[2:], "--set", "training.rounds=100000", "--name", "long"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "veilsum", "train", *settings],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    metrics = tmp_path / "runs" / "long" / "metrics.jsonl"
+    try:
+        deadline = time.monotonic() + 120
+        while not metrics.exists() or metrics.read_bytes().count(b"\n") < 3:
+            assert time.monotonic() < deadline, "no rounds were finished"
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.05)
+        process.send_signal(how)
+        output, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, output
+    records = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [record["round"] for record in records] == list(range(1, len(records) + 1))
+    assert json.loads((metrics.parent / "run.json").read_text())["status"] == "interrupted"
+    page = (metrics.parent / "report.html").read_text()
+    assert f"interrupted after {len(records)} of 100000 rounds" in page

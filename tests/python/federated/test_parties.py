@@ -1,0 +1,349 @@
+"""The parties: what each holds, what each refuses, and that only bytes pass between them."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import veilsum as vs
+from veilsum.data import Study
+from veilsum.federated import statistics
+from veilsum.federated.aggregator import AggregatorServer, byte_entropy
+from veilsum.federated.agreement import Agreement
+from veilsum.federated.authority import AuthorityService
+from veilsum.federated.client import Client
+from veilsum.federated.config import TrainConfig
+from veilsum.federated.loop import Federation
+from veilsum.federated.methods import EncryptedAveraging
+from veilsum.federated.replica import Replica
+from veilsum.federated.training import LocalTrainer
+
+SECRETS = (
+    vs.SecretKey,
+    vs.SumKey,
+    vs.Identity,
+    Client,
+    AuthorityService,
+    Replica,
+    LocalTrainer,
+    Study,
+    torch.Tensor,
+    torch.nn.Module,
+    np.ndarray,
+)
+
+
+def reachable(root: object) -> Iterator[object]:
+    """Everything that an object holds: attributes, containers, closures, defaults, owners.
+
+    Modules, classes and the globals of functions are what every party's code shares; they are not
+    followed.
+    """
+    seen: set[int] = set()
+    stack: list[object] = [root]
+    while stack:
+        thing = stack.pop()
+        if id(thing) in seen or isinstance(thing, (types.ModuleType, type)):
+            continue
+        seen.add(id(thing))
+        yield thing
+        if isinstance(thing, types.FunctionType):
+            stack += [cell.cell_contents for cell in thing.__closure__ or ()]
+            stack += [thing.__defaults__, thing.__kwdefaults__, thing.__dict__]
+        else:
+            stack += gc.get_referents(thing)
+
+
+def secrets_in(root: object) -> set[str]:
+    return {type(thing).__name__ for thing in reachable(root) if isinstance(thing, SECRETS)}
+
+
+@pytest.fixture
+def method(config: TrainConfig, federation: Federation) -> EncryptedAveraging:
+    return EncryptedAveraging(config, federation.clouds)
+
+
+def described(method: EncryptedAveraging) -> bytes:
+    return method._replica.propose_round()
+
+
+def uploads(method: EncryptedAveraging, description: bytes, number: int = 1) -> list[bytes]:
+    made = []
+    for client in method.clients:
+        client.train(number)
+        made.append(client.upload(description, number))
+    return made
+
+
+def test_the_aggregator_holds_no_key_no_update_and_no_model(method: EncryptedAveraging) -> None:
+    assert secrets_in(method.aggregator) == set()
+    description = described(method)
+    method.aggregator.open_round(description)
+    for upload in uploads(method, description):
+        method.aggregator.receive(upload)
+        assert secrets_in(method.aggregator) == set()
+    method.aggregator.close_round()
+    assert secrets_in(method.aggregator) == set()
+    method.run_round(1)
+    assert secrets_in(method.aggregator) == set()
+
+
+def test_the_walk_finds_what_is_there(method: EncryptedAveraging) -> None:
+    # The other way round: the same walk does find the secrets of those who have some.
+    assert "SecretKey" in secrets_in(method.authority)
+    assert {"Identity", "LocalTrainer", "Replica", "Tensor", "Study"} <= secrets_in(
+        method.clients[0]
+    )
+
+    class Leaky(AggregatorServer):
+        def __init__(self, client: Client) -> None:
+            super().__init__()
+            self.callback = lambda: client
+
+    assert "Identity" in secrets_in(Leaky(method.clients[0]))
+
+
+def test_the_authority_holds_no_update_and_no_model(method: EncryptedAveraging) -> None:
+    method.run_round(1)
+    assert secrets_in(method.authority) - {"AuthorityService"} == {"SecretKey"}
+
+
+def test_clouds_share_nothing_but_public_things(method: EncryptedAveraging) -> None:
+    method.run_round(1)
+    own = [
+        {id(thing) for thing in reachable(client) if isinstance(thing, SECRETS)}
+        for client in method.clients
+    ]
+    assert not own[0] & own[1]
+
+
+@pytest.mark.parametrize("party", [AggregatorServer, AuthorityService, Client])
+def test_parties_take_and_give_bytes(party: type) -> None:
+    for name, member in inspect.getmembers(party, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        signature = inspect.signature(member)
+        kinds = {p.annotation for n, p in signature.parameters.items() if n != "self"}
+        assert kinds <= {"bytes", "int", "Sequence[bytes]"}, name
+        assert signature.return_annotation in {"bytes", "None"}, name
+
+
+def test_all_clouds_and_the_coordinator_end_with_the_same_model(method: EncryptedAveraging) -> None:
+    method.run_round(1)
+    method.run_round(2)
+    for client in method.clients:
+        assert client._replica is not None
+        for name, array in method.parameters.items():
+            np.testing.assert_array_equal(client._replica.parameters[name], array)
+
+
+def test_an_update_is_encrypted_once(method: EncryptedAveraging) -> None:
+    description = described(method)
+    client = method.clients[0]
+    client.train(1)
+    client.upload(description, 1)
+    with pytest.raises(vs.RoundError, match="train comes first"):
+        client.upload(description, 1)
+
+
+def test_steps_out_of_order_are_refused(config: TrainConfig, federation: Federation) -> None:
+    client = Client(0, federation.clouds[0], config)
+    with pytest.raises(vs.RoundError, match="agree comes first"):
+        client.statistics_upload(b"")
+    with pytest.raises(vs.RoundError, match="receive_statistics comes first"):
+        client.train(1)
+    with pytest.raises(vs.RoundError, match="receive_statistics comes first"):
+        client.upload(b"", 1)
+    with pytest.raises(vs.RoundError, match="receive_statistics comes first"):
+        client.receive(b"", b"")
+
+
+def test_a_cloud_refuses_a_roster_without_it(config: TrainConfig, federation: Federation) -> None:
+    client = Client(0, federation.clouds[0], config)
+    others = [vs.Identity.generate().public_key for _ in range(4)]
+    with pytest.raises(vs.RoundError, match="another key than cloud 1's own"):
+        client.agree(b"", b"", b"", b"", others)
+
+
+def _other_key(agreed: Agreement) -> dict[str, Any]:
+    return {"public": vs.keygen(agreed.plan)[1]}
+
+
+def _stranger(agreed: Agreement) -> dict[str, Any]:
+    return {"roster": [*list(agreed._roster)[:-1], vs.Identity.generate()]}
+
+
+def _fewer_clients(agreed: Agreement) -> dict[str, Any]:
+    return {"min_clients": 2}
+
+
+def _wider(agreed: Agreement) -> dict[str, Any]:
+    return {"limit": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (_other_key, "public key"),
+        (_stranger, "roster"),
+        (_fewer_clients, "least number of clients"),
+        (_wider, "ranges"),
+    ],
+)
+def test_a_cloud_encrypts_for_no_round_that_was_not_agreed(
+    method: EncryptedAveraging, change: Callable[[Agreement], dict[str, Any]], named: str
+) -> None:
+    agreed, replica = method._updates, method._replica
+    options: dict[str, Any] = {
+        "public": agreed._public,
+        "like": replica._layout,
+        "limit": replica.limits,
+        "min_clients": 4,
+        "roster": agreed._roster,
+    }
+    options |= change(agreed)
+    public = options.pop("public")
+    bad = vs.Round(agreed.plan, public, **options)
+    client = method.clients[0]
+    client.train(1)
+    with pytest.raises(vs.RoundError, match=f"has another {named} than was agreed"):
+        client.upload(bad.to_bytes(), 1)
+    # Refusing costs nothing: the right round is still possible.
+    client.upload(described(method), 1)
+
+
+def test_a_cloud_refuses_a_round_of_another_plan(method: EncryptedAveraging) -> None:
+    agreed, replica = method._updates, method._replica
+    plan = vs.Plan(clients=5, value_bits=16)
+    bad = vs.Round(
+        plan,
+        vs.keygen(plan)[1],
+        like=replica._layout,
+        limit=replica.limits,
+        min_clients=4,
+        roster=agreed._roster,
+    )
+    method.clients[0].train(1)
+    with pytest.raises(vs.RoundError, match="has another plan, public key than was agreed"):
+        method.clients[0].upload(bad.to_bytes(), 1)
+
+
+def test_the_aggregator_takes_each_client_once(method: EncryptedAveraging) -> None:
+    description = described(method)
+    method.aggregator.open_round(description)
+    made = uploads(method, description)
+    method.aggregator.receive(made[0])
+    with pytest.raises(vs.RoundError):
+        method.aggregator.receive(made[0])
+    assert [seen.client for seen in method.aggregator.seen] == [0]
+
+
+def test_the_aggregator_refuses_damaged_and_late_uploads(method: EncryptedAveraging) -> None:
+    description = described(method)
+    made = uploads(method, description)
+    with pytest.raises(vs.RoundError, match="no round is open"):
+        method.aggregator.receive(made[0])
+    with pytest.raises(vs.RoundError, match="no round is open"):
+        method.aggregator.close_round()
+    method.aggregator.open_round(description)
+    for at in (0, len(made[0]) // 2, len(made[0]) - 1):
+        damaged = bytearray(made[0])
+        damaged[at] ^= 1
+        with pytest.raises(vs.VeilsumError):
+            method.aggregator.receive(bytes(damaged))
+    method.aggregator.open_round(described(method))
+    with pytest.raises(vs.RoundError):
+        method.aggregator.receive(made[0])
+
+
+def test_the_aggregator_does_not_close_a_round_of_too_few(method: EncryptedAveraging) -> None:
+    description = described(method)
+    method.aggregator.open_round(description)
+    for upload in uploads(method, description)[:3]:
+        method.aggregator.receive(upload)
+    with pytest.raises(vs.RoundError, match="3 clients uploaded; the round needs 4"):
+        method.aggregator.close_round()
+
+
+def test_the_aggregator_wants_a_roster() -> None:
+    plan = vs.Plan(clients=2)
+    rnd = vs.Round(plan, vs.keygen(plan)[1], size=8)
+    with pytest.raises(vs.RoundError, match="has no roster"):
+        AggregatorServer().open_round(rnd.to_bytes())
+
+
+def test_the_authority_opens_only_for_its_roster_and_number(method: EncryptedAveraging) -> None:
+    agreed, replica = method._updates, method._replica
+    identities = [vs.Identity.generate() for _ in range(4)]
+    mine = [vs.Identity.generate() for _ in range(4)]
+    authority = AuthorityService()
+    public = vs.PublicKey.from_bytes(authority.issue_key(agreed.plan.to_bytes()))
+    authority.enrol([one.public_key for one in mine], 4)
+
+    def request(signers: list[vs.Identity], least: int) -> tuple[bytes, bytes]:
+        rnd = vs.Round(
+            agreed.plan, public, size=16, min_clients=least, roster=[s.public_key for s in signers]
+        )
+        made = [vs.encrypt(rnd, np.zeros(16), signer=signer) for signer in signers]
+        total = vs.weighted_sum(rnd, made)
+        return rnd.to_bytes(), total.opening_request().to_bytes()
+
+    with pytest.raises(vs.RoundError, match="opens sums of at least 4 of its own roster"):
+        authority.open(*request(identities, 4))
+    with pytest.raises(vs.RoundError, match="opens sums of at least 4 of its own roster"):
+        authority.open(*request(mine, 2))
+    assert authority.open(*request(mine, 4))
+    with pytest.raises(vs.KeyMismatchError, match="does not hold"):
+        authority.open(replica.propose_round(), b"")
+    with pytest.raises(vs.RoundError, match="fixed for the run"):
+        authority.enrol([one.public_key for one in mine], 4)
+
+
+@pytest.mark.parametrize("least", [1, 5])
+def test_impossible_numbers_of_clients_are_refused(least: int) -> None:
+    keys = [vs.Identity.generate().public_key for _ in range(4)]
+    with pytest.raises(vs.ParameterError, match=f"min_clients is {least}"):
+        AuthorityService().enrol(keys, least)
+    plan = vs.Plan(clients=4)
+    with pytest.raises(vs.ParameterError, match=f"min_clients is {least}"):
+        Agreement(plan.to_bytes(), vs.keygen(plan)[1].to_bytes(), keys, least)
+
+
+def test_uploads_look_random_and_hide_everything(method: EncryptedAveraging) -> None:
+    method.run_round(1)
+    for seen in method.aggregator.seen:
+        # 32 KiB of random bytes: 8 bits a byte less 255 / (2 n ln 2), here about 0.006.
+        assert seen.entropy > 7.98
+
+
+def test_byte_entropy() -> None:
+    assert byte_entropy(b"") == 0
+    assert byte_entropy(b"\0" * 100) == 0
+    assert byte_entropy(bytes(range(256))) == pytest.approx(8)
+
+
+def test_statistics_agree_with_pooled_rows(
+    method: EncryptedAveraging, federation: Federation
+) -> None:
+    from veilsum.data import MAX_ROWS, local_moments
+
+    exact = [local_moments(study).to_mapping() for study in federation.clouds]
+    opened = method.moments.to_mapping()
+    step = MAX_ROWS / (2 ** (statistics.VALUE_BITS - 1) - 1)
+    for name, values in opened.items():
+        expected = sum(part[name] for part in exact)
+        bound = len(exact) * step * 0.5001
+        assert np.abs(values - expected).max() <= bound, name
+    assert method.moments.rows == sum(len(study) for study in federation.clouds)
+    # Every cloud derives the same inputs from them.
+    for client, study in zip(method.clients, federation.clouds, strict=True):
+        assert client._trainer is not None
+        inputs = client._trainer._inputs.numpy()
+        np.testing.assert_array_equal(inputs, method.preprocessor.transform(study))

@@ -1,0 +1,11 @@
+"""A second implementation of Veilsum in Python integers, to test the C++ core against.
+
+Written from docs/wire-format.md and the design alone, for clarity and not for speed: no NumPy in
+the mathematics, no code shared with the core, and where two ways exist the other one is taken (the
+NTT here is a twisted recursive FFT, the core's a merged in-place one). A bug would have to be made
+twice, in two languages and two algorithms, to pass.
+
+Modules, lowest first: `aes` (FIPS 197 in tables of integers), `streams` (labels and AES-CTR
+streams), `ring` (primes, NTT, residues, packing), `plans` (bounds and geometry), `codec`
+(quantising and lanes), `scheme` (keys, capsules, uploads, opening), `wire` (bytes).
+"""

@@ -1,0 +1,98 @@
+"""The terminal views and TensorBoard, fed with a run's records."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import veilsum as vs
+from veilsum.federated.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
+from veilsum.report import live
+from veilsum.report.live import LinesView, TableView, make_view
+from veilsum.report.tensorboard import EventsWriter
+
+ALL = (ENCRYPTED, PLAINTEXT, CENTRALISED)
+
+
+def replay(view: Any, folder: Path) -> None:
+    summary = json.loads((folder / "run.json").read_text())
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    view.run_started(folder, summary)
+    for record in records:
+        view.round_finished(record)
+    view.run_ended(summary | {"final": {record["method"]: record for record in records}})
+
+
+def test_lines(make_run: Callable[..., Path]) -> None:
+    stream = io.StringIO()
+    replay(LinesView(stream), make_run(methods=ALL))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2 + 9 + 1
+    assert "35,585 values" in lines[0]
+    assert "auc 0.8300" in lines[4]
+    assert "clipped 1" in lines[2]
+    assert "clipped" not in lines[5]
+    assert "+0.00000 compared with plaintext" in lines[-1]
+
+
+def test_lines_of_a_run_without_rounds(make_run: Callable[..., Path]) -> None:
+    stream = io.StringIO()
+    replay(LinesView(stream), make_run(rounds=0, status="interrupted"))
+    assert stream.getvalue().splitlines()[-1] == "interrupted: no round was finished"
+
+
+@pytest.mark.parametrize("height", [5, 24, 100])
+def test_the_table_fits_eighty_columns(
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, height: int
+) -> None:
+    from rich.console import Console
+
+    stream = io.StringIO()
+    view = TableView()
+    view._console = Console(file=stream, width=80, height=height, force_terminal=True)
+    monkeypatch.setattr(view._live, "console", view._console)
+    replay(view, make_run(rounds=30, methods=ALL))
+    text = stream.getvalue()
+    assert "…" not in text
+    assert "encrypted sums" in text
+    assert "all rows at one place" in text
+    assert "finished" in text
+
+
+def test_which_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make_view("off") is None
+    assert isinstance(make_view("lines"), LinesView)
+    assert isinstance(make_view("table"), TableView)
+    monkeypatch.setattr(live.sys.stdout, "isatty", lambda: False, raising=False)
+    assert isinstance(make_view("auto"), LinesView)
+    monkeypatch.setattr(live.sys.stdout, "isatty", lambda: True, raising=False)
+    assert isinstance(make_view("auto"), TableView)
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
+    with pytest.raises(vs.BackendUnavailableError, match=r"veilsum\[train\]"):
+        TableView()
+
+
+def test_tensorboard_reads_the_events_back(make_run: Callable[..., Path]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = make_run(methods=(ENCRYPTED, PLAINTEXT))
+    replay(EventsWriter(), folder)
+    for method in (ENCRYPTED, PLAINTEXT):
+        events = EventAccumulator(str(folder / "events" / method))
+        events.Reload()
+        points = [(event.step, event.value) for event in events.Scalars("score/auc")]
+        assert points == [
+            (1, pytest.approx(0.81)),
+            (2, pytest.approx(0.82)),
+            (3, pytest.approx(0.83)),
+        ]
+        assert events.Scalars("bytes/upload")[0].value == pytest.approx(137_019)
+        assert events.Scalars("seconds/train")
