@@ -83,8 +83,9 @@ inline int checked_threads(int threads) {
 class PythonVerifier final : public scheme::SignatureVerifier {
  public:
   explicit PythonVerifier(py::function callable) : callable_(std::move(callable)) {}
-  // The last reference to the callable must go with the interpreter's lock held.
-  ~PythonVerifier() override {
+  // The last reference to the callable must go with the interpreter's lock held. Taking the lock
+  // can only fail when the interpreter is going down, and then nothing is left to be saved.
+  ~PythonVerifier() override {  // NOLINT(bugprone-exception-escape)
     const py::gil_scoped_acquire lock;
     callable_.release().dec_ref();
   }

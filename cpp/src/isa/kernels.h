@@ -33,9 +33,9 @@ struct AesKey {
 /// One prime q < 2^50 with q = 1 mod 2n, and what reductions modulo it need.
 struct Modulus {
   std::uint64_t q;
-  std::uint64_t barrett;        ///< floor(2^100 / q), below 2^51 because q > 2^49
-  std::uint64_t two52_mod_q;    ///< 2^52 mod q, to fold the high words of 52-bit products
-  std::uint64_t two52_shoup;    ///< floor(two52_mod_q * 2^52 / q)
+  std::uint64_t barrett;      ///< floor(2^100 / q), below 2^51 because q > 2^49
+  std::uint64_t two52_mod_q;  ///< 2^52 mod q, to fold the high words of 52-bit products
+  std::uint64_t two52_shoup;  ///< floor(two52_mod_q * 2^52 / q)
 };
 
 /// Twiddle tables of one (n, q). A Shoup companion of w is floor(w * 2^52 / q) < 2^52:
@@ -47,10 +47,11 @@ struct Modulus {
 /// the order in which a kernel that keeps sixteen elements in two registers meets them: for block b
 /// of sixteen, 48 words: 8 factors then 8 companions for t = 4, for t = 2, for t = 1. Lane l
 /// of the t = 4 factors belongs to element {0,1,2,3,8,9,10,11}[l], of t = 2 to
-/// {0,1,4,5,8,9,12,13}[l], of t = 1 to 2 * l (the upper element of the butterfly, counted in the block).
+/// {0,1,4,5,8,9,12,13}[l], of t = 1 to 2 * l (the upper element of the butterfly, counted in the
+/// block).
 struct NttView {
   Modulus modulus;
-  std::uint32_t n;      ///< power of two, 64 ... 32768
+  std::uint32_t n;  ///< power of two, 64 ... 32768
   std::uint32_t log_n;
   const std::uint64_t* roots;
   const std::uint64_t* roots_shoup;
@@ -73,17 +74,17 @@ struct LimbView {
 /// The planes of a coefficient are one message m with (m + 1) * Delta <= Q, Delta > 42; with one
 /// limb and one plane a level may rely on it (m * Delta then needs no reduction of its own).
 struct EncryptBlock {
-  const std::uint64_t* pads;    ///< [limbs][pad_stride], lazy: below 2q
+  const std::uint64_t* pads;  ///< [limbs][pad_stride], lazy: below 2q
   std::size_t pad_stride;
   const std::uint64_t* planes;  ///< [plane_count][plane_stride], each below 2^50
   std::size_t plane_stride;
-  std::uint32_t plane_count;    ///< 1 ... 64
-  std::uint32_t limb_count;     ///< 1 ... 4
+  std::uint32_t plane_count;  ///< 1 ... 64
+  std::uint32_t limb_count;   ///< 1 ... 4
   const LimbView* limbs;
   const AesKey* error_key;
   std::uint64_t error_index;
-  std::size_t coefficients;     ///< multiple of 8, at most n
-  std::uint8_t* out;            ///< [limbs][coefficients / 8 * 50]
+  std::size_t coefficients;  ///< multiple of 8, at most n
+  std::uint8_t* out;         ///< [limbs][coefficients / 8 * 50]
 };
 
 /// Constants to divide X in [0, Q) by Delta and split the quotient into planes, exactly.
@@ -102,20 +103,21 @@ struct DecodeView {
   std::uint64_t garner_shoup[kMaxLimbs][kMaxLimbs];
   /// prefix[i] = q_0 * ... * q_(i-1) in 52-bit words (prefix[0] = 1).
   std::uint64_t prefix[kMaxLimbs][kMaxLimbs];
-  std::uint64_t modulus_words[kMaxLimbs];  ///< Q
-  std::uint64_t half_delta[kMaxLimbs];     ///< floor(Delta / 2)
+  std::uint64_t modulus_words[kMaxLimbs];        ///< Q
+  std::uint64_t half_delta[kMaxLimbs];           ///< floor(Delta / 2)
   std::uint64_t divisor[kMaxPlanes][kMaxLimbs];  ///< D_p
   double divisor_reciprocal[kMaxPlanes];         ///< 1.0 / D_p, rounded to nearest
 };
 
-/// Input of `decrypt_block`: X = (c - pad) mod Q by CRT, then planes of floor((X + Delta/2 mod Q) / Delta).
+/// Input of `decrypt_block`: X = (c - pad) mod Q by CRT, then planes of floor((X + Delta/2 mod Q) /
+/// Delta).
 struct DecryptBlock {
   const std::uint8_t* packed;  ///< [limbs][coefficients / 8 * 50], residues known to be < q
   const std::uint64_t* pads;   ///< [limbs][pad_stride], lazy: below 2q
   std::size_t pad_stride;
   const DecodeView* decode;
-  std::size_t coefficients;    ///< multiple of 8
-  std::uint64_t* planes;       ///< [plane_count][plane_stride]; digit p, below 2^52
+  std::size_t coefficients;  ///< multiple of 8
+  std::uint64_t* planes;     ///< [plane_count][plane_stride]; digit p, which must be below 2^49
   std::size_t plane_stride;
 };
 
@@ -125,21 +127,21 @@ struct DecryptBlock {
 ///   v limited to [-levels, levels]; plane[i] |= (v + levels) << shift  (or =, when `overwrite`).
 /// Double arithmetic, one rounding per operation, no contraction: the same on every level.
 struct Quantise {
-  const void* values;       ///< count elements of `type`, element-aligned
+  const void* values;  ///< count elements of `type`, element-aligned
   ElementType type;
   std::size_t count;
   double weight;
-  double limit;             ///< > 0, finite
-  double inverse_step;      ///< levels / limit
-  std::int64_t levels;      ///< 2^(value_bits - 1) - 1, at most 2^31 - 1
+  double limit;                 ///< > 0, finite
+  double inverse_step;          ///< levels / limit
+  std::int64_t levels;          ///< 2^(value_bits - 1) - 1, at most 2^31 - 1
   const std::uint32_t* random;  ///< count words, or null for rounding to nearest
-  std::uint32_t shift;      ///< of the lane inside its plane
+  std::uint32_t shift;          ///< of the lane inside its plane
   bool overwrite;
-  std::uint64_t* plane;     ///< count words, 8-byte aligned
+  std::uint64_t* plane;  ///< count words, 8-byte aligned
 };
 struct QuantiseResult {
   std::uint64_t clipped;  ///< how many |y| > limit (finite ones)
-  bool finite;            ///< false when a value was a NaN or an infinity: plane is then unspecified
+  bool finite;            ///< false when a value was NaN or infinite: plane is then unspecified
 };
 
 /// Input of `dequantise`: out[i] = double(int64((plane[i] >> shift) & mask) - offset) * scale, then
@@ -151,7 +153,7 @@ struct Dequantise {
   std::uint64_t mask;
   std::int64_t offset;  ///< total weight * levels, below 2^52
   double scale;
-  ElementType type;     ///< kFloat32 or kFloat64
+  ElementType type;  ///< kFloat32 or kFloat64
   void* out;
 };
 

@@ -46,9 +46,13 @@ inline isa::Modulus make_modulus(std::uint64_t q) noexcept {
   return m;
 }
 
-/// All ones when the top bit of `x` is set, else zero. Constant-time.
+/// All ones when the top bit of `x` is set, else zero. Constant-time: the empty assembly keeps a
+/// compiler from seeing that the mask is one bit and turning its uses into a branch (clang 16
+/// does).
 inline std::uint64_t sign_mask(std::uint64_t x) noexcept {
-  return static_cast<std::uint64_t>(static_cast<std::int64_t>(x) >> 63);
+  auto mask = static_cast<std::uint64_t>(static_cast<std::int64_t>(x) >> 63);
+  __asm__("" : "+r"(mask));
+  return mask;
 }
 
 /// x in [0, 2q) -> [0, q). Constant-time.

@@ -33,19 +33,29 @@ class FileLock {
   int fd_;
 };
 
-bool parse_hex(const std::uint8_t* text, Digest& out) {
-  const auto digit = [](std::uint8_t c) -> int {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
-  };
+constexpr std::size_t kHexDigits = 64;
+constexpr std::size_t kLineBytes = kHexDigits + 1 + kHexDigits + 1;
+
+int hex_digit(std::uint8_t c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+/// True when `c` may stand at place `at` of a line.
+bool fits(std::size_t at, std::uint8_t c) {
+  if (at == kHexDigits) return c == ' ';
+  if (at == kLineBytes - 1) return c == '\n';
+  return hex_digit(c) >= 0;
+}
+
+/// 32 bytes from 64 digits that are known to be hexadecimal.
+Digest parse_hex(const std::uint8_t* text) {
+  Digest out;
   for (std::size_t i = 0; i < out.size(); ++i) {
-    const int high = digit(text[2 * i]);
-    const int low = digit(text[2 * i + 1]);
-    if (high < 0 || low < 0) return false;
-    out[i] = static_cast<std::uint8_t>(high * 16 + low);
+    out[i] = static_cast<std::uint8_t>(hex_digit(text[2 * i]) * 16 + hex_digit(text[2 * i + 1]));
   }
-  return true;
+  return out;
 }
 
 std::string line_of(const Digest& round_id, const Digest& manifest) {
@@ -60,28 +70,19 @@ void OpeningLedger::read_file_locked() {
     throw std::system_error(errno, std::generic_category(), "cannot read " + path_);
   }
   const Bytes bytes = read_file(path_, FileKind::kSecret);
-  constexpr std::size_t kLine = 64 + 1 + 64 + 1;
+  // Every byte is looked at before anything is changed: a file that is not a ledger stays whole.
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    if (!fits(at % kLineBytes, bytes[at])) {
+      throw WireFormatError(path_ + " is not a ledger of opened rounds (line " +
+                            std::to_string(at / kLineBytes + 1) +
+                            "); restore it, or retire this key");
+    }
+  }
   // A crash while appending can leave a partial last line. Its opening never returned a key, so it
   // does not count; the next append must start on a line of its own.
-  const std::size_t whole = bytes.size() / kLine * kLine;
-  const auto refuse = [&](std::size_t at) {
-    throw WireFormatError(path_ + " is not a ledger of opened rounds (line " +
-                          std::to_string(at / kLine + 1) + "); restore it, or retire this key");
-  };
-  for (std::size_t at = 0; at < whole; at += kLine) {
-    Digest round_id;
-    Digest manifest;
-    if (!parse_hex(&bytes[at], round_id) || bytes[at + 64] != ' ' ||
-        !parse_hex(&bytes[at + 65], manifest) || bytes[at + kLine - 1] != '\n') {
-      refuse(at);
-    }
-    opened_.emplace(round_id, manifest);
-  }
-  // What is cut off here must be the start of a line, or another program's short file would go.
-  for (std::size_t at = whole; at < bytes.size(); ++at) {
-    const std::uint8_t c = bytes[at];
-    const bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-    if (at - whole == 64 ? c != ' ' : !digit) refuse(whole);
+  const std::size_t whole = bytes.size() / kLineBytes * kLineBytes;
+  for (std::size_t at = 0; at < whole; at += kLineBytes) {
+    opened_.emplace(parse_hex(&bytes[at]), parse_hex(&bytes[at + kHexDigits + 1]));
   }
   if (whole != bytes.size() && ::truncate(path_.c_str(), static_cast<off_t>(whole)) != 0) {
     throw std::system_error(errno, std::generic_category(), "cannot repair " + path_);

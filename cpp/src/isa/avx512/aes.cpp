@@ -86,8 +86,8 @@ void aes_encrypt_blocks(const AesKey& key, const std::uint8_t* in, std::uint8_t*
   }
 }
 
-void aes_ctr(const AesKey& key, std::uint64_t index, std::uint64_t first_counter,
-             std::uint8_t* out, std::size_t blocks) {
+void aes_ctr(const AesKey& key, std::uint64_t index, std::uint64_t first_counter, std::uint8_t* out,
+             std::size_t blocks) {
   if (key.rounds == 10) {
     keystream<10>(key, index, first_counter, out, blocks);
   } else {

@@ -17,18 +17,21 @@ constexpr std::size_t kAheadBytes = 2048 / kGroup * kGroupBytes;
 
 constexpr std::uint64_t kLow21 = (std::uint64_t{1} << kCbdWidth) - 1;
 
-/// Keystream word -> e + 21 in [0, 42]: popcount(a) - popcount(b) = popcount(a) + popcount(~b) - 21.
+/// Keystream word -> e + 21 in [0, 42]: popcount(a) - popcount(b) = popcount(a) + popcount(~b)
+/// - 21.
 struct ErrorSampler {
   Vec low42 = splat((kLow21 << kCbdWidth) | kLow21);
   Vec high21 = splat(kLow21 << kCbdWidth);
 
   Vec operator()(Vec word) const {
-    return _mm512_popcnt_epi64(_mm512_ternarylogic_epi64(word, low42, high21, 0x6a));  // (A & B) ^ C
+    return _mm512_popcnt_epi64(
+        _mm512_ternarylogic_epi64(word, low42, high21, 0x6a));  // (A & B) ^ C
   }
 };
 
 /// One limb and one plane: the product with Delta is below q, so its low 52 bits are all of it.
-/// pad + (e + 21) + m Delta + (q - 21) is in [q - 21, 4q): pad < 2q, (m + 1) Delta <= q, Delta > 42.
+/// pad + (e + 21) + m Delta + (q - 21) is in [q - 21, 4q): pad < 2q, (m + 1) Delta <= q, Delta
+/// > 42.
 struct EncryptFinish {
   ErrorSampler sampler;
   Packer packer;
@@ -145,8 +148,8 @@ void encrypt_any(const EncryptBlock& args) {
 // --- decrypt, one limb --------------------------------------------------------------------------
 
 /// Multiplier and shift for floor(x / d), x < 2^51, 2 <= d < 2^52 (Granlund & Montgomery 1994):
-/// with c = ceil(log2 d) and r = ceil(2^(51+c) / d), which is below 2^52, r d - 2^(51+c) < d <= 2^c,
-/// so floor(x r / 2^(51+c)) is exact. The product's high 52 bits are shifted by c - 1 more.
+/// with c = ceil(log2 d) and r = ceil(2^(51+c) / d), which is below 2^52, r d - 2^(51+c) < d <=
+/// 2^c, so floor(x r / 2^(51+c)) is exact. The product's high 52 bits are shifted by c - 1 more.
 struct Divisor {
   Vec d, multiplier, shift;
 
@@ -185,7 +188,8 @@ void decrypt_single(const DecryptBlock& args) {
 
   const auto step = [&](std::size_t j, Vec bytes) {
     // c - pad + Delta / 2 in (-2q, 1.5q): the sum wraps when negative, and min picks x + 2q then.
-    Vec x = _mm512_sub_epi64(_mm512_add_epi64(unpacker(bytes), half), _mm512_loadu_si512(args.pads + j));
+    Vec x = _mm512_sub_epi64(_mm512_add_epi64(unpacker(bytes), half),
+                             _mm512_loadu_si512(args.pads + j));
     x = _mm512_min_epu64(x, _mm512_add_epi64(x, q2));
     x = reduce_once(x, q);
     if constexpr (!kOnePlane) {
@@ -327,11 +331,12 @@ void decrypt_multi(const DecryptBlock& args) {
     carry<kWords>(x, mask52);
     subtract_if_above<kWords, true>(x, view.modulus_words, mask52);
     for (std::size_t p = planes - 1; p > 0; --p) {
-      _mm512_storeu_si512(args.planes + p * args.plane_stride + j,
-                          divide_words<kWords, true>(x, words[p], view.divisor[p], reciprocal[p], mask52));
+      _mm512_storeu_si512(
+          args.planes + p * args.plane_stride + j,
+          divide_words<kWords, true>(x, words[p], view.divisor[p], reciprocal[p], mask52));
     }
-    _mm512_storeu_si512(args.planes + j,
-                        divide_words<kWords, false>(x, words[0], view.divisor[0], reciprocal[0], mask52));
+    _mm512_storeu_si512(args.planes + j, divide_words<kWords, false>(x, words[0], view.divisor[0],
+                                                                     reciprocal[0], mask52));
   }
 }
 
@@ -357,10 +362,14 @@ void decrypt_block(const DecryptBlock& args) {
     return;
   }
   switch (view.limb_count) {
-    case 1: return decrypt_multi<1, 1>(args);
-    case 2: return decrypt_multi<2, 2>(args);
-    case 3: return decrypt_multi<3, 4>(args);
-    default: return decrypt_multi<4, 4>(args);
+    case 1:
+      return decrypt_multi<1, 1>(args);
+    case 2:
+      return decrypt_multi<2, 2>(args);
+    case 3:
+      return decrypt_multi<3, 4>(args);
+    default:
+      return decrypt_multi<4, 4>(args);
   }
 }
 

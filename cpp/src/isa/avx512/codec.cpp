@@ -106,7 +106,8 @@ QuantiseResult quantise_values(const Quantise args) {
   const auto step = [&](std::size_t i, __m512d y, __mmask8 mask) {
     if constexpr (kWeighted) y = _mm512_mul_pd(weight, y);
     const __m512d inside = _mm512_range_pd(y, limit, kSmallerMagnitude);
-    clipped = _mm512_mask_add_epi64(clipped, _mm512_cmp_pd_mask(y, inside, _CMP_NEQ_UQ), clipped, one);
+    clipped =
+        _mm512_mask_add_epi64(clipped, _mm512_cmp_pd_mask(y, inside, _CMP_NEQ_UQ), clipped, one);
     const __m512d t = _mm512_mul_pd(inside, inverse_step);
     Vec v;
     if constexpr (kRandom) {
@@ -170,8 +171,8 @@ void dequantise_values(const Dequantise args) {
   const Vec offset = _mm512_set1_epi64(args.offset);
   const __m512d scale = _mm512_set1_pd(args.scale);
   const auto step = [&](std::size_t i, __mmask8 mask) {
-    const Vec digit =
-        _mm512_and_si512(_mm512_srlv_epi64(_mm512_maskz_loadu_epi64(mask, args.plane + i), shift), lane);
+    const Vec digit = _mm512_and_si512(
+        _mm512_srlv_epi64(_mm512_maskz_loadu_epi64(mask, args.plane + i), shift), lane);
     const __m512d value = _mm512_mul_pd(_mm512_cvtepi64_pd(_mm512_sub_epi64(digit, offset)), scale);
     if constexpr (kType == ElementType::kFloat64) {
       _mm512_mask_storeu_pd(static_cast<double*>(args.out) + i, mask, value);
@@ -194,10 +195,14 @@ void dequantise_values(const Dequantise args) {
 
 QuantiseResult quantise(const Quantise& args) {
   switch (args.type) {
-    case ElementType::kFloat32: return quantise_type<ElementType::kFloat32>(args);
-    case ElementType::kFloat64: return quantise_type<ElementType::kFloat64>(args);
-    case ElementType::kFloat16: return quantise_type<ElementType::kFloat16>(args);
-    case ElementType::kBfloat16: return quantise_type<ElementType::kBfloat16>(args);
+    case ElementType::kFloat32:
+      return quantise_type<ElementType::kFloat32>(args);
+    case ElementType::kFloat64:
+      return quantise_type<ElementType::kFloat64>(args);
+    case ElementType::kFloat16:
+      return quantise_type<ElementType::kFloat16>(args);
+    case ElementType::kBfloat16:
+      return quantise_type<ElementType::kBfloat16>(args);
   }
   return {0, false};
 }

@@ -13,8 +13,7 @@ namespace {
 /// Keystream word `word` of (key, index), one block at a time.
 inline std::uint64_t keystream_word(const AesKey& key, std::uint64_t index, std::uint64_t word) {
   const __m128i* keys = reinterpret_cast<const __m128i*>(key.bytes);
-  __m128i block =
-      _mm_set_epi64x(static_cast<long long>(index), static_cast<long long>(word / 2));
+  __m128i block = _mm_set_epi64x(static_cast<long long>(index), static_cast<long long>(word / 2));
   block = _mm_xor_si128(block, _mm_load_si128(keys));
   for (std::uint32_t round = 1; round < key.rounds; ++round) {
     block = _mm_aesenc_si128(block, _mm_load_si128(keys + round));

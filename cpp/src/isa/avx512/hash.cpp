@@ -34,8 +34,9 @@ constexpr std::uint32_t power_of_x(std::uint32_t exponent) {
 template <std::uint32_t kBytes>
 inline std::uint64_t advance_crc(std::uint64_t crc) {
   constexpr std::uint32_t kFactor = power_of_x(8 * kBytes - 33);
-  const __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128(static_cast<long long>(crc)),
-                                               _mm_cvtsi64_si128(static_cast<long long>(kFactor)), 0);
+  const __m128i product =
+      _mm_clmulepi64_si128(_mm_cvtsi64_si128(static_cast<long long>(crc)),
+                           _mm_cvtsi64_si128(static_cast<long long>(kFactor)), 0);
   return _mm_crc32_u64(0, static_cast<std::uint64_t>(_mm_cvtsi128_si64(product)));
 }
 
@@ -62,6 +63,10 @@ inline std::uint64_t crc_three(std::uint64_t crc, const std::uint8_t* p) {
 }  // namespace
 
 void sha256_compress(std::uint32_t state[8], const std::uint8_t* data, std::size_t blocks) {
+  // The SHA instructions exist in the legacy SSE encoding only: while a caller has left the upper
+  // halves of vector registers dirty, each of them can wait for a state transition (200 times
+  // slower).
+  _mm256_zeroupper();
   const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
   // The instructions want the state as (A,B,E,F) and (C,D,G,H), high word first.
   const __m128i dcba = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state));
@@ -77,13 +82,14 @@ void sha256_compress(std::uint32_t state[8], const std::uint8_t* data, std::size
     __m128i w[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      w[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data + 16 * i)), swap);
+      w[i] =
+          _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data + 16 * i)), swap);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) {
       const __m128i words = w[i % 4];
-      const __m128i sum = _mm_add_epi32(
-          words, _mm_load_si128(reinterpret_cast<const __m128i*>(kSha256 + 4 * i)));
+      const __m128i sum =
+          _mm_add_epi32(words, _mm_load_si128(reinterpret_cast<const __m128i*>(kSha256 + 4 * i)));
       cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
       abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0e));
       if (i < 12) {  // words 16 + 4i ... 19 + 4i take the place of words 4i ... 4i + 3

@@ -1,6 +1,6 @@
-// Layer: isa, level avx512. Negacyclic NTT with psi merged into the twiddles (Longa & Naehrig 2016),
-// Shoup products on 52-bit IFMA (Harvey 2014), radix-4 and radix-8 passes over a block that stays
-// in the first-level cache, and the three stages of distance 4, 2, 1 in registers, on sixteen
+// Layer: isa, level avx512. Negacyclic NTT with psi merged into the twiddles (Longa & Naehrig
+// 2016), Shoup products on 52-bit IFMA (Harvey 2014), radix-4 and radix-8 passes over a block that
+// stays in the first-level cache, and the three stages of distance 4, 2, 1 in registers, on sixteen
 // elements at a time, by 64-bit permutes.
 //
 // Forward (Cooley-Tukey): values below 4q between stages. Inverse (Gentleman-Sande): below 2q, with
@@ -57,9 +57,9 @@ alignas(64) constexpr std::uint64_t kSwapFourHigh[8] = {4, 5, 6, 7, 12, 13, 14, 
 alignas(64) constexpr std::uint64_t kSwapTwoLow[8] = {0, 1, 8, 9, 4, 5, 12, 13};
 alignas(64) constexpr std::uint64_t kSwapTwoHigh[8] = {2, 3, 10, 11, 6, 7, 14, 15};
 
-constexpr std::size_t kBlock = 16;       ///< elements of a tail block
-constexpr std::size_t kTailWords = 48;   ///< tail table words of a block
-constexpr std::size_t kTailFour = 0;     ///< their order
+constexpr std::size_t kBlock = 16;      ///< elements of a tail block
+constexpr std::size_t kTailWords = 48;  ///< tail table words of a block
+constexpr std::size_t kTailFour = 0;    ///< their order
 constexpr std::size_t kTailTwo = 16;
 constexpr std::size_t kTailOne = 32;
 
@@ -69,8 +69,8 @@ inline Twiddle load_tail(const std::uint64_t* table) {
 
 // --- inverse ------------------------------------------------------------------------------------
 
-enum class Input { kPositive, kNegated };          ///< of the second operand
-enum class Output { kPositive, kNegated };         ///< of both results; kNegated: [0, 2q]
+enum class Input { kPositive, kNegated };           ///< of the second operand
+enum class Output { kPositive, kNegated };          ///< of both results; kNegated: [0, 2q]
 enum class Negation { kByTwiddle, kByDifference };  ///< how a negated product is made
 
 /// (x, y) -> (x + y, (x - y) * w), both modulo q; see the head of the file for the ranges.
@@ -138,8 +138,8 @@ inline InverseTwiddles<kRadixLog> load_inverse(const NttView& view, std::size_t 
     const std::size_t first = (m >> stage) + groups * i;
 #pragma GCC unroll 4
     for (std::size_t g = 0; g < groups; ++g) {
-      result.t[next++] = load_twiddle(view.inverse_roots + first + g,
-                                      view.inverse_roots_shoup + first + g);
+      result.t[next++] =
+          load_twiddle(view.inverse_roots + first + g, view.inverse_roots_shoup + first + g);
     }
   }
   return result;
@@ -203,8 +203,8 @@ inline void inverse_first_group(std::uint64_t* a, const NttView& view, std::size
 #pragma GCC unroll 4
   for (int b = 0; b < kRows / 2; ++b) {
     const std::size_t block = i * (kRows / 2) + static_cast<std::size_t>(b);
-    inverse_tail(a + kBlock * block, view.inverse_tail + kTailWords * block, x[2 * b],
-                 x[2 * b + 1], c);
+    inverse_tail(a + kBlock * block, view.inverse_tail + kTailWords * block, x[2 * b], x[2 * b + 1],
+                 c);
   }
   const InverseTwiddles<kRadixLog> tw = load_inverse<kRadixLog>(view, view.n / 16, i);
   inverse_rows<kRadixLog, false, Input::kPositive, kOutput, Negation::kByDifference>(x, tw, c);
@@ -239,20 +239,24 @@ inline void inverse_group(std::uint64_t* a, const NttView& view, std::size_t t, 
   for (std::size_t j = 0; j < t / 2; j += 8) {
     Vec x[kRows];
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) x[r] = _mm512_loadu_si512(p + j + static_cast<std::size_t>(r) * t);
+    for (int r = 0; r < kRows; ++r)
+      x[r] = _mm512_loadu_si512(p + j + static_cast<std::size_t>(r) * t);
     inverse_rows<kRadixLog, false, Input::kNegated, kOutput, Negation::kByTwiddle>(x, tw, c);
     if constexpr (kFinal) clean_products<kRadixLog>(x, c);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) _mm512_storeu_si512(p + j + static_cast<std::size_t>(r) * t, x[r]);
+    for (int r = 0; r < kRows; ++r)
+      _mm512_storeu_si512(p + j + static_cast<std::size_t>(r) * t, x[r]);
   }
   for (std::size_t j = t / 2; j < t; j += 8) {
     Vec x[kRows];
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) x[r] = _mm512_loadu_si512(p + j + static_cast<std::size_t>(r) * t);
+    for (int r = 0; r < kRows; ++r)
+      x[r] = _mm512_loadu_si512(p + j + static_cast<std::size_t>(r) * t);
     inverse_rows<kRadixLog, true, Input::kNegated, kOutput, Negation::kByTwiddle>(x, tw, c);
     if constexpr (kFinal) clean_products<kRadixLog>(x, c);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) _mm512_storeu_si512(p + j + static_cast<std::size_t>(r) * t, x[r]);
+    for (int r = 0; r < kRows; ++r)
+      _mm512_storeu_si512(p + j + static_cast<std::size_t>(r) * t, x[r]);
   }
 }
 
@@ -303,7 +307,8 @@ void forward_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Co
     for (std::size_t j = 0; j < t; j += 8) {
       Vec x[kRows];
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) x[r] = _mm512_loadu_si512(p + j + static_cast<std::size_t>(r) * t);
+      for (int r = 0; r < kRows; ++r)
+        x[r] = _mm512_loadu_si512(p + j + static_cast<std::size_t>(r) * t);
 #pragma GCC unroll 3
       for (int stage = 0; stage < kRadixLog; ++stage) {
         const int distance = kRows >> (stage + 1);
@@ -315,7 +320,8 @@ void forward_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Co
         }
       }
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) _mm512_storeu_si512(p + j + static_cast<std::size_t>(r) * t, x[r]);
+      for (int r = 0; r < kRows; ++r)
+        _mm512_storeu_si512(p + j + static_cast<std::size_t>(r) * t, x[r]);
     }
   }
 }

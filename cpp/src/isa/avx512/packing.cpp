@@ -55,8 +55,8 @@ inline Vec sum_units(const SumPacked& args, std::size_t offset, const Unpacker& 
     }
 #pragma GCC unroll 8
     for (std::size_t g = 0; g < kCount; ++g) {
-      const Vec bytes = kLast ? load_group(p + g * kGroupBytes)
-                              : _mm512_loadu_si512(p + g * kGroupBytes);
+      const Vec bytes =
+          kLast ? load_group(p + g * kGroupBytes) : _mm512_loadu_si512(p + g * kGroupBytes);
       const Vec x = unpacker(bytes);
       largest = _mm512_max_epu64(largest, x);
       sum[g] = _mm512_add_epi64(sum[g], x);
@@ -93,8 +93,8 @@ inline Vec sum_weighted(const SumPacked& args, std::size_t offset, const Unpacke
       }
 #pragma GCC unroll 8
       for (std::size_t g = 0; g < kCount; ++g) {
-        const Vec bytes = kLast ? load_group(p + g * kGroupBytes)
-                                : _mm512_loadu_si512(p + g * kGroupBytes);
+        const Vec bytes =
+            kLast ? load_group(p + g * kGroupBytes) : _mm512_loadu_si512(p + g * kGroupBytes);
         const Vec x = unpacker(bytes);
         largest = _mm512_max_epu64(largest, x);
         lo[g] = add_low(lo[g], x, weight);

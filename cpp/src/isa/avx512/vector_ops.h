@@ -27,18 +27,14 @@ __extension__ typedef unsigned __int128 Wide;
 
 constexpr std::uint64_t kMask52 = (std::uint64_t{1} << 52) - 1;
 
-inline Vec splat(std::uint64_t value) {
-  return _mm512_set1_epi64(static_cast<long long>(value));
-}
+inline Vec splat(std::uint64_t value) { return _mm512_set1_epi64(static_cast<long long>(value)); }
 
 /// Low and high 52 bits of the 104-bit products of the low 52 bits of a and b, plus c.
 inline Vec add_low(Vec c, Vec a, Vec b) { return _mm512_madd52lo_epu64(c, a, b); }
 inline Vec add_high(Vec c, Vec a, Vec b) { return _mm512_madd52hi_epu64(c, a, b); }
 
 /// [0, 2 * bound) -> [0, bound): the difference wraps to a huge number exactly when x < bound.
-inline Vec reduce_once(Vec x, Vec bound) {
-  return _mm512_min_epu64(x, _mm512_sub_epi64(x, bound));
-}
+inline Vec reduce_once(Vec x, Vec bound) { return _mm512_min_epu64(x, _mm512_sub_epi64(x, bound)); }
 
 /// Shoup product (Harvey 2014): x * w - floor(x * w' / 2^52) * q for x < 2^52. The low 52 bits of
 /// the result are the value, in [0, 2q); bit 52 may hold a carry ("dirty"). `minus_q` is 2^52 - q.
@@ -128,9 +124,7 @@ struct Unpacker {
   }
 };
 
-inline Vec load_group(const std::uint8_t* in) {
-  return _mm512_maskz_loadu_epi8(kGroupMask, in);
-}
+inline Vec load_group(const std::uint8_t* in) { return _mm512_maskz_loadu_epi8(kGroupMask, in); }
 
 // --- AES ----------------------------------------------------------------------------------------
 
@@ -179,7 +173,8 @@ constexpr std::size_t kChunkBlocks = 32;  ///< AES blocks of one chunk
 /// low five bits can be set by exclusive or.
 template <int kRounds>
 inline void ctr_start(const RoundKeys& keys, std::uint64_t index, std::uint64_t counter, Vec s[8]) {
-  const __m128i block = _mm_set_epi64x(static_cast<long long>(index), static_cast<long long>(counter));
+  const __m128i block =
+      _mm_set_epi64x(static_cast<long long>(index), static_cast<long long>(counter));
   const Vec base = _mm512_xor_si512(_mm512_broadcast_i32x4(block), keys.k[0]);
 #pragma GCC unroll 8
   for (std::size_t i = 0; i < 8; ++i) {

@@ -3,7 +3,7 @@
 // column, bit = block. In that layout a block as it lies in memory is already one vector, a 32 x 32
 // bit transpose makes the slices, ShiftRows rotates lanes and MixColumns needs no movement at all.
 // SubBytes is the circuit of Boyar and Peralta ("A new combinational logic minimization technique
-// with applications to cryptology", SEA 2010; 113 gates here, the four complements being folded
+// with applications to cryptology", SEA 2010; 115 gates, the four complements being folded
 // into the round keys: 0x63 in every byte passes ShiftRows and MixColumns unchanged). No table, no
 // branch and no address depends on key or data. Generic vectors become SSE2 or NEON.
 #include <cstddef>
