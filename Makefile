@@ -40,10 +40,10 @@ cpp-%: $(VENV)/.tools
 	ctest --preset $* -j $(CMAKE_BUILD_PARALLEL_LEVEL)
 
 lint: $(VENV)/.deps-lint $(VENV)/.deps-train  ## ruff, mypy, clang-format, clang-tidy
-	$(PY) tools/lint.py $(ARGS)
+	$(PY) .ci/lint.py $(ARGS)
 
 format: $(VENV)/.deps-lint  ## rewrite Python and C++ files in the project's style
-	$(PY) tools/lint.py --fix
+	$(PY) .ci/lint.py --fix
 
 BENCH := $(PY) -m pytest -q -r fE --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname
 
@@ -73,12 +73,12 @@ $(VENV)/.testing: $(SOURCES) $(VENV)/.tools $(VENV)/.deps-core
 	  -Ccmake.define.VEILSUM_WERROR=$(WERROR) .
 	@touch $@
 
-$(VENV)/.tools: tools/make_venv.sh constraints.txt
-	tools/make_venv.sh $(PYTHON) $(VENV)
+$(VENV)/.tools: .ci/make_venv.sh constraints.txt
+	.ci/make_venv.sh $(PYTHON) $(VENV)
 	@touch $@
 
-$(VENV)/.deps-%: pyproject.toml constraints.txt tools/extras.py $(VENV)/.tools
-	$(PY) tools/extras.py $* > $(VENV)/requirements-$*.txt
+$(VENV)/.deps-%: pyproject.toml constraints.txt .ci/extras.py $(VENV)/.tools
+	$(PY) .ci/extras.py $* > $(VENV)/requirements-$*.txt
 	$(PIP) install --quiet -c constraints.txt -r $(VENV)/requirements-$*.txt
 	@touch $@
 .PRECIOUS: $(VENV)/.deps-%

@@ -122,12 +122,11 @@ std::uint64_t Aggregate::wire_bytes() const noexcept {
 Bytes Aggregate::to_bytes() const {
   const Bytes fields = head_fields();
   const ByteView payload[] = {fields, blocks()};
-  const scheme::Envelope envelope =
-      scheme::seal_envelope(scheme::ObjectKind::kAggregate, payload);
+  const scheme::Envelope envelope = scheme::seal_envelope(scheme::ObjectKind::kAggregate, payload);
   Bytes out;
   out.reserve(envelope.header.size() + fields.size() + blocks_.size() + envelope.trailer.size());
-  for (const ByteView part : {ByteView(envelope.header), ByteView(fields), blocks(),
-                              ByteView(envelope.trailer)}) {
+  for (const ByteView part :
+       {ByteView(envelope.header), ByteView(fields), blocks(), ByteView(envelope.trailer)}) {
     out.insert(out.end(), part.begin(), part.end());
   }
   return out;
@@ -136,8 +135,7 @@ Bytes Aggregate::to_bytes() const {
 void Aggregate::save(const std::string& path) const {
   const Bytes fields = head_fields();
   const ByteView payload[] = {fields, blocks()};
-  const scheme::Envelope envelope =
-      scheme::seal_envelope(scheme::ObjectKind::kAggregate, payload);
+  const scheme::Envelope envelope = scheme::seal_envelope(scheme::ObjectKind::kAggregate, payload);
   const ByteView parts[] = {envelope.header, fields, blocks(), envelope.trailer};
   write_file(path, parts, FileKind::kPublic);
 }
@@ -159,7 +157,8 @@ Aggregate Aggregate::from_bytes(ByteView bytes, const Round& round) {
   // Copied first: what is checked is what is kept, even if the caller's memory changes meanwhile.
   AlignedBuffer<std::uint8_t> blocks(data.size());
   std::memcpy(blocks.data(), data.data(), data.size());
-  if (!scheme::blocks_well_formed(round, blocks.span(), 0)) in.fail("a residue is not below its modulus");
+  if (!scheme::blocks_well_formed(round, blocks.span(), 0))
+    in.fail("a residue is not below its modulus");
   return Aggregate(std::move(manifest), Bytes(sum.begin(), sum.end()), std::move(blocks));
 }
 
@@ -182,8 +181,8 @@ void Accumulator::add(const scheme::Upload& upload, std::uint64_t weight, int th
                                          upload.blocks().data()};
   const std::uint64_t weights[] = {1, weight};
   const std::size_t skip = first ? 1 : 0;
-  sum_blocks(round_, std::span(sources).subspan(skip), std::span(weights).subspan(skip),
-             threads, blocks_.data());
+  sum_blocks(round_, std::span(sources).subspan(skip), std::span(weights).subspan(skip), threads,
+             blocks_.data());
   manifest_.add(upload.head(), weight, verifier_);
 }
 

@@ -1,4 +1,5 @@
-// Layer: base. See file_io.h. POSIX calls, because the modes, the fsync and the rename are the point.
+// Layer: base. See file_io.h. POSIX calls, because the modes, the fsync and the rename are the
+// point.
 #include "base/file_io.h"
 
 #include <fcntl.h>
@@ -63,8 +64,7 @@ void write_file(const std::string& path, std::span<const ByteView> parts, FileKi
   const std::string temporary = path + "." + to_hex(suffix) + ".tmp";
   const mode_t mode = kind == FileKind::kSecret ? 0600 : 0666;
   {
-    const Descriptor file(
-        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    const Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (file.get() < 0) fail("cannot create", path);
     try {
       for (const ByteView part : parts) write_all(file.get(), part, path);
@@ -87,7 +87,7 @@ Bytes read_file(const std::string& path, FileKind kind) {
   // Not blocking: a pipe in the file's place is refused below instead of being waited for.
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) fail("cannot open", path);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0) fail("cannot stat", path);
   if (!S_ISREG(status.st_mode)) throw ParameterError(path + " is not a regular file");
   if (kind == FileKind::kSecret && (status.st_mode & 077) != 0) {
@@ -113,8 +113,7 @@ Bytes read_file(const std::string& path, FileKind kind) {
 }
 
 void append_line_durably(const std::string& path, const std::string& line) {
-  const Descriptor file(
-      ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (file.get() < 0) fail("cannot open", path);
   const std::string whole = line + "\n";
   write_all(file.get(), {reinterpret_cast<const std::uint8_t*>(whole.data()), whole.size()}, path);

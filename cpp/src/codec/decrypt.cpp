@@ -19,8 +19,7 @@ constexpr std::uint64_t kPortionValues = std::uint64_t{1} << 24;
 
 struct Scratch {
   explicit Scratch(const Plan& plan)
-      : pads(plan.ring().words()),
-        planes(std::size_t{plan.codeword().planes()} * plan.degree()) {}
+      : pads(plan.ring().words()), planes(std::size_t{plan.codeword().planes()} * plan.degree()) {}
   SecretBuffer<std::uint64_t> pads;
   SecretBuffer<std::uint64_t> planes;
 };
@@ -41,23 +40,22 @@ void decrypt_one(const Round& round, const ring::SlotMultiplier& key, std::uint6
   args.planes = scratch.planes.data();
   args.plane_stride = plan.degree();
   kernels.decrypt_block(args);
-  for_each_run(round, block, coefficients,
-               [&](std::size_t segment, std::uint64_t first, std::uint32_t plane,
-                   std::uint32_t shift, std::uint32_t coefficient, std::size_t count) {
-                 const double step =
-                     round.segments()[segment].limit / static_cast<double>(plan.levels());
-                 isa::Dequantise run{};
-                 run.plane =
-                     scratch.planes.data() + std::size_t{plane} * plan.degree() + coefficient;
-                 run.count = count;
-                 run.shift = shift;
-                 run.mask = (std::uint64_t{1} << plan.lane_bits()) - 1;
-                 run.offset = static_cast<std::int64_t>(total_weight) * plan.levels();
-                 run.scale = options.average ? step / static_cast<double>(total_weight) : step;
-                 run.type = options.type;
-                 run.out = out + first * element_bytes(options.type);
-                 kernels.dequantise(run);
-               });
+  for_each_run(
+      round, block, coefficients,
+      [&](std::size_t segment, std::uint64_t first, std::uint32_t plane, std::uint32_t shift,
+          std::uint32_t coefficient, std::size_t count) {
+        const double step = round.segments()[segment].limit / static_cast<double>(plan.levels());
+        isa::Dequantise run{};
+        run.plane = scratch.planes.data() + std::size_t{plane} * plan.degree() + coefficient;
+        run.count = count;
+        run.shift = shift;
+        run.mask = (std::uint64_t{1} << plan.lane_bits()) - 1;
+        run.offset = static_cast<std::int64_t>(total_weight) * plan.levels();
+        run.scale = options.average ? step / static_cast<double>(total_weight) : step;
+        run.type = options.type;
+        run.out = out + first * element_bytes(options.type);
+        kernels.dequantise(run);
+      });
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 namespace veilsum::codec {
 
 struct DecryptOptions {
-  bool average = true;  ///< divide by the total weight
+  bool average = true;                                 ///< divide by the total weight
   isa::ElementType type = isa::ElementType::kFloat32;  ///< kFloat32 or kFloat64
   int threads = 0;
   Progress progress;

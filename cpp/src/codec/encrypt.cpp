@@ -157,8 +157,7 @@ void check_pieces(const Round& round, std::span<const Piece> pieces,
                   const EncryptOptions& options) {
   if (pieces.size() != round.segments().size()) {
     throw ParameterError("the update has " + std::to_string(pieces.size()) +
-                         " tensors, the round's layout " +
-                         std::to_string(round.segments().size()));
+                         " tensors, the round's layout " + std::to_string(round.segments().size()));
   }
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     if (pieces[i].count != round.segments()[i].count) {
@@ -190,15 +189,15 @@ scheme::Upload encrypt_with_seeds(const Round& round, std::span<const Piece> pie
   const Plan& plan = round.plan();
   scheme::Capsule capsule = scheme::make_capsule(round, seeds.capsule);
   AlignedBuffer<std::uint8_t> blocks(static_cast<std::size_t>(round.payload_bytes()));
-  Job job{round,
-          pieces,
-          options,
-          ring::SlotMultiplier(plan.ring(), capsule.key.span()),
-          ring::Expander("veilsum/1/errors", round.id(), seeds.errors.span(),
-                         ring::KeySize::kAes256),
-          ring::Expander("veilsum/1/rounding", round.id(), seeds.rounding.span(),
-                         ring::KeySize::kAes256),
-          blocks.data()};
+  Job job{
+      round,
+      pieces,
+      options,
+      ring::SlotMultiplier(plan.ring(), capsule.key.span()),
+      ring::Expander("veilsum/1/errors", round.id(), seeds.errors.span(), ring::KeySize::kAes256),
+      ring::Expander("veilsum/1/rounding", round.id(), seeds.rounding.span(),
+                     ring::KeySize::kAes256),
+      blocks.data()};
   const bool stochastic = options.rounding == Rounding::kStochastic;
   const std::uint64_t count = round.blocks();
   const std::uint64_t portion =
@@ -206,8 +205,7 @@ scheme::Upload encrypt_with_seeds(const Round& round, std::span<const Piece> pie
   for (std::uint64_t first = 0; first < count; first += portion) {
     const std::uint64_t items = std::min(portion, count - first);
     parallel_for(
-        static_cast<std::size_t>(items), options.threads,
-        [&] { return Scratch(plan, stochastic); },
+        static_cast<std::size_t>(items), options.threads, [&] { return Scratch(plan, stochastic); },
         [&](std::size_t item, Scratch& scratch) { encrypt_one(job, first + item, scratch); });
     if (!job.finite.load()) refuse_non_finite(round, pieces, options.weight);
     if (options.progress) {

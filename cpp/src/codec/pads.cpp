@@ -12,10 +12,9 @@ void make_pads_into(const scheme::Round& round, const ring::SlotMultiplier& key,
   const isa::KernelTable& kernels = isa::kernels();
   for (std::size_t limb = 0; limb < ring.limbs(); ++limb) {
     std::uint64_t* row = out + limb * ring.degree();
-    kernels.expand_multiply(round.matrix_key(),
-                            ring::stream_index(ring::Domain::kMatrix, limb, block),
-                            ring.modulus(limb), ring.degree(), key.slots(limb),
-                            key.companions(limb), row);
+    kernels.expand_multiply(
+        round.matrix_key(), ring::stream_index(ring::Domain::kMatrix, limb, block),
+        ring.modulus(limb), ring.degree(), key.slots(limb), key.companions(limb), row);
     kernels.ntt_inverse_lazy(row, ring.tables(limb).view());
   }
 }

@@ -1,6 +1,6 @@
-// Layer: ring. Digits in a ring coefficient: Delta * m + noise mod Q, with Delta = floor(Q / 2^bits).
-// Holds the constants to scale a message into RNS residues and to divide a noisy coefficient by
-// Delta exactly. Blocks and capsules share it.
+// Layer: ring. Digits in a ring coefficient: Delta * m + noise mod Q, with Delta = floor(Q /
+// 2^bits). Holds the constants to scale a message into RNS residues and to divide a noisy
+// coefficient by Delta exactly. Blocks and capsules share it.
 #pragma once
 
 #include <array>

@@ -8,9 +8,8 @@
 namespace veilsum::ring {
 
 inline constexpr std::uint32_t kMaxDegree = 1u << 14;
-inline constexpr std::array<std::uint64_t, 4> kPrimes = {
-    1125899904679937ull, 1125899903991809ull,
-    1125899903827969ull, 1125899903795201ull};
+inline constexpr std::array<std::uint64_t, 4> kPrimes = {1125899904679937ull, 1125899903991809ull,
+                                                         1125899903827969ull, 1125899903795201ull};
 
 /// Deterministic Miller-Rabin for 64-bit numbers (first twelve primes as bases; Sorenson and
 /// Webster 2015 prove this enough below 3.3e24).

@@ -26,12 +26,11 @@ std::uint32_t reverse_bits(std::uint32_t value, std::uint32_t bits) noexcept {
 /// Fills the register-order factors of the last three stages; see isa::NttView.
 void fill_tail(std::uint32_t n, const std::uint64_t* roots, const std::uint64_t* companions,
                std::uint64_t* tail) noexcept {
-  constexpr std::uint32_t kElements[3][8] = {{0, 1, 2, 3, 8, 9, 10, 11},
-                                             {0, 1, 4, 5, 8, 9, 12, 13},
-                                             {0, 2, 4, 6, 8, 10, 12, 14}};
+  constexpr std::uint32_t kElements[3][8] = {
+      {0, 1, 2, 3, 8, 9, 10, 11}, {0, 1, 4, 5, 8, 9, 12, 13}, {0, 2, 4, 6, 8, 10, 12, 14}};
   for (std::uint32_t block = 0; block < n / 16; ++block) {
     for (std::uint32_t stage = 0; stage < 3; ++stage) {
-      const std::uint32_t span = 8u >> stage;    // elements in one group: 2t
+      const std::uint32_t span = 8u >> stage;  // elements in one group: 2t
       const std::uint32_t groups = n / span;
       for (std::uint32_t lane = 0; lane < 8; ++lane) {
         const std::uint32_t group = (16 * block + kElements[stage][lane]) / span;

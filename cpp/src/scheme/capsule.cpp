@@ -39,8 +39,8 @@ void encode_into(const Plan& plan, const EphemeralKey& key, const Seed& seed, st
   for (std::uint32_t lane = 0; lane < shape.lanes; ++lane) {
     const std::size_t first = (std::size_t{t} * shape.lanes + lane) * n;
     for (std::size_t j = 0; j < n && first + j < key.size(); ++j) {
-      const auto digit = static_cast<std::uint64_t>(key[first + j] +
-                                                    static_cast<std::int64_t>(kErrorBound));
+      const auto digit =
+          static_cast<std::uint64_t>(key[first + j] + static_cast<std::int64_t>(kErrorBound));
       digits[j] |= digit << (lane * shape.lane_bits);
     }
   }
@@ -78,8 +78,8 @@ void decode_into(const SecretKey& secret, const Plan& plan, const std::uint8_t* 
 }
 
 /// Splits digits into key coefficients, removing `offset` from each.
-void split_into(const Plan& plan, const std::uint64_t* digits, std::uint32_t t,
-                std::int64_t offset, EphemeralKey& key) {
+void split_into(const Plan& plan, const std::uint64_t* digits, std::uint32_t t, std::int64_t offset,
+                EphemeralKey& key) {
   const CapsuleShape& shape = plan.capsule();
   const std::size_t n = shape.degree;
   const std::uint64_t mask = (std::uint64_t{1} << shape.lane_bits) - 1;
@@ -121,7 +121,8 @@ Capsule make_capsule(const Round& round, const Seed& seed) {
       ring::small_to_slots_into(ring, limb, u.span(), u_slots.data() + limb * n);
     }
     encode_into(plan, capsule.key, seed, t, digits.data());
-    // c0 = b u + e0 + Delta m, then c1 = a u + e1: the block kernel twice, with b u and a u as pads.
+    // c0 = b u + e0 + Delta m, then c1 = a u + e1: the block kernel twice, with b u and a u as
+    // pads.
     for (const bool first : {true, false}) {
       const PublicKey& key = round.public_key();
       const ring::SlotMultiplier& factor = first ? key.b() : key.a();
@@ -137,8 +138,7 @@ Capsule make_capsule(const Round& round, const Seed& seed) {
       args.limb_count = ring.limbs();
       args.limbs = plan.capsule_codeword().limb_views();
       args.error_key = &expander.key();
-      args.error_index =
-          stream_index(first ? Domain::kCapsuleE0 : Domain::kCapsuleE1, t, 0);
+      args.error_index = stream_index(first ? Domain::kCapsuleE0 : Domain::kCapsuleE1, t, 0);
       args.coefficients = n;
       args.out = out;
       kernels.encrypt_block(args);

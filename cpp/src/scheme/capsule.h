@@ -1,8 +1,8 @@
 // Layer: scheme. Capsules: an upload's ephemeral key r under the authority's public key, as a
 // BFV-style encryption that can be summed. Everything in a capsule - r, u, both errors - derives
-// from one 32-byte seed and the round's id, and the seed travels inside the plaintext. Whoever opens
-// a capsule re-derives it and compares (Fujisaki and Okamoto 1999): a crafted ciphertext that would
-// probe the authority's key, or a capsule of another round, is refused.
+// from one 32-byte seed and the round's id, and the seed travels inside the plaintext. Whoever
+// opens a capsule re-derives it and compares (Fujisaki and Okamoto 1999): a crafted ciphertext that
+// would probe the authority's key, or a capsule of another round, is refused.
 #pragma once
 
 #include <cstdint>

@@ -22,8 +22,8 @@ using ring::stream_index;
 std::shared_ptr<const ring::Ring> read_ring(ByteReader& in) {
   const std::uint32_t degree = in.u32();
   const std::uint32_t limbs = in.u32();
-  const bool known = (degree == 2048 && limbs == 1) || (degree == 4096 && limbs <= 2 && limbs > 0) ||
-                     (degree == 8192 && limbs == 2);
+  const bool known = (degree == 2048 && limbs == 1) ||
+                     (degree == 4096 && limbs <= 2 && limbs > 0) || (degree == 8192 && limbs == 2);
   if (!known) {
     in.fail("no capsule ring has degree " + std::to_string(degree) + " and " +
             std::to_string(limbs) + " limbs");
@@ -87,7 +87,6 @@ AlignedBuffer<std::uint64_t> public_b(const ring::Ring& ring, const Seed& key_se
   }
   return b;
 }
-
 
 }  // namespace
 

@@ -172,8 +172,8 @@ SumKey SumKey::from_bytes(ByteView bytes, const Round& round) {
   const Digest manifest = in.array<32>();
   const std::uint32_t count = in.u32();
   const std::uint64_t total_weight = in.u64();
-  if (count < round.min_clients() || count > round.plan().max_weight() ||
-      total_weight < count || total_weight > round.plan().max_weight()) {
+  if (count < round.min_clients() || count > round.plan().max_weight() || total_weight < count ||
+      total_weight > round.plan().max_weight()) {
     in.fail("says it sums " + std::to_string(count) + " uploads of total weight " +
             std::to_string(total_weight) + ", which this round cannot have");
   }

@@ -92,7 +92,8 @@ class SumKey {
 };
 
 /// Opens a sum: all of rule 2. Checks the key, the number of uploads, every signature, every
-/// capsule, the aggregator's capsule sum and the ledger, in that order, before anything is revealed.
+/// capsule, the aggregator's capsule sum and the ledger, in that order, before anything is
+/// revealed.
 /// @param allow_export let a key of a weighted sum be serialised (rule 3)
 /// @throws KeyMismatchError, RoundError, ParameterError
 SumKey open_sum(const SecretKey& secret, const OpeningRequest& request,

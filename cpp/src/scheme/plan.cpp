@@ -30,7 +30,7 @@ struct RingChoice {
 };
 // The order is part of the wire format (ring number = index).
 constexpr RingChoice kRings[] = {
-    {"n2048", 2048, 1},    {"n4096", 4096, 2},    {"n8192", 8192, 4},
+    {"n2048", 2048, 1},    {"n4096", 4096, 2},     {"n8192", 8192, 4},
     {"n4096q50", 4096, 1}, {"n8192q100", 8192, 2}, {"n16384q200", 16384, 4},
 };
 
@@ -39,7 +39,9 @@ bool secure(std::uint32_t degree, std::uint32_t limbs, std::uint32_t security) {
 }
 
 /// ceil(log2(x)) for x >= 1.
-std::uint32_t ceil_log2(std::uint64_t x) { return static_cast<std::uint32_t>(std::bit_width(x - 1)); }
+std::uint32_t ceil_log2(std::uint64_t x) {
+  return static_cast<std::uint32_t>(std::bit_width(x - 1));
+}
 
 std::uint32_t lane_bits_for(std::uint64_t max_weight, std::uint64_t value_bits) {
   return ceil_log2(max_weight * ((std::uint64_t{1} << value_bits) - 1) + 1);
@@ -210,8 +212,8 @@ Plan::Plan(const PlanRequest& request) {
     }
     if (!secure(named->degree, named->limbs, security_)) {
       throw ParameterError("profile " + request.profile + " carries " +
-                           std::to_string(kPrimeBits * named->limbs) + " modulus bits, but N = " +
-                           std::to_string(named->degree) + " admits " +
+                           std::to_string(kPrimeBits * named->limbs) +
+                           " modulus bits, but N = " + std::to_string(named->degree) + " admits " +
                            std::to_string(max_log2_modulus(named->degree, security_)) + " at " +
                            std::to_string(security_) + "-bit security; use profile=\"auto\"");
     }
@@ -291,20 +293,20 @@ std::string Plan::explain() const {
           "-bit values, ";
   text += weight_bits_ == 0 ? std::string("unit weights (clients apply their own)")
                             : "integer weights up to a total of " + std::to_string(max_weight_);
-  text += "\n  ring       " + profile_ + ": N = " + std::to_string(degree()) + ", log2 q = " +
-          std::to_string(log2_modulus()) + " (" + std::to_string(limbs()) +
+  text += "\n  ring       " + profile_ + ": N = " + std::to_string(degree()) +
+          ", log2 q = " + std::to_string(log2_modulus()) + " (" + std::to_string(limbs()) +
           (limbs() == 1 ? " prime" : " primes") + ")\n";
   text += "  security   " + std::to_string(security_) + " bits: the table admits log2 q <= " +
           std::to_string(max_log2_modulus(degree(), security_)) + " at this N\n";
   text += "  lanes      " + std::to_string(lanes_) + " values a coefficient, " +
           std::to_string(lane_bits_) + " bits each (no carry between lanes)\n";
   text += "  size       " + format("%.4g", bits) + " bits = " + format("%.4g", bits / 8) +
-          " bytes a value: " + format("%.2f", bits / 32) + " x fp32, " +
-          format("%.2f", bits / 16) + " x bf16\n";
+          " bytes a value: " + format("%.2f", bits / 32) + " x fp32, " + format("%.2f", bits / 16) +
+          " x bf16\n";
   text += "  capsule    " + std::to_string(capsule_.bytes) +
           " bytes an upload, whatever the model's size\n";
-  text += "  exactness  |noise| <= " + std::to_string(noise_bound()) +
-          ", rounding margin " + "at least as large: decryption failure probability 0";
+  text += "  exactness  |noise| <= " + std::to_string(noise_bound()) + ", rounding margin " +
+          "at least as large: decryption failure probability 0";
   return text;
 }
 

@@ -26,7 +26,7 @@ struct PlanRequest {
   std::uint64_t weight_bits = 0;  ///< 0: unit weights only; k: integer weights, W = clients * 2^k
   std::uint64_t security = 128;   ///< 128, 192 or 256
   Optimise optimise = Optimise::kSpeed;
-  std::string profile = "auto";   ///< a ring's name, or "auto"
+  std::string profile = "auto";  ///< a ring's name, or "auto"
 };
 
 /// The capsule's ring and packing; see capsule.h.

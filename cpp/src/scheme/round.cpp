@@ -63,9 +63,9 @@ Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
                            " clients, the plan holds " + std::to_string(plan.clients()));
     }
     if (fields.roster.size() < fields.min_clients) {
-      throw ParameterError("the roster names " + std::to_string(fields.roster.size()) +
-                           " clients, fewer than min_clients = " +
-                           std::to_string(fields.min_clients));
+      throw ParameterError(
+          "the roster names " + std::to_string(fields.roster.size()) +
+          " clients, fewer than min_clients = " + std::to_string(fields.min_clients));
     }
     if (std::set<VerificationKey>(fields.roster.begin(), fields.roster.end()).size() !=
         fields.roster.size()) {
@@ -75,9 +75,11 @@ Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
   if (fields.layout.size() > 0x7fffffffu) throw ParameterError("the layout is above 2 GiB");
   if (public_key.ring().degree() != plan.capsule().degree ||
       public_key.ring().limbs() != plan.capsule().limbs) {
-    throw KeyMismatchError("public key " + short_hex(public_key.id()) + " is over N = " +
-                           std::to_string(public_key.ring().degree()) + ", but this plan's capsules "
-                           "need N = " + std::to_string(plan.capsule().degree) + " with " +
+    throw KeyMismatchError("public key " + short_hex(public_key.id()) +
+                           " is over N = " + std::to_string(public_key.ring().degree()) +
+                           ", but this plan's capsules "
+                           "need N = " +
+                           std::to_string(plan.capsule().degree) + " with " +
                            std::to_string(plan.capsule().limbs) +
                            " prime(s); make a key with keygen(plan)");
   }
@@ -99,9 +101,8 @@ Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
 
   const Digest id = ring::labelled_hash("veilsum/1/round", {out.bytes()});
   const ring::Expander matrix("veilsum/1/matrix", {}, seed, ring::KeySize::kAes128);
-  contents_ = std::make_shared<const Contents>(Contents{plan, public_key, std::move(fields), seed,
-                                                        std::move(starts), out.take(), id,
-                                                        matrix.key()});
+  contents_ = std::make_shared<const Contents>(Contents{
+      plan, public_key, std::move(fields), seed, std::move(starts), out.take(), id, matrix.key()});
 }
 
 std::uint64_t Round::block_values(std::uint64_t block) const noexcept {
@@ -111,7 +112,8 @@ std::uint64_t Round::block_values(std::uint64_t block) const noexcept {
 
 std::size_t Round::segment_of(std::uint64_t at) const noexcept {
   const std::vector<std::uint64_t>& from = starts();
-  return static_cast<std::size_t>(std::upper_bound(from.begin(), from.end(), at) - from.begin()) - 1;
+  return static_cast<std::size_t>(std::upper_bound(from.begin(), from.end(), at) - from.begin()) -
+         1;
 }
 
 Bytes Round::to_bytes() const {

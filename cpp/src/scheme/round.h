@@ -30,7 +30,7 @@ inline constexpr std::uint64_t kMinClientsFloor = 2;
 /// What a round is made of; unchecked.
 struct RoundFields {
   std::vector<Segment> segments;
-  std::string layout;                   ///< opaque to this layer; travels and is hashed
+  std::string layout;  ///< opaque to this layer; travels and is hashed
   std::uint64_t min_clients = kMinClientsFloor;
   std::vector<VerificationKey> roster;  ///< Ed25519 keys, one a client; empty: no signatures
 };

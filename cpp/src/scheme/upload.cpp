@@ -145,8 +145,8 @@ Bytes Upload::to_bytes() const {
   const Envelope envelope = seal_envelope(ObjectKind::kUpload, parts);
   Bytes out;
   out.reserve(wire_bytes());
-  for (const ByteView part : {ByteView(envelope.header), ByteView(fields), blocks(),
-                              ByteView(envelope.trailer)}) {
+  for (const ByteView part :
+       {ByteView(envelope.header), ByteView(fields), blocks(), ByteView(envelope.trailer)}) {
     out.insert(out.end(), part.begin(), part.end());
   }
   return out;

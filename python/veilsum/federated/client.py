@@ -21,6 +21,7 @@ from veilsum.federated.ranges import range_policy
 from veilsum.federated.replica import Replica
 from veilsum.federated.seeds import numpy_generator
 from veilsum.federated.server import server_optimiser
+from veilsum.federated.threads import choose_threads
 from veilsum.federated.training import LocalResult, LocalTrainer
 from veilsum.federated.weights import LocalFacts, WeightRule, weight_rule
 
@@ -52,7 +53,7 @@ class Client:
         self._study = study
         self._config = config
         self._identity = vs.Identity.generate()
-        self._threads = config.run.threads or None
+        self._threads = choose_threads(config, len(study.features)).core
         self._statistics: Agreement | None = None
         self._updates: Agreement | None = None
         self._round: vs.Round | None = None
@@ -236,5 +237,5 @@ def new_replica(
         range_policy(config.encryption, parameters),
         server_optimiser(config.aggregation),
         weight_limit,
-        config.run.threads or None,
+        choose_threads(config, inputs).core,
     )

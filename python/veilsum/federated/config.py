@@ -116,7 +116,7 @@ class RunOptions:
     )
     threads: int = _option(
         0,
-        "for encryption, and for PyTorch on the CPU; 0: all, and one for small networks",
+        "for encryption and for PyTorch on the CPU; 0: all, or one where the network is small",
         _between(0, 4096),
     )
     live: str = _option(

@@ -45,7 +45,7 @@ def describe(device: torch.device, threads: int) -> dict[str, str]:
     device : torch.device
         Where models train.
     threads : int
-        As configured; 0 for every thread there is.
+        That encryption uses.
     """
     build = vs.build_info()
     versions = {"python": platform.python_version()}
@@ -63,7 +63,7 @@ def describe(device: torch.device, threads: int) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "model trained on": trained_on,
         "encryption kernels": f"{vs.isa_level()} (this machine has {', '.join(vs.isa_levels())})",
-        "encryption threads": str(threads or vs.max_threads()),
+        "encryption threads": str(threads),
         "pytorch threads": str(torch.get_num_threads()),
         "veilsum": f"{vs.__version__}, {build.get('compiler', 'unknown compiler')}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),

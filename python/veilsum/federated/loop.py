@@ -29,7 +29,7 @@ from veilsum.federated.methods import (
     RoundOutcome,
 )
 from veilsum.federated.metrics import Evaluator, MetricsLog, Record, scores
-from veilsum.federated.model import choose_device, count_values, initial_parameters
+from veilsum.federated.model import choose_device, initial_parameters
 from veilsum.federated.run_directory import (
     CENTRALISED,
     METRICS,
@@ -40,12 +40,10 @@ from veilsum.federated.run_directory import (
 )
 from veilsum.federated.seeds import numpy_generator
 from veilsum.federated.server import server_optimiser
+from veilsum.federated.threads import choose_threads
 from veilsum.federated.training import LocalTrainer
 from veilsum.federated.weights import UniformWeights, weight_rule
 from veilsum.files import write_update
-
-_SMALL_NETWORK = 1 << 20
-"""Networks below this many parameters train on one CPU thread, unless configured otherwise."""
 
 
 class Observer(Protocol):
@@ -193,7 +191,8 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainingRu
     """
     device = choose_device(config.run.device)
     federation = spread(config)
-    with _reproducible(_pytorch_threads(config, len(federation.study.features))):
+    threads = choose_threads(config, len(federation.study.features))
+    with _reproducible(threads.pytorch):
         started = time.time()
         method = EncryptedAveraging(config, federation.clouds)
         evaluator = Evaluator(
@@ -203,7 +202,7 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainingRu
             device,
         )
         folder = create_run_directory(config)
-        summary = _describe(config, federation, method, device, started)
+        summary = _describe(config, federation, method, device, threads.core, started)
         run = TrainingRun(folder, summary)
         write_summary(folder, summary)
         with MetricsLog(folder / METRICS) as log:
@@ -342,6 +341,7 @@ def _describe(
     federation: Federation,
     method: EncryptedAveraging,
     device: torch.device,
+    threads: int,
     started: float,
 ) -> dict[str, Any]:
     """Collect what is known of a run before its first round."""
@@ -352,7 +352,7 @@ def _describe(
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(started)),
         "configuration": config.to_mapping(),
         "min_clients": config.min_clients,
-        "environment": environment.describe(device, config.run.threads),
+        "environment": environment.describe(device, threads),
         "study": {
             "name": study.name,
             "title": study.title,
@@ -412,17 +412,6 @@ def _conclude(run: TrainingRun, parameters: dict[str, NDArray[np.float32]]) -> N
     run.summary["final"] = {
         record["method"]: {key: record[key] for key in keys} for record in run.records
     }
-
-
-def _pytorch_threads(config: TrainConfig, inputs: int) -> int:
-    """Return PyTorch's number of threads on the CPU; 0 for its own choice.
-
-    A small network's layers take microseconds, less than waking a second thread; on a busy machine
-    waiting for it costs many times the training itself.
-    """
-    if config.run.threads:
-        return config.run.threads
-    return 1 if count_values(config.model, inputs) < _SMALL_NETWORK else 0
 
 
 @contextmanager

@@ -486,8 +486,8 @@ def _limits(run: RunFiles) -> str:
         f"only if {run.summary['min_clients'] - 1} others conspire.",
         "The authority is one key holder here. Together with the aggregator it could open single "
         "uploads; keep the two apart, or use a threshold authority when it is available.",
-        "A cloud that sends wrong numbers spoils the sum unnoticed, within its clipped range; "
-        "encrypted sums cannot be inspected.",
+        "A cloud that sends wrong numbers spoils the sum unnoticed: ranges are applied on its own "
+        "machine, and encrypted uploads cannot be inspected.",
         "All parties ran in one process, exchanging bytes. Sizes and computation are real; "
         "latency, bandwidth and failures of networks are not part of the run.",
         "Held-out patients were pooled to measure. Where that is not allowed, each cloud scores "

@@ -172,9 +172,8 @@ TEST("nested calls, each with scratch of its own") {
       CHECK_EQ(alive.load(), 0);
       CHECK_THROWS(parallel_for(4, outer, kNoScratch,
                                 [&](std::size_t, int) {
-                                  parallel_for(
-                                      4, inner, kNoScratch,
-                                      [](std::size_t item, int) { throw Failure(item); });
+                                  parallel_for(4, inner, kNoScratch,
+                                               [](std::size_t item, int) { throw Failure(item); });
                                 }),
                    Failure);
     }

@@ -1,6 +1,6 @@
 // Layer: tests (ring). Messages in coefficients: Delta * m + noise is built in unbounded integers,
-// and decoding must give m for every noise up to floor((Delta - 1) / 2), at that edge on both sides,
-// in every ring, for every cut into planes and on every level; one step beyond, it must not.
+// and decoding must give m for every noise up to floor((Delta - 1) / 2), at that edge on both
+// sides, in every ring, for every cut into planes and on every level; one step beyond, it must not.
 #include "ring/codeword.h"
 
 #include <array>
@@ -30,11 +30,11 @@ struct Shape {
 
 // Every ring of a plan, and the cuts that plans use and that sit at the edges.
 const std::vector<Shape> kShapes = {
-    {2048, 1, 40, 40},   {2048, 1, 48, 48},   {2048, 1, 1, 1},      {2048, 1, 8, 1},
-    {2048, 1, 27, 27},   {2048, 1, 42, 21},   {4096, 1, 45, 45},    {4096, 1, 48, 16},
-    {4096, 2, 80, 40},   {4096, 2, 98, 48},   {4096, 2, 96, 48},    {4096, 2, 48, 48},
-    {4096, 2, 98, 14},   {8192, 2, 90, 45},   {8192, 2, 33, 33},    {8192, 4, 180, 40},
-    {8192, 4, 198, 48},  {8192, 4, 192, 48},  {8192, 4, 192, 24},   {8192, 4, 8, 1},
+    {2048, 1, 40, 40},   {2048, 1, 48, 48},   {2048, 1, 1, 1},    {2048, 1, 8, 1},
+    {2048, 1, 27, 27},   {2048, 1, 42, 21},   {4096, 1, 45, 45},  {4096, 1, 48, 16},
+    {4096, 2, 80, 40},   {4096, 2, 98, 48},   {4096, 2, 96, 48},  {4096, 2, 48, 48},
+    {4096, 2, 98, 14},   {8192, 2, 90, 45},   {8192, 2, 33, 33},  {8192, 4, 180, 40},
+    {8192, 4, 198, 48},  {8192, 4, 192, 48},  {8192, 4, 192, 24}, {8192, 4, 8, 1},
     {16384, 4, 188, 47}, {16384, 4, 198, 33},
 };
 
@@ -164,8 +164,7 @@ TEST("Delta is floor(Q / 2^bits)") {
       found = found * BigInteger::power_of_two(52) + BigInteger(codeword.delta().word52(i));
     }
     CHECK_EQ(found, delta);
-    CHECK_EQ(codeword.planes(),
-             (shape.message_bits + shape.plane_bits - 1) / shape.plane_bits);
+    CHECK_EQ(codeword.planes(), (shape.message_bits + shape.plane_bits - 1) / shape.plane_bits);
   }
 }
 
@@ -177,8 +176,7 @@ TEST("decoding is exact up to noise floor((Delta - 1) / 2), in every ring") {
     const BigInteger delta = modulus_of(shape.limbs).shifted_right(shape.message_bits);
     const BigInteger edge = (delta - BigInteger(1)).shifted_right(1);
     std::vector<Noise> noises = {{BigInteger(0), false}, {edge, false}, {edge, true}};
-    for (const BigInteger& inside :
-         {BigInteger(1), edge.shifted_right(1), edge.shifted_right(7)}) {
+    for (const BigInteger& inside : {BigInteger(1), edge.shifted_right(1), edge.shifted_right(7)}) {
       if (inside < edge) {
         noises.push_back({inside, false});
         noises.push_back({inside, true});
@@ -262,8 +260,7 @@ TEST("encoding adds Delta * m modulo every prime") {
         for (std::size_t j = 0; j < n; ++j) {
           const Noise noise = {BigInteger(static_cast<std::uint64_t>(std::abs(error[j]))),
                                error[j] < 0};
-          wrong += row[j] !=
-                   (residue(in[j].scaled, noise, q) + pads[limb * n + j] % q) % q;
+          wrong += row[j] != (residue(in[j].scaled, noise, q) + pads[limb * n + j] % q) % q;
         }
       }
       CHECK_EQ(wrong, 0u);
@@ -280,8 +277,8 @@ TEST("messages that do not fit are refused") {
   CHECK_THROWS(Codeword(*one, 40, 0), ParameterError);
   CHECK_THROWS(Codeword(*one, 40, 49), ParameterError);
   CHECK_THROWS(Codeword(*one, 0, 40), ParameterError);
-  CHECK_THROWS(Codeword(*one, 9, 1), ParameterError);       // nine planes
-  CHECK_THROWS(Codeword(*four, 193, 24), ParameterError);   // nine planes
+  CHECK_THROWS(Codeword(*one, 9, 1), ParameterError);      // nine planes
+  CHECK_THROWS(Codeword(*four, 193, 24), ParameterError);  // nine planes
 }
 
 }  // namespace

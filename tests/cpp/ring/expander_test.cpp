@@ -44,8 +44,8 @@ TEST("no two streams share a name") {
   for (int domain = 1; domain <= 10; ++domain) {
     for (const std::uint64_t sub : {0u, 1u, 3u, 8u, 255u}) {
       for (const std::uint64_t block :
-           {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 20, (std::uint64_t{1} << 40) - 1,
-            (std::uint64_t{1} << 48) - 1}) {
+           {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 20,
+            (std::uint64_t{1} << 40) - 1, (std::uint64_t{1} << 48) - 1}) {
         names.insert(stream_index(static_cast<Domain>(domain), sub, block));
         ++made;
       }

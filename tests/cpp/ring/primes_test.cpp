@@ -38,9 +38,8 @@ TEST("is_prime agrees with a sieve up to 200,000") {
 
 TEST("is_prime is not fooled by strong pseudoprimes, and knows large primes") {
   // Smallest strong pseudoprimes to the first 1 ... 9 primes (OEIS A014233).
-  for (const std::uint64_t n :
-       {2047ull, 1373653ull, 25326001ull, 3215031751ull, 2152302898747ull, 3474749660383ull,
-        341550071728321ull, 3825123056546413051ull}) {
+  for (const std::uint64_t n : {2047ull, 1373653ull, 25326001ull, 3215031751ull, 2152302898747ull,
+                                3474749660383ull, 341550071728321ull, 3825123056546413051ull}) {
     CHECK(!ring::is_prime(n));
   }
   for (const std::uint64_t n : {561ull, 41041ull, 825265ull, 321197185ull}) {  // Carmichael

@@ -117,9 +117,8 @@ std::vector<std::uint64_t> naive_product(const std::vector<std::uint64_t>& x,
   const std::size_t n = x.size();
   std::vector<std::uint64_t> out(n, 0);
   for (std::size_t j = 0; j < n; ++j) {
-    const std::uint64_t factor = v[j] >= 0
-                                     ? static_cast<std::uint64_t>(v[j]) % q
-                                     : (q - static_cast<std::uint64_t>(-v[j]) % q) % q;
+    const std::uint64_t factor = v[j] >= 0 ? static_cast<std::uint64_t>(v[j]) % q
+                                           : (q - static_cast<std::uint64_t>(-v[j]) % q) % q;
     if (factor == 0) continue;
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint64_t product = multiply_mod(x[i], factor, q);
@@ -210,8 +209,7 @@ TEST("a multiplier from slots is the multiplier of the polynomial that has them"
         ring::small_to_slots_into(ring, limb, v, slots.data() + limb * n);
       }
       const SlotMultiplier direct(ring, v);
-      const SlotMultiplier given =
-          SlotMultiplier::from_slots(ring, {slots.data(), ring.words()});
+      const SlotMultiplier given = SlotMultiplier::from_slots(ring, {slots.data(), ring.words()});
       for (std::size_t limb = 0; limb < 2; ++limb) {
         CHECK(same(direct.slots(limb), given.slots(limb), n));
         CHECK(same(direct.companions(limb), given.companions(limb), n));

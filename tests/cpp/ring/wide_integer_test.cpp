@@ -30,8 +30,8 @@ WideInteger random_wide(Random& random, unsigned bits) {
   WideInteger out;
   for (unsigned done = 0; done < bits; done += 32) {
     const unsigned now = bits - done < 32 ? bits - done : 32;
-    const std::uint64_t word = random.next() & 3 ? random.next() >> (64 - now)
-                                                 : (std::uint64_t{1} << now) - 1;
+    const std::uint64_t word =
+        random.next() & 3 ? random.next() >> (64 - now) : (std::uint64_t{1} << now) - 1;
     out = out.times(std::uint64_t{1} << now).plus(word);
   }
   return out;

@@ -1,7 +1,7 @@
 // Layer: tests (scheme). Capsules. Opening one gives the ephemeral key it was made with, and only
-// if it was made honestly for this round; opening a sum gives the exact sum, also in the worst case:
-// every key coefficient at +-21, the whole weight W on one capsule, and noise that a test which
-// knows the secret lines up as badly as it can.
+// if it was made honestly for this round; opening a sum gives the exact sum, also in the worst
+// case: every key coefficient at +-21, the whole weight W on one capsule, and noise that a test
+// which knows the secret lines up as badly as it can.
 #include "scheme/capsule.h"
 
 #include <algorithm>
@@ -176,7 +176,8 @@ TEST("crafted ciphertexts that would show the secret key are refused") {
 
   CHECK_THROWS(scheme::open_fresh_capsule(key, round, Bytes(plan.capsule().bytes), "x"),
                RoundError);
-  // An honest capsule moved by one, by half of Delta, or by a multiple of Delta (a reaction attack).
+  // An honest capsule moved by one, by half of Delta, or by a multiple of Delta (a reaction
+  // attack).
   const std::vector<Residues> honest =
       unpack_all(plan, scheme::make_capsule(round, seed32(1)).bytes);
   for (const std::uint64_t shift : {std::uint64_t{1}, q - 1, delta / 2, delta, q - delta}) {
@@ -195,9 +196,9 @@ TEST("crafted ciphertexts that would show the secret key are refused") {
   const std::uint64_t both[] = {1, 1}, twice[] = {2, 0};
   CHECK_THROWS(scheme::open_fresh_capsule(key, round, scheme::sum_capsules(plan, pair, both), "x"),
                RoundError);
-  CHECK_THROWS(
-      scheme::open_fresh_capsule(key, round, scheme::sum_capsules(plan, {pair, 1}, {twice, 1}), "x"),
-      RoundError);
+  CHECK_THROWS(scheme::open_fresh_capsule(key, round,
+                                          scheme::sum_capsules(plan, {pair, 1}, {twice, 1}), "x"),
+               RoundError);
 }
 
 TEST("another authority's key opens nothing") {
@@ -335,9 +336,8 @@ TEST("the worst case: all digits at an end, full weight, noise lined up against 
     const std::uint64_t weight = plan.max_weight();
     for (const std::int64_t r : {-21, 21}) {
       for (const bool positive : {false, true}) {
-        const std::vector<Residues> one =
-            worst_ciphertext(plan, key, 3, static_cast<std::uint64_t>(r + 21),
-                             plan.capsule().degree / 3, positive);
+        const std::vector<Residues> one = worst_ciphertext(
+            plan, key, 3, static_cast<std::uint64_t>(r + 21), plan.capsule().degree / 3, positive);
         std::vector<Residues> rows;
         for (std::uint32_t t = 0; t < plan.capsule().ciphertexts; ++t) {
           rows.insert(rows.end(), one.begin(), one.end());

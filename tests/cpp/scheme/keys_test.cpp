@@ -69,9 +69,9 @@ TEST("b is e - a s in slot form, a from the public seed, s and e from the key se
     for (std::size_t limb = 0; limb < shape.limbs; ++limb) {
       const std::uint64_t q = ring->q(limb);
       AlignedWords a(n), b(n), s_slots(n), e_slots(n);
-      isa::scalar_table()->expand_uniform(
-          expander.key(), ring::stream_index(ring::Domain::kPublicKey, limb, 0),
-          ring->modulus(limb), n, a.data());
+      isa::scalar_table()->expand_uniform(expander.key(),
+                                          ring::stream_index(ring::Domain::kPublicKey, limb, 0),
+                                          ring->modulus(limb), n, a.data());
       CHECK(isa::scalar_table()->unpack(payload.data() + 40 + limb * n / 8 * 50, n, q, b.data()));
       for (std::size_t j = 0; j < n; ++j) {
         s_slots[j] = (static_cast<std::uint64_t>(s[j] + 21) + q - 21) % q;
@@ -120,10 +120,10 @@ TEST("keys go to bytes and back") {
     CHECK(read.id() == key.id());
     CHECK(read.to_bytes() == public_bytes);
     for (std::size_t limb = 0; limb < shape.limbs; ++limb) {
-      CHECK(std::memcmp(read.b().slots(limb), key.public_key().b().slots(limb),
-                        8 * shape.degree) == 0);
-      CHECK(std::memcmp(read.a().slots(limb), key.public_key().a().slots(limb),
-                        8 * shape.degree) == 0);
+      CHECK(std::memcmp(read.b().slots(limb), key.public_key().b().slots(limb), 8 * shape.degree) ==
+            0);
+      CHECK(std::memcmp(read.a().slots(limb), key.public_key().a().slots(limb), 8 * shape.degree) ==
+            0);
     }
   }
 }
@@ -137,8 +137,8 @@ TEST("the secret seed is in no public bytes") {
 }
 
 TEST("fresh keys differ and have the plan's ring") {
-  for (const scheme::Plan& plan : {make_plan(10, 16), make_plan(1 << 20, 8), make_plan(2, 8, 0, 192),
-                                   make_plan(1 << 20, 8, 0, 256)}) {
+  for (const scheme::Plan& plan : {make_plan(10, 16), make_plan(1 << 20, 8),
+                                   make_plan(2, 8, 0, 192), make_plan(1 << 20, 8, 0, 256)}) {
     const SecretKey one = scheme::generate_key(plan), two = scheme::generate_key(plan);
     CHECK_EQ(one.ring().degree(), plan.capsule().degree);
     CHECK_EQ(one.ring().limbs(), plan.capsule().limbs);
@@ -150,10 +150,10 @@ TEST("fresh keys differ and have the plan's ring") {
 }
 
 TEST("only capsule rings are admissible") {
-  for (const KeyRing& shape : {KeyRing{2048, 2}, KeyRing{2048, 0}, KeyRing{1024, 1},
-                               KeyRing{4096, 0}, KeyRing{4096, 3}, KeyRing{8192, 1},
-                               KeyRing{8192, 4}, KeyRing{16384, 4}, KeyRing{0, 0},
-                               KeyRing{4096, 0x10001}, KeyRing{~0u, ~0u}}) {
+  for (const KeyRing& shape :
+       {KeyRing{2048, 2}, KeyRing{2048, 0}, KeyRing{1024, 1}, KeyRing{4096, 0}, KeyRing{4096, 3},
+        KeyRing{8192, 1}, KeyRing{8192, 4}, KeyRing{16384, 4}, KeyRing{0, 0},
+        KeyRing{4096, 0x10001}, KeyRing{~0u, ~0u}}) {
     ByteWriter out;
     out.u32(shape.degree);
     out.u32(shape.limbs);
@@ -170,10 +170,14 @@ TEST("keys of the other sort, of another length or damaged are refused") {
   CHECK_THROWS_WITH(SecretKey::from_bytes(key.public_key().to_bytes()), WireFormatError,
                     "secret key: expected here, but the bytes are a public key");
   CHECK_THROWS(PublicKey::from_bytes(key.to_bytes()), WireFormatError);
-  const auto read_secret = [](const Bytes& bytes) { return SecretKey::from_bytes(bytes).to_bytes(); };
+  const auto read_secret = [](const Bytes& bytes) {
+    return SecretKey::from_bytes(bytes).to_bytes();
+  };
   flip_every_byte(key.to_bytes(), read_secret, 8);
   cut_everywhere(key.to_bytes(), read_secret);
-  const auto read_public = [](const Bytes& bytes) { return PublicKey::from_bytes(bytes).to_bytes(); };
+  const auto read_public = [](const Bytes& bytes) {
+    return PublicKey::from_bytes(bytes).to_bytes();
+  };
   flip_every_byte(key.public_key().to_bytes(), read_public, 12, 211);
   cut_everywhere(key.public_key().to_bytes(), read_public, 101);
 }
@@ -182,8 +186,8 @@ TEST("a residue at its modulus is refused, one below is not") {
   const SecretKey key = key_over({4096, 2}, 2);
   const std::size_t row = 4096 / 8 * 50;
   for (std::size_t limb = 0; limb < 2; ++limb) {
-    for (const std::uint64_t value : {ring::kPrimes[limb] - 1, ring::kPrimes[limb],
-                                      (std::uint64_t{1} << 50) - 1}) {
+    for (const std::uint64_t value :
+         {ring::kPrimes[limb] - 1, ring::kPrimes[limb], (std::uint64_t{1} << 50) - 1}) {
       Bytes object = key.public_key().to_bytes();
       std::uint8_t* place = object.data() + 16 + 40 + limb * row;
       AlignedWords residues(8);

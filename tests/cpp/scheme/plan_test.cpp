@@ -157,8 +157,7 @@ void check_bounds(const Plan& plan, const PlanRequest& request) {
   CHECK(capsule_fits(shape.degree, shape.limbs, shape.lanes, weight));
   const std::uint32_t wanted = std::max(1u, ring.degree / shape.degree);
   CHECK(shape.lanes <= wanted);
-  CHECK(shape.lanes == wanted ||
-        !capsule_fits(shape.degree, shape.limbs, shape.lanes + 1, weight));
+  CHECK(shape.lanes == wanted || !capsule_fits(shape.degree, shape.limbs, shape.lanes + 1, weight));
   const std::uint32_t held = shape.degree * shape.lanes;
   CHECK(shape.ciphertexts * held >= ring.degree);
   CHECK((shape.ciphertexts - 1) * held < ring.degree);
@@ -366,11 +365,22 @@ TEST("fields: as the wire format lays them out") {
   PlanRequest request = request_of(300, 12, 3, 192, "n8192q100");
   request.optimise = Optimise::kSize;
   const Plan plan(request);
-  const Bytes expected = {1,   4, 12, 3,
-                          44,  1, 0,  0,
-                          192, 0, 1,  static_cast<std::uint8_t>(plan.lanes()),
+  const Bytes expected = {1,
+                          4,
+                          12,
+                          3,
+                          44,
+                          1,
+                          0,
+                          0,
+                          192,
+                          0,
+                          1,
+                          static_cast<std::uint8_t>(plan.lanes()),
                           static_cast<std::uint8_t>(plan.lane_bits()),
-                          static_cast<std::uint8_t>(plan.capsule().lanes), 0, 0};
+                          static_cast<std::uint8_t>(plan.capsule().lanes),
+                          0,
+                          0};
   CHECK_EQ(fields_of(plan), expected);
   CHECK_EQ(expected.size(), Plan::kFieldBytes);
   CHECK(plan.id() == ring::labelled_hash("veilsum/1/plan", {expected}));

@@ -92,7 +92,7 @@ TEST("the id changes with every field, and only with them") {
   with([](RoundFields& f) { ++f.segments[0].count; });
   with([](RoundFields& f) { ++f.segments[1].count; });
   with([](RoundFields& f) { f.segments[2].limit = std::nextafter(0.25, 1.0); });
-  with([](RoundFields& f) { f.segments[1].limit = 3.0; });          // of an empty segment
+  with([](RoundFields& f) { f.segments[1].limit = 3.0; });  // of an empty segment
   with([](RoundFields& f) { std::swap(f.segments[0], f.segments[2]); });
   with([](RoundFields& f) { f.segments.push_back({0, 1.0}); });
   with([](RoundFields& f) { f.segments.erase(f.segments.begin() + 1); });

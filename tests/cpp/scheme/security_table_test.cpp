@@ -1,5 +1,5 @@
-// Layer: tests (scheme). The security table, entry by entry as the two sources print it, and nothing
-// outside it.
+// Layer: tests (scheme). The security table, entry by entry as the two sources print it, and
+// nothing outside it.
 #include "scheme/security_table.h"
 
 #include <algorithm>
@@ -18,9 +18,9 @@ struct Row {
 
 // HE Standard 2018, table 1 (ternary secret, classical); Bossuat et al. 2024, table 5.2 (the same).
 constexpr Row kRows[] = {
-    {1024, 128, 27, 26},    {2048, 128, 54, 53},   {4096, 128, 109, 106}, {8192, 128, 218, 214},
-    {16384, 128, 438, 430}, {2048, 192, 37, 36},   {4096, 192, 75, 73},   {8192, 192, 152, 147},
-    {16384, 192, 305, 297}, {2048, 256, 29, 27},   {4096, 256, 58, 56},   {8192, 256, 118, 114},
+    {1024, 128, 27, 26},    {2048, 128, 54, 53}, {4096, 128, 109, 106}, {8192, 128, 218, 214},
+    {16384, 128, 438, 430}, {2048, 192, 37, 36}, {4096, 192, 75, 73},   {8192, 192, 152, 147},
+    {16384, 192, 305, 297}, {2048, 256, 29, 27}, {4096, 256, 58, 56},   {8192, 256, 118, 114},
     {16384, 256, 237, 230},
 };
 

@@ -35,9 +35,9 @@ inline void count_allocation(std::size_t bytes) noexcept {
 #if defined(VEILSUM_ALLOCATION_HOOKS)
 
 // As in <sanitizer/allocator_interface.h>, which not every compiler package brings.
-extern "C" int __sanitizer_install_malloc_and_free_hooks(
-    void (*malloc_hook)(const volatile void*, std::size_t),
-    void (*free_hook)(const volatile void*));
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void*,
+                                                                             std::size_t),
+                                                         void (*free_hook)(const volatile void*));
 
 namespace veilsum::test {
 

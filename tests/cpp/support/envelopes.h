@@ -40,7 +40,13 @@ inline void repair_length(Bytes& object) {
 
 /// An envelope around a payload, written apart from scheme/wire.cpp.
 inline Bytes envelope_of(std::uint16_t kind, const Bytes& payload) {
-  Bytes object = {'V', 'S', 'U', 'M', 1, 0, static_cast<std::uint8_t>(kind),
+  Bytes object = {'V',
+                  'S',
+                  'U',
+                  'M',
+                  1,
+                  0,
+                  static_cast<std::uint8_t>(kind),
                   static_cast<std::uint8_t>(kind >> 8)};
   object.resize(kHeaderBytes);
   object.insert(object.end(), payload.begin(), payload.end());

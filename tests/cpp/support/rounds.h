@@ -1,5 +1,6 @@
-// Layer: tests. Plans, keys, rounds and uploads made from small numbers, so that every test can name
-// and repeat what it works on. Uploads here are honest in the capsule and random in the blocks.
+// Layer: tests. Plans, keys, rounds and uploads made from small numbers, so that every test can
+// name and repeat what it works on. Uploads here are honest in the capsule and random in the
+// blocks.
 #pragma once
 
 #include <array>

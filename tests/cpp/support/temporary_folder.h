@@ -57,7 +57,7 @@ inline void put_contents(const std::string& path, const std::string& text, unsig
 
 /// Permission bits of a file.
 inline unsigned mode_of(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return 07777;
   return status.st_mode & 0777u;
 }

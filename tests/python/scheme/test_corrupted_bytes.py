@@ -219,7 +219,6 @@ def refuses_or_belongs_elsewhere(read, data):
 
 
 def test_every_kind_is_read_as_itself_only(door):
-    stage = stage_of(door)
     for kind, other in itertools.permutations(KINDS, 2):
         if {kind, other} == {"upload", "signed upload"}:
             continue
@@ -227,7 +226,6 @@ def test_every_kind_is_read_as_itself_only(door):
         _, read = specimen(door, other)
         with pytest.raises(core.WireFormatError, match=kind.split()[-1]):
             read(data)
-    del stage
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -287,12 +287,10 @@ def count(masked_hex):
                     continue
                 data = np.frombuffer(chunk, dtype=np.uint64, count=usable // 8, offset=offset)
                 hits = np.flatnonzero((data ^ MASK) == words[0])
-                for hit in hits:
-                    tail = data[hit : hit + len(words)]
-                    if len(tail) == len(words) and all(
-                        x ^ MASK == w for x, w in zip(tail, words)
-                    ):
-                        found += 1
+                hits = hits[hits + len(words) <= len(data)]
+                for place, word in enumerate(words):
+                    hits = hits[(data[hits + place] ^ MASK) == word]
+                found += len(hits)
             del chunk
     return found
 
