@@ -1,0 +1,282 @@
+// Layer: tests (scheme). Uploads: their bytes as the wire format lays them out, their digests and
+// what a signature covers, who may sign in which round, and refusal of everything damaged: every
+// byte changed in turn and every truncation, with the checksum repaired.
+#include "scheme/upload.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "ring/sha256.h"
+#include "support/active_level.h"
+#include "support/envelopes.h"
+#include "support/rounds.h"
+#include "support/signatures.h"
+#include "support/temporary_folder.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::test {
+namespace {
+
+using scheme::Plan;
+using scheme::Round;
+using scheme::SecretKey;
+using scheme::Upload;
+
+Bytes copy_of(ByteView view) { return {view.begin(), view.end()}; }
+
+scheme::RoundFields with_roster(std::uint64_t size, std::uint64_t clients) {
+  scheme::RoundFields fields = fields_of({{size, 1.0}});
+  fields.roster = fake_roster(clients);
+  return fields;
+}
+
+TEST("the bytes of an upload, unsigned and signed") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, with_roster(100, 3));
+  Upload upload = make_upload(round, 42);
+  for (const bool with_signature : {false, true}) {
+    if (with_signature) sign(round, upload, 2);
+    ByteWriter out;
+    out.raw(round.id());
+    out.u8(with_signature ? 1 : 0);
+    out.u64(42);
+    if (with_signature) {
+      out.u32(2);
+      out.raw(upload.blocks_digest(1));
+      out.raw(upload.head().signature->signature);
+    }
+    out.raw(upload.head().capsule);
+    out.u64(round.payload_bytes());
+    out.raw(upload.blocks());
+    CHECK_EQ(upload.to_bytes(), envelope_of(5, out.bytes()));
+    CHECK_EQ(upload.wire_bytes(), upload.to_bytes().size());
+  }
+}
+
+TEST("uploads go to bytes, to a file, and back, for every ring and odd sizes") {
+  const TemporaryFolder folder;
+  for (const Plan& plan : plans_of_every_ring()) {
+    const SecretKey key = make_key(plan);
+    for (const std::uint64_t size : {std::uint64_t{1}, std::uint64_t{9}, plan.block_capacity(),
+                                     plan.block_capacity() + 3}) {
+      const Round round = make_round(plan, key, with_roster(size, 3));
+      const Upload upload = make_signed_upload(round, size, 1);
+      const Bytes bytes = upload.to_bytes();
+      const Upload again = Upload::from_bytes(bytes, round);
+      CHECK(again.to_bytes() == bytes);
+      CHECK(again.round_id() == round.id());
+      CHECK_EQ(again.head().clipped, upload.head().clipped);
+      CHECK(again.head().capsule == upload.head().capsule);
+      CHECK(again.head().signature->client == 1);
+      CHECK(copy_of(again.blocks()) == copy_of(upload.blocks()));
+      upload.save(folder / "upload");
+      CHECK_EQ(contents_of(folder / "upload"), std::string(bytes.begin(), bytes.end()));
+    }
+  }
+}
+
+TEST("the blocks digest hashes pieces of 64 KiB, with any number of threads") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  // 12,800 bytes a block: pieces that end inside, at the end of, and beyond the data.
+  for (const std::uint64_t values : {1u, 4096u * 5, 4096u * 5 + 600, 4096u * 11}) {
+    const Round round = make_round(plan, key, values);
+    const Upload upload = make_upload(round, 1);
+    Bytes digests;
+    for (std::size_t at = 0; at < upload.blocks().size(); at += 65536) {
+      ring::Sha256 hash;
+      hash.update(upload.blocks().subspan(at, std::min<std::size_t>(
+                                                  65536, upload.blocks().size() - at)));
+      const Digest digest = hash.finish();
+      digests.insert(digests.end(), digest.begin(), digest.end());
+    }
+    const Digest expected = ring::labelled_hash("veilsum/1/blocks-digest", {digests});
+    for (int threads = 0; threads <= 4; ++threads) {
+      CHECK(upload.blocks_digest(threads) == expected);
+    }
+  }
+}
+
+TEST("the digest changes with every byte of the blocks") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, 4096 * 6);
+  const Upload upload = make_upload(round, 1);
+  const Digest whole = upload.blocks_digest(1);
+  Bytes blocks = copy_of(upload.blocks());
+  for (const std::size_t at : {std::size_t{0}, std::size_t{65535}, std::size_t{65536},
+                               blocks.size() - 1}) {
+    AlignedBuffer<std::uint8_t> changed(blocks.size());
+    std::memcpy(changed.data(), blocks.data(), blocks.size());
+    changed[at] ^= 1;
+    CHECK(Upload(round, upload.head(), std::move(changed)).blocks_digest(1) != whole);
+  }
+}
+
+TEST("what a signature covers, byte by byte") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, 10);
+  const Digest capsule = bytes32(1), blocks = bytes32(2);
+  ByteWriter out;
+  out.text("veilsum/1/upload-signature");
+  out.raw(round.id());
+  out.u32(7);
+  out.u64(99);
+  out.raw(capsule);
+  out.raw(blocks);
+  CHECK_EQ(scheme::signing_payload(round, 7, 99, capsule, blocks), out.bytes());
+  const Upload upload = make_upload(round, 1);
+  CHECK(upload.head().capsule_digest() ==
+        ring::labelled_hash("veilsum/1/capsule-digest", {upload.head().capsule}));
+}
+
+TEST("names for messages") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, 10);
+  Upload upload = make_upload(round, 1);
+  CHECK_EQ(upload.head().name(),
+           "the upload with capsule " + short_hex(upload.head().capsule_digest()));
+  sign(round, upload, 3);
+  CHECK_EQ(upload.head().name(), "client 3");
+}
+
+TEST("rosters: who must sign, who may, and that the signature holds") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round open = make_round(plan, key, 10), closed = make_round(plan, key, with_roster(10, 3));
+  const FakeVerifier verifier;
+  const auto check = [&](const Round& round, const Upload& upload,
+                         const scheme::SignatureVerifier* with) {
+    scheme::check_signature(round, upload.head(), with);
+  };
+  // Without a roster: unsigned only, and nobody to ask.
+  check(open, make_upload(open, 1), nullptr);
+  check(open, make_upload(open, 1), &verifier);
+  CHECK_EQ(verifier.calls.load(), 0);
+  CHECK_THROWS_WITH(check(open, make_signed_upload(open, 1, 0), &verifier), RoundError,
+                    "no roster");
+  // With one: signed, by somebody on it, rightly.
+  for (std::uint32_t client = 0; client < 3; ++client) {
+    check(closed, make_signed_upload(closed, 1, client), &verifier);
+  }
+  CHECK_EQ(verifier.calls.load(), 3);
+  CHECK_THROWS_WITH(check(closed, make_upload(closed, 1), &verifier), RoundError, "not signed");
+  for (const std::uint32_t client : {3u, 4u, ~0u}) {
+    CHECK_THROWS_WITH(check(closed, make_signed_upload(closed, 1, client), &verifier), RoundError,
+                      "not on the roster");
+  }
+  CHECK_THROWS_WITH(check(closed, make_signed_upload(closed, 1, 0), nullptr), ParameterError,
+                    "verifier");
+  // Any change to what was signed.
+  const Upload good = make_signed_upload(closed, 1, 1);
+  const auto changed = [&](auto change) {
+    scheme::UploadHead head = good.head();
+    change(head);
+    CHECK_THROWS_WITH(scheme::check_signature(closed, head, &verifier), RoundError,
+                      "signature of client");
+  };
+  changed([](scheme::UploadHead& head) { ++head.clipped; });
+  changed([](scheme::UploadHead& head) { head.capsule[5] ^= 1; });
+  changed([](scheme::UploadHead& head) { head.signature->client = 2; });
+  changed([](scheme::UploadHead& head) { head.signature->blocks_digest[0] ^= 1; });
+  changed([](scheme::UploadHead& head) { head.signature->signature[63] ^= 1; });
+  // A signature of the same client for another round.
+  const Round other = make_round(plan, key, with_roster(10, 3), 2);
+  CHECK_THROWS(check(other, good, &verifier), RoundError);
+}
+
+TEST("another round's upload is refused, whatever differs") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, 100);
+  const Bytes bytes = make_upload(round, 1).to_bytes();
+  for (const Round& other : {make_round(plan, key, 100, 2), make_round(plan, key, 101),
+                             make_round(plan, key, fields_of({{100, 2.0}})),
+                             make_round(make_plan(11, 16), key, 100)}) {
+    CHECK_THROWS_WITH(Upload::from_bytes(bytes, other), RoundError, short_hex(round.id()));
+    CHECK_THROWS_WITH(Upload::from_bytes(bytes, other), RoundError, short_hex(other.id()));
+  }
+}
+
+TEST("blocks of another length, residues at their modulus, and impossible counts are refused") {
+  const Plan plan = make_plan(10, 16, 4, 128, "n4096");  // two limbs
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, plan.block_capacity() + 20);
+  const Upload upload = make_upload(round, 1);
+  const Bytes good = upload.to_bytes();
+  const std::size_t head = 16 + 32 + 9 + upload.head().capsule.size();
+  // The length of the blocks.
+  for (const std::uint64_t length :
+       {std::uint64_t{0}, round.payload_bytes() - 50, round.payload_bytes() + 50,
+        ~std::uint64_t{0}, std::uint64_t{1} << 63}) {
+    Bytes damaged = good;
+    std::memcpy(damaged.data() + head, &length, 8);
+    repair_checksum(damaged);
+    CHECK_THROWS(Upload::from_bytes(damaged, round), WireFormatError);
+  }
+  // Clipped values: as many as there are, not one more.
+  for (const std::uint64_t clipped : {round.size(), round.size() + 1, ~std::uint64_t{0}}) {
+    Bytes damaged = good;
+    std::memcpy(damaged.data() + 16 + 32 + 1, &clipped, 8);
+    repair_checksum(damaged);
+    if (clipped <= round.size()) {
+      CHECK_EQ(Upload::from_bytes(damaged, round).head().clipped, clipped);
+    } else {
+      CHECK_THROWS_WITH(Upload::from_bytes(damaged, round), WireFormatError, "clipped");
+    }
+  }
+  // One residue of every row, in the first and the last place, at q - 1 and at q.
+  for_each_row(round, [&](std::size_t offset, std::size_t coefficients, std::size_t limb) {
+    const std::uint64_t q = plan.ring().q(limb);
+    for (const std::size_t group : {std::size_t{0}, coefficients / 8 - 1}) {
+      for (const std::uint64_t value : {q - 1, q, (std::uint64_t{1} << 50) - 1}) {
+        Bytes damaged = good;
+        std::uint8_t* place = damaged.data() + head + 8 + offset + group * 50;
+        std::vector<std::uint64_t> row(8);
+        isa::scalar_table()->unpack(place, 8, q, row.data());
+        row[group == 0 ? 0 : 7] = value;
+        isa::scalar_table()->pack(row.data(), 8, place);
+        repair_checksum(damaged);
+        on_every_active_level([&] {
+          if (value < q) {
+            Upload::from_bytes(damaged, round);
+          } else {
+            CHECK_THROWS_WITH(Upload::from_bytes(damaged, round), WireFormatError, "residue");
+          }
+        });
+      }
+    }
+  });
+  // The flag in front of the signature.
+  for (const std::uint8_t flag : {2, 3, 128, 255}) {
+    Bytes damaged = good;
+    damaged[16 + 32] = flag;
+    repair_checksum(damaged);
+    CHECK_THROWS_WITH(Upload::from_bytes(damaged, round), WireFormatError, "signature flag");
+  }
+}
+
+TEST("every byte of a small upload changed, and every truncation") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, with_roster(13, 3));
+  const auto read = [&](const Bytes& bytes) { return Upload::from_bytes(bytes, round).to_bytes(); };
+  for (const bool with_signature : {false, true}) {
+    Upload upload = make_upload(round, 5);
+    if (with_signature) sign(round, upload, 1);
+    const DamageReport flips = flip_every_byte(upload.to_bytes(), read, 200);
+    CHECK(flips.refused >= 9 * (16 + 32));
+    CHECK(flips.accepted > 20'000);  // residues that stay residues
+    cut_everywhere(upload.to_bytes(), read, with_signature ? 13 : 1);
+  }
+}
+
+}  // namespace
+}  // namespace veilsum::test
