@@ -137,8 +137,7 @@ bool is_finite(const Piece& piece, std::uint64_t at) {
 }
 
 /// Names the first NaN or infinity; called once it is known that there is one.
-[[noreturn]] void refuse_non_finite(const Round& round, std::span<const Piece> pieces,
-                                    double weight) {
+[[noreturn]] void refuse_non_finite(const Round& round, std::span<const Piece> pieces) {
   for (std::size_t segment = 0; segment < pieces.size(); ++segment) {
     for (std::uint64_t at = 0; at < pieces[segment].count; ++at) {
       if (!is_finite(pieces[segment], at)) {
@@ -149,8 +148,9 @@ bool is_finite(const Piece& piece, std::uint64_t at) {
       }
     }
   }
-  throw ParameterError("the update times weight " + std::to_string(weight) +
-                       " overflows; nothing was encrypted");
+  throw ParameterError(
+      "a NaN or an infinity was read, but the update holds none now: it changed while it was being "
+      "encrypted; nothing was encrypted");
 }
 
 void check_pieces(const Round& round, std::span<const Piece> pieces,
@@ -207,7 +207,7 @@ scheme::Upload encrypt_with_seeds(const Round& round, std::span<const Piece> pie
     parallel_for(
         static_cast<std::size_t>(items), options.threads, [&] { return Scratch(plan, stochastic); },
         [&](std::size_t item, Scratch& scratch) { encrypt_one(job, first + item, scratch); });
-    if (!job.finite.load()) refuse_non_finite(round, pieces, options.weight);
+    if (!job.finite.load()) refuse_non_finite(round, pieces);
     if (options.progress) {
       options.progress(std::min((first + items) * plan.block_capacity(), round.size()),
                        round.size());

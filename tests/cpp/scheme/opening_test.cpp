@@ -121,7 +121,8 @@ TEST("a manifest takes every upload once, weights of at least 1, up to W in all"
   CHECK_THROWS(sums.add(head_of(heavy, 1), 13, nullptr), HeadroomError);
   CHECK_THROWS(sums.add(head_of(heavy, 1), ~std::uint64_t{0}, nullptr), HeadroomError);
   sums.add(head_of(heavy, 1), 5, nullptr);
-  CHECK_THROWS(sums.add(head_of(heavy, 2), ~std::uint64_t{0} - 4, nullptr), HeadroomError);  // wraps
+  CHECK_THROWS(sums.add(head_of(heavy, 2), ~std::uint64_t{0} - 4, nullptr),
+               HeadroomError);  // wraps
   CHECK_THROWS(sums.add(head_of(heavy, 2), 8, nullptr), HeadroomError);
   sums.add(head_of(heavy, 2), 7, nullptr);
   CHECK_EQ(sums.total_weight(), 12u);
@@ -314,7 +315,7 @@ TEST("an opening that cannot be recorded yields no key") {
 }
 
 TEST("the key of a weighted sum leaves only when that was asked for") {
-  const Plan plan = make_plan(10, 16, 2);
+  const Plan plan = make_plan(10, 16, 2, 128, "n2048");
   const SecretKey key = make_key(plan);
   const TemporaryFolder folder;
   const Round weighted = make_round(plan, key, 10), unit = make_round(plan, key, 10, 2);
@@ -331,7 +332,7 @@ TEST("the key of a weighted sum leaves only when that was asked for") {
 }
 
 TEST("a plan of unit weights is never opened weighted, even if the aggregator built it so") {
-  const Plan unit = make_plan(10, 16), loose = make_plan(10, 16, 1);
+  const Plan unit = make_plan(10, 16);
   const SecretKey key = make_key(unit);
   const Round round = make_round(unit, key, 10);
   // A manifest with a weight of 2 can only come from bytes.
@@ -383,7 +384,7 @@ TEST("sum keys go to bytes, to private files, and back") {
 }
 
 TEST("sum keys with impossible counts, weights or coefficients are refused, at both edges") {
-  const Plan plan = make_plan(10, 16, 1);  // W = 20
+  const Plan plan = make_plan(10, 16, 1, 128, "n2048");  // W = 20
   const SecretKey key = make_key(plan);
   scheme::RoundFields fields = fields_of({{10, 1.0}});
   fields.min_clients = 3;
@@ -414,7 +415,7 @@ TEST("sum keys with impossible counts, weights or coefficients are refused, at b
 }
 
 TEST("every byte of an opening request and of a sum key changed, and every truncation") {
-  const Plan plan = make_plan(10, 16, 1);
+  const Plan plan = make_plan(10, 16, 1, 128, "n2048");
   const SecretKey key = make_key(plan);
   const Round round = make_round(plan, key, 10);
   const OpeningRequest request = request_of_seeds(round, {1, 2}, {2, 1});
@@ -435,7 +436,7 @@ TEST("every byte of an opening request and of a sum key changed, and every trunc
 }
 
 TEST("manifests in bytes: counts and weights that cannot be are refused before any work") {
-  const Plan plan = make_plan(10, 16, 1);
+  const Plan plan = make_plan(10, 16, 1, 128, "n2048");
   const SecretKey key = make_key(plan);
   const Round round = make_round(plan, key, 10);
   const Bytes good = request_of_seeds(round, {1, 2}, {19, 1}).to_bytes();

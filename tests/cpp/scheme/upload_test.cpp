@@ -62,8 +62,8 @@ TEST("uploads go to bytes, to a file, and back, for every ring and odd sizes") {
   const TemporaryFolder folder;
   for (const Plan& plan : plans_of_every_ring()) {
     const SecretKey key = make_key(plan);
-    for (const std::uint64_t size : {std::uint64_t{1}, std::uint64_t{9}, plan.block_capacity(),
-                                     plan.block_capacity() + 3}) {
+    for (const std::uint64_t size :
+         {std::uint64_t{1}, std::uint64_t{9}, plan.block_capacity(), plan.block_capacity() + 3}) {
       const Round round = make_round(plan, key, with_roster(size, 3));
       const Upload upload = make_signed_upload(round, size, 1);
       const Bytes bytes = upload.to_bytes();
@@ -90,8 +90,8 @@ TEST("the blocks digest hashes pieces of 64 KiB, with any number of threads") {
     Bytes digests;
     for (std::size_t at = 0; at < upload.blocks().size(); at += 65536) {
       ring::Sha256 hash;
-      hash.update(upload.blocks().subspan(at, std::min<std::size_t>(
-                                                  65536, upload.blocks().size() - at)));
+      hash.update(
+          upload.blocks().subspan(at, std::min<std::size_t>(65536, upload.blocks().size() - at)));
       const Digest digest = hash.finish();
       digests.insert(digests.end(), digest.begin(), digest.end());
     }
@@ -109,8 +109,8 @@ TEST("the digest changes with every byte of the blocks") {
   const Upload upload = make_upload(round, 1);
   const Digest whole = upload.blocks_digest(1);
   Bytes blocks = copy_of(upload.blocks());
-  for (const std::size_t at : {std::size_t{0}, std::size_t{65535}, std::size_t{65536},
-                               blocks.size() - 1}) {
+  for (const std::size_t at :
+       {std::size_t{0}, std::size_t{65535}, std::size_t{65536}, blocks.size() - 1}) {
     AlignedBuffer<std::uint8_t> changed(blocks.size());
     std::memcpy(changed.data(), blocks.data(), blocks.size());
     changed[at] ^= 1;
@@ -197,9 +197,9 @@ TEST("another round's upload is refused, whatever differs") {
   const SecretKey key = make_key(plan);
   const Round round = make_round(plan, key, 100);
   const Bytes bytes = make_upload(round, 1).to_bytes();
-  for (const Round& other : {make_round(plan, key, 100, 2), make_round(plan, key, 101),
-                             make_round(plan, key, fields_of({{100, 2.0}})),
-                             make_round(make_plan(11, 16), key, 100)}) {
+  for (const Round& other :
+       {make_round(plan, key, 100, 2), make_round(plan, key, 101),
+        make_round(plan, key, fields_of({{100, 2.0}})), make_round(make_plan(11, 16), key, 100)}) {
     CHECK_THROWS_WITH(Upload::from_bytes(bytes, other), RoundError, short_hex(round.id()));
     CHECK_THROWS_WITH(Upload::from_bytes(bytes, other), RoundError, short_hex(other.id()));
   }
@@ -214,8 +214,8 @@ TEST("blocks of another length, residues at their modulus, and impossible counts
   const std::size_t head = 16 + 32 + 9 + upload.head().capsule.size();
   // The length of the blocks.
   for (const std::uint64_t length :
-       {std::uint64_t{0}, round.payload_bytes() - 50, round.payload_bytes() + 50,
-        ~std::uint64_t{0}, std::uint64_t{1} << 63}) {
+       {std::uint64_t{0}, round.payload_bytes() - 50, round.payload_bytes() + 50, ~std::uint64_t{0},
+        std::uint64_t{1} << 63}) {
     Bytes damaged = good;
     std::memcpy(damaged.data() + head, &length, 8);
     repair_checksum(damaged);
@@ -255,7 +255,7 @@ TEST("blocks of another length, residues at their modulus, and impossible counts
     }
   });
   // The flag in front of the signature.
-  for (const std::uint8_t flag : {2, 3, 128, 255}) {
+  for (const std::uint8_t flag : {std::uint8_t{2}, std::uint8_t{3}, std::uint8_t{128}}) {
     Bytes damaged = good;
     damaged[16 + 32] = flag;
     repair_checksum(damaged);
