@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <new>
 #include <span>
 #include <type_traits>
@@ -15,6 +14,16 @@ namespace veilsum {
 
 enum class Initialise { kNo, kZero };
 
+/// Memory aligned to 64 bytes, to be returned with release_aligned(data, bytes).
+///
+/// Uploads of tens of megabytes are written once, front to back, and the first touch of fresh pages
+/// would cost as much again as encrypting them. So requests from 8 MiB on are aligned to 2 MiB, ask
+/// the system for pages of that size, and are kept for the next request of the same size, up to
+/// 256 MiB in all.
+/// @throws std::bad_alloc
+void* allocate_aligned(std::size_t bytes);
+void release_aligned(void* data, std::size_t bytes) noexcept;
+
 /// `kSecret` buffers are wiped before their memory is returned.
 template <typename T, bool kSecret>
 class BasicBuffer {
@@ -22,6 +31,7 @@ class BasicBuffer {
 
  public:
   static constexpr std::size_t kAlignment = 64;
+  static_assert(alignof(T) <= kAlignment);
 
   BasicBuffer() = default;
 
@@ -29,9 +39,7 @@ class BasicBuffer {
   explicit BasicBuffer(std::size_t size, Initialise initialise = Initialise::kNo) : size_(size) {
     if (size == 0) return;
     if (size > (static_cast<std::size_t>(-1) - kAlignment) / sizeof(T)) throw std::bad_alloc();
-    const std::size_t bytes = (size * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-    data_ = static_cast<T*>(std::aligned_alloc(kAlignment, bytes));
-    if (data_ == nullptr) throw std::bad_alloc();
+    data_ = static_cast<T*>(allocate_aligned(size * sizeof(T)));
     if (initialise == Initialise::kZero) {
       for (std::size_t i = 0; i < size; ++i) data_[i] = T{};
     }
@@ -67,7 +75,7 @@ class BasicBuffer {
  private:
   void release() noexcept {
     if constexpr (kSecret) secure_wipe(data_, size_ * sizeof(T));
-    std::free(data_);
+    release_aligned(data_, size_ * sizeof(T));
     data_ = nullptr;
   }
 
