@@ -194,6 +194,7 @@ struct KernelTable {
   /// Uniform residues, exact by rejection: word j of the keystream of (key, index), its low 50
   /// bits; when that is >= q, coefficient j takes the next unused word from words n, n + 1, ...
   /// (rejecting again as needed; extra words are handed out in increasing j). Data is public.
+  /// n is a multiple of 8 here and in expand_multiply.
   void (*expand_uniform)(const AesKey& key, std::uint64_t index, const Modulus& modulus,
                          std::size_t n, std::uint64_t* out);
   /// The same residues times key slots: out[j] in [0, 2q). key_slots < q with 52-bit companions.

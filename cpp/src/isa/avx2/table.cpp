@@ -1,0 +1,31 @@
+// Layer: isa, level avx2. Fills the kernel table; holds no code of its own. Whether the processor
+// has what these kernels need (SSE4.2, POPCNT, PCLMULQDQ, AES, AVX, F16C, FMA, AVX2, BMI2) is
+// decided by the caller before it calls through the table.
+#include "isa/avx2/kernels_internal.h"
+
+namespace veilsum::isa {
+
+const KernelTable* avx2_table() noexcept {
+  static constexpr KernelTable kTable = {
+      .level = "avx2",
+      .aes_encrypt_blocks = avx2::aes_encrypt_blocks,
+      .aes_ctr = avx2::aes_ctr,
+      .sha256_compress = avx2::sha256_compress,
+      .crc32c = avx2::crc32c,
+      .ntt_forward = avx2::ntt_forward,
+      .ntt_inverse_lazy = avx2::ntt_inverse_lazy,
+      .expand_uniform = avx2::expand_uniform,
+      .expand_multiply = avx2::expand_multiply,
+      .sample_cbd = avx2::sample_cbd,
+      .encrypt_block = avx2::encrypt_block,
+      .decrypt_block = avx2::decrypt_block,
+      .quantise = avx2::quantise,
+      .dequantise = avx2::dequantise,
+      .sum_packed = avx2::sum_packed,
+      .pack = avx2::pack,
+      .unpack = avx2::unpack,
+  };
+  return &kTable;
+}
+
+}  // namespace veilsum::isa
