@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/file_io.h"
@@ -173,17 +174,27 @@ void Accumulator::add(const scheme::Upload& upload, std::uint64_t weight, int th
   check_belongs(upload, round_);
   check_blocks_digest(upload, threads);
   const std::lock_guard<std::mutex> lock(guard_);
-  if (finished_) throw RoundError("this accumulator is finished and takes no more uploads");
-  manifest_.check(upload.head(), weight, verifier_);
-  const bool first = blocks_.empty();
+  check_usable();
+  const bool first = manifest_.entries().empty();
   if (first) blocks_ = AlignedBuffer<std::uint8_t>(upload.blocks().size());
+  manifest_.add(upload.head(), weight,
+                verifier_);  // asks the verifier, once; refusals change nothing
+  spoiled_ = true;           // until the blocks are in, too
   const std::uint8_t* const sources[] = {first ? upload.blocks().data() : blocks_.data(),
                                          upload.blocks().data()};
   const std::uint64_t weights[] = {1, weight};
   const std::size_t skip = first ? 1 : 0;
   sum_blocks(round_, std::span(sources).subspan(skip), std::span(weights).subspan(skip), threads,
              blocks_.data());
-  manifest_.add(upload.head(), weight, verifier_);
+  spoiled_ = false;
+}
+
+void Accumulator::check_usable() const {
+  if (finished_) throw RoundError("this accumulator is finished and takes no more uploads");
+  if (spoiled_) {
+    throw RoundError(
+        "adding an upload failed half-way, so this sum is lost; add the uploads to a new one");
+  }
 }
 
 std::uint64_t Accumulator::count() const {
@@ -198,11 +209,12 @@ std::uint64_t Accumulator::total_weight() const {
 
 Aggregate Accumulator::finish() {
   const std::lock_guard<std::mutex> lock(guard_);
-  if (finished_) throw RoundError("this accumulator is finished already");
+  check_usable();
   check_enough(manifest_);
   Bytes capsule_sum = capsule_sum_of(manifest_);
   finished_ = true;
-  return Aggregate(std::move(manifest_), std::move(capsule_sum), std::move(blocks_));
+  return Aggregate(std::exchange(manifest_, Manifest(round_)), std::move(capsule_sum),
+                   std::move(blocks_));
 }
 
 Aggregate weighted_sum(const Round& round, std::span<const scheme::Upload* const> uploads,

@@ -54,12 +54,15 @@ class Accumulator {
   Aggregate finish();
 
  private:
+  void check_usable() const;
+
   mutable std::mutex guard_;
   const scheme::Round round_;
   const scheme::SignatureVerifier* verifier_;
   scheme::Manifest manifest_;
   AlignedBuffer<std::uint8_t> blocks_;
   bool finished_ = false;
+  bool spoiled_ = false;  // manifest and blocks may disagree
 };
 
 /// sum_k weights[k] * uploads[k] in one pass; empty weights mean all one.

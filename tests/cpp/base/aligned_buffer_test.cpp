@@ -2,11 +2,16 @@
 // but never copied, and wiped before their memory goes back when they hold secrets.
 #include "base/aligned_buffer.h"
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <new>
+#include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "base/entropy.h"
 #include "base/wipe.h"
@@ -71,6 +76,51 @@ TEST("zeroed on request, also in memory that was used before") {
     for (const std::uint64_t word : zeroed) any |= word;
     CHECK_EQ(any, 0u);
   }
+}
+
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+
+TEST("large buffers, which are kept for reuse: aligned, apart, and zeroed on request") {
+  const std::size_t sizes[] = {8 * kMiB - 1, 8 * kMiB, 8 * kMiB + 1, 10 * kMiB, 10 * kMiB + 3};
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    std::vector<AlignedBuffer<std::uint8_t>> alive;
+    for (const std::size_t size : sizes) alive.emplace_back(size);
+    for (std::size_t i = 0; i < alive.size(); ++i) {
+      CHECK_EQ(reinterpret_cast<std::uintptr_t>(alive[i].data()) % 64, 0u);
+      std::memset(alive[i].data(), static_cast<int>(i + 1), alive[i].size());
+    }
+    for (std::size_t i = 0; i < alive.size(); ++i) {
+      std::size_t wrong = 0;
+      for (const std::uint8_t byte : alive[i]) wrong += byte != i + 1;
+      CHECK_EQ(wrong, 0u);
+    }
+    alive.erase(alive.begin() + 1);
+    const AlignedBuffer<std::uint8_t> zeroed(8 * kMiB, Initialise::kZero);
+    std::size_t any = 0;
+    for (const std::uint8_t byte : zeroed) any |= byte;
+    CHECK_EQ(any, 0u);
+  }
+}
+
+TEST("large buffers from several threads at once") {
+  std::vector<std::thread> threads;
+  std::atomic<std::size_t> wrong{0};
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&wrong, thread] {
+      for (int repeat = 0; repeat < 12; ++repeat) {
+        SecretBuffer<std::uint64_t> buffer(kMiB + static_cast<std::size_t>(repeat % 3));
+        // One word a page is enough to see two owners of the same memory.
+        for (std::size_t i = 0; i < buffer.size(); i += 512) {
+          buffer[i] = static_cast<std::uint64_t>(thread * 100 + repeat);
+        }
+        for (std::size_t i = 0; i < buffer.size(); i += 512) {
+          wrong += buffer[i] != static_cast<std::uint64_t>(thread * 100 + repeat);
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK_EQ(wrong.load(), 0u);
 }
 
 TEST("sizes that overflow or cannot be had are bad_alloc") {

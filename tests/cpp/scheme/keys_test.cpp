@@ -20,6 +20,7 @@
 #include "ring/sha256.h"
 #include "scheme/ledger.h"
 #include "support/active_level.h"
+#include "support/damage.h"
 #include "support/envelopes.h"
 #include "support/modulus.h"
 #include "support/rounds.h"

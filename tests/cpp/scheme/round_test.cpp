@@ -13,6 +13,7 @@
 #include "check.h"
 #include "ring/expander.h"
 #include "ring/sha256.h"
+#include "support/damage.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
 #include "support/signatures.h"

@@ -12,6 +12,7 @@
 #include "check.h"
 #include "ring/sha256.h"
 #include "support/active_level.h"
+#include "support/damage.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
 #include "support/signatures.h"

@@ -1,0 +1,245 @@
+// Layer: tests (aggregate). Aggregates as bytes: the layout, the way there and back, and refusal of
+// everything damaged. And the promise that holds for every object: reading untrusted bytes never
+// asks for more memory than a small multiple of them, beyond what the round itself needs.
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "aggregate/aggregate.h"
+#include "check.h"
+#include "support/allocations.h"
+#include "support/damage.h"
+#include "support/envelopes.h"
+#include "support/rounds.h"
+#include "support/signatures.h"
+#include "support/temporary_folder.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::test {
+namespace {
+
+using aggregate::Aggregate;
+using aggregate::weighted_sum;
+using scheme::Plan;
+using scheme::Round;
+using scheme::SecretKey;
+using scheme::Upload;
+
+Aggregate sum_of(const Round& round, const std::vector<std::uint64_t>& weights,
+                 const scheme::SignatureVerifier* verifier = nullptr) {
+  std::vector<Upload> uploads;
+  std::vector<const Upload*> pointers;
+  for (std::uint32_t k = 0; k < weights.size(); ++k) {
+    uploads.push_back(make_upload(round, k + 1));
+    if (round.has_roster()) sign(round, uploads.back(), k);
+  }
+  for (const Upload& upload : uploads) pointers.push_back(&upload);
+  return weighted_sum(round, pointers, weights, verifier, 1);
+}
+
+TEST("the bytes of an aggregate, and of its opening request") {
+  const Plan plan = make_plan(10, 16, 2, 128, "n2048");
+  const SecretKey key = make_key(plan);
+  scheme::RoundFields fields = fields_of({{100, 1.0}});
+  fields.roster = fake_roster(4);
+  const FakeVerifier verifier;
+  for (const bool with_roster : {false, true}) {
+    if (!with_roster) fields.roster.clear();
+    if (with_roster) fields.roster = fake_roster(4);
+    const Round round = make_round(plan, key, fields);
+    const Aggregate total = sum_of(round, {3, 1}, &verifier);
+    ByteWriter out;
+    out.raw(round.id());
+    out.u32(2);
+    for (std::uint32_t k = 0; k < 2; ++k) {
+      const scheme::UploadHead& head = total.manifest().entries()[k].head;
+      out.u64(k == 0 ? 3 : 1);
+      out.u8(with_roster ? 1 : 0);
+      out.u64(k + 1);
+      if (with_roster) {
+        out.u32(k);
+        out.raw(head.signature->blocks_digest);
+        out.raw(head.signature->signature);
+      }
+      out.raw(head.capsule);
+    }
+    out.raw(total.opening_request().capsule_sum);
+    CHECK_EQ(total.opening_request().to_bytes(), envelope_of(7, out.bytes()));
+    out.u64(round.payload_bytes());
+    out.raw(total.blocks());
+    CHECK_EQ(total.to_bytes(), envelope_of(6, out.bytes()));
+    CHECK_EQ(total.wire_bytes(), total.to_bytes().size());
+  }
+}
+
+TEST("aggregates go to bytes, to a file, and back, for every ring") {
+  const TemporaryFolder folder;
+  for (const Plan& plan : plans_of_every_ring()) {
+    const SecretKey key = make_key(plan);
+    for (const std::uint64_t size : {std::uint64_t{3}, plan.block_capacity() + 9}) {
+      const Round round = make_round(plan, key, size), other = make_round(plan, key, size, 2);
+      const Aggregate total = sum_of(round, {1, 1, 1});
+      const Bytes bytes = total.to_bytes();
+      const Aggregate again = Aggregate::from_bytes(bytes, round);
+      CHECK(again.to_bytes() == bytes);
+      CHECK(again.manifest().digest() == total.manifest().digest());
+      CHECK(again.round().id() == round.id());
+      total.save(folder / "aggregate");
+      CHECK_EQ(contents_of(folder / "aggregate"), std::string(bytes.begin(), bytes.end()));
+      CHECK_THROWS_WITH(Aggregate::from_bytes(bytes, other), RoundError, short_hex(other.id()));
+      // What was read can be opened.
+      CHECK_EQ(scheme::open_sum(key, again.opening_request(), nullptr, false).count(), 3u);
+    }
+  }
+}
+
+TEST("an opening request is no aggregate, nor the other way round") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, 10);
+  const Aggregate total = sum_of(round, {1, 1});
+  CHECK_THROWS_WITH(Aggregate::from_bytes(total.opening_request().to_bytes(), round),
+                    WireFormatError, "opening request");
+  CHECK_THROWS_WITH(scheme::OpeningRequest::from_bytes(total.to_bytes(), round), WireFormatError,
+                    "aggregate");
+  Bytes renamed = total.to_bytes();
+  renamed[6] = 7;
+  repair_checksum(renamed);
+  CHECK_THROWS(scheme::OpeningRequest::from_bytes(renamed, round), WireFormatError);
+}
+
+TEST("residues at their modulus are refused, in the capsule sum and in the blocks") {
+  const Plan plan = make_plan(10, 16, 4, 128, "n4096");
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, 30);
+  const Aggregate total = sum_of(round, {1, 1});
+  const Bytes good = total.to_bytes();
+  const std::size_t blocks_at = good.size() - 4 - total.blocks().size();
+  const std::size_t sum_at = blocks_at - 8 - plan.capsule().bytes;
+  for (const std::size_t at : {sum_at, blocks_at}) {
+    for (const std::uint64_t value : {plan.ring().q(0) - 1, plan.ring().q(0)}) {
+      Bytes damaged = good;
+      std::vector<std::uint64_t> row(8);
+      isa::scalar_table()->unpack(damaged.data() + at, 8, plan.ring().q(0), row.data());
+      row[3] = value;
+      isa::scalar_table()->pack(row.data(), 8, damaged.data() + at);
+      repair_checksum(damaged);
+      if (value < plan.ring().q(0)) {
+        CHECK(Aggregate::from_bytes(damaged, round).to_bytes() == damaged);
+      } else {
+        CHECK_THROWS_WITH(Aggregate::from_bytes(damaged, round), WireFormatError, "residue");
+      }
+    }
+  }
+}
+
+TEST("bytes of an aggregate changed, and truncations") {
+  const Plan plan = make_plan(10, 16, 2, 128, "n2048");
+  const SecretKey key = make_key(plan);
+  scheme::RoundFields fields = fields_of({{13, 1.0}});
+  fields.roster = fake_roster(3);
+  const Round round = make_round(plan, key, fields);
+  const FakeVerifier verifier;
+  const Aggregate total = sum_of(round, {2, 1}, &verifier);
+  const auto read = [&](const Bytes& bytes) {
+    return Aggregate::from_bytes(bytes, round).to_bytes();
+  };
+  const DamageReport flips = flip_every_byte(total.to_bytes(), read, 180, 19);
+  CHECK(flips.accepted > 1000 && flips.refused > 500);
+  cut_everywhere(total.to_bytes(), read, 97);
+}
+
+/// Bytes asked of the heap while body() runs; it may throw a VeilsumError.
+template <typename Body>
+std::size_t allocated_by(Body body) {
+  const std::size_t before = allocated_bytes.load();
+  try {
+    body();
+  } catch (const VeilsumError&) {
+  }
+  return allocated_bytes.load() - before;
+}
+
+/// Lengths that claim much more than is there, at every place of the first bytes of an object.
+template <typename Read>
+void check_allocations(const Bytes& good, std::size_t fixed, Read read) {
+  const std::size_t whole = allocated_by([&] { read(good); });
+  CHECK(whole > 0);  // the meter runs
+  const auto within = [&](const Bytes& bytes, std::size_t spent) {
+    if (spent > fixed + 8 * bytes.size()) {
+      CHECK_EQ(spent, fixed + 8 * bytes.size());
+    }
+  };
+  within(good, whole);
+  const std::size_t fields = std::min<std::size_t>(good.size() - 20, 300);
+  for (std::size_t at = 16; at < 16 + fields; ++at) {
+    for (const std::uint32_t claim : {0xffffffffu, 0x7fffffffu, 0x01000000u, 0x00ffffffu}) {
+      Bytes damaged = good;
+      std::memcpy(damaged.data() + at, &claim, std::min<std::size_t>(4, good.size() - 4 - at));
+      repair_checksum(damaged);
+      within(damaged, allocated_by([&] { read(damaged); }));
+      // The same claim with next to nothing behind it.
+      Bytes cut(damaged.begin(), damaged.begin() + static_cast<std::ptrdiff_t>(at) + 4);
+      cut.resize(cut.size() + 4);
+      repair_length(cut);
+      within(cut, allocated_by([&] { read(cut); }));
+    }
+  }
+}
+
+TEST("reading asks for no more memory than the bytes, and the round, justify") {
+  const Plan plan = make_plan(10, 16, 2, 128, "n2048");
+  const SecretKey key = make_key(plan);
+  scheme::RoundFields fields = fields_of({{13, 1.0}, {5, 2.0}});
+  fields.layout = "layout";
+  fields.roster = fake_roster(3);
+  const Round round = make_round(plan, key, fields);
+  const FakeVerifier verifier;
+  const Aggregate total = sum_of(round, {2, 1}, &verifier);
+  const Upload upload = make_signed_upload(round, 1, 0);
+  const scheme::SumKey sum = scheme::open_sum(key, total.opening_request(), &verifier, true);
+  // A reader may use a row of residues for scratch (one for each thread), and messages; the tables
+  // of any ring that a plan can name are made at most once and are of a fixed size.
+  const std::size_t scratch = 256 * 1024;
+  check_allocations(upload.to_bytes(), scratch,
+                    [&](const Bytes& bytes) { Upload::from_bytes(bytes, round); });
+  check_allocations(total.to_bytes(), scratch,
+                    [&](const Bytes& bytes) { Aggregate::from_bytes(bytes, round); });
+  check_allocations(total.opening_request().to_bytes(), scratch,
+                    [&](const Bytes& bytes) { scheme::OpeningRequest::from_bytes(bytes, round); });
+  check_allocations(sum.to_bytes(), scratch,
+                    [&](const Bytes& bytes) { scheme::SumKey::from_bytes(bytes, round); });
+  const std::size_t key_tables = 4 * 1024 * 1024, plan_tables = 16 * 1024 * 1024;
+  check_allocations(key.public_key().to_bytes(), key_tables,
+                    [&](const Bytes& bytes) { scheme::PublicKey::from_bytes(bytes); });
+  check_allocations(key.to_bytes(), key_tables,
+                    [&](const Bytes& bytes) { scheme::SecretKey::from_bytes(bytes); });
+  check_allocations(round.to_bytes(), plan_tables,
+                    [&](const Bytes& bytes) { Round::from_bytes(bytes); });
+}
+
+TEST("a round of 2^40 values is described without being allocated") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const std::uint64_t size = std::uint64_t{1} << 40;
+  const std::size_t spent = allocated_by([&] {
+    const Round round = make_round(plan, key, size);
+    const Round again = Round::from_bytes(round.to_bytes());
+    CHECK_EQ(again.size(), size);
+    CHECK_EQ(again.payload_bytes(), size / 4096 * 12'800);
+    CHECK_EQ(again.segment_of(size - 1), 0u);
+    // An upload that claims to be one of this round, in a few bytes.
+    Bytes payload(round.id().begin(), round.id().end());
+    payload.resize(32 + 9 + plan.capsule().bytes + 8 + 50);
+    const std::uint64_t length = round.payload_bytes();
+    std::memcpy(payload.data() + 32 + 9 + plan.capsule().bytes, &length, 8);
+    CHECK_THROWS_WITH(Upload::from_bytes(envelope_of(5, payload), round), WireFormatError,
+                      "truncated");
+  });
+  CHECK(spent < 4 * 1024 * 1024);
+}
+
+}  // namespace
+}  // namespace veilsum::test

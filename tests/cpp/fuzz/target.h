@@ -1,0 +1,98 @@
+// Layer: tests (fuzz). What the fuzz targets share. A target reads one kind of object from any
+// bytes. The reader may refuse with a VeilsumError, or accept and then write the object back to the
+// very same bytes; anything else - another exception, other bytes, a sanitizer's finding - is a
+// bug. Each input is read as it is, and again with header and checksum put right, since a checksum
+// would otherwise keep nearly every input away from the parser behind it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "scheme/wire.h"
+#include "support/envelopes.h"
+#include "support/rounds.h"
+
+/// The entry point that libFuzzer, and driver.cpp, call.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+namespace veilsum::fuzz {
+
+using test::Bytes;
+
+/// Valid objects of the target's kind, to mutate; defined by each target.
+std::vector<Bytes> seed_corpus();
+
+inline std::size_t accepted = 0;
+inline std::size_t refused = 0;
+
+template <typename Read>
+void read_once(const Bytes& object, Read read) {
+  try {
+    if (read(object) != object) {
+      std::fprintf(stderr, "accepted, but written back as other bytes\n");
+      std::abort();
+    }
+    ++accepted;
+  } catch (const VeilsumError&) {
+    ++refused;
+  }
+}
+
+/// @param read from bytes to an object and back to bytes
+template <typename Read>
+int read_any(const std::uint8_t* data, std::size_t size, scheme::ObjectKind kind, Read read) {
+  Bytes object(data, data + size);
+  read_once(object, read);
+  if (object.size() < test::kHeaderBytes + test::kTrailerBytes) {
+    object.resize(test::kHeaderBytes + test::kTrailerBytes);
+  }
+  const std::uint8_t header[8] = {'V', 'S', 'U', 'M', 1, 0, static_cast<std::uint8_t>(kind), 0};
+  std::memcpy(object.data(), header, sizeof header);
+  test::repair_length(object);
+  object.shrink_to_fit();
+  read_once(object, read);
+  return 0;
+}
+
+/// The world that rounds, uploads and sums of the corpora live in: small, with every optional part.
+struct World {
+  World() : plan(test::make_plan(10, 16, 2, 128, "n2048")), key(test::make_key(plan)) {}
+
+  scheme::Round round(bool with_roster) const {
+    scheme::RoundFields fields = test::fields_of({{9, 1.0}, {0, 1.0}, {4, 0.5}});
+    fields.layout = "{\"a\":[9],\"b\":[4]}";
+    if (with_roster) {
+      for (std::uint64_t n = 0; n < 3; ++n) fields.roster.push_back(test::bytes32(n));
+    }
+    return test::make_round(plan, key, fields);
+  }
+
+  scheme::Plan plan;
+  scheme::SecretKey key;
+};
+
+/// An upload of the round; signed by `client` where that is not negative. Nobody checks signatures
+/// on reading, so any bytes do.
+inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n, int client) {
+  scheme::Upload upload = test::make_upload(round, n);
+  if (client >= 0) {
+    scheme::UploadSignature signature;
+    signature.client = static_cast<std::uint32_t>(client);
+    signature.blocks_digest = upload.blocks_digest(1);
+    upload.attach_signature(signature);
+  }
+  return upload;
+}
+
+/// Lets every signature pass, so that signed sums can be built without keys.
+class TrustingVerifier final : public scheme::SignatureVerifier {
+  bool verify(const scheme::VerificationKey&, const scheme::Signature&, ByteView) const override {
+    return true;
+  }
+};
+
+}  // namespace veilsum::fuzz
