@@ -1,0 +1,102 @@
+"""Veilsum's steps, one at a time, over data whose sum is known.
+
+Layer: benchmarks only; it uses the public API of `veilsum` as a user would.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import veilsum as vs
+
+__all__ = ["LIMIT", "Sum", "check_mean", "make_update"]
+
+LIMIT = 1.0
+PATTERN = 1 << 20  # longer updates repeat a random pattern: only speed depends on nothing but size
+CHUNK = 1 << 24
+
+Floats = npt.NDArray[np.float32]
+
+
+def make_update(size: int, seed: int = 0) -> Floats:
+    """Return `size` float32 values in [-1, 1), the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    pattern = rng.random(min(size, PATTERN), dtype=np.float32) * np.float32(2) - np.float32(1)
+    return pattern if size <= PATTERN else np.resize(pattern, size)
+
+
+def check_mean(mean: Floats, updates: list[Floats], plan: vs.Plan, limit: float = LIMIT) -> None:
+    """Raise AssertionError unless `mean` is the mean of `updates` within what quantising allows.
+
+    The integer sum is exact, so the mean is off by at most the mean of the updates' quantisation
+    errors, half a step each, plus two roundings to float32 of values up to `limit`.
+    """
+    step = limit / (2 ** (plan.value_bits - 1) - 1)
+    bound = step / 2 + limit * 2.0**-23
+    assert all(mean.shape == update.shape for update in updates)
+    for start in range(0, mean.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        wanted = np.mean([update[part] for update in updates], axis=0, dtype=np.float64)
+        assert np.abs(mean[part] - wanted).max() <= bound
+
+
+class Sum:
+    """One round in the making: its plan, keys and updates.
+
+    Parameters
+    ----------
+    size : int
+        Values of an update.
+    clients : int
+        What the plan is made for.
+    updates : int
+        How many distinct updates there are; the round sums this many.
+    plan : dict, optional
+        More of the plan's parameters.
+    """
+
+    def __init__(self, size: int, *, clients: int = 10, updates: int = 2, **plan: Any) -> None:
+        self.size = size
+        self.plan = vs.Plan(clients=clients, **plan)
+        self.secret, self.public = vs.keygen(self.plan)
+        self.updates = [make_update(size, seed) for seed in range(updates)]
+        self.round = vs.Round(self.plan, self.public, size=size, limit=LIMIT)
+        self.uploads: list[vs.Upload] = []
+        self.total: vs.Aggregate | None = None
+        self.key: vs.SumKey | None = None
+
+    def encrypt(self, index: int = 0, threads: int | None = 1) -> vs.Upload:
+        """Encrypt one update."""
+        return vs.encrypt(self.round, self.updates[index], threads=threads)
+
+    def upload_all(self, threads: int | None = 1) -> list[vs.Upload]:
+        """Encrypt every update; keeps the uploads."""
+        self.uploads = [self.encrypt(index, threads) for index in range(len(self.updates))]
+        assert not any(upload.clipped for upload in self.uploads)
+        return self.uploads
+
+    def sum(self, threads: int | None = 1) -> vs.Aggregate:
+        """Sum the uploads."""
+        return vs.weighted_sum(self.round, self.uploads, threads=threads)
+
+    def open(self, threads: int | None = 1) -> None:
+        """Sum the uploads and open the sum, so that `decrypt` can run; frees the uploads."""
+        if not self.uploads:
+            self.upload_all(threads)
+        self.total = self.sum(threads)
+        self.uploads = []
+        self.key = vs.open_sum(self.secret, self.round, self.total)
+
+    def decrypt(self, threads: int | None = 1) -> Floats:
+        """Decrypt the opened sum's mean."""
+        if self.key is None or self.total is None:
+            raise RuntimeError("the sum is not opened yet")
+        mean: Floats = vs.decrypt(self.key, self.total, threads=threads)
+        return mean
+
+    def check(self, mean: Floats) -> None:
+        """Raise AssertionError unless `mean` is right."""
+        check_mean(mean, self.updates, self.plan)

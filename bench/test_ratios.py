@@ -1,0 +1,148 @@
+"""The targets of DESIGN.md section 8, as ratios of times taken in interleaved rounds of one run.
+
+One thread everywhere: `threads=1` for Veilsum; OpenSSL, NumPy's maximum and a peer's process with
+OMP_NUM_THREADS=1 have one by themselves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.aes import Bulk
+from bench.measure import Measure
+from bench.peers import environments
+from bench.peers.worker import Worker, WorkerError
+from bench.profiles import Profile
+from bench.results import Ratio
+from bench.sums import Sum
+
+CLIENTS = 10
+UPLOADS = 10
+
+
+@pytest.fixture(scope="module")
+def ten(profile: Profile) -> Sum:
+    """A round of ten clients at 16 bits, with its sum open."""
+    made = Sum(profile.ratio_values, clients=CLIENTS, updates=2)
+    made.open()
+    return made
+
+
+def test_encrypt_and_decrypt_against_aes(measure: Measure, profile: Profile, ten: Sum) -> None:
+    ciphers = {mode: Bulk(mode, ten.updates[0].data) for mode in ("CBC", "GCM")}
+    times = measure.interleaved(
+        {
+            "encrypt": lambda: ten.encrypt(0, threads=1),
+            "CBC": ciphers["CBC"].encrypt,
+            "GCM": ciphers["GCM"].encrypt,
+            "decrypt": lambda: ten.decrypt(threads=1),
+        },
+        profile.ratio_rounds,
+    )
+    ten.check(ten.decrypt(threads=1))
+    for cipher in ciphers.values():
+        cipher.check()
+    for mode, must, goal in (("CBC", 0.45, 0.25), ("GCM", 7.0, 3.0)):
+        measure.ratio(
+            f"encrypt / AES-256-{mode} of the same bytes",
+            times["encrypt"],
+            times[mode],
+            must=must,
+            goal=goal,
+            note=f"{ten.size:,} fp32 values at {ten.plan.value_bits} bits for {CLIENTS} clients; "
+            f"AES in one call, OpenSSL through cryptography, output into ready memory",
+        )
+    measure.ratio("decrypt / encrypt", times["decrypt"], times["encrypt"], must=1.3, goal=1.0)
+
+
+def test_bytes_a_value(measure: Measure, ten: Sum) -> None:
+    """Size, with everything that travels: envelope, capsule and blocks."""
+    upload = ten.encrypt()
+    measure.interleaved({"to bytes": upload.to_bytes}, 1)
+    nbytes = len(upload.to_bytes())
+    assert nbytes == upload.nbytes == ten.plan.upload_bytes(ten.size)
+    found = nbytes / ten.size
+    measure.add_ratio(
+        Ratio(
+            "upload bytes a value",
+            found,
+            found,
+            found,
+            must=3.2,
+            goal=2.8,
+            note=f"{ten.size:,} values, {ten.plan.value_bits} bits, {CLIENTS} clients; everything "
+            f"that travels; no timing",
+        )
+    )
+
+
+def test_sum_against_reading(measure: Measure, profile: Profile) -> None:
+    many = Sum(profile.ratio_values, clients=CLIENTS, updates=UPLOADS)
+    uploads = many.upload_all()
+    copies = [np.frombuffer(upload.to_bytes(), dtype=np.uint8) for upload in uploads]
+    words = [copy[: copy.size // 8 * 8].view(np.uint64) for copy in copies]
+    largest = [int(word.max()) for word in words]
+
+    def read() -> None:
+        # The maximum touches every word and keeps nothing: as fast as memory allows in NumPy.
+        assert [int(word.max()) for word in words] == largest
+
+    times = measure.interleaved(
+        {"sum": lambda: many.sum(threads=1), "read": read}, profile.ratio_rounds
+    )
+    many.open()
+    many.check(many.decrypt())
+    measure.ratio(
+        f"weighted sum of {UPLOADS} uploads / reading those bytes once",
+        times["sum"],
+        times["read"],
+        must=3.0,
+        goal=1.3,
+        note=f"{sum(copy.size for copy in copies):,} bytes; reading is NumPy's maximum over them",
+    )
+
+
+def test_against_openfhe(measure: Measure, profile: Profile, ten: Sum, tmp_path: Path) -> None:
+    peer = next(peer for peer in environments.PEERS if peer.name == "openfhe")
+    python, reason = environments.find(peer)
+    if python is None:
+        measure.skip(f"values a second / {peer.title}", reason)
+    values = min(profile.peer_values, ten.size)
+    np.save(tmp_path / "values.npy", ten.updates[0][:values])
+    worker = Worker(python, peer.runner, threads=1)
+    try:
+        about = worker.call(
+            "setup", path=str(tmp_path / "values.npy"), values=values, setting="adds"
+        ).value
+        worker.call("encrypt")
+        worker.call("add")
+        times = measure.interleaved(
+            {
+                "encrypt": lambda: ten.encrypt(0, threads=1),
+                "peer encrypt": lambda: worker.call("encrypt"),
+                "decrypt": lambda: ten.decrypt(threads=1),
+                "peer decrypt": lambda: worker.call("decrypt"),
+            },
+            max(2, profile.ratio_rounds // 3),
+        )
+        assert worker.call("check").value["error"] <= peer.tolerance
+    except WorkerError as error:
+        pytest.fail(str(error))
+    finally:
+        worker.close()
+    scale = ten.size / values
+    note = f"{about['version']}: {about['parameters']}; {values:,} values, one thread"
+    for step in ("encrypt", "decrypt"):
+        measure.ratio(
+            f"{step}: values a second / {peer.title}",
+            times[f"peer {step}"],
+            times[step],
+            scale=scale,
+            must=300.0,
+            goal=600.0,
+            at_least=True,
+            note=note,
+        )
