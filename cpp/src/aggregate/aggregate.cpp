@@ -121,24 +121,12 @@ std::uint64_t Aggregate::wire_bytes() const noexcept {
 }
 
 Bytes Aggregate::to_bytes() const {
-  const Bytes fields = head_fields();
-  const ByteView payload[] = {fields, blocks()};
-  const scheme::Envelope envelope = scheme::seal_envelope(scheme::ObjectKind::kAggregate, payload);
-  Bytes out;
-  out.reserve(envelope.header.size() + fields.size() + blocks_.size() + envelope.trailer.size());
-  for (const ByteView part :
-       {ByteView(envelope.header), ByteView(fields), blocks(), ByteView(envelope.trailer)}) {
-    out.insert(out.end(), part.begin(), part.end());
-  }
-  return out;
+  return scheme::seal(scheme::ObjectKind::kAggregate, {head_fields(), blocks()});
 }
 
 void Aggregate::save(const std::string& path) const {
-  const Bytes fields = head_fields();
-  const ByteView payload[] = {fields, blocks()};
-  const scheme::Envelope envelope = scheme::seal_envelope(scheme::ObjectKind::kAggregate, payload);
-  const ByteView parts[] = {envelope.header, fields, blocks(), envelope.trailer};
-  write_file(path, parts, FileKind::kPublic);
+  scheme::seal_to_file(path, FileKind::kPublic, scheme::ObjectKind::kAggregate,
+                       {head_fields(), blocks()});
 }
 
 Aggregate Aggregate::from_bytes(ByteView bytes, const Round& round) {

@@ -21,6 +21,16 @@ scheme::Upload encrypt(const scheme::Round& round, const std::vector<py::array>&
   return codec::encrypt(round, views, options);
 }
 
+/// A one-dimensional array over the core's own memory, whose large pages are used again.
+py::array fresh_array(const py::dtype& type, py::ssize_t size) {
+  using Memory = AlignedBuffer<std::uint8_t>;
+  auto memory = std::make_unique<Memory>(static_cast<std::size_t>(size * type.itemsize()));
+  std::uint8_t* data = memory->data();
+  const py::capsule owner(memory.get(), [](void* held) { delete static_cast<Memory*>(held); });
+  memory.release();  // NOLINT(bugprone-unused-return-value): the capsule owns it now
+  return py::array(type, {size}, {type.itemsize()}, data, owner);
+}
+
 py::array decrypt(const scheme::SumKey& key, const aggregate::Aggregate& total, bool average,
                   const std::string& dtype, int threads,
                   const std::optional<py::function>& progress,
@@ -35,12 +45,11 @@ py::array decrypt(const scheme::SumKey& key, const aggregate::Aggregate& total, 
   }
   const auto size = static_cast<py::ssize_t>(total.round().size());
   const bool narrow = options.type == isa::ElementType::kFloat32;
-  py::array result = out ? *out
-                         : py::array(narrow ? py::dtype::of<float>() : py::dtype::of<double>(),
-                                     std::vector<py::ssize_t>{size});
-  if (out && (result.ndim() != 1 || result.size() != size ||
-              !(result.flags() & py::array::c_style) || !result.writeable() ||
-              !result.dtype().is(narrow ? py::dtype::of<float>() : py::dtype::of<double>()))) {
+  const py::dtype type = narrow ? py::dtype::of<float>() : py::dtype::of<double>();
+  py::array result = out ? *out : fresh_array(type, size);
+  if (out &&
+      (result.ndim() != 1 || result.size() != size || !(result.flags() & py::array::c_style) ||
+       !result.writeable() || !result.dtype().is(type))) {
     throw ParameterError("out must be a writeable, contiguous, one-dimensional " + dtype +
                          " array of " + std::to_string(size) + " values");
   }

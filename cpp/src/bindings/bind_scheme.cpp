@@ -49,12 +49,7 @@ Plan make_plan(std::int64_t clients, std::int64_t value_bits, std::int64_t weigh
 Bytes plan_to_bytes(const Plan& plan) {
   ByteWriter fields;
   plan.write_fields(fields);
-  const ByteView parts[] = {fields.bytes()};
-  scheme::Envelope envelope = scheme::seal_envelope(scheme::ObjectKind::kPlan, parts);
-  Bytes out = std::move(envelope.header);
-  out.insert(out.end(), fields.bytes().begin(), fields.bytes().end());
-  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
-  return out;
+  return scheme::seal(scheme::ObjectKind::kPlan, {fields.bytes()});
 }
 
 Plan plan_from_bytes(ByteView bytes) {

@@ -126,14 +126,7 @@ PublicKey PublicKey::read_fields(ByteReader& in) {
   return PublicKey(std::move(ring), seed, std::move(b));
 }
 
-Bytes PublicKey::to_bytes() const {
-  const ByteView parts[] = {fields_};
-  Envelope envelope = seal_envelope(ObjectKind::kPublicKey, parts);
-  Bytes out = std::move(envelope.header);
-  out.insert(out.end(), fields_.begin(), fields_.end());
-  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
-  return out;
-}
+Bytes PublicKey::to_bytes() const { return seal(ObjectKind::kPublicKey, {fields_}); }
 
 PublicKey PublicKey::from_bytes(ByteView bytes) {
   ByteReader in(open_envelope(bytes, ObjectKind::kPublicKey), "public key");
@@ -163,13 +156,7 @@ Bytes SecretKey::to_bytes() const {
   fields.raw(key_seed_.span());
   fields.raw(public_seed_);
   Bytes payload = fields.take();
-  const ByteView parts[] = {payload};
-  const Envelope envelope = seal_envelope(ObjectKind::kSecretKey, parts);
-  Bytes out;
-  out.reserve(envelope.header.size() + payload.size() + envelope.trailer.size());
-  out.insert(out.end(), envelope.header.begin(), envelope.header.end());
-  out.insert(out.end(), payload.begin(), payload.end());
-  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
+  Bytes out = seal(ObjectKind::kSecretKey, {payload});
   secure_wipe(payload.data(), payload.size());
   return out;
 }

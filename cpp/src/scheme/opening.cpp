@@ -93,12 +93,7 @@ Bytes OpeningRequest::to_bytes() const {
   ByteWriter fields(64 + manifest.entries().size() * (128 + capsule_sum.size()));
   manifest.write(fields);
   fields.raw(capsule_sum);
-  const ByteView parts[] = {fields.bytes()};
-  Envelope envelope = seal_envelope(ObjectKind::kOpeningRequest, parts);
-  Bytes out = std::move(envelope.header);
-  out.insert(out.end(), fields.bytes().begin(), fields.bytes().end());
-  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
-  return out;
+  return seal(ObjectKind::kOpeningRequest, {fields.bytes()});
 }
 
 OpeningRequest OpeningRequest::from_bytes(ByteView bytes, const Round& round) {
@@ -128,9 +123,7 @@ Bytes SumKey::to_bytes() const {
         "single uploads it can reveal them. Decrypt here, or, if the receiver holds no uploads, "
         "open with export=True");
   }
-  const std::size_t total =
-      kEnvelopeHeaderBytes + 32 + 32 + 4 + 8 + 4 * key_.size() + kEnvelopeTrailerBytes;
-  ByteWriter fields(total);
+  ByteWriter fields(32 + 32 + 4 + 8 + 4 * key_.size());  // final size: no smaller copies are left
   fields.raw(round_.id());
   fields.raw(manifest_);
   fields.u32(static_cast<std::uint32_t>(count_));
@@ -139,13 +132,7 @@ Bytes SumKey::to_bytes() const {
     fields.u32(static_cast<std::uint32_t>(static_cast<std::int32_t>(coefficient)));
   }
   Bytes payload = fields.take();
-  const ByteView parts[] = {payload};
-  const Envelope envelope = seal_envelope(ObjectKind::kSumKey, parts);
-  Bytes out;
-  out.reserve(total);
-  out.insert(out.end(), envelope.header.begin(), envelope.header.end());
-  out.insert(out.end(), payload.begin(), payload.end());
-  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
+  Bytes out = seal(ObjectKind::kSumKey, {payload});
   secure_wipe(payload.data(), payload.size());
   return out;
 }

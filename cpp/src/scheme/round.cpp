@@ -116,15 +116,7 @@ std::size_t Round::segment_of(std::uint64_t at) const noexcept {
          1;
 }
 
-Bytes Round::to_bytes() const {
-  const Bytes& fields = contents_->wire_fields;
-  const ByteView parts[] = {fields};
-  Envelope envelope = seal_envelope(ObjectKind::kRound, parts);
-  Bytes out = std::move(envelope.header);
-  out.insert(out.end(), fields.begin(), fields.end());
-  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
-  return out;
-}
+Bytes Round::to_bytes() const { return seal(ObjectKind::kRound, {contents_->wire_fields}); }
 
 Round Round::from_bytes(ByteView bytes) {
   ByteReader in(open_envelope(bytes, ObjectKind::kRound), "round");

@@ -139,25 +139,10 @@ Bytes Upload::head_fields() const {
   return out.take();
 }
 
-Bytes Upload::to_bytes() const {
-  const Bytes fields = head_fields();
-  const ByteView parts[] = {fields, blocks()};
-  const Envelope envelope = seal_envelope(ObjectKind::kUpload, parts);
-  Bytes out;
-  out.reserve(wire_bytes());
-  for (const ByteView part :
-       {ByteView(envelope.header), ByteView(fields), blocks(), ByteView(envelope.trailer)}) {
-    out.insert(out.end(), part.begin(), part.end());
-  }
-  return out;
-}
+Bytes Upload::to_bytes() const { return seal(ObjectKind::kUpload, {head_fields(), blocks()}); }
 
 void Upload::save(const std::string& path) const {
-  const Bytes fields = head_fields();
-  const ByteView payload[] = {fields, blocks()};
-  const Envelope envelope = seal_envelope(ObjectKind::kUpload, payload);
-  const ByteView parts[] = {envelope.header, fields, blocks(), envelope.trailer};
-  write_file(path, parts, FileKind::kPublic);
+  seal_to_file(path, FileKind::kPublic, ObjectKind::kUpload, {head_fields(), blocks()});
 }
 
 void check_round_id(const Digest& found, const Round& round, const std::string& what) {

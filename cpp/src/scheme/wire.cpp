@@ -2,13 +2,39 @@
 #include "scheme/wire.h"
 
 #include <cstring>
+#include <vector>
 
 #include "isa/dispatch.h"
 
 namespace veilsum::scheme {
 namespace {
+
 constexpr char kMagic[4] = {'V', 'S', 'U', 'M'};
+
+/// What stands before and after a payload.
+struct Frame {
+  std::size_t total;
+  Bytes header;
+  Bytes trailer;
+};
+
+Frame frame_around(ObjectKind kind, std::initializer_list<ByteView> parts) {
+  std::size_t total = kEnvelopeHeaderBytes + kEnvelopeTrailerBytes;
+  for (const ByteView part : parts) total += part.size();
+  ByteWriter header(kEnvelopeHeaderBytes);
+  header.text({kMagic, sizeof kMagic});
+  header.u16(kWireVersion);
+  header.u16(static_cast<std::uint16_t>(kind));
+  header.u64(total);
+  const auto crc32c = isa::kernels().crc32c;
+  std::uint32_t crc = crc32c(0, header.bytes().data(), header.size());
+  for (const ByteView part : parts) crc = crc32c(crc, part.data(), part.size());
+  ByteWriter trailer(kEnvelopeTrailerBytes);
+  trailer.u32(crc);
+  return {total, header.take(), trailer.take()};
 }
+
+}  // namespace
 
 std::string kind_name(ObjectKind kind) {
   switch (kind) {
@@ -32,20 +58,23 @@ std::string kind_name(ObjectKind kind) {
   return "object of unknown kind " + std::to_string(static_cast<unsigned>(kind));
 }
 
-Envelope seal_envelope(ObjectKind kind, std::span<const ByteView> parts) {
-  std::uint64_t total = kEnvelopeHeaderBytes + kEnvelopeTrailerBytes;
-  for (const ByteView part : parts) total += part.size();
-  ByteWriter header(kEnvelopeHeaderBytes);
-  header.text({kMagic, sizeof kMagic});
-  header.u16(kWireVersion);
-  header.u16(static_cast<std::uint16_t>(kind));
-  header.u64(total);
-  const auto crc32c = isa::kernels().crc32c;
-  std::uint32_t crc = crc32c(0, header.bytes().data(), header.size());
-  for (const ByteView part : parts) crc = crc32c(crc, part.data(), part.size());
-  ByteWriter trailer(kEnvelopeTrailerBytes);
-  trailer.u32(crc);
-  return {header.take(), trailer.take()};
+Bytes seal(ObjectKind kind, std::initializer_list<ByteView> parts) {
+  const Frame frame = frame_around(kind, parts);
+  Bytes out;
+  out.reserve(frame.total);
+  out.insert(out.end(), frame.header.begin(), frame.header.end());
+  for (const ByteView part : parts) out.insert(out.end(), part.begin(), part.end());
+  out.insert(out.end(), frame.trailer.begin(), frame.trailer.end());
+  return out;
+}
+
+void seal_to_file(const std::string& path, FileKind file_kind, ObjectKind kind,
+                  std::initializer_list<ByteView> parts) {
+  const Frame frame = frame_around(kind, parts);
+  std::vector<ByteView> all{frame.header};
+  all.insert(all.end(), parts.begin(), parts.end());
+  all.emplace_back(frame.trailer);
+  write_file(path, all, file_kind);
 }
 
 ByteView open_envelope(ByteView bytes, ObjectKind kind) {

@@ -4,10 +4,11 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <initializer_list>
 #include <string>
 
 #include "base/bytes.h"
+#include "base/file_io.h"
 
 namespace veilsum::scheme {
 
@@ -29,12 +30,13 @@ inline constexpr std::size_t kEnvelopeTrailerBytes = 4;
 /// Name of a kind for messages: "upload", "sum key", ...
 std::string kind_name(ObjectKind kind);
 
-/// Header and trailer around a payload given in parts; header || parts || trailer is the object.
-struct Envelope {
-  Bytes header;
-  Bytes trailer;
-};
-Envelope seal_envelope(ObjectKind kind, std::span<const ByteView> parts);
+/// The object around a payload given in parts: header, parts, checksum. One allocation of the final
+/// size, so that a secret payload leaves no smaller copies behind.
+Bytes seal(ObjectKind kind, std::initializer_list<ByteView> parts);
+
+/// Writes the same bytes to a file, without joining the parts in memory.
+void seal_to_file(const std::string& path, FileKind file_kind, ObjectKind kind,
+                  std::initializer_list<ByteView> parts);
 
 /// Checks magic, version, kind, length and checksum and returns the payload.
 /// @throws WireFormatError naming the first of them that is wrong

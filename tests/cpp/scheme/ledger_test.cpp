@@ -2,6 +2,8 @@
 // restarts, crashes in the middle of a line, and between processes that share a key.
 #include "scheme/ledger.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -192,6 +195,32 @@ TEST("what cannot be recorded is not opened, and does not count as opened") {
   CHECK_THROWS(ledger.record(digest(2), digest(20)), std::system_error);
   CHECK_EQ(::mkdir(place.c_str(), 0700), 0);
   CHECK(allowed(ledger, 2, 21));
+}
+
+TEST("a disk that is full in the middle of a line: refused, then repaired") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "key.opened";
+  const Ending ending = run_child([&]() -> int {
+    ::signal(SIGXFSZ, SIG_IGN);
+    OpeningLedger ledger;
+    ledger.attach(path);
+    if (!allowed(ledger, 1, 10)) return 1;
+    rlimit limit{};
+    ::getrlimit(RLIMIT_FSIZE, &limit);
+    const rlimit narrow{200, limit.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &narrow);
+    try {
+      ledger.record(digest(2), digest(20));
+      return 2;
+    } catch (const std::system_error&) {
+    }
+    if (contents_of(path).size() != 200) return 3;
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    if (!allowed(ledger, 2, 21)) return 4;  // the first try opened nothing
+    return allowed(ledger, 2, 20) ? 5 : 0;
+  });
+  CHECK_EQ(ending.exit_status, 0);
+  CHECK_EQ(contents_of(path), line(1, 10) + line(2, 21));
 }
 
 TEST("another process's opening is seen") {

@@ -16,23 +16,18 @@ namespace {
 using scheme::ObjectKind;
 using scheme::open_envelope;
 
-Bytes sealed(ObjectKind kind, const std::vector<Bytes>& payload) {
-  std::vector<ByteView> parts(payload.begin(), payload.end());
-  const scheme::Envelope envelope = scheme::seal_envelope(kind, parts);
-  Bytes out = envelope.header;
-  for (const Bytes& part : payload) out.insert(out.end(), part.begin(), part.end());
-  out.insert(out.end(), envelope.trailer.begin(), envelope.trailer.end());
-  return out;
-}
-
 const Bytes kPayload = {10, 20, 30, 40, 50};
 
 TEST("the layout, for every kind and however the payload is cut") {
   for (std::uint16_t kind = 1; kind <= 8; ++kind) {
     const Bytes expected = envelope_of(kind, kPayload);
-    CHECK_EQ(sealed(static_cast<ObjectKind>(kind), {kPayload}), expected);
-    CHECK_EQ(sealed(static_cast<ObjectKind>(kind), {{10}, {}, {20, 30}, {40, 50}}), expected);
-    CHECK_EQ(sealed(static_cast<ObjectKind>(kind), {}), envelope_of(kind, {}));
+    const Bytes first = {10};
+    const Bytes second = {20, 30};
+    const Bytes third = {40, 50};
+    CHECK_EQ(scheme::seal(static_cast<ObjectKind>(kind), {kPayload}), expected);
+    CHECK_EQ(scheme::seal(static_cast<ObjectKind>(kind), {first, ByteView(), second, third}),
+             expected);
+    CHECK_EQ(scheme::seal(static_cast<ObjectKind>(kind), {}), envelope_of(kind, {}));
   }
 }
 

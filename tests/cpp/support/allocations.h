@@ -1,6 +1,7 @@
 // Layer: tests. Watching the heap: how many bytes a call asks for, and what memory holds when it is
-// given back. Under a sanitizer its hooks see every allocation; otherwise the global operator new
-// and aligned_alloc are replaced and count. Include it in one source file of a program only.
+// given back. AddressSanitizer's hooks see every allocation, ThreadSanitizer's not the aligned
+// ones; without either, the global operator new and aligned_alloc are replaced and count. Include
+// it in one source file of a program only.
 #pragma once
 
 #include <atomic>
@@ -10,24 +11,34 @@
 #include <new>
 
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define VEILSUM_ALLOCATION_HOOKS 1
+#if __has_feature(address_sanitizer)
+#define VEILSUM_TESTS_UNDER_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define VEILSUM_TESTS_UNDER_TSAN 1
 #endif
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__)
+#define VEILSUM_TESTS_UNDER_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define VEILSUM_TESTS_UNDER_TSAN 1
+#endif
+#if defined(VEILSUM_TESTS_UNDER_ASAN) || defined(VEILSUM_TESTS_UNDER_TSAN)
 #define VEILSUM_ALLOCATION_HOOKS 1
 #endif
 
 namespace veilsum::test {
 
+/// Whether allocated_bytes counts everything.
+#if defined(VEILSUM_TESTS_UNDER_TSAN)
+inline constexpr bool kCountsAllocations = false;
+#else
+inline constexpr bool kCountsAllocations = true;
+#endif
+
 inline std::atomic<std::size_t> allocated_bytes{0};
-inline std::atomic<std::size_t> largest_allocation{0};
 
 inline void count_allocation(std::size_t bytes) noexcept {
   allocated_bytes.fetch_add(bytes, std::memory_order_relaxed);
-  std::size_t before = largest_allocation.load(std::memory_order_relaxed);
-  while (before < bytes && !largest_allocation.compare_exchange_weak(before, bytes)) {
-  }
 }
 
 }  // namespace veilsum::test
