@@ -117,8 +117,10 @@ def _ratios(section: Section) -> Any:
         axes.plot([part[0], part[2]], [place, place], color="black", linewidth=1)
         sign = "≥" if ratio.at_least else "≤"
         axes.annotate(
-            f" {ratio.median:.3g}  (must {sign} {ratio.must:g})",
+            f"{ratio.median:.3g}  (must {sign} {ratio.must:g})",
             (max(part[1], part[2]), place),
+            xytext=(5, 0),
+            textcoords="offset points",
             va="center",
             fontsize=8,
             zorder=4,
