@@ -18,7 +18,6 @@ import pytest
 
 import veilsum as vs
 from veilsum.cli import main
-from veilsum.cli.common import format_bytes
 from veilsum.cli.dispatch import _COMMANDS, EXIT_CODES
 from veilsum.cli.progress import Progress
 from veilsum.files import read_update, write_update
@@ -697,24 +696,3 @@ def test_short_work_shows_no_progress(monkeypatch):
         progress(5, 10)
         progress(10, 10)
     assert stream.getvalue() == ""
-
-
-# --- number formats ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1 kB"),
-        (26_112, "26.1 kB"),
-        (999_400, "999 kB"),
-        (999_600, "1 MB"),
-        (31_250_000, "31.2 MB"),
-        (2.5e12, "2.5 TB"),
-        (9.9995e14, "1e+03 TB"),
-    ],
-)
-def test_format_bytes(count, text):
-    assert format_bytes(count) == text

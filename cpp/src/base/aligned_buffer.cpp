@@ -1,6 +1,8 @@
 // Layer: base. See aligned_buffer.h.
 #include "base/aligned_buffer.h"
 
+#include <pthread.h>
+
 #include <cstdlib>
 #include <mutex>
 #include <vector>
@@ -18,7 +20,13 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kLargeFrom = 4 * kHugePage;
 constexpr std::size_t kMostKept = std::size_t{256} << 20;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+// GCC defines macros for its sanitizers, Clang answers __has_feature.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define VEILSUM_SANITIZED 1
+#endif
+#endif
+#if defined(VEILSUM_SANITIZED) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kKeep = false;  // a kept buffer would hide uses after its release
 #else
 constexpr bool kKeep = true;
@@ -65,6 +73,9 @@ class Shelf {
     return true;
   }
 
+  void lock() { guard_.lock(); }
+  void unlock() { guard_.unlock(); }
+
  private:
   struct Kept {
     void* data;
@@ -80,6 +91,11 @@ Shelf& shelf() {
   static auto* instance = new Shelf;
   return *instance;
 }
+
+// A child forked while another thread holds the lock would wait for it forever: that thread does
+// not exist there. So the forking thread takes the lock first, and both sides give it back.
+[[maybe_unused]] const int fork_handler =
+    pthread_atfork([] { shelf().lock(); }, [] { shelf().unlock(); }, [] { shelf().unlock(); });
 
 }  // namespace
 

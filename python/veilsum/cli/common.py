@@ -19,7 +19,6 @@ __all__ = [
     "add_force",
     "add_json",
     "check_threads",
-    "format_bytes",
     "note",
     "print_table",
     "refuse_existing",
@@ -129,29 +128,6 @@ def note(args: argparse.Namespace, text: str) -> None:
     """
     del args
     print(f"veilsum: note: {text}", file=sys.stderr)
-
-
-def format_bytes(count: float) -> str:
-    """Write a number of bytes for people.
-
-    Parameters
-    ----------
-    count : float
-        Bytes.
-
-    Returns
-    -------
-    str
-        In B, kB, MB, GB or TB, of 1000 each.
-    """
-    if count < 1000:
-        return f"{count:.0f} B"
-    units = ["kB", "MB", "GB", "TB"]
-    count /= 1000
-    while count >= 999.5 and len(units) > 1:
-        count /= 1000
-        units.pop(0)
-    return f"{count:.3g} {units[0]}"
 
 
 def print_table(rows: Sequence[tuple[str, str]]) -> None:

@@ -18,7 +18,7 @@ def format_bytes(size: float) -> str:
         return f"{size:.0f} B"
     unit = "kB"
     size /= 1000
-    for larger in ("MB", "GB"):
+    for larger in ("MB", "GB", "TB"):
         if size < 999.5:
             break
         unit, size = larger, size / 1000

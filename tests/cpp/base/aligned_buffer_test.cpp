@@ -17,6 +17,7 @@
 #include "base/wipe.h"
 #include "check.h"
 #include "support/allocations.h"
+#include "support/child.h"
 
 // The tests ask for more memory than there is; a sanitizer's allocator has to say no, not abort.
 extern "C" {
@@ -121,6 +122,32 @@ TEST("large buffers from several threads at once") {
   }
   for (std::thread& thread : threads) thread.join();
   CHECK_EQ(wrong.load(), 0u);
+}
+
+TEST("a child forked while other threads take and return large buffers can have one, too") {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 3; ++thread) {
+    threads.emplace_back([&stop] {
+      while (!stop.load()) {
+        AlignedBuffer<std::uint64_t> buffer(kMiB);
+        buffer[0] = 1;
+      }
+    });
+  }
+  int stuck = 0;
+  for (int repeat = 0; repeat < 40; ++repeat) {
+    const Ending ending = run_child([] {
+      ::alarm(20);  // ends a child that waits for a lock whose holder was not forked along
+      const AlignedBuffer<std::uint64_t> buffer(kMiB, Initialise::kZero);
+      return buffer[kMiB - 1] == 0 ? 0 : 1;
+    });
+    stuck += ending.exit_status != 0 ? 1 : 0;
+    if (stuck != 0) break;
+  }
+  stop.store(true);
+  for (std::thread& thread : threads) thread.join();
+  CHECK_EQ(stuck, 0);
 }
 
 TEST("sizes that overflow or cannot be had are bad_alloc") {

@@ -159,7 +159,8 @@ def test_a_damaged_file_is_named(make_run: Callable[..., Path]) -> None:
         (999_499, "999 kB"),
         (999_500, "1.0 MB"),
         (2.5e9, "2.5 GB"),
-        (5e12, "5000 GB"),
+        (5e12, "5.0 TB"),
+        (9.9995e14, "1000 TB"),
     ],
 )
 def test_format_bytes(size: float, text: str) -> None:

@@ -10,9 +10,10 @@ import argparse
 from typing import Any
 
 import veilsum
-from veilsum.cli.common import add_json, check_threads, format_bytes, report
+from veilsum.cli.common import add_json, check_threads, report
 from veilsum.cli.progress import Progress
 from veilsum.files import check_suffix, npy_output, write_update
+from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]
 

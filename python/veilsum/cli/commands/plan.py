@@ -9,8 +9,9 @@ import argparse
 from typing import Any
 
 import veilsum
-from veilsum.cli.common import add_json, format_bytes, report
+from veilsum.cli.common import add_json, report
 from veilsum.errors import ParameterError
+from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "add_plan_options", "plan_from", "run"]
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 
 import veilsum
-from veilsum.cli.common import add_json, check_threads, format_bytes, note, report
+from veilsum.cli.common import add_json, check_threads, note, report
 from veilsum.cli.progress import Progress
 from veilsum.crypto import integer_weights
 from veilsum.errors import ParameterError
+from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]
 
