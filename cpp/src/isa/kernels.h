@@ -17,6 +17,9 @@ inline constexpr std::size_t kResidueBits = 50;
 inline constexpr std::size_t kGroupBytes = kGroup * kResidueBits / 8;
 inline constexpr std::uint64_t kResidueMask = (std::uint64_t{1} << kResidueBits) - 1;
 
+/// Messages that `sha256_compress_lanes` hashes side by side.
+inline constexpr std::size_t kHashLanes = 16;
+
 /// CBD parameter: an error is popcount(21 bits) - popcount(21 other bits).
 inline constexpr int kCbdWidth = 21;
 
@@ -180,6 +183,10 @@ struct KernelTable {
 
   /// SHA-256 compression (FIPS 180-4) of `blocks` 64-byte blocks into `state`.
   void (*sha256_compress)(std::uint32_t state[8], const std::uint8_t* data, std::size_t blocks);
+  /// The same for kHashLanes messages at once: state[w][l] is word w of message l, data[l] where
+  /// its next 64 * blocks bytes lie. Pointers may be equal.
+  void (*sha256_compress_lanes)(std::uint32_t state[8][kHashLanes],
+                                const std::uint8_t* const data[kHashLanes], std::size_t blocks);
   /// CRC-32C (Castagnoli, reflected, RFC 3720) continued from `crc` (0 at the start; the
   /// initial and final inversion happen inside, so that calls chain like zlib's crc32).
   std::uint32_t (*crc32c)(std::uint32_t crc, const std::uint8_t* data, std::size_t bytes);

@@ -9,10 +9,12 @@
 
 namespace veilsum::ring {
 
-Sha256::Sha256() noexcept
-    : state_{0x6a09e667u, 0xbb67ae85u, 0x3c6ef372u, 0xa54ff53au,
-             0x510e527fu, 0x9b05688cu, 0x1f83d9abu, 0x5be0cd19u},
-      block_{} {}
+namespace {
+constexpr std::uint32_t kInitialState[8] = {0x6a09e667u, 0xbb67ae85u, 0x3c6ef372u, 0xa54ff53au,
+                                            0x510e527fu, 0x9b05688cu, 0x1f83d9abu, 0x5be0cd19u};
+}  // namespace
+
+Sha256::Sha256() noexcept : block_{} { std::memcpy(state_, kInitialState, sizeof state_); }
 
 Sha256::~Sha256() {
   secure_wipe(state_, sizeof state_);
@@ -54,6 +56,47 @@ Digest Sha256::finish() noexcept {
     digest[i] = static_cast<std::uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
   }
   return digest;
+}
+
+void sha256_pieces_into(ByteView data, std::size_t piece_bytes, std::uint8_t* digests) noexcept {
+  constexpr std::size_t kLanes = isa::kHashLanes;
+  // Below that, hashing one after the other is no slower than a register with idle lanes.
+  constexpr std::size_t kFewest = 6;
+  // Whole pieces end on a block, so the padding is one block, the same for all (FIPS 180-4, 5.1.1).
+  std::uint8_t padding[64] = {0x80};
+  const std::uint64_t bits = std::uint64_t{piece_bytes} * 8;
+  for (int i = 0; i < 8; ++i) padding[56 + i] = static_cast<std::uint8_t>(bits >> (56 - 8 * i));
+  const std::uint8_t* paddings[kLanes];
+  std::fill(paddings, paddings + kLanes, padding);
+
+  std::size_t left = data.size() / piece_bytes;
+  while (left >= kFewest) {
+    const std::size_t count = std::min(left, kLanes);
+    const std::uint8_t* starts[kLanes];
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      starts[lane] = data.data() + std::min(lane, count - 1) * piece_bytes;  // idle ones repeat
+    }
+    std::uint32_t state[8][kLanes];
+    for (std::size_t word = 0; word < 8; ++word) {
+      std::fill(state[word], state[word] + kLanes, kInitialState[word]);
+    }
+    isa::kernels().sha256_compress_lanes(state, starts, piece_bytes / 64);
+    isa::kernels().sha256_compress_lanes(state, paddings, 1);
+    for (std::size_t lane = 0; lane < count; ++lane, digests += 32) {
+      for (std::size_t i = 0; i < 32; ++i) {
+        digests[i] = static_cast<std::uint8_t>(state[i / 4][lane] >> (24 - 8 * (i % 4)));
+      }
+    }
+    data = data.subspan(count * piece_bytes);
+    left -= count;
+  }
+  for (; !data.empty(); digests += 32) {
+    const ByteView piece = data.first(std::min(piece_bytes, data.size()));
+    Sha256 hash;
+    const Digest digest = hash.update(piece).finish();
+    std::memcpy(digests, digest.data(), digest.size());
+    data = data.subspan(piece.size());
+  }
 }
 
 Digest labelled_hash(std::string_view label, std::initializer_list<ByteView> parts) noexcept {

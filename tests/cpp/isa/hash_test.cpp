@@ -58,6 +58,33 @@ TEST("SHA-256: every level equals scalar at any length and alignment") {
   });
 }
 
+TEST("SHA-256 of messages side by side is SHA-256 of each, also where they overlap") {
+  on_every_level([](const KernelTable& table) {
+    Random random(5);
+    for (const std::size_t blocks : {0u, 1u, 2u, 3u, 17u}) {
+      Bytes data(64 * (blocks + 40));
+      for (std::uint8_t& byte : data) byte = static_cast<std::uint8_t>(random.next());
+      std::uint32_t state[8][isa::kHashLanes];
+      const std::uint8_t* starts[isa::kHashLanes];
+      std::uint32_t expected[isa::kHashLanes][8];
+      for (std::size_t lane = 0; lane < isa::kHashLanes; ++lane) {
+        starts[lane] = data.data() + (lane % 5 == 4 ? 7 : random.below(64 * 40));
+        for (std::size_t word = 0; word < 8; ++word) {
+          expected[lane][word] = static_cast<std::uint32_t>(random.next());
+          state[word][lane] = expected[lane][word];
+        }
+        isa::scalar_table()->sha256_compress(expected[lane], starts[lane], blocks);
+      }
+      table.sha256_compress_lanes(state, starts, blocks);
+      for (std::size_t lane = 0; lane < isa::kHashLanes; ++lane) {
+        for (std::size_t word = 0; word < 8; ++word) {
+          CHECK_EQ(state[word][lane], expected[lane][word]);
+        }
+      }
+    }
+  });
+}
+
 TEST("CRC-32C: check value and the examples of RFC 3720, B.4") {
   on_every_level([](const KernelTable& table) {
     const auto crc = [&](const Bytes& data) { return table.crc32c(0, data.data(), data.size()); };

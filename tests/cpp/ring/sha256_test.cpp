@@ -96,5 +96,29 @@ TEST("the state is wiped: seeds pass through it") {
   CHECK(after <= 1);  // nothing but, by chance, a counter
 }
 
+TEST("pieces side by side have the digests that they have alone") {
+  on_every_active_level([] {
+    Random random(9);
+    for (const std::size_t piece : {64u, 128u, 1024u}) {
+      for (std::size_t size = 0; size <= 40 * piece; size += 1 + random.below(2 * piece)) {
+        Bytes data(size + 3);
+        for (std::uint8_t& byte : data) byte = static_cast<std::uint8_t>(random.next());
+        const ByteView view = ByteView(data).subspan(3);
+        const std::size_t pieces = (size + piece - 1) / piece;
+        Bytes digests(32 * pieces + 1, 0xee);
+        ring::sha256_pieces_into(view, piece, digests.data());
+        for (std::size_t i = 0; i < pieces; ++i) {
+          const Digest expected =
+              ring::Sha256()
+                  .update(view.subspan(i * piece, std::min(piece, size - i * piece)))
+                  .finish();
+          CHECK(std::equal(expected.begin(), expected.end(), digests.begin() + 32 * i));
+        }
+        CHECK_EQ(digests.back(), 0xee);
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace veilsum::test

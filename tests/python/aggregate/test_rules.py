@@ -430,10 +430,11 @@ def test_what_is_signed_is_what_the_format_says(door):
         assert upload.signing_payload(stage.round, 3, threads) == expected
 
 
-def test_block_digests_of_more_than_one_piece(door):
-    """Blocks above 64 KiB: the digest is over the digests of the pieces."""
-    stage = Stage(door, PLANS["n2048"], [(50_000, 1.0)], name="rules/large")
-    upload = stage.encrypt(0, [0.25] * 50_000)
+@pytest.mark.parametrize("size", [50_000, 370_000, 510_000])
+def test_block_digests_of_more_than_one_piece(door, size):
+    """Blocks above 64 KiB: the digest is over the digests of the pieces (3, 18, 25 of them)."""
+    stage = Stage(door, PLANS["n2048"], [(size, 1.0)], name=f"rules/large {size}")
+    upload = stage.encrypt(0, [0.25] * size)
     _, head, blocks = wire.read_upload(upload.to_bytes(), stage.oracle_plan)
     assert len(blocks) > 2 * 65536
     expected = wire.signing_payload(stage.round.id, 0, head, wire.blocks_digest(blocks))

@@ -63,6 +63,108 @@ inline __m128i next_words(__m128i w0, __m128i w4, __m128i w8, __m128i w12) {
   return _mm_add_epi32(low, small_sigma1(_mm_unpacklo_epi64(zero, low)));
 }
 
+// --- eight messages at a time
+// ---------------------------------------------------------------------
+
+template <int kBits>
+inline __m256i rotate_wide(__m256i x) {
+  return _mm256_or_si256(_mm256_srli_epi32(x, kBits), _mm256_slli_epi32(x, 32 - kBits));
+}
+
+template <int kFirst, int kSecond, int kThird>
+inline __m256i rotations(__m256i x) {
+  return _mm256_xor_si256(_mm256_xor_si256(rotate_wide<kFirst>(x), rotate_wide<kSecond>(x)),
+                          rotate_wide<kThird>(x));
+}
+
+template <int kFirst, int kSecond, int kShift>
+inline __m256i rotations_and_shift(__m256i x) {
+  return _mm256_xor_si256(_mm256_xor_si256(rotate_wide<kFirst>(x), rotate_wide<kSecond>(x)),
+                          _mm256_srli_epi32(x, kShift));
+}
+
+/// 8 rows of 8 words, transposed in place.
+inline void transpose_words(__m256i rows[8]) {
+  __m256i x[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    x[2 * i] = _mm256_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+    x[2 * i + 1] = _mm256_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+  }
+  __m256i y[8];
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    y[4 * i] = _mm256_unpacklo_epi64(x[4 * i], x[4 * i + 2]);
+    y[4 * i + 1] = _mm256_unpackhi_epi64(x[4 * i], x[4 * i + 2]);
+    y[4 * i + 2] = _mm256_unpacklo_epi64(x[4 * i + 1], x[4 * i + 3]);
+    y[4 * i + 3] = _mm256_unpackhi_epi64(x[4 * i + 1], x[4 * i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    rows[j] = _mm256_permute2x128_si256(y[j], y[4 + j], 0x20);
+    rows[4 + j] = _mm256_permute2x128_si256(y[j], y[4 + j], 0x31);
+  }
+}
+
+/// Round t with its word of the schedule, constant added.
+inline void round_of_lanes(__m256i s[8], int t, __m256i word) {
+  const __m256i a = s[(0 - t) & 7], b = s[(1 - t) & 7], c = s[(2 - t) & 7];
+  const __m256i e = s[(4 - t) & 7], f = s[(5 - t) & 7], g = s[(6 - t) & 7];
+  const __m256i choose = _mm256_xor_si256(g, _mm256_and_si256(e, _mm256_xor_si256(f, g)));
+  const __m256i majority =
+      _mm256_xor_si256(b, _mm256_and_si256(_mm256_xor_si256(a, b), _mm256_xor_si256(b, c)));
+  const __m256i t1 = _mm256_add_epi32(
+      _mm256_add_epi32(_mm256_add_epi32(s[(7 - t) & 7], word), choose), rotations<6, 11, 25>(e));
+  s[(3 - t) & 7] = _mm256_add_epi32(s[(3 - t) & 7], t1);
+  s[(7 - t) & 7] = _mm256_add_epi32(_mm256_add_epi32(rotations<2, 13, 22>(a), majority), t1);
+}
+
+/// Messages `first` ... `first` + 7.
+inline void compress_eight(std::uint32_t state[8][kHashLanes],
+                           const std::uint8_t* const data[kHashLanes], std::size_t first,
+                           std::size_t blocks) {
+  const __m256i swap =
+      _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL));
+  __m256i s[8];
+  for (int i = 0; i < 8; ++i) {
+    s[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(state[i] + first));
+  }
+  for (std::size_t block = 0; block < blocks; ++block) {
+    __m256i w[16];
+    for (int half = 0; half < 2; ++half) {
+      __m256i rows[8];
+#pragma GCC unroll 8
+      for (int lane = 0; lane < 8; ++lane) {
+        const std::uint8_t* from = data[first + static_cast<std::size_t>(lane)] + 64 * block;
+        rows[lane] = _mm256_shuffle_epi8(
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32 * half)), swap);
+      }
+      transpose_words(rows);
+      for (int i = 0; i < 8; ++i) w[8 * half + i] = rows[i];
+    }
+    __m256i before[8];
+    for (int i = 0; i < 8; ++i) before[i] = s[i];
+    for (int t = 0; t < 64; t += 16) {
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i) {
+        const __m256i word = w[i];
+        round_of_lanes(s, i,
+                       _mm256_add_epi32(word, _mm256_set1_epi32(static_cast<int>(kSha256[t + i]))));
+        if (t < 48) {  // word t + 16 + i takes the place of word t + i
+          w[i] =
+              _mm256_add_epi32(_mm256_add_epi32(word, w[(i + 9) % 16]),
+                               _mm256_add_epi32(rotations_and_shift<7, 18, 3>(w[(i + 1) % 16]),
+                                                rotations_and_shift<17, 19, 10>(w[(i + 14) % 16])));
+        }
+      }
+    }
+    for (int i = 0; i < 8; ++i) s[i] = _mm256_add_epi32(s[i], before[i]);
+  }
+  for (int i = 0; i < 8; ++i) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(state[i] + first), s[i]);
+  }
+}
+
 constexpr std::uint32_t kCrc32cPolynomial = 0x82f63b78;  // reflected
 
 /// x^exponent mod P, reflected (bit 31 is the coefficient of 1).
@@ -131,6 +233,13 @@ void sha256_compress(std::uint32_t state[8], const std::uint8_t* data, std::size
   }
   wipe(w);
   wipe(sums);
+}
+
+void sha256_compress_lanes(std::uint32_t state[8][kHashLanes],
+                           const std::uint8_t* const data[kHashLanes], std::size_t blocks) {
+  for (std::size_t first = 0; first < kHashLanes; first += 8) {
+    compress_eight(state, data, first, blocks);
+  }
 }
 
 std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* data, std::size_t bytes) {

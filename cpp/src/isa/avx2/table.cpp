@@ -11,6 +11,7 @@ const KernelTable* avx2_table() noexcept {
       .aes_encrypt_blocks = avx2::aes_encrypt_blocks,
       .aes_ctr = avx2::aes_ctr,
       .sha256_compress = avx2::sha256_compress,
+      .sha256_compress_lanes = avx2::sha256_compress_lanes,
       .crc32c = avx2::crc32c,
       .ntt_forward = avx2::ntt_forward,
       .ntt_inverse_lazy = avx2::ntt_inverse_lazy,

@@ -18,6 +18,61 @@ alignas(64) constexpr std::uint32_t kSha256[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
+/// 16 rows of 16 words, transposed in place: afterwards rows[t] holds word t of every row.
+inline void transpose_words(__m512i rows[16]) {
+  __m512i x[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {  // pairs of words of neighbouring rows
+    x[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+    x[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4;
+       ++i) {  // words 4 k + j of rows 4 i ... 4 i + 3 in quarter k of rows[4 i + j]
+    rows[4 * i] = _mm512_unpacklo_epi64(x[4 * i], x[4 * i + 2]);
+    rows[4 * i + 1] = _mm512_unpackhi_epi64(x[4 * i], x[4 * i + 2]);
+    rows[4 * i + 2] = _mm512_unpacklo_epi64(x[4 * i + 1], x[4 * i + 3]);
+    rows[4 * i + 3] = _mm512_unpackhi_epi64(x[4 * i + 1], x[4 * i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {  // a 4 x 4 transpose of quarters for each j
+    const __m512i a = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0x44);
+    const __m512i b = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0xee);
+    const __m512i c = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0x44);
+    const __m512i d = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0xee);
+    rows[j] = _mm512_shuffle_i32x4(a, c, 0x88);
+    rows[4 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    rows[8 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
+    rows[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
+  }
+}
+
+/// a ^ b ^ c; b where a is set and c elsewhere; the majority.
+inline __m512i parity(__m512i a, __m512i b, __m512i c) {
+  return _mm512_ternarylogic_epi32(a, b, c, 0x96);
+}
+inline __m512i choose(__m512i a, __m512i b, __m512i c) {
+  return _mm512_ternarylogic_epi32(a, b, c, 0xca);
+}
+inline __m512i majority(__m512i a, __m512i b, __m512i c) {
+  return _mm512_ternarylogic_epi32(a, b, c, 0xe8);
+}
+
+/// Round t with its word of the schedule: instead of moving the eight variables, their names move.
+inline void round_of_lanes(__m512i s[8], int t, __m512i word, std::uint32_t constant) {
+  const __m512i a = s[(0 - t) & 7], b = s[(1 - t) & 7], c = s[(2 - t) & 7];
+  const __m512i e = s[(4 - t) & 7], f = s[(5 - t) & 7], g = s[(6 - t) & 7];
+  const __m512i sum = _mm512_add_epi32(
+      _mm512_add_epi32(s[(7 - t) & 7], _mm512_set1_epi32(static_cast<int>(constant))), word);
+  const __m512i s1 =
+      parity(_mm512_ror_epi32(e, 6), _mm512_ror_epi32(e, 11), _mm512_ror_epi32(e, 25));
+  const __m512i s0 =
+      parity(_mm512_ror_epi32(a, 2), _mm512_ror_epi32(a, 13), _mm512_ror_epi32(a, 22));
+  const __m512i t1 = _mm512_add_epi32(_mm512_add_epi32(sum, choose(e, f, g)), s1);
+  s[(3 - t) & 7] = _mm512_add_epi32(s[(3 - t) & 7], t1);
+  s[(7 - t) & 7] = _mm512_add_epi32(_mm512_add_epi32(s0, majority(a, b, c)), t1);
+}
+
 constexpr std::uint32_t kCrc32cPolynomial = 0x82f63b78;  // reflected
 
 /// x^exponent mod P, reflected (bit 31 is the coefficient of 1).
@@ -107,6 +162,41 @@ void sha256_compress(std::uint32_t state[8], const std::uint8_t* data, std::size
   const __m128i dchg = _mm_shuffle_epi32(cdgh, 0xb1);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(state), _mm_blend_epi16(feba, dchg, 0xf0));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(state + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+void sha256_compress_lanes(std::uint32_t state[8][kHashLanes],
+                           const std::uint8_t* const data[kHashLanes], std::size_t blocks) {
+  const __m512i swap =
+      _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL));
+  __m512i s[8];
+  for (int i = 0; i < 8; ++i) s[i] = _mm512_loadu_si512(state[i]);
+  for (std::size_t block = 0; block < blocks; ++block) {
+    __m512i w[16];
+#pragma GCC unroll 16
+    for (int lane = 0; lane < 16; ++lane) {
+      w[lane] = _mm512_shuffle_epi8(_mm512_loadu_si512(data[lane] + 64 * block), swap);
+    }
+    transpose_words(w);
+    __m512i before[8];
+    for (int i = 0; i < 8; ++i) before[i] = s[i];
+    for (int t = 0; t < 64; t += 16) {
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i) {
+        round_of_lanes(s, i, w[i], kSha256[t + i]);
+        if (t < 48) {  // word t + 16 + i takes the place of word t + i
+          const __m512i x = w[(i + 1) % 16], y = w[(i + 14) % 16];
+          const __m512i s0 =
+              parity(_mm512_ror_epi32(x, 7), _mm512_ror_epi32(x, 18), _mm512_srli_epi32(x, 3));
+          const __m512i s1 =
+              parity(_mm512_ror_epi32(y, 17), _mm512_ror_epi32(y, 19), _mm512_srli_epi32(y, 10));
+          w[i] =
+              _mm512_add_epi32(_mm512_add_epi32(w[i], w[(i + 9) % 16]), _mm512_add_epi32(s0, s1));
+        }
+      }
+    }
+    for (int i = 0; i < 8; ++i) s[i] = _mm512_add_epi32(s[i], before[i]);
+  }
+  for (int i = 0; i < 8; ++i) _mm512_storeu_si512(state[i], s[i]);
 }
 
 std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* data, std::size_t bytes) {

@@ -11,6 +11,7 @@ const KernelTable* avx512_table() noexcept {
       .aes_encrypt_blocks = avx512::aes_encrypt_blocks,
       .aes_ctr = avx512::aes_ctr,
       .sha256_compress = avx512::sha256_compress,
+      .sha256_compress_lanes = avx512::sha256_compress_lanes,
       .crc32c = avx512::crc32c,
       .ntt_forward = avx512::ntt_forward,
       .ntt_inverse_lazy = avx512::ntt_inverse_lazy,

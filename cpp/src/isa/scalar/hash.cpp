@@ -97,6 +97,16 @@ void sha256_compress(std::uint32_t state[8], const std::uint8_t* data, std::size
   secure_wipe(w, sizeof w);
 }
 
+void sha256_compress_lanes(std::uint32_t state[8][kHashLanes],
+                           const std::uint8_t* const data[kHashLanes], std::size_t blocks) {
+  for (std::size_t lane = 0; lane < kHashLanes; ++lane) {
+    std::uint32_t one[8];
+    for (std::size_t word = 0; word < 8; ++word) one[word] = state[word][lane];
+    sha256_compress(one, data[lane], blocks);
+    for (std::size_t word = 0; word < 8; ++word) state[word][lane] = one[word];
+  }
+}
+
 std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* data, std::size_t bytes) {
   crc = ~crc;
   for (; bytes >= 8; bytes -= 8, data += 8) {

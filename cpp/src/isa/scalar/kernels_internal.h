@@ -19,6 +19,8 @@ void aes_encrypt_blocks(const AesKey& key, const std::uint8_t* in, std::uint8_t*
 void aes_ctr(const AesKey& key, std::uint64_t index, std::uint64_t first_counter, std::uint8_t* out,
              std::size_t blocks);
 void sha256_compress(std::uint32_t state[8], const std::uint8_t* data, std::size_t blocks);
+void sha256_compress_lanes(std::uint32_t state[8][kHashLanes],
+                           const std::uint8_t* const data[kHashLanes], std::size_t blocks);
 std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* data, std::size_t bytes);
 void ntt_forward(std::uint64_t* a, const NttView& view);
 void ntt_inverse_lazy(std::uint64_t* a, const NttView& view);

@@ -11,6 +11,7 @@ const KernelTable* scalar_table() noexcept {
       .aes_encrypt_blocks = scalar::aes_encrypt_blocks,
       .aes_ctr = scalar::aes_ctr,
       .sha256_compress = scalar::sha256_compress,
+      .sha256_compress_lanes = scalar::sha256_compress_lanes,
       .crc32c = scalar::crc32c,
       .ntt_forward = scalar::ntt_forward,
       .ntt_inverse_lazy = scalar::ntt_inverse_lazy,
