@@ -44,6 +44,7 @@ from veilsum.errors import (
     WireFormatError,
 )
 from veilsum.layout import Layout
+from veilsum.pads import PadStore
 from veilsum.roster import Identity, Roster
 from veilsum.rounds import Round
 
@@ -58,6 +59,7 @@ __all__ = [
     "KeyMismatchError",
     "Layout",
     "OpeningRequest",
+    "PadStore",
     "ParameterError",
     "Plan",
     "PublicKey",

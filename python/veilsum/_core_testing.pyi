@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from veilsum._core import Plan, PublicKey, Round, SecretKey, SumKey, Upload
+from veilsum._core import PadStore, Plan, PublicKey, Round, SecretKey, SumKey, Upload
 
 _Words = npt.NDArray[np.uint64]
 _Coefficients = npt.NDArray[np.int64]
@@ -44,6 +44,7 @@ def encrypt_block(
     error_index: int,
     coefficients: int,
 ) -> bytes: ...
+def add_message(level: str, geometry: Geometry, packed: bytes, planes: _Words) -> bytes: ...
 def decrypt_block(level: str, geometry: Geometry, packed: bytes, pads: _Words) -> _Words: ...
 def sum_packed(
     level: str,
@@ -96,6 +97,9 @@ def encrypt_seeded(
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Upload: ...
+def pad_store_seeded(
+    round: Round, *, budget_bytes: int, uploads: int, threads: int, seeds: Sequence[bytes]
+) -> PadStore: ...
 def make_capsule(round: Round, seed: bytes) -> tuple[bytes, _Coefficients]: ...
 def open_fresh_capsule(secret: SecretKey, round: Round, capsule: bytes) -> _Coefficients: ...
 def open_summed_capsule(

@@ -36,6 +36,7 @@ def encrypt(
     on_clip: str = "count",
     threads: int | None = None,
     progress: Progress | None = None,
+    pads: _core.PadStore | None = None,
 ) -> _core.Upload:
     """Encrypt one client's update for a round.
 
@@ -67,6 +68,9 @@ def encrypt(
         How many threads to use; all cores by default. The same for any number.
     progress : callable, optional
         Called with (values done, values in all) on this thread; an exception in it cancels.
+    pads : PadStore, optional
+        Pads of this round that were made ahead: encrypting with them takes a fraction of the time.
+        One upload's pads are used up, also when the encryption fails.
 
     Returns
     -------
@@ -79,7 +83,8 @@ def encrypt(
         When the update does not fit the round, holds a NaN or an infinity (the message says where),
         or another argument is out of range. Nothing is encrypted then.
     RoundError
-        When the round has a roster and there is no signer.
+        When the round has a roster and there is no signer, or the pads are of another round or of
+        the process that this one was forked from.
     KeyMismatchError
         When the signer is not in the round's roster.
     """
@@ -96,6 +101,7 @@ def encrypt(
             on_clip=on_clip,
             threads=_threads(threads),
             progress=progress,
+            pads=pads,
         )
     except ParameterError:
         # The core knows no names: if it met a NaN or an infinity, say where in the user's terms.

@@ -1,7 +1,7 @@
 // Layer: base. See parallel.h.
 #include "base/parallel.h"
 
-#include <pthread.h>
+#include "base/process.h"
 
 #if defined(_OPENMP) && !defined(VEILSUM_USE_STD_THREADS)
 #include <omp.h>
@@ -11,19 +11,8 @@
 #endif
 
 namespace veilsum {
-namespace {
 
-std::atomic<bool> forked{false};
-
-// Registered when the library is loaded, before any parallel region can have run.
-[[maybe_unused]] const int fork_handler =
-    pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
-
-}  // namespace
-
-bool openmp_usable() noexcept {
-  return VEILSUM_WITH_OPENMP != 0 && !forked.load(std::memory_order_relaxed);
-}
+bool openmp_usable() noexcept { return VEILSUM_WITH_OPENMP != 0 && fork_generation() == 0; }
 
 int default_threads() noexcept {
 #if VEILSUM_WITH_OPENMP

@@ -1,11 +1,16 @@
 // Layer: bindings. Vectors in, uploads out; aggregates in, vectors out.
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "aggregate/aggregate.h"
 #include "bindings/arrays.h"
+#include "bindings/docstrings.h"
 #include "bindings/register.h"
 #include "codec/decrypt.h"
 #include "codec/encrypt.h"
+#include "codec/pad_store.h"
 
 namespace veilsum::bindings {
 namespace {
@@ -13,12 +18,72 @@ namespace {
 scheme::Upload encrypt(const scheme::Round& round, const std::vector<py::array>& pieces,
                        const std::vector<std::string>& dtypes, double weight,
                        const std::string& rounding, const std::string& on_clip, int threads,
-                       const std::optional<py::function>& progress) {
+                       const std::optional<py::function>& progress, codec::PadStore* pads) {
   const std::vector<codec::Piece> views = make_pieces(pieces, dtypes);
   const codec::EncryptOptions options =
       make_encrypt_options(weight, rounding, on_clip, threads, progress);
   const py::gil_scoped_release unlocked;  // the arrays are held by the caller's arguments
+  if (pads != nullptr) return codec::encrypt(round, views, options, *pads);
   return codec::encrypt(round, views, options);
+}
+
+std::unique_ptr<codec::PadStore> make_pad_store(const scheme::Round& round,
+                                                std::int64_t budget_bytes, std::int64_t uploads,
+                                                std::int64_t threads) {
+  codec::PadOptions options;
+  options.budget_bytes = not_negative("budget_bytes", budget_bytes);
+  options.uploads = not_negative("uploads", uploads);
+  options.threads = static_cast<int>(std::min<std::uint64_t>(not_negative("threads", threads), 1u << 16));
+  const py::gil_scoped_release unlocked;  // allocates and starts threads; touches no Python object
+  return std::make_unique<codec::PadStore>(round, options);
+}
+
+/// Waits in slices, so that an interrupt is heard.
+bool wait_for(codec::PadStore& store, const std::optional<double>& timeout_s) {
+  constexpr double kSlice = 0.1;
+  if (timeout_s && (std::isnan(*timeout_s) || *timeout_s < 0)) {
+    throw ParameterError("timeout_s = " + std::to_string(*timeout_s) + " is not a time to wait");
+  }
+  double left = timeout_s.value_or(HUGE_VAL);
+  for (;;) {
+    bool ready = false;
+    {
+      const py::gil_scoped_release unlocked;  // background threads never want the lock
+      ready = store.wait(std::min(left, kSlice));
+    }
+    left -= kSlice;
+    if (ready || left <= 0 || store.stopped()) return ready;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+}
+
+void register_pad_store(py::module_& m) {
+  using codec::PadStore;
+  py::class_<PadStore>(m, "PadStore", docs::kPadStore)
+      .def(py::init(&make_pad_store), py::arg("round"), py::kw_only(), py::arg("budget_bytes"),
+           py::arg("uploads") = 1, py::arg("threads") = 1)
+      .def_property_readonly("round_id",
+                             [](const PadStore& store) { return to_python(store.round().id()); })
+      .def_property_readonly("budget_bytes",
+                             [](const PadStore& store) { return store.options().budget_bytes; })
+      .def_property_readonly("planned_bytes", &PadStore::planned_bytes)
+      .def_property_readonly("ready_bytes", &PadStore::ready_bytes)
+      .def_property_readonly("background_seconds", &PadStore::background_seconds)
+      .def_property_readonly("closed", &PadStore::closed)
+      .def("wait", &wait_for, py::arg("timeout_s") = py::none())
+      .def("close", &PadStore::close,
+           py::call_guard<py::gil_scoped_release>())  // waits for threads that never want the lock
+      .def("__repr__",
+           [](const PadStore& store) {
+             return "PadStore(round " + short_hex(store.round().id()) +
+                    ", ready_bytes=" + std::to_string(store.ready_bytes()) +
+                    ", budget_bytes=" + std::to_string(store.options().budget_bytes) + ")";
+           })
+      .def("__reduce__", [](const PadStore&) {
+        throw py::type_error(
+            "a PadStore holds secrets of this process and cannot be pickled or copied; make a new "
+            "one where it is needed");
+      });
 }
 
 /// A one-dimensional array over the core's own memory, whose large pages are used again.
@@ -64,9 +129,10 @@ py::array decrypt(const scheme::SumKey& key, const aggregate::Aggregate& total, 
 }  // namespace
 
 void register_codec(py::module_& m) {
+  register_pad_store(m);
   m.def("encrypt", &encrypt, py::arg("round"), py::arg("pieces"), py::arg("dtypes"), py::kw_only(),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("on_clip") = "count",
-        py::arg("threads") = 0, py::arg("progress") = py::none(),
+        py::arg("threads") = 0, py::arg("progress") = py::none(), py::arg("pads").none(true) = py::none(),
         "Encrypts one contiguous array a segment, without copying them.");
   m.def("decrypt", &decrypt, py::arg("key"), py::arg("aggregate"), py::kw_only(),
         py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,

@@ -114,6 +114,21 @@ capsule_digest : bytes
     SHA-256 of the capsule: names the upload.
 )doc";
 
+inline constexpr const char* kPadStore =
+    R"doc(Pads of one round, made ahead by background threads; see veilsum.PadStore.
+
+Attributes
+----------
+round_id : bytes
+    The round that the pads are for.
+budget_bytes, planned_bytes, ready_bytes : int
+    The most bytes of pads at a time, those that will be ready in the end, and those that are.
+background_seconds : float
+    Processor time that the background threads have spent.
+closed : bool
+    Whether `close` was called.
+)doc";
+
 inline constexpr const char* kAggregate = R"doc(A weighted sum of uploads, still encrypted.
 
 Attributes

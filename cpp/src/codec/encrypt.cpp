@@ -7,11 +7,12 @@
 #include <cmath>
 
 #include "base/parallel.h"
+#include "base/process.h"
 #include "codec/element.h"
+#include "codec/pad_store.h"
 #include "codec/pads.h"
 #include "isa/dispatch.h"
 #include "ring/expander.h"
-#include "scheme/capsule.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::codec {
@@ -40,9 +41,8 @@ struct Job {
   const Round& round;
   std::span<const Piece> pieces;
   const EncryptOptions& options;
-  ring::SlotMultiplier key;
-  ring::Expander errors;
-  ring::Expander rounding;
+  const UploadSecrets& secrets;
+  const std::vector<std::uint8_t>& ready;  ///< see PreparedUpload
   std::uint8_t* out;
   std::atomic<std::uint64_t> clipped{0};
   std::atomic<bool> finite{true};
@@ -55,7 +55,7 @@ bool fill_planes(Job& job, std::uint64_t block, std::uint32_t coefficients, Scra
   const bool stochastic = job.options.rounding == Rounding::kStochastic;
   if (stochastic) {
     const std::size_t words = std::size_t{plan.lanes()} * coefficients;
-    kernels.aes_ctr(job.rounding.key(), stream_index(Domain::kRounding, 0, block), 0,
+    kernels.aes_ctr(job.secrets.rounding.key(), stream_index(Domain::kRounding, 0, block), 0,
                     reinterpret_cast<std::uint8_t*>(scratch.words.data()), words / 4);
   }
   // A lane overwrites its plane when it is the plane's first and fills it; otherwise the plane
@@ -105,20 +105,22 @@ void encrypt_one(Job& job, std::uint64_t block, Scratch& scratch) {
   if (!fill_planes(job, block, coefficients, scratch)) {
     job.finite.store(false, std::memory_order_relaxed);
   }
-  make_pads_into(job.round, job.key, block, scratch.pads.data());
-  isa::EncryptBlock args{};
-  args.pads = scratch.pads.data();
-  args.pad_stride = plan.degree();
+  const std::uint32_t planes = plan.codeword().planes();
+  std::uint8_t* out = job.out + block * full_block_bytes(job.round);
+  if (job.ready.empty() || job.ready[block] == 0) {
+    make_block_into(job.round, job.secrets, block, {scratch.planes.data(), planes},
+                    scratch.pads.data(), out);
+    return;
+  }
+  isa::AddMessage args{};
   args.planes = scratch.planes.data();
   args.plane_stride = plan.degree();
-  args.plane_count = plan.codeword().planes();
+  args.plane_count = planes;
   args.limb_count = plan.limbs();
   args.limbs = plan.codeword().limb_views();
-  args.error_key = &job.errors.key();
-  args.error_index = stream_index(Domain::kBlockErrors, 0, block);
   args.coefficients = coefficients;
-  args.out = job.out + block * plan.block_bytes(plan.block_capacity());
-  isa::kernels().encrypt_block(args);
+  args.packed = out;
+  isa::kernels().add_message(args);
 }
 
 bool is_finite(const Piece& piece, std::uint64_t at) {
@@ -176,8 +178,6 @@ void check_pieces(const Round& round, std::span<const Piece> pieces,
 
 }  // namespace
 
-UploadSeeds UploadSeeds::fresh() { return {fresh_seed(), fresh_seed(), fresh_seed()}; }
-
 scheme::Upload encrypt(const Round& round, std::span<const Piece> pieces,
                        const EncryptOptions& options) {
   return encrypt_with_seeds(round, pieces, options, UploadSeeds::fresh());
@@ -186,18 +186,32 @@ scheme::Upload encrypt(const Round& round, std::span<const Piece> pieces,
 scheme::Upload encrypt_with_seeds(const Round& round, std::span<const Piece> pieces,
                                   const EncryptOptions& options, const UploadSeeds& seeds) {
   check_pieces(round, pieces, options);
+  PreparedUpload prepared(round, seeds);
+  return encrypt(prepared, pieces, options);
+}
+
+scheme::Upload encrypt(const Round& round, std::span<const Piece> pieces,
+                       const EncryptOptions& options, PadStore& pads) {
+  if (pads.round().id() != round.id()) {
+    throw RoundError("the pads were prepared for round " + short_hex(pads.round().id()) +
+                     ", not for round " + short_hex(round.id()) +
+                     "; make a PadStore for each round");
+  }
+  check_pieces(round, pieces, options);  // nothing is used up by arguments that do not fit
+  PreparedUpload prepared = pads.take();
+  return encrypt(prepared, pieces, options);
+}
+
+scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
+                       const EncryptOptions& options) {
+  const Round& round = prepared.round();
   const Plan& plan = round.plan();
-  scheme::Capsule capsule = scheme::make_capsule(round, seeds.capsule);
-  AlignedBuffer<std::uint8_t> blocks(static_cast<std::size_t>(round.payload_bytes()));
-  Job job{
-      round,
-      pieces,
-      options,
-      ring::SlotMultiplier(plan.ring(), capsule.key.span()),
-      ring::Expander("veilsum/1/errors", round.id(), seeds.errors.span(), ring::KeySize::kAes256),
-      ring::Expander("veilsum/1/rounding", round.id(), seeds.rounding.span(),
-                     ring::KeySize::kAes256),
-      blocks.data()};
+  check_pieces(round, pieces, options);
+  PreparedUpload::Contents upload = prepared.consume();
+  // From here on pads and ciphertexts stand side by side: all of it is wiped unless all goes well.
+  upload.blocks.touch(upload.blocks.size());
+  const ProcessMark process;
+  Job job{round, pieces, options, *upload.secrets, upload.ready, upload.blocks.data()};
   const bool stochastic = options.rounding == Rounding::kStochastic;
   const std::uint64_t count = round.blocks();
   const std::uint64_t portion =
@@ -211,6 +225,10 @@ scheme::Upload encrypt_with_seeds(const Round& round, std::span<const Piece> pie
     if (options.progress) {
       options.progress(std::min((first + items) * plan.block_capacity(), round.size()),
                        round.size());
+      if (!process.is_here()) {
+        throw RoundError("the process was forked while it encrypted, so there are two that would go "
+                         "on under one key; the child must encrypt anew");
+      }
     }
   }
   if (options.on_clip == OnClip::kError && job.clipped.load() != 0) {
@@ -221,8 +239,8 @@ scheme::Upload encrypt_with_seeds(const Round& round, std::span<const Piece> pie
   }
   scheme::UploadHead head;
   head.clipped = job.clipped.load();
-  head.capsule = std::move(capsule.bytes);
-  return scheme::Upload(round, std::move(head), std::move(blocks));
+  head.capsule = upload.secrets->capsule;
+  return scheme::Upload(round, std::move(head), std::move(upload.blocks).release());
 }
 
 }  // namespace veilsum::codec

@@ -6,7 +6,7 @@
 #include <functional>
 #include <span>
 
-#include "base/entropy.h"
+#include "codec/prepared.h"
 #include "isa/kernels.h"
 #include "scheme/upload.h"
 
@@ -36,20 +36,24 @@ struct EncryptOptions {
   Progress progress;
 };
 
-/// The secrets of one upload, each used for it alone.
-struct UploadSeeds {
-  Seed capsule;
-  Seed errors;
-  Seed rounding;
-
-  static UploadSeeds fresh();
-};
+class PadStore;
 
 /// Encrypts `pieces`, one for each segment of the round, in order.
 /// @throws ParameterError when the pieces do not match the segments, for a NaN or an infinity
 ///         (naming the first index; nothing is returned), for a weight that is not finite, and for
 ///         clipped values with OnClip::kError
 scheme::Upload encrypt(const scheme::Round& round, std::span<const Piece> pieces,
+                       const EncryptOptions& options);
+/// The same from an upload of `pads`: blocks that are prepared only take their message in, the
+/// others are made here. With the same seeds, the same bytes.
+/// @throws RoundError when the store is of another round, or of another process
+/// @throws ParameterError also when the store is closed
+scheme::Upload encrypt(const scheme::Round& round, std::span<const Piece> pieces,
+                       const EncryptOptions& options, PadStore& pads);
+/// The same from one upload, whose round it is. The upload is consumed, also when this throws: its
+/// pads are wiped then.
+/// @throws RoundError when it was consumed before
+scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
                        const EncryptOptions& options);
 /// The same with given seeds. Reusing seeds breaks the secrecy of both uploads: tests only.
 scheme::Upload encrypt_with_seeds(const scheme::Round& round, std::span<const Piece> pieces,

@@ -90,6 +90,19 @@ struct EncryptBlock {
   std::uint8_t* out;         ///< [limbs][coefficients / 8 * 50]
 };
 
+/// Input of `add_message`: c = x + sum_p plane_p * scale_p mod q, per limb, in place. With x = pad + e
+/// mod q of the same block, which `encrypt_block` makes from planes of zeros, c is what it makes from
+/// these planes. They obey the same rules.
+struct AddMessage {
+  const std::uint64_t* planes;  ///< [plane_count][plane_stride], each below 2^50
+  std::size_t plane_stride;
+  std::uint32_t plane_count;  ///< 1 ... 64
+  std::uint32_t limb_count;   ///< 1 ... 4
+  const LimbView* limbs;
+  std::size_t coefficients;  ///< multiple of 8
+  std::uint8_t* packed;      ///< [limbs][coefficients / 8 * 50], residues known to be < q
+};
+
 /// Constants to divide X in [0, Q) by Delta and split the quotient into planes, exactly.
 /// Multi-precision numbers are little-endian words of 52 bits, `words` of them (enough for Q).
 /// Plane p has weight 2^(plane_bits * p); the highest plane comes out first:
@@ -213,6 +226,7 @@ struct KernelTable {
   void (*sample_cbd)(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out);
 
   void (*encrypt_block)(const EncryptBlock& args);  ///< Constant time.
+  void (*add_message)(const AddMessage& args);      ///< Constant time.
   void (*decrypt_block)(const DecryptBlock& args);
   QuantiseResult (*quantise)(const Quantise& args);  ///< Constant time for finite input.
   void (*dequantise)(const Dequantise& args);

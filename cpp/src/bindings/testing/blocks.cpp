@@ -53,6 +53,29 @@ py::bytes encrypt_block(const std::string& level, const Geometry& geometry,
   return to_bytes(out);
 }
 
+py::bytes add_message(const std::string& level, const Geometry& geometry,
+                      const std::string& packed, const Array<std::uint64_t>& planes) {
+  const auto limbs = geometry.ring.limbs();
+  const std::size_t coefficients = packed.size() / isa::kGroupBytes / limbs * isa::kGroup;
+  if (planes.ndim() != 2 || planes.shape(0) != geometry.codeword.planes() ||
+      packed.size() != coefficients / isa::kGroup * isa::kGroupBytes * limbs ||
+      planes.shape(1) < static_cast<py::ssize_t>(coefficients)) {
+    throw std::invalid_argument("packed is [limbs][50 * groups] bytes, planes are [planes][>= n']");
+  }
+  const GuardedBuffer plane_buffer = guarded(planes);
+  const GuardedBuffer row(packed.data(), packed.size(), 1);
+  isa::AddMessage args{};
+  args.planes = plane_buffer.as<const std::uint64_t>();
+  args.plane_stride = static_cast<std::size_t>(planes.shape(1));
+  args.plane_count = geometry.codeword.planes();
+  args.limb_count = limbs;
+  args.limbs = geometry.codeword.limb_views();
+  args.coefficients = coefficients;
+  args.packed = row.as<std::uint8_t>();
+  table_of(level).add_message(args);
+  return to_bytes(row);
+}
+
 Array<std::uint64_t> decrypt_block(const std::string& level, const Geometry& geometry,
                                    const std::string& packed, const Array<std::uint64_t>& pads) {
   const auto limbs = geometry.ring.limbs();
@@ -173,6 +196,8 @@ void register_blocks(py::module_& m) {
       .def("constants", &constants_of);
   m.def("encrypt_block", &encrypt_block, py::arg("level"), py::arg("geometry"), array("pads"),
         array("planes"), py::arg("round_keys"), py::arg("error_index"), py::arg("coefficients"));
+  m.def("add_message", &add_message, py::arg("level"), py::arg("geometry"), py::arg("packed"),
+        array("planes"));
   m.def("decrypt_block", &decrypt_block, py::arg("level"), py::arg("geometry"), py::arg("packed"),
         array("pads"));
   m.def("sum_packed", &sum_packed, py::arg("level"), py::arg("sources"), py::arg("weights"),

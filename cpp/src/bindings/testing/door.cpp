@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "bindings/conversions.h"
 #include "bindings/testing/registry.h"
 #include "codec/encrypt.h"
+#include "codec/pad_store.h"
 #include "ring/expander.h"
 #include "scheme/capsule.h"
 #include "scheme/keys.h"
@@ -75,6 +77,21 @@ scheme::Upload encrypt_seeded(const scheme::Round& round, const std::vector<py::
   return codec::encrypt_with_seeds(round, views, options, seeds);
 }
 
+/// A store whose uploads get these seeds, three each, in order; it runs dry after the last.
+std::unique_ptr<codec::PadStore> pad_store_seeded(const scheme::Round& round,
+                                                  std::uint64_t budget_bytes, std::uint64_t uploads,
+                                                  int threads,
+                                                  const std::vector<std::string>& seeds) {
+  auto next = std::make_shared<std::size_t>(0);
+  const auto draw = [next, seeds]() -> codec::UploadSeeds {
+    if (*next + 3 > seeds.size()) throw std::invalid_argument("no seeds are left");
+    const std::size_t at = std::exchange(*next, *next + 3);
+    return {Seed(bytes32(seeds[at])), Seed(bytes32(seeds[at + 1])), Seed(bytes32(seeds[at + 2]))};
+  };
+  return std::make_unique<codec::PadStore>(round, codec::PadOptions{budget_bytes, uploads, threads},
+                                           draw);
+}
+
 py::tuple make_capsule(const scheme::Round& round, const std::string& seed) {
   const scheme::Capsule capsule = scheme::make_capsule(round, Seed(bytes32(seed)));
   return py::make_tuple(to_python(capsule.bytes), coefficients_of(capsule.key));
@@ -130,6 +147,8 @@ void register_door(py::module_& m) {
         py::arg("capsule_seed"), py::arg("error_seed"), py::arg("rounding_seed"), py::kw_only(),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("on_clip") = "count",
         py::arg("threads") = 0, py::arg("progress") = py::none());
+  m.def("pad_store_seeded", &pad_store_seeded, py::arg("round"), py::kw_only(),
+        py::arg("budget_bytes"), py::arg("uploads"), py::arg("threads"), py::arg("seeds"));
   m.def("make_capsule", &make_capsule, py::arg("round"), py::arg("seed"));
   m.def("open_fresh_capsule", &open_fresh_capsule, py::arg("secret"), py::arg("round"),
         py::arg("capsule"));

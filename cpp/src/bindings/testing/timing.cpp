@@ -54,6 +54,7 @@ class Workbench {
       values_[i] = static_cast<float>(i % 2001) / 1000.0F - 1.0F;
     }
     table_.pack(residues_.data(), n_, packed_.data());
+    table_.pack(residues_.data(), n_, packed_out_.data());
     sources_.assign(kSources, packed_.data());
   }
 
@@ -79,6 +80,7 @@ class Workbench {
         {"quantise", [this] { quantise(); }},
         {"dequantise", [this] { dequantise(); }},
         {"encrypt_block", [this] { encrypt_block(); }},
+        {"add_message", [this] { add_message(); }},
         {"decrypt_block", [this] { decrypt_block(); }},
         {"sum_packed_10", [this] { sum_packed(); }},
     };
@@ -136,6 +138,18 @@ class Workbench {
     args.coefficients = n_;
     args.out = packed_out_.data();
     table_.encrypt_block(args);
+  }
+
+  void add_message() {
+    isa::AddMessage args{};
+    args.planes = planes_.data();
+    args.plane_stride = n_;
+    args.plane_count = codeword_.planes();
+    args.limb_count = 1;
+    args.limbs = codeword_.limb_views();
+    args.coefficients = n_;
+    args.packed = packed_out_.data();  // residues at the start, and residues again after each
+    table_.add_message(args);
   }
 
   void decrypt_block() {

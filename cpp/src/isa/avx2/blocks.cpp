@@ -64,14 +64,11 @@ void encrypt_single(const EncryptBlock& args) {
   for_each_four<kRounds>(*args.error_key, args.error_index, args.coefficients, finish);
 }
 
-/// Four coefficients of one limb, any number of planes. pad + e - q is in [-q - 21, q + 21); each
-/// product, of m < 2^50 and a centred factor, has a magnitude below 5/8 q + 1. Four of them between
-/// reductions: below q + 22 + 4 (5/8 q + 1) < 4q.
-inline Vec encrypt_four(const LimbView& view, const Field& field, const double* scales, Vec error,
-                        const std::uint64_t* pad, const std::uint64_t* plane, std::size_t stride,
-                        std::size_t plane_count) {
-  const double centre = static_cast<double>(view.modulus.q + kCbdWidth);
-  Real x = to_real(_mm256_add_epi64(error, load(pad)), centre);
+/// x + sum_p plane_p * scale_p mod q, canonical, for any number of planes. x is in [-q - 21, q + 21);
+/// each product, of m < 2^50 and a centred factor, has a magnitude below 5/8 q + 1. Four of them
+/// between reductions: below q + 22 + 4 (5/8 q + 1) < 4q.
+inline Vec add_planes(Real x, const Field& field, const double* scales, const std::uint64_t* plane,
+                      std::size_t stride, std::size_t plane_count) {
   for (std::size_t p = 0; p < plane_count; ++p) {
     const Real scale = _mm256_broadcast_sd(scales + p);
     x = _mm256_add_pd(x, field.multiply(to_real(load(plane + p * stride)), scale));
@@ -82,18 +79,27 @@ inline Vec encrypt_four(const LimbView& view, const Field& field, const double* 
 
 constexpr std::size_t kMaxEncryptPlanes = 64;
 
+/// The plane factors of all limbs, centred.
+struct PlaneScales {
+  double of[kMaxLimbs][kMaxEncryptPlanes];
+
+  template <class Args>
+  explicit PlaneScales(const Args& args) {
+    for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
+      const LimbView& view = args.limbs[limb];
+      for (std::size_t p = 0; p < args.plane_count; ++p) {
+        of[limb][p] = centred(view.plane_scale[p], view.modulus.q);
+      }
+    }
+  }
+};
+
 template <int kRounds>
 void encrypt_general(const EncryptBlock& args) {
   const ErrorSampler sampler;
+  const PlaneScales scales(args);
   const std::size_t n = args.coefficients;
   const std::size_t row_bytes = n / kGroup * kGroupBytes;
-  double scales[kMaxLimbs][kMaxEncryptPlanes];
-  for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
-    const LimbView& view = args.limbs[limb];
-    for (std::size_t p = 0; p < args.plane_count; ++p) {
-      scales[limb][p] = centred(view.plane_scale[p], view.modulus.q);
-    }
-  }
   Block s[kChunkBlocks];
   Vec errors[4];
   for (std::size_t j = 0; j < n; j += kChunk) {
@@ -103,15 +109,18 @@ void encrypt_general(const EncryptBlock& args) {
     for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
       const LimbView& view = args.limbs[limb];
       const Field field(view.modulus.q);
+      const double centre = static_cast<double>(view.modulus.q + kCbdWidth);
       const std::uint64_t* pad = args.pads + limb * args.pad_stride + j;
       const std::uint64_t* plane = args.planes + j;
       std::uint8_t* out = args.out + limb * row_bytes + j / kGroup * kGroupBytes;
+      const auto four = [&](std::size_t i) {  // pad + e - q is in [-q - 21, q + 21)
+        const Real x = to_real(_mm256_add_epi64(errors[i], load(pad + 4 * i)), centre);
+        return add_planes(x, field, scales.of[limb], plane + 4 * i, args.plane_stride,
+                          args.plane_count);
+      };
       for (std::size_t i = 0; i < 2 && j + 8 * i < n; ++i) {
-        const Vec low = encrypt_four(view, field, scales[limb], errors[2 * i], pad + 8 * i,
-                                     plane + 8 * i, args.plane_stride, args.plane_count);
-        const Vec high = encrypt_four(view, field, scales[limb], errors[2 * i + 1], pad + 8 * i + 4,
-                                      plane + 8 * i + 4, args.plane_stride, args.plane_count);
-        store_group(out + kGroupBytes * i, low, high);
+        const Vec low = four(2 * i);
+        store_group(out + kGroupBytes * i, low, four(2 * i + 1));
       }
     }
   }
@@ -125,6 +134,40 @@ void encrypt_any(const EncryptBlock& args) {
     encrypt_single<kRounds>(args);
   } else {
     encrypt_general<kRounds>(args);
+  }
+}
+
+// --- add a message to a packed row ---------------------------------------------------------------
+
+/// One limb and one plane: m Delta is exact in a double, and x + m Delta is in [0, 2q).
+void add_message_single(const AddMessage& args) {
+  const Field field(args.limbs[0].modulus.q);
+  const Real delta = splat(static_cast<double>(args.limbs[0].plane_scale[0]));
+  const auto four = [&](Vec x, std::size_t j) {
+    const Real sum = _mm256_fmadd_pd(to_real(load(args.planes + j)), delta, to_real(x));
+    return to_integer(field.canonical(sum));
+  };
+  std::uint8_t* p = args.packed;
+  for (std::size_t j = 0; j < args.coefficients; j += kGroup, p += kGroupBytes) {
+    __builtin_prefetch(p + kAheadBytes, 1, 2);  // for writing
+    const Vec low = four(load_residues_low(p), j);
+    store_group(p, low, four(load_residues_high(p), j + 4));
+  }
+}
+
+void add_message_general(const AddMessage& args) {
+  const PlaneScales scales(args);
+  std::uint8_t* p = args.packed;
+  for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
+    const Field field(args.limbs[limb].modulus.q);
+    const auto four = [&](Vec x, std::size_t j) {
+      return add_planes(to_real(x), field, scales.of[limb], args.planes + j, args.plane_stride,
+                        args.plane_count);
+    };
+    for (std::size_t j = 0; j < args.coefficients; j += kGroup, p += kGroupBytes) {
+      const Vec low = four(load_residues_low(p), j);
+      store_group(p, low, four(load_residues_high(p), j + 4));
+    }
   }
 }
 
@@ -350,6 +393,14 @@ void encrypt_block(const EncryptBlock& args) {
     encrypt_any<10>(args);
   } else {
     encrypt_any<14>(args);
+  }
+}
+
+void add_message(const AddMessage& args) {
+  if (args.limb_count == 1 && args.plane_count == 1) {
+    add_message_single(args);
+  } else {
+    add_message_general(args);
   }
 }
 

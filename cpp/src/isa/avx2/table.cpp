@@ -19,6 +19,7 @@ const KernelTable* avx2_table() noexcept {
       .expand_multiply = avx2::expand_multiply,
       .sample_cbd = avx2::sample_cbd,
       .encrypt_block = avx2::encrypt_block,
+      .add_message = avx2::add_message,
       .decrypt_block = avx2::decrypt_block,
       .quantise = avx2::quantise,
       .dequantise = avx2::dequantise,

@@ -89,29 +89,46 @@ void encrypt_single(const EncryptBlock& args) {
   wipe(keys);
 }
 
-/// One limb of one chunk, any number of planes. The running sum stays below 2q between planes.
+/// x + sum_p plane_p * scale_p mod q, canonical, for x below 2q and any number of planes. The running
+/// sum stays below 2q between planes.
+struct PlaneSum {
+  const LimbView& view;
+  std::size_t planes, stride;
+  Vec q, q2, minus_q;
+  Vec mask52 = splat(kMask52);
+
+  template <class Args>
+  PlaneSum(const Args& args, std::size_t limb)
+      : view(args.limbs[limb]),
+        planes(args.plane_count),
+        stride(args.plane_stride),
+        q(splat(view.modulus.q)),
+        q2(splat(2 * view.modulus.q)),
+        minus_q(splat((kMask52 + 1) - view.modulus.q)) {}
+
+  Vec operator()(Vec x, const std::uint64_t* plane) const {
+    for (std::size_t p = 0; p < planes; ++p) {
+      const Vec m = _mm512_loadu_si512(plane + p * stride);
+      const Vec h = add_high(_mm512_setzero_si512(), m, splat(view.plane_scale_shoup[p]));
+      x = add_low(add_low(x, m, splat(view.plane_scale[p])), h, minus_q);
+      x = reduce_once(_mm512_and_si512(x, mask52), q2);
+    }
+    return reduce_once(x, q);
+  }
+};
+
+/// One limb of one chunk.
 inline void encrypt_limb(const EncryptBlock& args, std::size_t limb, std::size_t j,
                          std::size_t groups, const Vec errors[8], const Packer& packer) {
-  const LimbView& view = args.limbs[limb];
-  const Vec q = splat(view.modulus.q);
-  const Vec q2 = splat(2 * view.modulus.q);
-  const Vec minus_q = splat((kMask52 + 1) - view.modulus.q);
-  const Vec mask52 = splat(kMask52);
-  const Vec centre = splat(view.modulus.q - kCbdWidth);
-  const Vec zero = _mm512_setzero_si512();
+  const PlaneSum add_planes(args, limb);
+  const Vec centre = splat(args.limbs[limb].modulus.q - kCbdWidth);
   const std::uint64_t* pad = args.pads + limb * args.pad_stride + j;
   const std::uint64_t* plane = args.planes + j;
   std::uint8_t* out = args.out + (limb * args.coefficients + j) / kGroup * kGroupBytes;
   for (std::size_t i = 0; i < groups; ++i) {
     Vec x = _mm512_add_epi64(_mm512_add_epi64(errors[i], centre), _mm512_loadu_si512(pad + 8 * i));
-    x = reduce_once(x, q2);
-    for (std::size_t p = 0; p < args.plane_count; ++p) {
-      const Vec m = _mm512_loadu_si512(plane + p * args.plane_stride + 8 * i);
-      const Vec h = add_high(zero, m, splat(view.plane_scale_shoup[p]));
-      x = add_low(add_low(x, m, splat(view.plane_scale[p])), h, minus_q);
-      x = reduce_once(_mm512_and_si512(x, mask52), q2);
-    }
-    store_group(out + kGroupBytes * i, packer(reduce_once(x, q)));
+    x = add_planes(reduce_once(x, add_planes.q2), plane + 8 * i);
+    store_group(out + kGroupBytes * i, packer(x));
   }
 }
 
@@ -143,6 +160,41 @@ void encrypt_any(const EncryptBlock& args) {
   } else {
     encrypt_general<kRounds>(args);
   }
+}
+
+// --- add a message to a packed row ---------------------------------------------------------------
+
+/// Replaces each group of a packed row by add(group, number), eight residues below 2^50 in a register.
+/// Whole registers are read and written where another group follows: masked stores cost twice as much.
+/// A store then runs over the first 14 bytes of the next group, which was read before.
+template <class Add>
+inline void update_row(std::uint8_t* row, std::size_t groups, const Add& add) {
+  const Unpacker unpacker;
+  const Packer packer;
+  const auto read = [&](std::size_t g) {
+    const std::uint8_t* p = row + g * kGroupBytes;
+    return g + 1 < groups ? _mm512_loadu_si512(p) : load_group(p);
+  };
+  Vec bytes = read(0);
+  std::size_t g = 0;
+  for (; g + 1 < groups; ++g) {
+    std::uint8_t* p = row + g * kGroupBytes;
+    __builtin_prefetch(p + kAheadBytes, 1, 2);  // for writing
+    const Vec next = read(g + 1);
+    _mm512_storeu_si512(p, packer(add(unpacker(bytes), g)));
+    bytes = next;
+  }
+  store_group(row + g * kGroupBytes, packer(add(unpacker(bytes), g)));
+}
+
+/// One limb and one plane: x + m Delta is below 2q, see EncryptFinish.
+inline void add_message_single(const AddMessage& args) {
+  const Vec q = splat(args.limbs[0].modulus.q);
+  const Vec delta = splat(args.limbs[0].plane_scale[0]);
+  const std::uint64_t* plane = args.planes;
+  update_row(args.packed, args.coefficients / kGroup, [&](Vec x, std::size_t g) {
+    return reduce_once(add_low(x, _mm512_loadu_si512(plane + kGroup * g), delta), q);
+  });
 }
 
 // --- decrypt, one limb --------------------------------------------------------------------------
@@ -348,6 +400,18 @@ void encrypt_block(const EncryptBlock& args) {
     encrypt_any<10>(args);
   } else {
     encrypt_any<14>(args);
+  }
+}
+
+void add_message(const AddMessage& args) {
+  if (args.coefficients == 0) return;
+  if (args.limb_count == 1 && args.plane_count == 1) return add_message_single(args);
+  const std::size_t groups = args.coefficients / kGroup;
+  for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
+    const PlaneSum add_planes(args, limb);
+    update_row(args.packed + limb * groups * kGroupBytes, groups, [&](Vec x, std::size_t g) {
+      return add_planes(x, args.planes + kGroup * g);
+    });
   }
 }
 

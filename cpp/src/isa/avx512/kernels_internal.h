@@ -27,6 +27,7 @@ void expand_multiply(const AesKey& key, std::uint64_t index, const Modulus& modu
 void sample_cbd(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out);
 
 void encrypt_block(const EncryptBlock& args);
+void add_message(const AddMessage& args);
 void decrypt_block(const DecryptBlock& args);
 QuantiseResult quantise(const Quantise& args);
 void dequantise(const Dequantise& args);

@@ -19,6 +19,7 @@ const KernelTable* avx512_table() noexcept {
       .expand_multiply = avx512::expand_multiply,
       .sample_cbd = avx512::sample_cbd,
       .encrypt_block = avx512::encrypt_block,
+      .add_message = avx512::add_message,
       .decrypt_block = avx512::decrypt_block,
       .quantise = avx512::quantise,
       .dequantise = avx512::dequantise,

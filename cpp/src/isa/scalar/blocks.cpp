@@ -1,5 +1,6 @@
 // Layer: isa, scalar level. The two halves of a block's life that follow its pad. encrypt_block:
-// sample the error, add pad, error and scaled planes, reduce, pack. decrypt_block: unpack, subtract
+// sample the error, add pad, error and scaled planes, reduce, pack. add_message: the planes alone, onto
+// a packed sum of pad and error. decrypt_block: unpack, subtract
 // the pad, rebuild X in [0, Q) from its residues by Garner's mixed radix (Knuth, TAOCP 2, 4.3.2),
 // add Delta / 2, and divide exactly by multi-word divisors with a floating-point estimate of each
 // digit. Both are free of secret-dependent branches, indices and divisions.
@@ -16,8 +17,24 @@ constexpr std::size_t kChunk = 256;  // coefficients: four batches of the bitsli
 constexpr unsigned kWordBits = 52;
 constexpr std::uint64_t kWordMask = (std::uint64_t{1} << kWordBits) - 1;
 
+/// c + sum_p plane_p * scale_p mod q, canonical, for the `now` coefficients from `start` on; c below
+/// 2^52. At most 64 lazy products below 2q: the sum is below 2^58, in reach of `reduce`.
+template <class Args>
+void add_planes(const Args& args, const LimbView& view, std::size_t start, std::size_t now,
+                std::uint64_t* c) {
+  for (std::size_t p = 0; p < args.plane_count; ++p) {
+    const std::uint64_t* plane = args.planes + p * args.plane_stride + start;
+    const std::uint64_t scale = view.plane_scale[p];
+    const std::uint64_t scale_shoup = view.plane_scale_shoup[p];
+    for (std::size_t j = 0; j < now; ++j) {
+      c[j] += multiply_lazy(plane[j], scale, scale_shoup, view.modulus.q);
+    }
+  }
+  for (std::size_t j = 0; j < now; ++j) c[j] = reduce(c[j], view.modulus);
+}
+
 /// One limb of `now` coefficients that start at `start`: pad below 2q, error (plus q when negative)
-/// below q + 22, at most 64 lazy products below 2q: below 2^58, in reach of `reduce`.
+/// below q + 22, so their sum is below 2^52.
 void encrypt_limb(const EncryptBlock& args, std::size_t limb, std::size_t start, std::size_t now,
                   const std::int64_t* error, std::uint64_t* c) {
   const LimbView& view = args.limbs[limb];
@@ -27,13 +44,7 @@ void encrypt_limb(const EncryptBlock& args, std::size_t limb, std::size_t start,
     const std::uint64_t e = static_cast<std::uint64_t>(error[j]);
     c[j] = pad[j] + e + (q & sign_mask(e));
   }
-  for (std::size_t p = 0; p < args.plane_count; ++p) {
-    const std::uint64_t* plane = args.planes + p * args.plane_stride + start;
-    const std::uint64_t scale = view.plane_scale[p];
-    const std::uint64_t scale_shoup = view.plane_scale_shoup[p];
-    for (std::size_t j = 0; j < now; ++j) c[j] += multiply_lazy(plane[j], scale, scale_shoup, q);
-  }
-  for (std::size_t j = 0; j < now; ++j) c[j] = reduce(c[j], view.modulus);
+  add_planes(args, view, start, now, c);
 }
 
 /// Residues (c - pad) mod q_i, canonical, of one group of eight coefficients in every limb.
@@ -191,6 +202,26 @@ void encrypt_block(const EncryptBlock& args) {
   }
   secure_wipe(words, sizeof words);
   secure_wipe(error, sizeof error);
+  secure_wipe(c, sizeof c);
+}
+
+/// Constant time. Ranges: see AddMessage.
+void add_message(const AddMessage& args) {
+  std::uint64_t c[kChunk];
+  const std::size_t row_bytes = args.coefficients / kGroup * kGroupBytes;
+  for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
+    const LimbView& view = args.limbs[limb];
+    for (std::size_t start = 0; start < args.coefficients; start += kChunk) {
+      const std::size_t left = args.coefficients - start;
+      const std::size_t now = left < kChunk ? left : kChunk;
+      std::uint8_t* row = args.packed + limb * row_bytes + start / kGroup * kGroupBytes;
+      for (std::size_t j = 0; j < now; j += kGroup) {
+        unpack_group(row + j / kGroup * kGroupBytes, c + j);
+      }
+      add_planes(args, view, start, now, c);
+      pack(c, now, row);
+    }
+  }
   secure_wipe(c, sizeof c);
 }
 

@@ -19,6 +19,7 @@ const KernelTable* scalar_table() noexcept {
       .expand_multiply = scalar::expand_multiply,
       .sample_cbd = scalar::sample_cbd,
       .encrypt_block = scalar::encrypt_block,
+      .add_message = scalar::add_message,
       .decrypt_block = scalar::decrypt_block,
       .quantise = scalar::quantise,
       .dequantise = scalar::dequantise,
