@@ -85,7 +85,7 @@ class PreparedUpload {
   Contents consume();
 
  private:
-  scheme::Round round_;
+  const scheme::Round round_;  ///< const: stays when the rest is moved away
   std::optional<Contents> contents_;
 };
 

@@ -184,29 +184,6 @@ TEST("moving hands the memory over and empties the source") {
 }
 
 #if defined(VEILSUM_ALLOCATION_HOOKS)
-const volatile std::uint8_t* watched = nullptr;
-std::size_t watched_bytes = 0;
-std::size_t nonzero_when_freed = 0;
-int times_freed = 0;
-
-/// Runs release() and returns how many of the block's bytes were not zero when it was freed.
-template <typename Release>
-std::size_t nonzero_at_free(const void* block, std::size_t bytes, Release release) {
-  watched = static_cast<const volatile std::uint8_t*>(block);
-  watched_bytes = bytes;
-  nonzero_when_freed = 0;
-  times_freed = 0;
-  free_watcher = [](const volatile void* freed) {
-    if (freed != watched) return;
-    ++times_freed;
-    for (std::size_t i = 0; i < watched_bytes; ++i) nonzero_when_freed += watched[i] != 0;
-  };
-  release();
-  free_watcher = nullptr;
-  CHECK_EQ(times_freed, 1);
-  return nonzero_when_freed;
-}
-
 template <typename Buffer>
 Buffer filled(std::size_t size) {
   Buffer buffer(size);

@@ -9,7 +9,10 @@
 #include "check.h"
 #include "codec/decrypt.h"
 #include "codec/encrypt.h"
+#include "codec/pads.h"
 #include "ring/expander.h"
+#include "ring/modular.h"
+#include "scheme/capsule.h"
 #include "support/active_level.h"
 #include "support/updates.h"
 
@@ -239,6 +242,67 @@ TEST("stochastic rounding is unbiased") {
   }
   // Binomial(60000, 1/4): mean 15000, deviation 106; the seeds are fixed, six deviations allowed.
   CHECK(std::fabs(above - 15'000) < 6 * 106.1);
+}
+
+/// What is left of a block of an all-zero update without pad and message: the error of each
+/// coefficient in limb `limb`, between -q/2 and q/2.
+std::vector<std::int64_t> errors_of(const Upload& upload, const Round& round,
+                                    const ring::SlotMultiplier& key, std::uint64_t block,
+                                    std::size_t limb) {
+  const Plan& plan = round.plan();
+  const std::size_t n = plan.block_coefficients(round.block_values(block)), row = n / 8 * 50;
+  const std::size_t full = plan.block_bytes(plan.block_capacity());
+  const std::uint64_t q = plan.ring().q(limb);
+  std::vector<std::uint64_t> c(n);
+  AlignedBuffer<std::uint64_t> pads(plan.ring().words());
+  codec::make_pads_into(round, key, block, pads.data());
+  CHECK(isa::scalar_table()->unpack(upload.blocks().data() + block * full + limb * row, n, q,
+                                    c.data()));
+  // Every value is 0, so every lane of every plane holds the offset.
+  std::uint64_t message = 0;
+  for (std::uint32_t lane = 0; lane < plan.lanes(); ++lane) {
+    const std::uint64_t digit = static_cast<std::uint64_t>(plan.levels())
+                                << (lane % plan.lanes_per_plane() * plan.lane_bits());
+    const std::uint64_t scale =
+        plan.codeword().limb_views()[limb].plane_scale[lane / plan.lanes_per_plane()];
+    message = (message + ring::mul_mod(digit % q, scale, q)) % q;
+  }
+  std::vector<std::int64_t> errors(n);
+  for (std::size_t j = 0; j < n; ++j) {
+    const std::uint64_t x = (c[j] + 2 * q - pads[limb * plan.degree() + j] % q - message) % q;
+    errors[j] = static_cast<std::int64_t>(x > q / 2 ? x - q : x);
+  }
+  return errors;
+}
+
+TEST("errors are small, the same in every limb of a block, and differ from block to block") {
+  for (const Plan& plan : {make_plan(10, 16), make_plan(3, 9, 0, 128, "n8192")}) {
+    const SecretKey secret = make_key(plan);
+    const Round round = make_round(plan, secret, 3 * plan.block_capacity());
+    const std::vector<float> zeros(round.size(), 0.0f);
+    const codec::Piece piece = {zeros.data(), ElementType::kFloat32, round.size()};
+    const codec::UploadSeeds seeds = seeds_of(4);
+    const Upload upload = codec::encrypt_with_seeds(round, {&piece, 1}, {}, seeds);
+    const scheme::Capsule capsule = scheme::make_capsule(round, seeds.capsule);
+    const ring::SlotMultiplier key(plan.ring(), capsule.key.span());
+    std::vector<std::vector<std::int64_t>> errors;
+    for (std::uint64_t block = 0; block < round.blocks(); ++block) {
+      errors.push_back(errors_of(upload, round, key, block, 0));
+      for (std::size_t limb = 1; limb < plan.limbs(); ++limb) {
+        CHECK(errors_of(upload, round, key, block, limb) == errors.back());
+      }
+      for (const std::int64_t e : errors.back()) CHECK(e >= -21 && e <= 21);
+    }
+    // Two independent samples agree with probability 0.087 (the sum of C(42, k)^2 / 2^84), so in
+    // 178 of 2048 coefficients, deviation 13: a fifth of them is 18 deviations away.
+    for (std::size_t a = 0; a < errors.size(); ++a) {
+      for (std::size_t b = 0; b < a; ++b) {
+        std::size_t equal = 0;
+        for (std::size_t j = 0; j < errors[a].size(); ++j) equal += errors[a][j] == errors[b][j];
+        CHECK(equal < errors[a].size() / 5);
+      }
+    }
+  }
 }
 
 TEST("one lane does not carry into the next: neighbours at opposite ends") {

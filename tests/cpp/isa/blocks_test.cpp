@@ -1,4 +1,4 @@
-// Layer: tests (isa). encrypt_block and decrypt_block on every level, each against its definition
+// Layer: tests (isa). encrypt_block, add_message and decrypt_block on every level, each against its definition
 // in big integers: all limb and plane counts, lengths around the vector widths, the edges of
 // rounding (error +-B W, message 0 and 2^P - 1) and arbitrary X, for which the division must still
 // be exact.
@@ -27,93 +27,210 @@ std::vector<std::uint64_t> block_primes(std::size_t limbs) {
   return primes_below((std::uint64_t{1} << 50) - 1, limbs);
 }
 
-TEST("encrypt_block: pad + error + scaled planes, in every limb") {
-  Random random(41);
-  struct Shape {
-    std::uint32_t limbs, planes;
-  };
-  std::vector<std::size_t> lengths;
-  for (std::size_t n = 8; n <= 80; n += 8) lengths.push_back(n);
-  lengths.insert(lengths.end(), {248, 256, 264, 512, 2048});
-  for (const Shape shape : {Shape{1, 1}, Shape{1, 2}, Shape{2, 1}, Shape{2, 3}, Shape{3, 2},
-                            Shape{4, 4}, Shape{4, 8}, Shape{1, 64}, Shape{4, 64}}) {
-    std::vector<std::uint64_t> primes = block_primes(shape.limbs);
+struct Shape {
+  std::uint32_t limbs, planes;
+};
+constexpr Shape kShapes[] = {{1, 1}, {1, 2}, {2, 1}, {2, 3}, {3, 2}, {4, 4}, {4, 8}, {1, 64}, {4, 64}};
+
+/// Planes and their factors for one shape, random with edges, or all at their largest.
+struct Message {
+  Message(Random& random, Shape its_shape, std::size_t its_n, bool extreme)
+      : shape(its_shape),
+        n(its_n),
+        stride(n + 8 * random.below(3)),
+        planes(shape.planes * stride),
+        primes(block_primes(shape.limbs)),
+        scale(shape.limbs),
+        scale_shoup(shape.limbs) {
     if (shape.limbs == 1 && shape.planes == 2) primes[0] = test_primes()[2];
-    for (const std::size_t n : lengths) {
-      for (const bool extreme : {false, true}) {
-        const std::size_t pad_stride = n + 8 * random.below(3),
-                          plane_stride = n + 8 * random.below(3);
-        AlignedWords pads(shape.limbs * pad_stride), planes(shape.planes * plane_stride);
-        std::vector<Words> scale(shape.limbs), scale_shoup(shape.limbs);
-        std::vector<isa::LimbView> limbs;
-        for (std::size_t i = 0; i < shape.limbs; ++i) {
-          const std::uint64_t q = primes[i];
-          for (std::size_t j = 0; j < n; ++j) {
-            pads[i * pad_stride + j] = extreme ? 2 * q - 1 : random.edgy(2 * q);
-          }
-          for (std::size_t p = 0; p < shape.planes; ++p) {
-            scale[i].push_back(extreme ? q - 1 : random.edgy(q));
-            scale_shoup[i].push_back(shoup(scale[i][p], q));
-          }
-          limbs.push_back({make_modulus(q), scale[i].data(), scale_shoup[i].data()});
-        }
-        for (std::size_t p = 0; p < shape.planes; ++p) {
-          for (std::size_t j = 0; j < n; ++j) {
-            planes[p * plane_stride + j] =
-                extreme ? isa::kResidueMask : random.edgy(isa::kResidueMask + 1);
-          }
-        }
-        if (shape.limbs == 1 && shape.planes == 1) {
-          // Here a level may rely on (m + 1) Delta <= q with Delta > 42, as a plan guarantees.
-          const std::uint64_t q = primes[0];
-          const std::uint64_t delta = extreme ? 43 : 43 + random.below(std::uint64_t{1} << 34);
-          scale[0][0] = delta;
-          scale_shoup[0][0] = shoup(delta, q);
-          for (std::size_t j = 0; j < n; ++j) {
-            planes[j] = extreme ? q / delta - 1 : random.edgy(q / delta);
-          }
-        }
-        const isa::AesKey key = random_key(random, n % 16 == 0 ? 32 : 16);
-        const std::uint64_t index = random.next();
-        const Words words = keystream_words(key, index, n);
-        std::vector<Words> expected(shape.limbs, Words(n));
-        for (std::size_t j = 0; j < n; ++j) {
-          const int error =
-              std::popcount(words[j] & 0x1fffff) - std::popcount((words[j] >> 21) & 0x1fffff);
-          for (std::size_t i = 0; i < shape.limbs; ++i) {
-            const std::uint64_t q = primes[i];
-            std::uint64_t c = pads[i * pad_stride + j] + q + static_cast<std::uint64_t>(error);
-            for (std::size_t p = 0; p < shape.planes; ++p) {
-              c = (c + multiply_mod(planes[p * plane_stride + j], scale[i][p], q)) % q;
-            }
-            expected[i][j] = c % q;
-          }
-        }
-        on_every_level([&](const KernelTable& table) {
-          const std::size_t row = n / isa::kGroup * isa::kGroupBytes;
-          Bytes out(shape.limbs * row);
-          isa::EncryptBlock args{};
-          args.pads = pads.data();
-          args.pad_stride = pad_stride;
-          args.planes = planes.data();
-          args.plane_stride = plane_stride;
-          args.plane_count = shape.planes;
-          args.limb_count = shape.limbs;
-          args.limbs = limbs.data();
-          args.error_key = &key;
-          args.error_index = index;
-          args.coefficients = n;
-          args.out = out.data();
-          table.encrypt_block(args);
-          for (std::size_t i = 0; i < shape.limbs; ++i) {
-            Words c(n);
-            CHECK(isa::scalar_table()->unpack(out.data() + i * row, n, primes[i], c.data()));
-            CHECK(c == expected[i]);
-          }
-        });
+    for (std::size_t i = 0; i < shape.limbs; ++i) {
+      const std::uint64_t q = primes[i];
+      for (std::size_t p = 0; p < shape.planes; ++p) {
+        scale[i].push_back(extreme ? q - 1 : random.edgy(q));
+        scale_shoup[i].push_back(shoup(scale[i][p], q));
+      }
+      limbs.push_back({make_modulus(q), scale[i].data(), scale_shoup[i].data()});
+    }
+    for (std::size_t p = 0; p < shape.planes; ++p) {
+      for (std::size_t j = 0; j < n; ++j) {
+        planes[p * stride + j] = extreme ? isa::kResidueMask : random.edgy(isa::kResidueMask + 1);
+      }
+    }
+    if (shape.limbs == 1 && shape.planes == 1) {
+      // Here a level may rely on (m + 1) Delta <= q with Delta > 42, as a plan guarantees.
+      const std::uint64_t q = primes[0];
+      const std::uint64_t delta = extreme ? 43 : 43 + random.below(std::uint64_t{1} << 34);
+      scale[0][0] = delta;
+      scale_shoup[0][0] = shoup(delta, q);
+      for (std::size_t j = 0; j < n; ++j) {
+        planes[j] = extreme ? q / delta - 1 : random.edgy(q / delta);
       }
     }
   }
+
+  /// c + sum_p plane_p * scale_p mod q, for coefficient j of limb i; c below 2^63.
+  std::uint64_t added_to(std::uint64_t c, std::size_t i, std::size_t j) const {
+    const std::uint64_t q = primes[i];
+    for (std::size_t p = 0; p < shape.planes; ++p) {
+      c = (c + multiply_mod(planes[p * stride + j], scale[i][p], q)) % q;
+    }
+    return c % q;
+  }
+
+  Shape shape;
+  std::size_t n, stride;
+  AlignedWords planes;
+  std::vector<std::uint64_t> primes;
+  std::vector<Words> scale, scale_shoup;
+  std::vector<isa::LimbView> limbs;
+};
+
+/// Calls body(message, extreme) for every shape, with lengths around the vector widths.
+template <typename Body>
+void for_each_message(Random& random, Body body) {
+  std::vector<std::size_t> lengths;
+  for (std::size_t n = 8; n <= 80; n += 8) lengths.push_back(n);
+  lengths.insert(lengths.end(), {248, 256, 264, 512, 2048});
+  for (const Shape shape : kShapes) {
+    for (const std::size_t n : lengths) {
+      for (const bool extreme : {false, true}) body(Message(random, shape, n, extreme), extreme);
+    }
+  }
+}
+
+std::size_t row_bytes(std::size_t n) { return n / isa::kGroup * isa::kGroupBytes; }
+
+/// Residues of a packed row, which must be below q.
+Words unpacked(const std::uint8_t* row, std::size_t n, std::uint64_t q) {
+  Words c(n);
+  CHECK(isa::scalar_table()->unpack(row, n, q, c.data()));
+  return c;
+}
+
+TEST("encrypt_block: pad + error + scaled planes, in every limb") {
+  Random random(41);
+  for_each_message(random, [&](const Message& message, bool extreme) {
+    const std::size_t n = message.n;
+    const std::uint32_t limbs = message.shape.limbs;
+    const std::size_t pad_stride = n + 8 * random.below(3);
+    AlignedWords pads(limbs * pad_stride);
+    const isa::AesKey key = random_key(random, n % 16 == 0 ? 32 : 16);
+    const std::uint64_t index = random.next();
+    const Words words = keystream_words(key, index, n);
+    std::vector<Words> expected(limbs, Words(n));
+    for (std::size_t i = 0; i < limbs; ++i) {
+      const std::uint64_t q = message.primes[i];
+      for (std::size_t j = 0; j < n; ++j) {
+        std::uint64_t& pad = pads[i * pad_stride + j];
+        pad = extreme ? 2 * q - 1 : random.edgy(2 * q);
+        const int error =
+            std::popcount(words[j] & 0x1fffff) - std::popcount((words[j] >> 21) & 0x1fffff);
+        expected[i][j] = message.added_to(pad + q + static_cast<std::uint64_t>(error), i, j);
+      }
+    }
+    on_every_level([&](const KernelTable& table) {
+      Bytes out(limbs * row_bytes(n));
+      isa::EncryptBlock args{};
+      args.pads = pads.data();
+      args.pad_stride = pad_stride;
+      args.planes = message.planes.data();
+      args.plane_stride = message.stride;
+      args.plane_count = message.shape.planes;
+      args.limb_count = limbs;
+      args.limbs = message.limbs.data();
+      args.error_key = &key;
+      args.error_index = index;
+      args.coefficients = n;
+      args.out = out.data();
+      table.encrypt_block(args);
+      for (std::size_t i = 0; i < limbs; ++i) {
+        CHECK(unpacked(out.data() + i * row_bytes(n), n, message.primes[i]) == expected[i]);
+      }
+    });
+  });
+}
+
+TEST("add_message: residues + scaled planes, in place, in every limb, and not a byte beyond") {
+  constexpr std::size_t kGuard = 64;
+  constexpr std::uint8_t kMark = 0xa5;
+  Random random(42);
+  for_each_message(random, [&](const Message& message, bool extreme) {
+    const std::size_t n = message.n, row = row_bytes(n);
+    const std::uint32_t limbs = message.shape.limbs;
+    Bytes before(kGuard + limbs * row + kGuard, kMark);
+    std::vector<Words> expected(limbs, Words(n));
+    for (std::size_t i = 0; i < limbs; ++i) {
+      const std::uint64_t q = message.primes[i];
+      Words residues(n);
+      for (std::size_t j = 0; j < n; ++j) {
+        residues[j] = extreme ? q - 1 : random.edgy(q);
+        expected[i][j] = message.added_to(residues[j], i, j);
+      }
+      isa::scalar_table()->pack(residues.data(), n, before.data() + kGuard + i * row);
+    }
+    on_every_level([&](const KernelTable& table) {
+      Bytes bytes = before;
+      isa::AddMessage args{};
+      args.planes = message.planes.data();
+      args.plane_stride = message.stride;
+      args.plane_count = message.shape.planes;
+      args.limb_count = limbs;
+      args.limbs = message.limbs.data();
+      args.coefficients = n;
+      args.packed = bytes.data() + kGuard;
+      table.add_message(args);
+      for (std::size_t i = 0; i < limbs; ++i) {
+        CHECK(unpacked(bytes.data() + kGuard + i * row, n, message.primes[i]) == expected[i]);
+      }
+      for (std::size_t k = 0; k < kGuard; ++k) {
+        CHECK_EQ(bytes[k], kMark);
+        CHECK_EQ(bytes[bytes.size() - 1 - k], kMark);
+      }
+    });
+  });
+}
+
+TEST("add_message completes what encrypt_block made of zeros") {
+  Random random(43);
+  for_each_message(random, [&](const Message& message, bool) {
+    const std::size_t n = message.n;
+    const std::uint32_t limbs = message.shape.limbs;
+    AlignedWords pads(limbs * n), zeros(n);
+    for (std::size_t i = 0; i < limbs; ++i) {
+      for (std::size_t j = 0; j < n; ++j) pads[i * n + j] = random.edgy(2 * message.primes[i]);
+    }
+    const isa::AesKey key = random_key(random, 32);
+    on_every_level([&](const KernelTable& table) {
+      Bytes whole(limbs * row_bytes(n)), parts(whole.size());
+      isa::EncryptBlock args{};
+      args.pads = pads.data();
+      args.pad_stride = n;
+      args.planes = message.planes.data();
+      args.plane_stride = message.stride;
+      args.plane_count = message.shape.planes;
+      args.limb_count = limbs;
+      args.limbs = message.limbs.data();
+      args.error_key = &key;
+      args.error_index = 5;
+      args.coefficients = n;
+      args.out = whole.data();
+      table.encrypt_block(args);
+      args.planes = zeros.data();
+      args.plane_count = 1;
+      args.out = parts.data();
+      table.encrypt_block(args);
+      isa::AddMessage add{};
+      add.planes = message.planes.data();
+      add.plane_stride = message.stride;
+      add.plane_count = message.shape.planes;
+      add.limb_count = limbs;
+      add.limbs = message.limbs.data();
+      add.coefficients = n;
+      add.packed = parts.data();
+      table.add_message(add);
+      CHECK(whole == parts);
+    });
+  });
 }
 
 /// {floor(a / b), a mod b} for a, b below 2^255, bit by bit on words in place.

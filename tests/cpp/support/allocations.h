@@ -1,5 +1,4 @@
-// Layer: tests. Watching the heap: how many bytes a call asks for, and what memory holds when it is
-// given back. AddressSanitizer's hooks see every allocation, ThreadSanitizer's not the aligned
+// Layer: tests. Watching the heap: how many bytes a call asks for. AddressSanitizer's hooks see every allocation, ThreadSanitizer's not the aligned
 // ones; without either, the global operator new and aligned_alloc are replaced and count. Include
 // it in one source file of a program only.
 #pragma once
@@ -10,21 +9,7 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define VEILSUM_TESTS_UNDER_ASAN 1
-#elif __has_feature(thread_sanitizer)
-#define VEILSUM_TESTS_UNDER_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define VEILSUM_TESTS_UNDER_ASAN 1
-#elif defined(__SANITIZE_THREAD__)
-#define VEILSUM_TESTS_UNDER_TSAN 1
-#endif
-#if defined(VEILSUM_TESTS_UNDER_ASAN) || defined(VEILSUM_TESTS_UNDER_TSAN)
-#define VEILSUM_ALLOCATION_HOOKS 1
-#endif
+#include "support/freed_memory.h"
 
 namespace veilsum::test {
 
@@ -45,23 +30,12 @@ inline void count_allocation(std::size_t bytes) noexcept {
 
 #if defined(VEILSUM_ALLOCATION_HOOKS)
 
-// As in <sanitizer/allocator_interface.h>, which not every compiler package brings.
-extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void*,
-                                                                             std::size_t),
-                                                         void (*free_hook)(const volatile void*));
-
 namespace veilsum::test {
 
-/// Called with a block that is about to be freed; see watch_frees().
-using FreeWatcher = void (*)(const volatile void* block);
-inline std::atomic<FreeWatcher> free_watcher{nullptr};
-
-inline const bool hooks_installed =
+inline const bool allocation_hook_installed =
     __sanitizer_install_malloc_and_free_hooks(
         [](const volatile void*, std::size_t bytes) { count_allocation(bytes); },
-        [](const volatile void* block) {
-          if (const FreeWatcher watcher = free_watcher.load()) watcher(block);
-        }) != 0;
+        [](const volatile void*) {}) != 0;
 
 }  // namespace veilsum::test
 
