@@ -61,6 +61,13 @@ class Client:
         self._weights: WeightRule | None = None
         self._replica: Replica | None = None
         self._result: LocalResult | None = None
+        self._pads: vs.PadStore | None = None
+        self._background_seconds = 0.0
+
+    @property
+    def background_seconds(self) -> float:
+        """Processor time that the last upload's pads took in the background."""
+        return self._background_seconds
 
     @property
     def verification_key(self) -> bytes:
@@ -143,6 +150,33 @@ class Client:
         self._weights = weight_rule(config.aggregation.weights, agreement.clients, moments.rows)
         self._replica = new_replica(config, agreement, len(preprocessor.names), self._weights.limit)
 
+    def prepare(self, round_description: bytes) -> None:
+        """Begin to prepare the upload in the background, as far as the configuration says.
+
+        Optional: without, `upload` does everything itself.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round that `upload` will be asked for.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When the round is not as agreed.
+        """
+        options = self._config.encryption
+        self._drop_pads()
+        if options.pads_ahead:
+            rnd = _made(self._replica, "receive_statistics").read_round(round_description)
+            self._pads = vs.PadStore(rnd, budget_bytes=options.pad_budget_mib << 20)
+
+    def _drop_pads(self) -> None:
+        """Wipe pads that nothing was encrypted with."""
+        if self._pads is not None:
+            self._pads.close()
+        self._pads = None
+
     def train(self, number: int) -> None:
         """Train on the cloud's own rows, from its copy of the global model.
 
@@ -178,6 +212,9 @@ class Client:
         )
         contribution = Contribution(result.update, weight, result.loss)
         options = self._config.encryption
+        pads = self._pads
+        if pads is not None and pads.round_id != rnd.id:
+            pads = None  # the round was proposed anew since
         dither = None
         if options.rounding == "stochastic":
             dither = numpy_generator(self._config.run.seed, "dither", self._index, number)
@@ -189,7 +226,10 @@ class Client:
             signer=self._identity,
             on_clip=options.on_clip,
             threads=self._threads,
+            pads=pads,
         )
+        self._background_seconds = 0.0 if pads is None else pads.background_seconds
+        self._drop_pads()
         self._result = None
         self._round = rnd
         return upload.to_bytes()

@@ -232,6 +232,14 @@ class EncryptionOptions:
     clip_tolerance: float = _option(
         0.0, "adaptive: share of clipped values above which all ranges double", _below(0, 1)
     )
+    pads_ahead: bool = _option(
+        True, "prepare encryptions in the background while the clouds train; the same results"
+    )
+    pad_budget_mib: int = _option(
+        256,
+        "memory for what a cloud prepares, in MiB; the rest is made afterwards",
+        _between(1, 2**20),
+    )
 
 
 @dataclass(frozen=True)

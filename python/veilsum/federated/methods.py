@@ -49,7 +49,8 @@ class RoundOutcome:
     limits : dict of str to float
         Range of each tensor; empty without a codec.
     seconds : dict of str to float
-        Wall time of each phase, all clouds together, one after another.
+        Wall time of each phase, all clouds together, one after another; and under "background",
+        where encryptions are prepared while clouds train, the processor time that takes.
     """
 
     parameters: Parameters
@@ -91,7 +92,10 @@ class _Stopwatch:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
 class EncryptedAveraging:
@@ -132,6 +136,7 @@ class EncryptedAveraging:
             engine=options.engine,
         )
         self.plan = plan
+        self._pads_ahead = options.pads_ahead
         self.authority = AuthorityService()
         self.aggregator = AggregatorServer()
         self.clients = [client(i, study, config) for i, study in enumerate(clouds)]
@@ -201,10 +206,14 @@ class EncryptedAveraging:
             description = replica.propose_round()
             self.aggregator.open_round(description)
         for one in self.clients:
+            with watch.phase("encrypt"):
+                one.prepare(description)
             with watch.phase("train"):
                 one.train(number)
             with watch.phase("encrypt"):
                 upload = one.upload(description, number)
+            if self._pads_ahead:
+                watch.add("background", one.background_seconds)
             with watch.phase("aggregate"):
                 self.aggregator.receive(upload)
         with watch.phase("aggregate"):

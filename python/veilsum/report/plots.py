@@ -38,6 +38,7 @@ _VARIABLES = {
 
 PHASES = {
     "train": "local training",
+    "background": "pads, made while training",
     "encrypt": "encrypting and signing",
     "aggregate": "checking and summing",
     "open": "opening",
@@ -275,7 +276,11 @@ def _draw_seconds(axes: Axes, run: RunFiles) -> str:
     axes.set_xscale("log")
     floor = min(values) / 3
     axes.hlines(range(len(values)), floor, values, color=_GRID, linewidth=1.2)
-    axes.plot(values, range(len(values)), "o", color=_METHOD_COLOURS[ENCRYPTED], markersize=8)
+    colour = _METHOD_COLOURS[ENCRYPTED]
+    for i, phase in enumerate(means):
+        # Hollow: beside the phase above it, and no part of the round's time.
+        face = _PAPER if phase == "background" else colour
+        axes.plot(values[i], i, "o", color=colour, markerfacecolor=face, markersize=8)
     axes.set_yticks(range(len(values)), names)
     axes.tick_params(axis="y", labelcolor=_INK)
     axes.invert_yaxis()

@@ -82,11 +82,26 @@ def test_a_run_leaves_what_it_says(config: TrainConfig) -> None:
         assert record["log_loss"] > 0
         assert record["clipped"] == sum(cloud["clipped"] for cloud in record["clouds"])
         phases = ["train", "encrypt", "aggregate", "open", "decrypt", "evaluate"]
-        assert set(record["seconds"]) == {*phases, "total"}
+        assert set(record["seconds"]) == {*phases, "background", "total"}
+        assert record["seconds"]["background"] > 0
         parts = sum(record["seconds"][phase] for phase in phases)
         assert parts <= record["seconds"]["total"]
         assert len(record["clouds"]) == 4
         assert {cloud["payload_bytes"] for cloud in record["clouds"]} == {record["bytes"]["upload"]}
+
+
+@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
+def test_pads_made_ahead_change_nothing_but_times(
+    make_config: Callable[..., TrainConfig], rounding: str
+) -> None:
+    settings = [f"encryption.rounding={rounding}", "training.rounds=3"]
+    ahead = train(make_config(*settings))
+    behind = train(make_config(*settings, "encryption.pads_ahead=false"))
+    assert [repeatable(r) for r in ahead.records] == [repeatable(r) for r in behind.records]
+    assert (ahead.folder / "model.safetensors").read_bytes() == (
+        behind.folder / "model.safetensors"
+    ).read_bytes()
+    assert all("background" not in record["seconds"] for record in behind.records)
 
 
 def test_uploads_have_the_length_that_the_plan_says(config: TrainConfig) -> None:

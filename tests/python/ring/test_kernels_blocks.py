@@ -135,6 +135,36 @@ def test_encrypt_block(door, isa_level, shape, rng):
         assert out == expected
 
 
+def test_add_message(door, isa_level, shape, rng):
+    """In place onto packed residues, at 0, 1 and q - 1 too."""
+    numbers = Numbers(shape)
+    geometry = geometry_of(door, *shape)
+    top = (1 << numbers.plane_bits) - 1
+    for length in [*LENGTHS, 1024]:
+        residues = [
+            [rng.choice((0, 1, q - 2, q - 1, rng.randrange(q))) for _ in range(length)]
+            for q in numbers.moduli
+        ]
+        planes = [
+            [rng.choice((0, 1, top, rng.randrange(top + 1))) for _ in range(length + 8)]
+            for _ in range(numbers.planes)
+        ]
+        out = door.add_message(
+            isa_level,
+            geometry,
+            b"".join(ring.pack(row) for row in residues),
+            np.array(planes, dtype=np.uint64),
+        )
+        added = [
+            sum(planes[p][j] * numbers.scale(p) for p in range(numbers.planes))
+            for j in range(length)
+        ]
+        assert out == b"".join(
+            ring.pack([(row[j] + added[j]) % q for j in range(length)])
+            for row, q in zip(residues, numbers.moduli, strict=True)
+        )
+
+
 def interesting_phases(numbers, rng, length):
     """Integers X in [0, Q) around every place where the division could slip by one."""
     big_q, delta, half = numbers.big_q, numbers.delta, numbers.delta // 2
