@@ -23,6 +23,8 @@ class Profile:
         Values of an update in the ratios.
     ratio_rounds : int
         Interleaved rounds of each ratio.
+    federated_rounds, federated_epochs : int
+        Interleaved rounds of federated training, and passes over each cloud's rows in each.
     budget_s : float
         Seconds for the rounds of one case, beyond the least number of rounds.
     min_rounds, max_rounds : int
@@ -56,6 +58,8 @@ class Profile:
     name: str
     ratio_values: int
     ratio_rounds: int
+    federated_rounds: int
+    federated_epochs: int
     budget_s: float
     min_rounds: int
     max_rounds: int
@@ -80,6 +84,8 @@ PROFILES = {
             name="full",
             ratio_values=10_000_000,
             ratio_rounds=21,
+            federated_rounds=21,
+            federated_epochs=2,
             budget_s=2.0,
             min_rounds=3,
             max_rounds=50,
@@ -100,6 +106,8 @@ PROFILES = {
             name="quick",
             ratio_values=10_000_000,
             ratio_rounds=5,
+            federated_rounds=5,
+            federated_epochs=2,
             budget_s=0.2,
             min_rounds=2,
             max_rounds=5,
@@ -120,6 +128,8 @@ PROFILES = {
             name="smoke",
             ratio_values=20_000,
             ratio_rounds=2,
+            federated_rounds=2,
+            federated_epochs=1,
             budget_s=0.0,
             min_rounds=1,
             max_rounds=1,

@@ -23,6 +23,7 @@ OTHERS = {
     "quantise": "quantise a float32",
     "dequantise": "dequantise to a float32",
     "encrypt_block": "sample, add the message, pack",
+    "add_message": "unpack, add the message, pack",
     "decrypt_block": "unpack, subtract the pad, decode",
     "pack": "pack 50 bits",
     "unpack": "unpack and check 50 bits",

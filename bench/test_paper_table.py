@@ -142,8 +142,26 @@ def test_veilsum_decrypt(measure: Measure, kind: str, records: int, cores: str) 
     work.check(mean)
 
 
-def test_ready_pads(measure: Measure) -> None:
-    measure.skip("Veilsum, from ready pads", "pads made ahead of time are not built yet")
+cases_of_test_veilsum_ready_pads = cases_of_test_veilsum_encrypt
+
+
+def test_veilsum_ready_pads(measure: Measure, kind: str, records: int, cores: str) -> None:
+    values = records * VALUES_OF[kind]
+    require_memory(measure, f"Veilsum, {records:,} records ({kind})", 20 * values)
+    threads = 1 if cores == "one" else CORES
+    work = Sum(values, clients=CLIENTS, updates=1)
+    upload = measure.row(
+        lambda: work.encrypt_from_ready_pads(threads=threads),
+        method="Veilsum, from ready pads",
+        operation="encrypt",
+        values=values,
+        threads=threads,
+        nbytes=work.plan.upload_bytes(values),
+        case={"record": kind, "records": records},
+        note="making the pads ahead is not timed",
+    )
+    assert upload.nbytes == work.plan.upload_bytes(values)
+    assert upload.clipped == 0
 
 
 def cut(data: memoryview, length: int) -> list[memoryview]:

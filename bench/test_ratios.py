@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import veilsum as vs
 from bench.aes import Bulk
 from bench.measure import Measure
 from bench.peers import environments
@@ -38,11 +39,13 @@ def test_encrypt_and_decrypt_against_aes(measure: Measure, profile: Profile, ten
             "encrypt": lambda: ten.encrypt(0, threads=1),
             "CBC": ciphers["CBC"].encrypt,
             "GCM": ciphers["GCM"].encrypt,
+            "ready pads": lambda: ten.encrypt_from_ready_pads(0, threads=1),
             "decrypt": lambda: ten.decrypt(threads=1),
         },
         profile.ratio_rounds,
     )
     ten.check(ten.decrypt(threads=1))
+    check_ready_pads(ten)
     for cipher in ciphers.values():
         cipher.check()
     for mode, must, goal in (("CBC", 0.45, 0.25), ("GCM", 7.0, 3.0)):
@@ -56,6 +59,47 @@ def test_encrypt_and_decrypt_against_aes(measure: Measure, profile: Profile, ten
             f"AES in one call, OpenSSL through cryptography, output into ready memory",
         )
     measure.ratio("decrypt / encrypt", times["decrypt"], times["encrypt"], must=1.3, goal=1.0)
+    measure.ratio(
+        "encrypt from ready pads / AES-256-GCM of the same bytes",
+        times["ready pads"],
+        times["GCM"],
+        must=1.5,
+        note="pads made ahead by a background thread, which is not timed; otherwise as above",
+    )
+
+
+def check_ready_pads(work: Sum) -> None:
+    """Raise AssertionError unless uploads from ready pads sum and open to the right mean."""
+    work.uploads = [work.encrypt_from_ready_pads(index).value for index in range(len(work.updates))]
+    total = work.sum()
+    work.uploads = []
+    secret, rnd = work.secret, work.round
+    # The round was opened for the other uploads, and a round is opened once.
+    twin = vs.SecretKey.from_bytes(secret.to_bytes())
+    work.check(vs.decrypt(vs.open_sum(twin, rnd, total), total, threads=1))
+
+
+def test_round_of_federated_averaging(measure: Measure, profile: Profile) -> None:
+    """Train as `veilsum train` does; four clouds of flchain, one after another in this process."""
+    name = "encrypted FedAvg / plaintext FedAvg, wall time of a round"
+    try:
+        from bench import federation
+    except ImportError as error:
+        measure.skip(name, f"needs the extra veilsum[train]: {error}")
+    pair = federation.Pair(profile.federated_epochs)
+    times = measure.interleaved(
+        {"encrypted": pair.encrypted_round, "plaintext": pair.plaintext_round},
+        profile.federated_rounds,
+    )
+    pair.check()
+    measure.ratio(
+        name,
+        times["encrypted"],
+        times["plaintext"],
+        must=1.10,
+        goal=1.02,
+        note=pair.describe(),
+    )
 
 
 def test_bytes_a_value(measure: Measure, ten: Sum) -> None:

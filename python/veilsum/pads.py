@@ -16,7 +16,7 @@ __all__ = ["PadStore"]
 
 
 class PadStore(_core.PadStore):
-    """Pads of one round, prepared in the background while the processor has other things to wait for.
+    """Pads of one round, prepared in the background while the process does something else.
 
     Starts at once; ``veilsum.encrypt(rnd, update, pads=store)`` takes what is ready by then, and
     makes the rest on the spot, so it is never wrong to call it early. The upload is the same as

@@ -22,8 +22,8 @@ PUBLIC = {
     "Aggregate", "Aggregator", "BackendUnavailableError", "HeadroomError", "Identity",
     "KeyMismatchError", "Layout", "OpeningRequest", "PadStore", "ParameterError", "Plan",
     "PublicKey", "Roster", "Round", "RoundError", "SecretKey", "SumKey", "Upload", "VeilsumError",
-    "WireFormatError", "__version__", "build_info", "decrypt", "encrypt", "isa_level", "isa_levels", "keygen",
-    "max_threads", "open_sum", "weighted_sum",
+    "WireFormatError", "__version__", "build_info", "decrypt", "encrypt", "isa_level", "isa_levels",
+    "keygen", "max_threads", "open_sum", "weighted_sum",
 }  # fmt: skip
 
 

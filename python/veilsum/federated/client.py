@@ -62,6 +62,7 @@ class Client:
         self._replica: Replica | None = None
         self._result: LocalResult | None = None
         self._pads: vs.PadStore | None = None
+        self._offered: tuple[bytes, vs.Round] | None = None
         self._background_seconds = 0.0
 
     @property
@@ -168,8 +169,15 @@ class Client:
         options = self._config.encryption
         self._drop_pads()
         if options.pads_ahead:
-            rnd = _made(self._replica, "receive_statistics").read_round(round_description)
+            rnd = self._read_round(round_description)
             self._pads = vs.PadStore(rnd, budget_bytes=options.pad_budget_mib << 20)
+
+    def _read_round(self, round_description: bytes) -> vs.Round:
+        """Hold a round against the public state, once."""
+        if self._offered is None or self._offered[0] != round_description:
+            replica = _made(self._replica, "receive_statistics")
+            self._offered = round_description, replica.read_round(round_description)
+        return self._offered[1]
 
     def _drop_pads(self) -> None:
         """Wipe pads that nothing was encrypted with."""
@@ -206,7 +214,7 @@ class Client:
         replica = _made(self._replica, "receive_statistics")
         # Rule 1: an update is encrypted once; a retry sends the same bytes again.
         result = _made(self._result, "train")
-        rnd = replica.read_round(round_description)
+        rnd = self._read_round(round_description)
         weight = _made(self._weights, "receive_statistics").weight(
             LocalFacts(result.rows, result.loss)
         )
@@ -252,6 +260,7 @@ class Client:
         replica = _made(self._replica, "receive_statistics")
         replica.advance(_made(self._round, "upload"), aggregate, sum_key)
         self._round = None
+        self._offered = None
 
 
 def new_replica(
