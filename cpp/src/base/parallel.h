@@ -1,6 +1,7 @@
-// Layer: base. The only place that starts threads, besides background.h. Work is cut into a fixed number of items; which
-// thread does an item never shows in the result, so any thread count gives the same bytes.
-// Exceptions thrown by the body stop the remaining items and surface in the calling thread.
+// Layer: base. The only place that starts threads, besides background.h. Work is cut into a fixed
+// number of items; which thread does an item never shows in the result, so any thread count gives
+// the same bytes. Exceptions thrown by the body stop the remaining items and surface in the calling
+// thread.
 #pragma once
 
 #include <atomic>

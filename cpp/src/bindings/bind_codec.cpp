@@ -33,7 +33,8 @@ std::unique_ptr<codec::PadStore> make_pad_store(const scheme::Round& round,
   codec::PadOptions options;
   options.budget_bytes = not_negative("budget_bytes", budget_bytes);
   options.uploads = not_negative("uploads", uploads);
-  options.threads = static_cast<int>(std::min<std::uint64_t>(not_negative("threads", threads), 1u << 16));
+  options.threads =
+      static_cast<int>(std::min<std::uint64_t>(not_negative("threads", threads), 1u << 16));
   const py::gil_scoped_release unlocked;  // allocates and starts threads; touches no Python object
   return std::make_unique<codec::PadStore>(round, options);
 }
@@ -132,7 +133,8 @@ void register_codec(py::module_& m) {
   register_pad_store(m);
   m.def("encrypt", &encrypt, py::arg("round"), py::arg("pieces"), py::arg("dtypes"), py::kw_only(),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("on_clip") = "count",
-        py::arg("threads") = 0, py::arg("progress") = py::none(), py::arg("pads").none(true) = py::none(),
+        py::arg("threads") = 0, py::arg("progress") = py::none(),
+        py::arg("pads").none(true) = py::none(),
         "Encrypts one contiguous array a segment, without copying them.");
   m.def("decrypt", &decrypt, py::arg("key"), py::arg("aggregate"), py::kw_only(),
         py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,

@@ -226,8 +226,9 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
       options.progress(std::min((first + items) * plan.block_capacity(), round.size()),
                        round.size());
       if (!process.is_here()) {
-        throw RoundError("the process was forked while it encrypted, so there are two that would go "
-                         "on under one key; the child must encrypt anew");
+        throw RoundError(
+            "the process was forked while it encrypted, so there are two that would go "
+            "on under one key; the child must encrypt anew");
       }
     }
   }

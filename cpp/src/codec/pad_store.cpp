@@ -48,9 +48,7 @@ struct Slot {
   bool making_secrets = false;
   bool taken = false;
 
-  bool has_work() const {
-    return secrets == nullptr ? !making_secrets : claimed < planned;
-  }
+  bool has_work() const { return secrets == nullptr ? !making_secrets : claimed < planned; }
 };
 
 /// What a background thread works with.
@@ -93,8 +91,7 @@ struct PadStore::State {
           left >= payload ? round.blocks() : left / full_block_bytes(round);
       if (planned == 0) break;
       slots.push_back(std::make_shared<Slot>(round, seeds(), planned));
-      slots.back()->planned_bytes =
-          left >= payload ? payload : planned * full_block_bytes(round);
+      slots.back()->planned_bytes = left >= payload ? payload : planned * full_block_bytes(round);
       left -= slots.back()->planned_bytes;
     }
   }
@@ -201,8 +198,7 @@ PadStore::PadStore(const scheme::Round& round, const PadOptions& options, SeedSo
   check(round, options);
   state_ = std::make_unique<State>(round, options, std::move(seeds));
   State* state = state_.get();
-  state->threads =
-      std::make_unique<BackgroundThreads>(options.threads, [state] { state->work(); });
+  state->threads = std::make_unique<BackgroundThreads>(options.threads, [state] { state->work(); });
 }
 
 PadStore::~PadStore() {
@@ -258,8 +254,9 @@ bool PadStore::stopped() const noexcept {
 PreparedUpload PadStore::take() {
   State& state = *state_;
   if (!state.process.is_here()) {
-    throw RoundError("this PadStore was made in the process that this one was forked from, which "
-                     "holds the same pads; a pad is used once: make a new PadStore here");
+    throw RoundError(
+        "this PadStore was made in the process that this one was forked from, which "
+        "holds the same pads; a pad is used once: make a new PadStore here");
   }
   std::unique_lock<std::mutex> lock(state.guard);
   if (state.closed) {

@@ -12,8 +12,8 @@
 namespace veilsum::codec {
 
 struct PadOptions {
-  /// Bytes of pads that may be ready at a time. An upload takes round.payload_bytes(); what does not
-  /// fit is left to the encryption.
+  /// Bytes of pads that may be ready at a time. An upload takes round.payload_bytes(); what does
+  /// not fit is left to the encryption.
   std::uint64_t budget_bytes = 0;
   std::uint64_t uploads = 1;  ///< prepare at most so many
   int threads = 1;            ///< in the background, at the lowest priority

@@ -90,9 +90,9 @@ struct EncryptBlock {
   std::uint8_t* out;         ///< [limbs][coefficients / 8 * 50]
 };
 
-/// Input of `add_message`: c = x + sum_p plane_p * scale_p mod q, per limb, in place. With x = pad + e
-/// mod q of the same block, which `encrypt_block` makes from planes of zeros, c is what it makes from
-/// these planes. They obey the same rules.
+/// Input of `add_message`: c = x + sum_p plane_p * scale_p mod q, per limb, in place. With x = pad
+/// + e mod q of the same block, which `encrypt_block` makes from planes of zeros, c is what it
+/// makes from these planes. They obey the same rules.
 struct AddMessage {
   const std::uint64_t* planes;  ///< [plane_count][plane_stride], each below 2^50
   std::size_t plane_stride;

@@ -15,8 +15,7 @@ TEST("a mark holds where it was made and not in a child; one made there holds th
     if (mark.is_here() || fork_generation() != generation + 1) return 1;
     const ProcessMark own;
     if (!own.is_here()) return 2;
-    const Ending grandchild =
-        run_child([&] { return mark.is_here() || own.is_here() ? 1 : 0; });
+    const Ending grandchild = run_child([&] { return mark.is_here() || own.is_here() ? 1 : 0; });
     return grandchild.exit_status == 0 && own.is_here() ? 0 : 3;
   });
   CHECK_EQ(child.exit_status, 0);

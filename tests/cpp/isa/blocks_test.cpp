@@ -1,7 +1,7 @@
-// Layer: tests (isa). encrypt_block, add_message and decrypt_block on every level, each against its definition
-// in big integers: all limb and plane counts, lengths around the vector widths, the edges of
-// rounding (error +-B W, message 0 and 2^P - 1) and arbitrary X, for which the division must still
-// be exact.
+// Layer: tests (isa). encrypt_block, add_message and decrypt_block on every level, each against its
+// definition in big integers: all limb and plane counts, lengths around the vector widths, the
+// edges of rounding (error +-B W, message 0 and 2^P - 1) and arbitrary X, for which the division
+// must still be exact.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -30,7 +30,8 @@ std::vector<std::uint64_t> block_primes(std::size_t limbs) {
 struct Shape {
   std::uint32_t limbs, planes;
 };
-constexpr Shape kShapes[] = {{1, 1}, {1, 2}, {2, 1}, {2, 3}, {3, 2}, {4, 4}, {4, 8}, {1, 64}, {4, 64}};
+constexpr Shape kShapes[] = {{1, 1}, {1, 2}, {2, 1},  {2, 3}, {3, 2},
+                             {4, 4}, {4, 8}, {1, 64}, {4, 64}};
 
 /// Planes and their factors for one shape, random with edges, or all at their largest.
 struct Message {

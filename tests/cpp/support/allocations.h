@@ -1,6 +1,6 @@
-// Layer: tests. Watching the heap: how many bytes a call asks for. AddressSanitizer's hooks see every allocation, ThreadSanitizer's not the aligned
-// ones; without either, the global operator new and aligned_alloc are replaced and count. Include
-// it in one source file of a program only.
+// Layer: tests. Watching the heap: how many bytes a call asks for. AddressSanitizer's hooks see
+// every allocation, ThreadSanitizer's not the aligned ones; without either, the global operator new
+// and aligned_alloc are replaced and count. Include it in one source file of a program only.
 #pragma once
 
 #include <atomic>

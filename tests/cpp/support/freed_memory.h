@@ -1,5 +1,5 @@
-// Layer: tests. Watching the heap: what memory holds when it is given back. Takes a sanitizer's hook;
-// VEILSUM_ALLOCATION_HOOKS says whether there is one.
+// Layer: tests. Watching the heap: what memory holds when it is given back. Takes a sanitizer's
+// hook; VEILSUM_ALLOCATION_HOOKS says whether there is one.
 #pragma once
 
 #include <atomic>
@@ -39,14 +39,14 @@ inline std::size_t nonzero_when_freed = 0;
 inline int times_freed = 0;
 
 inline const bool free_hook_installed =
-    __sanitizer_install_malloc_and_free_hooks(
-        [](const volatile void*, std::size_t) {},
-        [](const volatile void* freed) {
-          const volatile std::uint8_t* block = watched_block;
-          if (block == nullptr || freed != block) return;
-          ++times_freed;
-          for (std::size_t i = 0; i < watched_bytes; ++i) nonzero_when_freed += block[i] != 0;
-        }) != 0;
+    __sanitizer_install_malloc_and_free_hooks([](const volatile void*, std::size_t) {},
+                                              [](const volatile void* freed) {
+                                                const volatile std::uint8_t* block = watched_block;
+                                                if (block == nullptr || freed != block) return;
+                                                ++times_freed;
+                                                for (std::size_t i = 0; i < watched_bytes; ++i)
+                                                  nonzero_when_freed += block[i] != 0;
+                                              }) != 0;
 
 /// Runs release() and returns how many of the block's bytes were not zero when it was freed.
 template <typename Release>

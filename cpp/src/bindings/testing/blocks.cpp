@@ -53,8 +53,8 @@ py::bytes encrypt_block(const std::string& level, const Geometry& geometry,
   return to_bytes(out);
 }
 
-py::bytes add_message(const std::string& level, const Geometry& geometry,
-                      const std::string& packed, const Array<std::uint64_t>& planes) {
+py::bytes add_message(const std::string& level, const Geometry& geometry, const std::string& packed,
+                      const Array<std::uint64_t>& planes) {
   const auto limbs = geometry.ring.limbs();
   const std::size_t coefficients = packed.size() / isa::kGroupBytes / limbs * isa::kGroup;
   if (planes.ndim() != 2 || planes.shape(0) != geometry.codeword.planes() ||

@@ -64,9 +64,9 @@ void encrypt_single(const EncryptBlock& args) {
   for_each_four<kRounds>(*args.error_key, args.error_index, args.coefficients, finish);
 }
 
-/// x + sum_p plane_p * scale_p mod q, canonical, for any number of planes. x is in [-q - 21, q + 21);
-/// each product, of m < 2^50 and a centred factor, has a magnitude below 5/8 q + 1. Four of them
-/// between reductions: below q + 22 + 4 (5/8 q + 1) < 4q.
+/// x + sum_p plane_p * scale_p mod q, canonical, for any number of planes. x is in [-q - 21, q +
+/// 21); each product, of m < 2^50 and a centred factor, has a magnitude below 5/8 q + 1. Four of
+/// them between reductions: below q + 22 + 4 (5/8 q + 1) < 4q.
 inline Vec add_planes(Real x, const Field& field, const double* scales, const std::uint64_t* plane,
                       std::size_t stride, std::size_t plane_count) {
   for (std::size_t p = 0; p < plane_count; ++p) {

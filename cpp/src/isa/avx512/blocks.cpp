@@ -89,8 +89,8 @@ void encrypt_single(const EncryptBlock& args) {
   wipe(keys);
 }
 
-/// x + sum_p plane_p * scale_p mod q, canonical, for x below 2q and any number of planes. The running
-/// sum stays below 2q between planes.
+/// x + sum_p plane_p * scale_p mod q, canonical, for x below 2q and any number of planes. The
+/// running sum stays below 2q between planes.
 struct PlaneSum {
   const LimbView& view;
   std::size_t planes, stride;
@@ -164,9 +164,10 @@ void encrypt_any(const EncryptBlock& args) {
 
 // --- add a message to a packed row ---------------------------------------------------------------
 
-/// Replaces each group of a packed row by add(group, number), eight residues below 2^50 in a register.
-/// Whole registers are read and written where another group follows: masked stores cost twice as much.
-/// A store then runs over the first 14 bytes of the next group, which was read before.
+/// Replaces each group of a packed row by add(group, number), eight residues below 2^50 in a
+/// register. Whole registers are read and written where another group follows: masked stores cost
+/// twice as much. A store then runs over the first 14 bytes of the next group, which was read
+/// before.
 template <class Add>
 inline void update_row(std::uint8_t* row, std::size_t groups, const Add& add) {
   const Unpacker unpacker;
@@ -409,9 +410,8 @@ void add_message(const AddMessage& args) {
   const std::size_t groups = args.coefficients / kGroup;
   for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
     const PlaneSum add_planes(args, limb);
-    update_row(args.packed + limb * groups * kGroupBytes, groups, [&](Vec x, std::size_t g) {
-      return add_planes(x, args.planes + kGroup * g);
-    });
+    update_row(args.packed + limb * groups * kGroupBytes, groups,
+               [&](Vec x, std::size_t g) { return add_planes(x, args.planes + kGroup * g); });
   }
 }
 

@@ -1,9 +1,9 @@
 // Layer: isa, scalar level. The two halves of a block's life that follow its pad. encrypt_block:
-// sample the error, add pad, error and scaled planes, reduce, pack. add_message: the planes alone, onto
-// a packed sum of pad and error. decrypt_block: unpack, subtract
-// the pad, rebuild X in [0, Q) from its residues by Garner's mixed radix (Knuth, TAOCP 2, 4.3.2),
-// add Delta / 2, and divide exactly by multi-word divisors with a floating-point estimate of each
-// digit. Both are free of secret-dependent branches, indices and divisions.
+// sample the error, add pad, error and scaled planes, reduce, pack. add_message: the planes alone,
+// onto a packed sum of pad and error. decrypt_block: unpack, subtract the pad, rebuild X in [0, Q)
+// from its residues by Garner's mixed radix (Knuth, TAOCP 2, 4.3.2), add Delta / 2, and divide
+// exactly by multi-word divisors with a floating-point estimate of each digit. Both are free of
+// secret-dependent branches, indices and divisions.
 #include <cstddef>
 #include <cstdint>
 
@@ -17,8 +17,8 @@ constexpr std::size_t kChunk = 256;  // coefficients: four batches of the bitsli
 constexpr unsigned kWordBits = 52;
 constexpr std::uint64_t kWordMask = (std::uint64_t{1} << kWordBits) - 1;
 
-/// c + sum_p plane_p * scale_p mod q, canonical, for the `now` coefficients from `start` on; c below
-/// 2^52. At most 64 lazy products below 2q: the sum is below 2^58, in reach of `reduce`.
+/// c + sum_p plane_p * scale_p mod q, canonical, for the `now` coefficients from `start` on; c
+/// below 2^52. At most 64 lazy products below 2q: the sum is below 2^58, in reach of `reduce`.
 template <class Args>
 void add_planes(const Args& args, const LimbView& view, std::size_t start, std::size_t now,
                 std::uint64_t* c) {
