@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import veilsum as vs
 from veilsum.data import Preprocessor, Study
-from veilsum.federated import statistics
+from veilsum.federated import shares, statistics
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.contribution import Contribution, encode
@@ -23,7 +23,12 @@ from veilsum.federated.seeds import numpy_generator
 from veilsum.federated.server import server_optimiser
 from veilsum.federated.threads import choose_threads
 from veilsum.federated.training import LocalResult, LocalTrainer
-from veilsum.federated.weights import LocalFacts, WeightRule, weight_rule
+from veilsum.federated.weights import (
+    REFERENCE_BANDWIDTH_BPS,
+    LocalFacts,
+    WeightRule,
+    weight_rule,
+)
 
 _T = TypeVar("_T")
 
@@ -64,6 +69,35 @@ class Client:
         self._pads: vs.PadStore | None = None
         self._offered: tuple[bytes, vs.Round] | None = None
         self._background_seconds = 0.0
+        self._share: shares.OwnShare | None = None
+        self._share_round: vs.Round | None = None
+        self._weight: float | None = None
+        configured = config.aggregation.bandwidths_bps
+        self._bandwidth_bps = configured[index] if configured else REFERENCE_BANDWIDTH_BPS
+
+    @property
+    def loss(self) -> float | None:
+        """Training loss of the last training; stays with the cloud (a simulation may log it)."""
+        return None if self._result is None else self._result.loss
+
+    @property
+    def weight(self) -> float | None:
+        """Weight of the last upload; stays with the cloud (a simulation may log it)."""
+        return self._weight
+
+    def measure_bandwidth(self, bits_per_second: int) -> None:
+        """Take in a measured bandwidth of the cloud's link, in place of the configured one.
+
+        Parameters
+        ----------
+        bits_per_second : int
+            Above 0.
+        """
+        if bits_per_second <= 0:
+            raise vs.ParameterError(
+                f"a measured bandwidth is {bits_per_second} bit/s; must be above 0"
+            )
+        self._bandwidth_bps = float(bits_per_second)
 
     @property
     def background_seconds(self) -> float:
@@ -148,7 +182,7 @@ class Client:
             cloud=self._index,
             device=choose_device(config.run.device),
         )
-        self._weights = weight_rule(config.aggregation.weights, agreement.clients, moments.rows)
+        self._weights = configured_weights(config, moments.rows)
         self._replica = new_replica(config, agreement, len(preprocessor.names), self._weights.limit)
 
     def prepare(self, round_description: bytes) -> None:
@@ -194,7 +228,58 @@ class Client:
             The round, from 1.
         """
         replica = _made(self._replica, "receive_statistics")
+        self._share = None
+        self._share_round = None
         self._result = _made(self._trainer, "receive_statistics").train(replica.parameters, number)
+
+    def weight_upload(self, round_description: bytes) -> bytes:
+        """Encrypt the cloud's relative weight for one pass of agreeing on shares.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round of the pass.
+
+        Raises
+        ------
+        veilsum.ParameterError
+            When loss, rows or bandwidth give no weight.
+        veilsum.RoundError
+            When `train` gave no update since the last upload, or the round is not as agreed.
+        """
+        agreement = _made(self._statistics, "agree")
+        result = _made(self._result, "train")
+        rule = _made(self._weights, "receive_statistics")
+        if self._share is None:
+            facts = LocalFacts(result.rows, result.loss, self._bandwidth_bps)
+            self._share = shares.OwnShare(rule.weight(facts), rule.cap)
+        self._share_round = shares.read_round(agreement, round_description)
+        return vs.encrypt(
+            self._share_round,
+            self._share.contribution(),
+            signer=self._identity,
+            on_clip="error",
+            threads=self._threads,
+        ).to_bytes()
+
+    def receive_weights(self, aggregate: bytes, sum_key: bytes) -> None:
+        """Decrypt a pass and see whether the cloud's share has to be held at the cap.
+
+        Parameters
+        ----------
+        aggregate : bytes
+            From the aggregator.
+        sum_key : bytes
+            From the authority.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When either does not belong to the pass, or the pass to no honest clouds.
+        """
+        rnd = _made(self._share_round, "weight_upload")
+        _made(self._share, "weight_upload").observe(shares.read(rnd, aggregate, sum_key))
+        self._share_round = None
 
     def upload(self, round_description: bytes, number: int) -> bytes:
         """Weigh, round, encrypt and sign the update of the last training.
@@ -215,9 +300,11 @@ class Client:
         # Rule 1: an update is encrypted once; a retry sends the same bytes again.
         result = _made(self._result, "train")
         rnd = self._read_round(round_description)
-        weight = _made(self._weights, "receive_statistics").weight(
-            LocalFacts(result.rows, result.loss)
-        )
+        rule = _made(self._weights, "receive_statistics")
+        if rule.agreed:
+            weight = _made(self._share, "weight_upload").weight
+        else:
+            weight = rule.weight(LocalFacts(result.rows, result.loss, self._bandwidth_bps))
         contribution = Contribution(result.update, weight, result.loss)
         options = self._config.encryption
         pads = self._pads
@@ -238,7 +325,9 @@ class Client:
         )
         self._background_seconds = 0.0 if pads is None else pads.background_seconds
         self._drop_pads()
+        self._weight = weight
         self._result = None
+        self._share = None
         self._round = rnd
         return upload.to_bytes()
 
@@ -261,6 +350,49 @@ class Client:
         replica.advance(_made(self._round, "upload"), aggregate, sum_key)
         self._round = None
         self._offered = None
+
+    def follow(self, round_description: bytes, aggregate: bytes, sum_key: bytes) -> None:
+        """Take in the sum of a round that the cloud has no part in, or whose sum it missed.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round; held against the cloud's own copy of the public state like any other.
+        aggregate : bytes
+            From the aggregator.
+        sum_key : bytes
+            From the authority.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When the round does not follow from the public state, or the others not from it.
+        """
+        replica = _made(self._replica, "receive_statistics")
+        replica.advance(replica.read_round(round_description), aggregate, sum_key)
+        self._round = None
+        self._offered = None
+
+
+def configured_weights(config: TrainConfig, total_rows: float) -> WeightRule:
+    """Make the weight rule of a run.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run's public configuration.
+    total_rows : float
+        Rows of all clouds together.
+    """
+    options = config.aggregation
+    return weight_rule(
+        options.weights,
+        config.data.clouds,
+        total_rows,
+        exponent=options.bandwidth_exponent,
+        form=options.dynamic_form,
+        max_share=options.max_share,
+    )
 
 
 def new_replica(

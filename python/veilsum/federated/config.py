@@ -56,6 +56,10 @@ def _below(low: float, high: float) -> Rule:
     return Rule(f"at least {low} and below {high}", lambda value: bool(low <= value < high))
 
 
+def _share() -> Rule:
+    return Rule("above 0 and at most 1", lambda value: bool(0 < value <= 1))
+
+
 def _strictly_between(low: float, high: float) -> Rule:
     return Rule(f"above {low} and below {high}", lambda value: bool(low < value < high))
 
@@ -182,6 +186,17 @@ class TrainingOptions:
     learning_rate: float = _option(0.0003, "of the clouds' optimiser", _above(0))
     momentum: float = _option(0.9, "of sgd; adam ignores it", _below(0, 1))
     weight_decay: float = _option(0.0001, "of the clouds' optimiser", _at_least(0))
+    proximal: float = _option(
+        0.0, "FedProx: pull towards the global model, mu; 0: plain local training", _at_least(0)
+    )
+    participation: float = _option(
+        1.0, "share of the clouds drawn for each round, at least two of them", _share()
+    )
+    deadline_s: float = _option(
+        0.0,
+        "uploads later than this after the round's start are left out; 0: wait for all",
+        _at_least(0),
+    )
 
 
 @dataclass(frozen=True)
@@ -190,14 +205,44 @@ class AggregationOptions:
 
     weights: str = _option(
         "samples",
-        "weight of a cloud, applied by the cloud before it encrypts",
-        _one_of("samples", "uniform"),
+        "weight of a cloud, applied by the cloud before it encrypts; dynamic: by loss, rows, link",
+        _one_of("samples", "uniform", "dynamic"),
+    )
+    dynamic_form: str = _option(
+        "text",
+        "dynamic: rows * bandwidth^alpha / loss as the paper's text means, or its printed inverse",
+        _one_of("text", "printed"),
+    )
+    bandwidth_exponent: float = _option(
+        0.5, "dynamic: alpha, the effect of the bandwidth; 0: none", _between(0, 4)
+    )
+    bandwidths_bps: tuple[float, ...] = _option(
+        (),
+        "bits a second of each cloud's link; []: measured where a network is, else all equal",
+        _each(_above(0)),
+    )
+    max_share: float = _option(
+        1.0, "no cloud counts more than this share of a round; 1: no cap", _share()
     )
     min_clients: int = _option(
-        0, "fewest clouds whose sum may be opened; 0: all of them", _between(0, 8192)
+        0,
+        "fewest clouds whose sum may be opened; 0: all that take part in a round",
+        _between(0, 8192),
+    )
+    server_optimiser: str = _option(
+        "fedavg",
+        "from the mean update to the global step",
+        _one_of("fedavg", "fedavgm", "fedadam", "fedyogi"),
     )
     server_learning_rate: float = _option(
-        1.0, "factor on the mean update; 1: plain federated averaging", _above(0)
+        0.0,
+        "factor on the global step; 0: 1 for fedavg and fedavgm, 0.01 for fedadam and fedyogi",
+        _at_least(0),
+    )
+    server_momentum: float = _option(0.9, "beta1 of fedavgm, fedadam and fedyogi", _below(0, 1))
+    server_second_moment: float = _option(0.99, "beta2 of fedadam and fedyogi", _below(0, 1))
+    server_adaptivity: float = _option(
+        0.001, "tau of fedadam and fedyogi: smaller adapts more", _above(0)
     )
 
 
@@ -243,6 +288,22 @@ class EncryptionOptions:
 
 
 @dataclass(frozen=True)
+class PrivacyOptions:
+    """Differential privacy: of the DP-FL baseline, and of Veilsum's own sums where it is on."""
+
+    clip: float = _option(1.0, "largest L2 norm of a cloud's update; longer ones shrink", _above(0))
+    noise_multiplier: float = _option(
+        1.0, "standard deviation of the noise in the sum, over the clip", _above(0)
+    )
+    delta: float = _option(1e-5, "probability with which epsilon may fail", _strictly_between(0, 1))
+    baseline_noise: str = _option(
+        "central",
+        "of DP-FL: added by a trusted server, or all of it by each cloud",
+        _one_of("central", "local"),
+    )
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Every choice of a training run.
 
@@ -259,6 +320,7 @@ class TrainConfig:
     training: TrainingOptions = field(default_factory=TrainingOptions)
     aggregation: AggregationOptions = field(default_factory=AggregationOptions)
     encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
+    privacy: PrivacyOptions = field(default_factory=PrivacyOptions)
 
     def __post_init__(self) -> None:
         for section in dataclasses.fields(self):
@@ -281,11 +343,34 @@ class TrainConfig:
                 f"aggregation.min_clients is {aggregation.min_clients} but data.clouds is "
                 f"{data.clouds}; no round could ever be opened"
             )
+        if aggregation.min_clients > self.participants:
+            raise ParameterError(
+                f"aggregation.min_clients is {aggregation.min_clients} but training.participation "
+                f"{self.training.participation:g} of {data.clouds} clouds draws "
+                f"{self.participants} a round; no round could ever be opened"
+            )
+        if aggregation.bandwidths_bps and len(aggregation.bandwidths_bps) != data.clouds:
+            raise ParameterError(
+                f"aggregation.bandwidths_bps has {len(aggregation.bandwidths_bps)} entries but "
+                f"data.clouds is {data.clouds}; give one bandwidth a cloud, or none"
+            )
+        if aggregation.max_share * self.participants < 1 - 1e-9:
+            raise ParameterError(
+                f"aggregation.max_share is {aggregation.max_share:g}, but {self.participants} "
+                f"clouds a round cannot all count less than 1/{self.participants}; use at least "
+                f"{1 / self.participants:.4g}"
+            )
+
+    @property
+    def participants(self) -> int:
+        """How many clouds are drawn for each round: at least two."""
+        # A share like 0.3 of 10 is 3, although 0.3 * 10 may come out a rounding above it.
+        return max(2, math.ceil(self.training.participation * self.data.clouds - 1e-9))
 
     @property
     def min_clients(self) -> int:
-        """Fewest clouds whose sum may be opened, with 0 resolved to all of them."""
-        return self.aggregation.min_clients or self.data.clouds
+        """Fewest clouds whose sum may be opened, with 0 resolved to all that take part."""
+        return self.aggregation.min_clients or self.participants
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str = "configuration") -> TrainConfig:

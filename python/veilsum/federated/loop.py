@@ -6,10 +6,8 @@ wants to watch passes an `Observer`; the terminal view and TensorBoard are obser
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,32 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from veilsum import data
 from veilsum.data import Study
 from veilsum.federated import environment
 from veilsum.federated.config import TrainConfig
-from veilsum.federated.methods import (
-    EncryptedAveraging,
-    Method,
-    PlaintextAveraging,
-    RoundOutcome,
-)
+from veilsum.federated.experiment import play, reproducible
+from veilsum.federated.federation import Federation, spread
+from veilsum.federated.methods import Centralised, EncryptedAveraging, FedAvg, Method, Setting
 from veilsum.federated.metrics import Evaluator, MetricsLog, Record, scores
-from veilsum.federated.model import choose_device, initial_parameters
-from veilsum.federated.run_directory import (
-    CENTRALISED,
-    METRICS,
-    MODEL,
-    PLAINTEXT,
-    create_run_directory,
-    write_summary,
-)
-from veilsum.federated.seeds import numpy_generator
-from veilsum.federated.server import server_optimiser
+from veilsum.federated.model import choose_device
+from veilsum.federated.run_directory import METRICS, MODEL, create_run_directory, write_summary
 from veilsum.federated.threads import choose_threads
-from veilsum.federated.training import LocalTrainer
-from veilsum.federated.weights import UniformWeights, weight_rule
 from veilsum.files import write_update
+
+__all__ = ["Federation", "Observer", "TrainingRun", "spread", "train"]
 
 
 class Observer(Protocol):
@@ -109,61 +94,6 @@ class TrainingRun:
         return bool(self.summary["status"] == "interrupted")
 
 
-@dataclass(frozen=True)
-class Federation:
-    """A study spread over clouds.
-
-    Parameters
-    ----------
-    study : Study
-        All rows; only its public part (features, title) is for everyone.
-    clouds : tuple of Study
-        Each cloud's own training rows.
-    held_out : Study
-        Rows that nobody trains on.
-    """
-
-    study: Study
-    clouds: tuple[Study, ...]
-    held_out: Study
-
-
-def spread(config: TrainConfig) -> Federation:
-    """Load the study and spread it over the clouds, as the configuration says.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        Its sections run (seed) and data.
-
-    Raises
-    ------
-    veilsum.ParameterError
-        When a feature to leave out does not exist, or a cloud would get no rows.
-    veilsum.BackendUnavailableError
-        When the study's package is not installed.
-    """
-    options, seed = config.data, config.run.seed
-    study = data.load(options.study)
-    ages = study.column("age") if options.split == "age" else None
-    study = study.without(options.leave_out)
-    training, held_out = data.held_out_rows(
-        study.labels, options.test_fraction, numpy_generator(seed, "held-out rows")
-    )
-    generator = numpy_generator(seed, "clouds")
-    if ages is None:
-        order = generator.permutation(len(training))
-    else:
-        order = data.rows_by_order(ages[training], options.age_overlap, generator)
-    shares = options.shares or data.imbalanced_shares(options.clouds, options.imbalance)
-    clouds = data.rows_of_clouds(order, shares)
-    return Federation(
-        study,
-        tuple(study.subset(training[rows]) for rows in clouds),
-        study.subset(held_out),
-    )
-
-
 def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainingRun:
     """Train a model over clouds whose updates are only ever summed under encryption.
 
@@ -192,7 +122,7 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainingRu
     device = choose_device(config.run.device)
     federation = spread(config)
     threads = choose_threads(config, len(federation.study.features))
-    with _reproducible(threads.pytorch):
+    with reproducible(threads.pytorch):
         started = time.time()
         method = EncryptedAveraging(config, federation.clouds)
         evaluator = Evaluator(
@@ -236,39 +166,11 @@ def _rounds(
     log: MetricsLog,
     observers: Sequence[Observer],
 ) -> None:
-    for number in range(1, config.training.rounds + 1):
-        start = time.perf_counter()
-        outcome = method.run_round(number)
-        evaluation = time.perf_counter()
-        result = evaluator.evaluate(outcome.parameters)
-        end = time.perf_counter()
-        record = _record(method.name, number, outcome)
-        record |= asdict(result)
-        record["seconds"] = outcome.seconds | {"evaluate": end - evaluation, "total": end - start}
+    for record, _ in play(method, config.training.rounds, evaluator):
         log.append(record)
         run.records.append(record)
         for observer in observers:
             observer.round_finished(record)
-
-
-def _record(method: str, number: int, outcome: RoundOutcome) -> Record:
-    return {
-        "method": method,
-        "round": number,
-        "train_loss": outcome.train_loss,
-        "clipped": sum(upload.clipped for upload in outcome.uploads),
-        "clouds": [
-            {
-                "client": upload.client,
-                "payload_bytes": upload.payload_bytes,
-                "clipped": upload.clipped,
-            }
-            for upload in outcome.uploads
-        ],
-        "bytes": outcome.message_bytes,
-        "limits": outcome.limits,
-        "entropy": [upload.entropy for upload in outcome.uploads],
-    }
 
 
 def _yardsticks(
@@ -282,44 +184,14 @@ def _yardsticks(
     device: torch.device,
 ) -> None:
     """Train again in the clear, over the clouds and on all rows at one place."""
-    preprocessor = method.preprocessor
-    inputs = [preprocessor.transform(study) for study in federation.clouds]
-    labels = [study.labels for study in federation.clouds]
-    parameters = initial_parameters(config.model, len(preprocessor.names), config.run.seed)
-
-    def trainer(rows: NDArray[np.float32], marks: NDArray[np.int64], cloud: int) -> LocalTrainer:
-        return LocalTrainer(
-            rows,
-            marks,
-            config.model,
-            config.training,
-            seed=config.run.seed,
-            cloud=cloud,
-            device=device,
-        )
-
-    weights = weight_rule(config.aggregation.weights, len(inputs), method.moments.rows)
-    clouds = [trainer(inputs[i], labels[i], i) for i in range(len(inputs))]
-    pooled_inputs, pooled_labels = np.concatenate(inputs), np.concatenate(labels)
-    pooled = trainer(pooled_inputs, pooled_labels, len(inputs))
+    setting = Setting(config, federation, method.moments, device)
     run.summary["logistic_regression"] = _logistic_regression(
-        pooled_inputs,
-        pooled_labels,
-        preprocessor.transform(federation.held_out),
+        np.concatenate(setting.inputs),
+        np.concatenate(setting.labels),
+        setting.preprocessor.transform(federation.held_out),
         federation.held_out.labels,
     )
-    for yardstick in (
-        PlaintextAveraging(
-            PLAINTEXT, clouds, weights, parameters, server_optimiser(config.aggregation)
-        ),
-        PlaintextAveraging(
-            CENTRALISED,
-            [pooled],
-            UniformWeights(),
-            parameters,
-            server_optimiser(config.aggregation),
-        ),
-    ):
+    for yardstick in (FedAvg(setting), Centralised(setting)):
         _rounds(yardstick, config, evaluator, run, log, observers)
 
 
@@ -412,20 +284,3 @@ def _conclude(run: TrainingRun, parameters: dict[str, NDArray[np.float32]]) -> N
     run.summary["final"] = {
         record["method"]: {key: record[key] for key in keys} for record in run.records
     }
-
-
-@contextmanager
-def _reproducible(threads: int) -> Iterator[None]:
-    """Have PyTorch use algorithms that give the same bits each time; restored afterwards."""
-    before = bool(torch.are_deterministic_algorithms_enabled())
-    threads_before = torch.get_num_threads()
-    # cuBLAS reads it when it starts; without it, its results may differ between runs.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        torch.set_num_threads(threads_before)

@@ -28,8 +28,10 @@ MODEL = "model.safetensors"
 EVENTS = "events"
 
 ENCRYPTED = "veilsum"
-PLAINTEXT = "plaintext"
+PLAINTEXT = "fedavg"
 CENTRALISED = "centralised"
+HE_FL = "he-fl"
+DP_FL = "dp-fl"
 """Names of the methods in records."""
 
 

@@ -65,6 +65,109 @@ class FederatedAveraging:
         }
 
 
+class FederatedMomentum:
+    """Steps along a moving sum of mean updates (FedAvgM: Hsu et al., 2019).
+
+    Parameters
+    ----------
+    learning_rate : float
+        Factor on the step.
+    momentum : float
+        What remains of the last step; 0 is federated averaging.
+    """
+
+    def __init__(self, learning_rate: float = 1.0, momentum: float = 0.9) -> None:
+        self._learning_rate = learning_rate
+        self._momentum = momentum
+        self._velocity: dict[str, NDArray[np.float64]] = {}
+
+    def step(
+        self, parameters: Mapping[str, NDArray[np.float32]], mean: Mapping[str, NDArray[np.float64]]
+    ) -> Parameters:
+        """Return the new parameters.
+
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            Global parameters before the round.
+        mean : mapping of str to ndarray
+            Weighted mean update of the round.
+        """
+        made: Parameters = {}
+        for name, array in parameters.items():
+            velocity = self._momentum * self._velocity.get(name, np.zeros(array.shape)) + mean[name]
+            self._velocity[name] = velocity
+            made[name] = (array + self._learning_rate * velocity).astype(np.float32)
+        return made
+
+
+class AdaptiveFederated:
+    """FedAdam and FedYogi (Reddi et al., "Adaptive Federated Optimization", ICLR 2021).
+
+    With the mean update d: m = b1 m + (1 - b1) d; v = b2 v + (1 - b2) d^2 for Adam,
+    v = v - (1 - b2) d^2 sign(v - d^2) for Yogi; x = x + eta m / (sqrt(v) + tau). Both start
+    at m = 0, v = tau^2, without bias correction, as algorithm 2 there. Only the mean update is
+    needed, so it makes no difference that the mean was summed under encryption.
+
+    Parameters
+    ----------
+    learning_rate : float
+        eta.
+    momentum : float
+        b1.
+    second_moment : float
+        b2.
+    adaptivity : float
+        tau.
+    yogi : bool
+        FedYogi instead of FedAdam.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        momentum: float = 0.9,
+        second_moment: float = 0.99,
+        adaptivity: float = 0.001,
+        *,
+        yogi: bool = False,
+    ) -> None:
+        self._learning_rate = learning_rate
+        self._momentum = momentum
+        self._second_moment = second_moment
+        self._adaptivity = adaptivity
+        self._yogi = yogi
+        self._first: dict[str, NDArray[np.float64]] = {}
+        self._second: dict[str, NDArray[np.float64]] = {}
+
+    def step(
+        self, parameters: Mapping[str, NDArray[np.float32]], mean: Mapping[str, NDArray[np.float64]]
+    ) -> Parameters:
+        """Return the new parameters.
+
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            Global parameters before the round.
+        mean : mapping of str to ndarray
+            Weighted mean update of the round.
+        """
+        made: Parameters = {}
+        for name, array in parameters.items():
+            first = self._first.get(name, np.zeros(array.shape))
+            second = self._second.get(name, np.full(array.shape, self._adaptivity**2))
+            squared = np.square(mean[name])
+            first = self._momentum * first + (1 - self._momentum) * mean[name]
+            change = (1 - self._second_moment) * (
+                np.sign(squared - second) * squared if self._yogi else squared - second
+            )
+            second = second + change
+            self._first[name], self._second[name] = first, second
+            step = self._learning_rate * first / (np.sqrt(second) + self._adaptivity)
+            made[name] = (array + step).astype(np.float32)
+        return made
+
+
 def server_optimiser(options: AggregationOptions) -> ServerOptimiser:
     """Make the optimiser that a configuration asks for.
 
@@ -73,4 +176,15 @@ def server_optimiser(options: AggregationOptions) -> ServerOptimiser:
     options : AggregationOptions
         The configuration's section.
     """
-    return FederatedAveraging(options.server_learning_rate)
+    rate, kind = options.server_learning_rate, options.server_optimiser
+    if kind == "fedavg":
+        return FederatedAveraging(rate or 1.0)
+    if kind == "fedavgm":
+        return FederatedMomentum(rate or 1.0, options.server_momentum)
+    return AdaptiveFederated(
+        rate or 0.01,
+        options.server_momentum,
+        options.server_second_moment,
+        options.server_adaptivity,
+        yogi=kind == "fedyogi",
+    )

@@ -7,9 +7,14 @@ clouds are opened. No row, and no cloud's own statistics, leaves it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 import veilsum as vs
 from veilsum.data import MAX_ROWS, Moments, Study, local_moments
 from veilsum.federated.agreement import Agreement
+from veilsum.federated.rounding import Grid
 
 VALUE_BITS = 32
 
@@ -92,3 +97,22 @@ def read(rnd: vs.Round, aggregate: bytes, sum_key: bytes) -> Moments:
     total = vs.Aggregate.from_bytes(aggregate, rnd)
     key = vs.SumKey.from_bytes(sum_key, rnd)
     return Moments.from_mapping(vs.decrypt(key, total, average=False))
+
+
+def pooled(clouds: Sequence[Study]) -> Moments:
+    """Sum the clouds' statistics in the clear, with the rounding that the encrypted sum has.
+
+    For methods without encryption, so that all of them prepare the same inputs.
+
+    Parameters
+    ----------
+    clouds : sequence of Study
+        Each cloud's own rows.
+    """
+    grid = Grid(float(MAX_ROWS), VALUE_BITS)
+    totals: dict[str, np.ndarray] = {}
+    for study in clouds:
+        for name, values in local_moments(study).to_mapping().items():
+            numbers = np.rint(values * (grid.levels / grid.limit))
+            totals[name] = totals[name] + numbers if name in totals else numbers
+    return Moments.from_mapping({name: array * grid.step for name, array in totals.items()})

@@ -107,6 +107,8 @@ class LocalTrainer:
         order = torch.Generator().manual_seed(
             torch_seed(self._seed, "batches", self._cloud, number)
         )
+        mu = self._options.proximal
+        anchors = [one.detach().clone() for one in self._network.parameters()] if mu else []
         cuda = [self._device] if self._device.type == "cuda" else []
         self._network.train()
         with torch.random.fork_rng(devices=cuda):
@@ -120,6 +122,10 @@ class LocalTrainer:
                     logits = self._network(self._inputs[batch])[:, 0]
                     loss = criterion(logits, self._labels[batch])
                     loss.backward()
+                    for one, anchor in zip(self._network.parameters(), anchors, strict=False):
+                        # The gradient of FedProx's term, mu / 2 * |w - global|^2 (Li et al., 2020).
+                        if one.grad is not None:
+                            one.grad.add_(one.detach() - anchor, alpha=mu)
                     optimiser.step()
                     total += loss.detach().double() * len(batch)
         mean_loss = float(total) / self.rows

@@ -20,7 +20,7 @@ from veilsum.report.plots import (
     mean_seconds,
 )
 from veilsum.report.run_files import METHOD_TITLES, RunFiles
-from veilsum.report.units import format_bytes, format_seconds
+from veilsum.report.units import format_bytes, format_loss, format_seconds
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --muted: #5c6670;
@@ -86,7 +86,7 @@ def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
         When it cannot be written.
     """
     parts = [_head(run)]
-    if run.rounds(ENCRYPTED):
+    if run.opened(ENCRYPTED):
         parts += [
             _tiles(run),
             _learning(run, plots),
@@ -149,7 +149,7 @@ def _number(value: float) -> str:
 def _head(run: RunFiles) -> str:
     summary = run.summary
     study, clouds = summary["study"], summary["clouds"]
-    done, planned = len(run.rounds(ENCRYPTED)), summary["configuration"]["training"]["rounds"]
+    done, planned = len(run.opened(ENCRYPTED)), summary["configuration"]["training"]["rounds"]
     ended = {
         "finished": f"It ran all {planned} rounds",
         "interrupted": f"It was interrupted after {done} of {planned} rounds",
@@ -173,7 +173,7 @@ def _head(run: RunFiles) -> str:
 
 def _tiles(run: RunFiles) -> str:
     mine = run.final[ENCRYPTED]
-    last = run.rounds(ENCRYPTED)[-1]
+    last = run.opened(ENCRYPTED)[-1]
     means = mean_seconds(run)
     crypto = sum(means[phase] for phase in ("encrypt", "aggregate", "open", "decrypt"))
     clear = 4 * run.summary["model"]["values"]
@@ -297,7 +297,7 @@ def _clouds(run: RunFiles) -> str:
 
 def _protection(run: RunFiles) -> str:
     summary = run.summary
-    last = run.rounds(ENCRYPTED)[-1]
+    last = run.opened(ENCRYPTED)[-1]
     least, clouds = summary["min_clients"], len(summary["clouds"])
     enough = f"all {clouds} clouds" if least == clouds else f"at least {least} of {clouds} clouds"
     parties = _table(
@@ -360,8 +360,9 @@ def _protection(run: RunFiles) -> str:
 
 def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
     summary = run.summary
-    sizes = run.rounds(ENCRYPTED)[-1]["bytes"]
+    sizes = run.opened(ENCRYPTED)[-1]["bytes"]
     clouds, values = len(summary["clouds"]), int(summary["model"]["values"])
+    skipped = [record["round"] for record in run.rounds(ENCRYPTED) if record.get("skipped")]
     directions = {
         "round": ("coordinator", "everyone", clouds + 2),
         "upload": ("each cloud", "aggregator", clouds),
@@ -385,7 +386,14 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
         f"<p>An update has {_number(values)} values. Encrypted at {plan['value_bits']} bits they "
         f"take {plan['bytes_per_value']:.3f} bytes each (4 in clear fp32) plus a capsule of "
         f"{format_bytes(plan['capsule_bytes'])} that does not grow with the model. Messages were "
-        "passed inside one process; sizes are measured, no network was involved.</p>\n"
+        "passed inside one process; sizes are measured, no network was involved."
+        + (
+            f" {len(skipped)} of the rounds were skipped because too few clouds were left: "
+            f"{', '.join(map(str, skipped))}."
+            if skipped
+            else ""
+        )
+        + "</p>\n"
         + _figure(
             plots["bytes"],
             "Sizes in the last round, in decimal units. The encrypted sum travels with the "
@@ -396,7 +404,7 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
 
 
 def _time(run: RunFiles, plots: dict[str, Plot]) -> str:
-    records = run.rounds(ENCRYPTED)
+    records = run.opened(ENCRYPTED)
     means = mean_seconds(run)
     rows = []
     for phase, mean in means.items():
@@ -440,7 +448,7 @@ def _time(run: RunFiles, plots: dict[str, Plot]) -> str:
 
 def _ranges(run: RunFiles) -> str:
     options = run.summary["configuration"]["encryption"]
-    records = run.rounds(ENCRYPTED)
+    records = run.opened(ENCRYPTED)
     last = records[-1]
     values = run.summary["model"]["values"] * len(run.summary["clouds"])
     clipped = sum(record["clipped"] for record in records)
@@ -546,7 +554,7 @@ def _rounds(run: RunFiles) -> str:
             f"{record['auc']:.4f}",
             f"{record['accuracy']:.4f}",
             f"{record['log_loss']:.4f}",
-            f"{record['train_loss']:.4f}",
+            format_loss(record["train_loss"]),
             record["clipped"] if record["clouds"] else "",
             format_seconds(record["seconds"]["total"]),
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from veilsum.errors import missing_extra
 from veilsum.federated.run_directory import ENCRYPTED, PLAINTEXT
 from veilsum.report.run_files import METHOD_TITLES, Record
-from veilsum.report.units import format_bytes, format_seconds
+from veilsum.report.units import format_bytes, format_loss, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -90,8 +90,10 @@ class LinesView:
         line = (
             f"{METHOD_TITLES[record['method']]}  round {record['round']:>3}/{self._rounds}  "
             f"auc {record['auc']:.4f}  accuracy {record['accuracy']:.4f}  "
-            f"log loss {record['log_loss']:.4f}  train loss {record['train_loss']:.4f}  "
+            f"log loss {record['log_loss']:.4f}  train loss {format_loss(record['train_loss'])}  "
         )
+        if record.get("skipped"):
+            line += f"skipped: {record['skipped']}  "
         if record["clouds"]:
             line += (
                 f"clipped {record['clipped']}  upload {format_bytes(record['bytes']['upload'])}  "
@@ -252,7 +254,7 @@ class TableView:
                 f"{record['auc']:.4f}",
                 f"{record['accuracy']:.4f}",
                 f"{record['log_loss']:.4f}",
-                f"{record['train_loss']:.4f}",
+                format_loss(record["train_loss"]),
                 str(record["clipped"]) if encrypted else "",
                 format_bytes(sent) if sent else "",
                 format_seconds(record["seconds"]["train"]),

@@ -98,7 +98,7 @@ def write_plots(run: RunFiles) -> dict[str, Plot]:
     except ImportError as error:
         raise missing_extra("the report", "matplotlib", "train") from error
 
-    if not run.rounds(ENCRYPTED):
+    if not run.opened(ENCRYPTED):
         return {}
     folder = run.folder / "plots"
     folder.mkdir(exist_ok=True)
@@ -253,7 +253,7 @@ def _bars(axes: Axes, names: list[str], values: list[float], texts: list[str]) -
 
 
 def _draw_bytes(axes: Axes, run: RunFiles) -> str:
-    last = run.rounds(ENCRYPTED)[-1]["bytes"]
+    last = run.opened(ENCRYPTED)[-1]["bytes"]
     clear = 4 * int(run.summary["model"]["values"])
     names = [title for key, title in MESSAGES.items() if key in last]
     sizes = [float(last[key]) for key in MESSAGES if key in last]
@@ -323,7 +323,7 @@ def mean_seconds(run: RunFiles) -> dict[str, float]:
     run : RunFiles
         With at least one round.
     """
-    records = run.rounds(ENCRYPTED)
+    records = run.opened(ENCRYPTED)
     return {
         phase: sum(record["seconds"][phase] for record in records) / len(records)
         for phase in PHASES

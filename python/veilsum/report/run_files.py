@@ -65,6 +65,16 @@ class RunFiles:
         """
         return [record for record in self.records if record["method"] == method]
 
+    def opened(self, method: str) -> list[Record]:
+        """Return one method's records of rounds whose sum was opened, without skipped ones.
+
+        Parameters
+        ----------
+        method : str
+            As in `methods`.
+        """
+        return [record for record in self.rounds(method) if not record.get("skipped")]
+
     @property
     def final(self) -> dict[str, Record]:
         """Each method's last record."""

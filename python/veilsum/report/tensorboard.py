@@ -62,7 +62,8 @@ class EventsWriter:
             self._writers[method] = self._make(str(self._folder / method))
         writer = self._writers[method]
         for name in _SCORES:
-            writer.add_scalar(f"score/{name}", record[name], number)
+            if record[name] is not None:  # a skipped round has no training loss
+                writer.add_scalar(f"score/{name}", record[name], number)
         for group in ("seconds", "bytes"):
             for name, value in record[group].items():
                 writer.add_scalar(f"{group}/{name}", value, number)

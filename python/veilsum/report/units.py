@@ -42,3 +42,14 @@ def format_seconds(seconds: float) -> str:
             break
         unit, number = smaller, number * 1000
     return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"
+
+
+def format_loss(loss: float | None) -> str:
+    """Return a training loss, or a dash where none was opened.
+
+    Parameters
+    ----------
+    loss : float or None
+        None in a skipped round, or where differential privacy keeps losses in.
+    """
+    return "–" if loss is None else f"{loss:.4f}"

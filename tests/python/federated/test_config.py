@@ -60,7 +60,7 @@ def test_every_option_has_help() -> None:
     [
         ("trainning.rounds=5", r"unknown section \[trainning\]; did you mean 'training'\?"),
         ("training.round=5", r"unknown option training.round; did you mean 'rounds'\?"),
-        ("training.zzz=5", "unknown option training.zzz; known are batch_size, epochs"),
+        ("training.zzz=5", "unknown option training.zzz; known are batch_size, deadline_s, epochs"),
         ("training.rounds=0", "training.rounds is 0; must be at least 1"),
         ("training.rounds=many", "training.rounds is 'many'; must be a whole number"),
         ("training.rounds=2.5", "training.rounds is 2.5; must be a whole number"),
@@ -89,7 +89,7 @@ def test_every_option_has_help() -> None:
         ("encryption.value_bits=33", "must be between 2 and 32"),
         ("aggregation.min_clients=1", "the sum of one upload is that upload"),
         ("aggregation.min_clients=5", "but data.clouds is 4; no round could ever be opened"),
-        ("aggregation.weights=equal", 'must be one of "samples", "uniform"'),
+        ("aggregation.weights=equal", 'must be one of "samples", "uniform", "dynamic"'),
     ],
 )
 def test_wrong_values_are_named(setting: str, message: str) -> None:

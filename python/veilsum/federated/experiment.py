@@ -1,0 +1,195 @@
+"""Running any method round by round, and looking at it: records, scores, privacy.
+
+Federated loop. `train` plays the rounds of a whole run through `play`; `run_method` runs one method
+and returns everything, without a run's folder, for comparisons and notebooks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+import torch
+
+from veilsum.federated.config import TrainConfig
+from veilsum.federated.federation import Federation
+from veilsum.federated.methods import Method, RoundOutcome, Setting, make_method, prepare
+from veilsum.federated.metrics import Evaluator, Record
+from veilsum.federated.participation import Conditions
+from veilsum.federated.server import Parameters
+from veilsum.federated.threads import choose_threads
+
+
+@dataclass
+class MethodRun:
+    """What `run_method` returns.
+
+    Parameters
+    ----------
+    name : str
+        The method.
+    records : list of dict
+        One a round, as metrics.jsonl has them.
+    parameters : dict of str to ndarray
+        The final global model.
+    setup_bytes : int
+        What each cloud exchanged once, before the first round.
+    setup_seconds : float
+        How long that took, with keys and contexts.
+    """
+
+    name: str
+    records: list[Record] = field(default_factory=list)
+    parameters: Parameters = field(default_factory=dict)
+    setup_bytes: int = 0
+    setup_seconds: float = 0.0
+
+
+def play(
+    method: Method, rounds: int, evaluator: Evaluator
+) -> Iterator[tuple[Record, RoundOutcome]]:
+    """Run a method's rounds, one at a time as they are asked for.
+
+    Parameters
+    ----------
+    method : Method
+        A fresh one.
+    rounds : int
+        How many.
+    evaluator : Evaluator
+        Judges the global model after each.
+
+    Yields
+    ------
+    tuple of dict and RoundOutcome
+        The round's record, and what it was made from.
+    """
+    for number in range(1, rounds + 1):
+        start = time.perf_counter()
+        outcome = method.run_round(number)
+        evaluation = time.perf_counter()
+        result = evaluator.evaluate(outcome.parameters)
+        end = time.perf_counter()
+        record = _record(method.name, number, outcome)
+        record |= asdict(result)
+        record["seconds"] = outcome.seconds | {"evaluate": end - evaluation, "total": end - start}
+        yield record, outcome
+
+
+def _record(method: str, number: int, outcome: RoundOutcome) -> Record:
+    record: Record = {
+        "method": method,
+        "round": number,
+        "train_loss": outcome.train_loss,
+        "clipped": sum(upload.clipped for upload in outcome.uploads),
+        "clouds": [
+            {
+                "client": upload.client,
+                "payload_bytes": upload.payload_bytes,
+                "clipped": upload.clipped,
+            }
+            for upload in outcome.uploads
+        ],
+        # Weights and losses of single clouds are known here only because one process plays all
+        # parties; in a deployment nobody but the cloud itself sees them.
+        "simulation": [
+            {
+                "client": cloud.client,
+                "state": cloud.state,
+                "weight": cloud.weight,
+                "loss": cloud.loss,
+                "up_bytes": cloud.up_bytes,
+                "down_bytes": cloud.down_bytes,
+            }
+            for cloud in outcome.clouds
+        ],
+        "bytes": outcome.message_bytes,
+        "limits": outcome.limits,
+        "encrypted_fraction": outcome.encrypted_fraction,
+        "entropy": [upload.entropy for upload in outcome.uploads],
+    }
+    if outcome.skipped:
+        record["skipped"] = outcome.skipped
+    if outcome.privacy is not None:
+        record["privacy"] = asdict(outcome.privacy)
+    return record
+
+
+def run_method(
+    name: str,
+    config: TrainConfig,
+    *,
+    federation: Federation | None = None,
+    setting: Setting | None = None,
+    conditions: Conditions | None = None,
+    observe: Callable[[Record, RoundOutcome], None] | None = None,
+) -> MethodRun:
+    """Run one method over the same data, inputs, seeds and rounds as any other.
+
+    Parameters
+    ----------
+    name : str
+        One of `methods.METHODS`.
+    config : TrainConfig
+        The run's configuration.
+    federation : Federation, optional
+        The rows; loaded and spread as the configuration says by default.
+    setting : Setting, optional
+        What `methods.prepare` made, to prepare the inputs once for several methods.
+    conditions : Conditions, optional
+        What fails on the way; nothing by default.
+    observe : callable, optional
+        Called after each round with its record and outcome (which holds what the aggregator could
+        read, `outcome.visible`).
+
+    Returns
+    -------
+    MethodRun
+        Records and final model.
+
+    Raises
+    ------
+    veilsum.VeilsumError
+        When the method is unknown, its extra is missing, a party refuses what another sends, or
+        training diverges.
+    """
+    if setting is None:
+        setting = prepare(config, federation)
+    threads = choose_threads(config, len(setting.federation.study.features))
+    with reproducible(threads.pytorch):
+        start = time.perf_counter()
+        method = make_method(name, config, setting=setting, conditions=conditions)
+        run = MethodRun(name, setup_seconds=time.perf_counter() - start)
+        run.setup_bytes = method.setup_bytes
+        for record, outcome in play(method, config.training.rounds, setting.evaluator()):
+            run.records.append(record)
+            if observe is not None:
+                observe(record, outcome)
+        run.parameters = method.parameters
+    return run
+
+
+@contextmanager
+def reproducible(threads: int) -> Iterator[None]:
+    """Have PyTorch use algorithms that give the same bits each time; restored afterwards.
+
+    Parameters
+    ----------
+    threads : int
+        For training on the CPU; 0 for PyTorch's own choice.
+    """
+    before = bool(torch.are_deterministic_algorithms_enabled())
+    threads_before = torch.get_num_threads()
+    # cuBLAS reads it when it starts; without it, its results may differ between runs.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.set_num_threads(threads_before)

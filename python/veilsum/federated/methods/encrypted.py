@@ -1,0 +1,320 @@
+"""Veilsum's own method: updates are only ever summed under encryption.
+
+Federated loop, methods. It moves bytes between the parties; it is the network of a run that happens
+in one process, and is the only code that talks to all of them. What it knows of single clouds
+(weights, losses, who failed and how) goes into the log only because one process plays all parties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import veilsum as vs
+from veilsum.data import Moments, Preprocessor, Study
+from veilsum.federated import shares, statistics
+from veilsum.federated.aggregator import AggregatorServer
+from veilsum.federated.agreement import Agreement
+from veilsum.federated.authority import AuthorityService
+from veilsum.federated.client import Client, configured_weights, new_replica
+from veilsum.federated.config import TrainConfig
+from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch
+from veilsum.federated.participation import Conditions, Reliable, participants
+from veilsum.federated.replica import Replica
+from veilsum.federated.run_directory import ENCRYPTED
+from veilsum.federated.server import Parameters
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The three messages from which a cloud follows a round."""
+
+    description: bytes
+    aggregate: bytes
+    sum_key: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.description) + len(self.aggregate) + len(self.sum_key)
+
+
+class _Skip(Exception):  # noqa: N818 - no error: the round is skipped and the run goes on
+    """Too few clouds are left in the round."""
+
+
+class EncryptedAveraging:
+    """Federated averaging whose updates are only ever summed under encryption.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run's configuration.
+    clouds : sequence of Study
+        Each cloud's own rows.
+    client : callable, optional
+        Makes a cloud from its number, rows and configuration; tests pass a `Client` that they
+        watch.
+    conditions : Conditions, optional
+        What fails on the way; nothing by default.
+    """
+
+    name = ENCRYPTED
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        clouds: Sequence[Study],
+        client: Callable[[int, Study, TrainConfig], Client] = Client,
+        conditions: Conditions | None = None,
+    ) -> None:
+        self._config = config
+        self._conditions = Reliable() if conditions is None else conditions
+        options = config.encryption
+        plan = vs.Plan(
+            clients=len(clouds),
+            value_bits=options.value_bits,
+            security=options.security,
+            optimise=options.optimise,
+            profile=options.profile,
+            engine=options.engine,
+        )
+        statistics_plan = vs.Plan(
+            clients=len(clouds),
+            value_bits=statistics.VALUE_BITS,
+            security=options.security,
+            engine=options.engine,
+        )
+        self.plan = plan
+        self.authority = AuthorityService()
+        self.aggregator = AggregatorServer()
+        self.clients = [client(i, study, config) for i, study in enumerate(clouds)]
+        keys = [
+            (one.to_bytes(), self.authority.issue_key(one.to_bytes()))
+            for one in (statistics_plan, plan)
+        ]
+        (statistics_bytes, statistics_key), (plan_bytes, plan_key) = keys
+        roster = [one.verification_key for one in self.clients]
+        self.authority.enrol(roster, config.min_clients)
+        for one in self.clients:
+            one.agree(statistics_bytes, statistics_key, plan_bytes, plan_key, roster)
+        agreed = (statistics_bytes, statistics_key, plan_bytes, plan_key, *roster)
+        self._setup_bytes = sum(len(part) for part in agreed)
+        self._updates = Agreement(plan_bytes, plan_key, roster, config.min_clients)
+        self._small_sums = Agreement(statistics_bytes, statistics_key, roster, config.min_clients)
+        self._moments = self._sum_statistics(self._small_sums, clouds[0])
+        self._preprocessor = Preprocessor.fit(clouds[0].features, self._moments)
+        self._weights = weights = configured_weights(config, self._moments.rows)
+        # Sums that some cloud has not taken in yet, oldest first, and how many each has.
+        self._opened: list[_Opened] = []
+        self._followed = [0] * len(self.clients)
+        # The coordinator's own copy of the public state: it proposes rounds and evaluates.
+        self._replica: Replica = new_replica(
+            config, self._updates, len(self._preprocessor.names), weights.limit
+        )
+
+    @property
+    def moments(self) -> Moments:
+        """The opened statistics of all clouds together."""
+        return self._moments
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """As every participant computes it from the opened statistics."""
+        return self._preprocessor
+
+    @property
+    def parameters(self) -> Parameters:
+        """The global model."""
+        return self._replica.parameters
+
+    def _sum_statistics(self, agreement: Agreement, study: Study) -> Moments:
+        description = statistics.propose_round(agreement, study)
+        self.aggregator.open_round(description)
+        for one in self.clients:
+            self.aggregator.receive(one.statistics_upload(description))
+        sum_key = self.authority.open(description, self.aggregator.close_round())
+        aggregate = self.aggregator.aggregate
+        upload = max(one.payload_bytes for one in self.aggregator.seen)
+        self._setup_bytes += len(description) + upload + len(aggregate) + len(sum_key)
+        for one in self.clients:
+            one.receive_statistics(aggregate, sum_key)
+        return statistics.read(vs.Round.from_bytes(description), aggregate, sum_key)
+
+    @property
+    def setup_bytes(self) -> int:
+        """Bytes that each cloud exchanged once: plans, keys, roster, the sum of statistics."""
+        return self._setup_bytes
+
+    def run_round(self, number: int) -> RoundOutcome:
+        """Run a round, from 1 on, in order.
+
+        A cloud that drops, or whose upload arrives damaged or late, is left out; the mean is that
+        of the others. With fewer than `min_clients` the round is skipped: nothing is opened, and
+        the model stays as it was.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When a party refuses what another sends, or training diverges.
+        """
+        watch = Stopwatch()
+        clouds = [CloudRound(i, state="not sampled") for i in range(len(self.clients))]
+        outcome = RoundOutcome(
+            parameters=self.parameters,
+            train_loss=None,
+            limits=self._replica.limits,
+            seconds=watch.seconds,
+            clouds=clouds,
+            encrypted_fraction=1.0,
+        )
+        try:
+            # Proposed before training, so that clouds can prepare their encryptions meanwhile.
+            with watch.phase("aggregate"):
+                description = self._replica.propose_round()
+            there = self._train(number, description, clouds, watch)
+            if self._weights.agreed:
+                self._agree_on_shares(there, clouds, watch)
+            self._sum_updates(number, description, there, clouds, watch, outcome)
+        except _Skip as reason:
+            outcome.skipped = str(reason)
+            for cloud in clouds:
+                cloud.state = "round skipped" if cloud.state == "summed" else cloud.state
+                cloud.weight = 0.0
+        return outcome
+
+    def _train(
+        self, number: int, description: bytes, clouds: list[CloudRound], watch: Stopwatch
+    ) -> list[int]:
+        """Have the round's clouds train, after those that missed sums have caught up."""
+        there: list[int] = []
+        for i in participants(self._config, number):
+            if not self._conditions.trains(i, number):
+                clouds[i].state = "absent"
+                continue
+            self._catch_up(clouds[i], watch)
+            with watch.phase("encrypt", clouds[i]):
+                self.clients[i].prepare(description)
+            with watch.phase("train", clouds[i]):
+                self.clients[i].train(number)
+            clouds[i].loss = self.clients[i].loss
+            clouds[i].state = "summed"
+            there.append(i)
+        self._require(len(there))
+        return there
+
+    def _require(self, count: int) -> None:
+        if count < self._config.min_clients:
+            raise _Skip(f"{count} clouds are left; the round needs {self._config.min_clients}")
+
+    def _agree_on_shares(
+        self, there: Sequence[int], clouds: list[CloudRound], watch: Stopwatch
+    ) -> None:
+        passes = shares.SharePasses(self._weights.cap)
+        while not passes.settled:
+            with watch.phase("aggregate"):
+                description = shares.propose_round(self._small_sums)
+                self.aggregator.open_round(description)
+            for i in there:
+                with watch.phase("encrypt", clouds[i]):
+                    upload = self.clients[i].weight_upload(description)
+                clouds[i].up_bytes += len(upload)
+                with watch.phase("aggregate"):
+                    self.aggregator.receive(upload)
+            opened = self._open(description, watch)
+            for i in there:
+                with watch.phase("decrypt", clouds[i]):
+                    self.clients[i].receive_weights(opened.aggregate, opened.sum_key)
+                clouds[i].down_bytes += opened.size
+            rnd = shares.read_round(self._small_sums, description)
+            passes.observe(shares.read(rnd, opened.aggregate, opened.sum_key))
+
+    def _open(self, description: bytes, watch: Stopwatch) -> _Opened:
+        with watch.phase("aggregate"):
+            self._request = self.aggregator.close_round()
+            aggregate = self.aggregator.aggregate
+        with watch.phase("open"):
+            sum_key = self.authority.open(description, self._request)
+        return _Opened(description, aggregate, sum_key)
+
+    def _sum_updates(
+        self,
+        number: int,
+        description: bytes,
+        there: Sequence[int],
+        clouds: list[CloudRound],
+        watch: Stopwatch,
+        outcome: RoundOutcome,
+    ) -> None:
+        replica = self._replica
+        with watch.phase("aggregate"):
+            self.aggregator.open_round(description)
+        for i in there:
+            cloud = clouds[i]
+            with watch.phase("encrypt", cloud):
+                upload = self.clients[i].upload(description, number)
+            if self._config.encryption.pads_ahead:
+                watch.add("background", self.clients[i].background_seconds)
+            cloud.weight = self.clients[i].weight or 0.0
+            cloud.up_bytes += len(upload)
+            cloud.state = self._deliver(cloud, number, upload, watch)
+            if cloud.state != "summed":
+                cloud.weight = 0.0
+        self._require(len(self.aggregator.seen))
+        opened = self._open(description, watch)
+        with watch.phase("decrypt"):
+            read = replica.advance(
+                replica.read_round(description), opened.aggregate, opened.sum_key
+            )
+        self._opened.append(opened)
+        for cloud in clouds:
+            # Clouds that were not drawn follow too: everybody's model stays the same.
+            if cloud.state != "absent" and self._conditions.receives(cloud.client, number):
+                self._catch_up(cloud, watch)
+        self._forget()
+        outcome.parameters = replica.parameters
+        outcome.train_loss = read.loss
+        outcome.uploads = list(self.aggregator.seen)
+        outcome.message_bytes = {
+            "round": len(description),
+            "upload": max(one.payload_bytes for one in self.aggregator.seen),
+            "opening_request": len(self._request),
+            "sum_key": len(opened.sum_key),
+            "aggregate": len(opened.aggregate),
+        }
+
+    def _deliver(self, cloud: CloudRound, number: int, upload: bytes, watch: Stopwatch) -> str:
+        """Bring an upload to the aggregator; return what became of it."""
+        arrived = self._conditions.delivers(cloud.client, number, upload)
+        if arrived is None:
+            return "lost"
+        deadline = self._config.training.deadline_s
+        spent = sum(cloud.seconds.values()) + self._conditions.delay_s(cloud.client, number)
+        if deadline and spent > deadline:
+            return "late"
+        try:
+            with watch.phase("aggregate"):
+                self.aggregator.receive(arrived)
+        except vs.WireFormatError:
+            # Cut off or damaged on the way; a wrong signature or round is an attack, and raised.
+            return "damaged"
+        return "summed"
+
+    def _catch_up(self, cloud: CloudRound, watch: Stopwatch) -> None:
+        """Bring a cloud all sums that it has not taken in."""
+        i = cloud.client
+        for opened in self._opened[self._followed[i] :]:
+            with watch.phase("decrypt", cloud):
+                self.clients[i].follow(opened.description, opened.aggregate, opened.sum_key)
+            cloud.down_bytes += opened.size
+            self._followed[i] += 1
+
+    def _forget(self) -> None:
+        """Drop the sums that all clouds have."""
+        least = min(self._followed)
+        del self._opened[:least]
+        self._followed = [count - least for count in self._followed]
