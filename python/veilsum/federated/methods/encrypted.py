@@ -205,6 +205,11 @@ class EncryptedAveraging:
             clouds[i].state = "summed"
             there.append(i)
         self._require(len(there))
+        if len(there) * self._weights.cap < 1 - 1e-9:
+            raise _Skip(
+                f"{len(there)} clouds are left, too few for a largest share of "
+                f"{self._weights.cap:g}"
+            )
         return there
 
     def _require(self, count: int) -> None:

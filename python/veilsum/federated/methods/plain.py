@@ -7,6 +7,7 @@ clouds, failures and server optimisers are the same as Veilsum's, in the clear.
 
 from __future__ import annotations
 
+import math
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -181,7 +182,8 @@ class PlainMethod(ABC):
             with watch.phase("train", clouds[i]):
                 results[i] = self._trainers[i].train(self._parameters, number)
             clouds[i].loss = results[i].loss
-        weights = self.weigh(results) if len(results) >= self._config.min_clients else {}
+        least = max(self._config.min_clients, math.ceil(1 / self._rule.cap - 1e-9))
+        weights = self.weigh(results) if len(results) >= least else {}
         arrived: dict[int, bytes] = {}
         for i, weight in weights.items():
             with watch.phase("encrypt", clouds[i]):
@@ -195,7 +197,7 @@ class PlainMethod(ABC):
         )
         if len(arrived) < self._config.min_clients:
             left = len(arrived) if weights else len(results)
-            outcome.skipped = f"{left} clouds are left; the round needs {self._config.min_clients}"
+            outcome.skipped = f"{left} clouds are left; the round needs {least}"
             for i in results:
                 summed = clouds[i].state in ("summed", "not sampled")
                 clouds[i].state = "round skipped" if summed else clouds[i].state
