@@ -11,12 +11,9 @@ import torch
 from veilsum.federated import TrainConfig
 from veilsum.federated.config import with_overrides
 from veilsum.federated.loop import spread
-from veilsum.federated.methods import EncryptedAveraging, PlaintextAveraging
-from veilsum.federated.model import choose_device, initial_parameters
-from veilsum.federated.server import server_optimiser
+from veilsum.federated.methods import EncryptedAveraging, make_method
+from veilsum.federated.run_directory import PLAINTEXT
 from veilsum.federated.threads import choose_threads
-from veilsum.federated.training import LocalTrainer
-from veilsum.federated.weights import weight_rule
 
 __all__ = ["Pair"]
 
@@ -38,26 +35,8 @@ class Pair:
         self._threads = choose_threads(config, len(federation.study.features))
         self._config = config
         self._encrypted = EncryptedAveraging(config, federation.clouds)
-        preprocessor = self._encrypted.preprocessor
-        clouds = [
-            LocalTrainer(
-                preprocessor.transform(rows),
-                rows.labels,
-                config.model,
-                config.training,
-                seed=config.run.seed,
-                cloud=index,
-                device=choose_device(config.run.device),
-            )
-            for index, rows in enumerate(federation.clouds)
-        ]
-        self._plaintext = PlaintextAveraging(
-            "plaintext",
-            clouds,
-            weight_rule(config.aggregation.weights, len(clouds), self._encrypted.moments.rows),
-            initial_parameters(config.model, len(preprocessor.names), config.run.seed),
-            server_optimiser(config.aggregation),
-        )
+        self._start = self._encrypted.parameters
+        self._plaintext = make_method(PLAINTEXT, config, federation)
         self._done = {"encrypted": 0, "plaintext": 0}
         if self._threads.pytorch:
             torch.set_num_threads(self._threads.pytorch)
@@ -77,11 +56,8 @@ class Pair:
         assert self._done["encrypted"] == self._done["plaintext"]
         moved = 0.0
         apart = 0.0
-        start = initial_parameters(
-            self._config.model, len(self._encrypted.preprocessor.names), self._config.run.seed
-        )
         for name, array in self._clear.parameters.items():
-            moved += float(np.square(array - start[name]).sum())
+            moved += float(np.square(array - self._start[name]).sum())
             apart += float(np.square(array - self._last.parameters[name]).sum())
         assert apart < 0.01 * moved
 
