@@ -25,10 +25,10 @@ help:  ## this list
 train: install $(VENV)/.deps-train  ## the main job: federated training under encryption (ARGS="config.toml")
 	$(VENV)/bin/veilsum train $(ARGS)
 
-test: asan install-testing $(VENV)/.deps-train $(VENV)/.deps-test  ## C++ tests under asan+ubsan, then all Python tests
+test: asan install-testing $(VENV)/.deps-mimic $(VENV)/.deps-test  ## C++ tests under asan+ubsan, then all Python tests
 	$(PY) -m pytest $(ARGS)
 
-test-quick: install-testing $(VENV)/.deps-train $(VENV)/.deps-test  ## Python tests without the slow ones
+test-quick: install-testing $(VENV)/.deps-mimic $(VENV)/.deps-test  ## Python tests without the slow ones
 	$(PY) -m pytest -m "not slow" $(ARGS)
 
 cpp-test: cpp-dev  ## C++ tests, optimised
@@ -39,7 +39,7 @@ cpp-%: $(VENV)/.tools
 	cmake --build --preset $*
 	ctest --preset $* -j $(CMAKE_BUILD_PARALLEL_LEVEL)
 
-lint: $(VENV)/.deps-lint $(VENV)/.deps-train  ## ruff, mypy, clang-format, clang-tidy
+lint: $(VENV)/.deps-lint $(VENV)/.deps-mimic  ## ruff, mypy, clang-format, clang-tidy
 	$(PY) .ci/lint.py $(ARGS)
 
 format: $(VENV)/.deps-lint  ## rewrite Python and C++ files in the project's style

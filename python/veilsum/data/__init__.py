@@ -8,13 +8,22 @@ statistics that come from sums alone. Nothing here knows of keys, rounds or netw
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from veilsum.data.preprocess import MAX_ROWS, Moments, Preprocessor, local_moments
-from veilsum.data.splits import held_out_rows, imbalanced_shares, rows_by_order, rows_of_clouds
+from veilsum.data.splits import (
+    held_out_rows,
+    imbalanced_shares,
+    rows_by_dirichlet,
+    rows_by_order,
+    rows_of_clouds,
+    rows_of_sites,
+)
 from veilsum.data.study import Feature, Study
 
 __all__ = [
     "MAX_ROWS",
+    "STUDIES",
     "Feature",
     "Moments",
     "Preprocessor",
@@ -23,27 +32,37 @@ __all__ = [
     "imbalanced_shares",
     "load",
     "local_moments",
+    "rows_by_dirichlet",
     "rows_by_order",
     "rows_of_clouds",
+    "rows_of_sites",
 ]
 
 
-def _flchain() -> Study:
-    from veilsum.data.flchain import load_flchain
-
-    return load_flchain()
+STUDIES = ("flchain", "mimic3")
+"""Names that `load` knows."""
 
 
-_LOADERS: dict[str, Callable[[], Study]] = {"flchain": _flchain}
-
-
-def load(name: str) -> Study:
+def load(
+    name: str,
+    *,
+    directory: str | Path = "",
+    cache: str | Path | None = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> Study:
     """Load a study by name.
 
     Parameters
     ----------
     name : str
-        "flchain".
+        "flchain" or "mimic3".
+    directory : str or Path
+        For mimic3: the folder with MIMIC-III's CSV files.
+    cache : str, Path or None
+        For mimic3: folder for the prepared table; empty for the user's cache folder, None for no
+        cache.
+    progress : callable or None
+        For mimic3: called with (bytes read, bytes in all).
 
     Returns
     -------
@@ -53,12 +72,22 @@ def load(name: str) -> Study:
     Raises
     ------
     veilsum.ParameterError
-        When no study has this name.
+        When no study has this name, or the directory or a table of it is missing.
+    veilsum.WireFormatError
+        When a table is not what it should be.
     veilsum.BackendUnavailableError
-        When the package that ships the study is not installed.
+        When a package that the study needs is not installed.
+    OSError
+        When a file cannot be read or written.
     """
     from veilsum import ParameterError
 
-    if name not in _LOADERS:
-        raise ParameterError(f"no study is called {name!r}; known are {', '.join(_LOADERS)}")
-    return _LOADERS[name]()
+    if name == "flchain":
+        from veilsum.data.flchain import load_flchain
+
+        return load_flchain()
+    if name == "mimic3":
+        from veilsum.data.mimic3 import load_mimic3
+
+        return load_mimic3(directory, cache=cache, progress=progress)
+    raise ParameterError(f"no study is called {name!r}; known are {', '.join(STUDIES)}")

@@ -146,12 +146,13 @@ class Preprocessor:
         veilsum.ParameterError
             When a feature has no value in any cloud.
         """
-        for feature, count in zip(features, moments.observed, strict=True):
-            if count < 1:
-                raise ParameterError(
-                    f"feature {feature.name} has no value in any cloud; leave it out "
-                    f"(data.leave_out = [{feature.name!r}])"
-                )
+        counts = zip(features, moments.observed, strict=True)
+        empty = [feature.name for feature, count in counts if count < 1]
+        if empty:
+            raise ParameterError(
+                f"feature {', '.join(empty)} has no value in any cloud; leave it out "
+                f"(data.leave_out = {empty})"
+            )
         means = moments.sums / moments.observed
         # Quantisation may push a constant column's variance slightly below zero.
         variances = np.maximum(moments.squares / moments.observed - np.square(means), 0.0)
@@ -161,9 +162,14 @@ class Preprocessor:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the inputs: the features, then an indicator for each that may be missing."""
+        """Names of the inputs: the features, then an indicator for each that may be missing.
+
+        Features that are missing together share the indicator of the first.
+        """
         return tuple(feature.name for feature in self.features) + tuple(
-            f"{feature.name} missing" for feature in self.features if feature.may_be_missing
+            f"{feature.name} missing"
+            for feature in self.features
+            if feature.may_be_missing and not feature.missing_with
         )
 
     def transform(self, study: Study) -> NDArray[np.float32]:
@@ -194,7 +200,8 @@ class Preprocessor:
             raw = study.values[:, i]
             missing = np.isnan(raw)
             if feature.may_be_missing:
-                indicators.append(missing.astype(np.float64))
+                if not feature.missing_with:
+                    indicators.append(missing.astype(np.float64))
             elif missing.any():
                 raise ParameterError(
                     f"feature {feature.name} lacks a value in row {int(np.argmax(missing))}, and "

@@ -14,11 +14,22 @@ from numpy.typing import NDArray
 
 from veilsum import ParameterError
 
+SMALLEST_CLOUD = 10
+"""Fewest rows that a Dirichlet split gives a cloud."""
+
+_DRAWS = 1000
+
 
 def held_out_rows(
-    labels: NDArray[np.int64], fraction: float, generator: np.random.Generator
+    labels: NDArray[np.int64],
+    fraction: float,
+    generator: np.random.Generator,
+    patients: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Split rows into training and held-out ones, the same share of each label.
+
+    Where patients have several rows, patients are split and their rows follow: a model must not be
+    tested on a patient it was trained on. A patient counts for the highest label of its rows.
 
     Parameters
     ----------
@@ -28,6 +39,8 @@ def held_out_rows(
         Share held out, of each label, rounded to whole rows.
     generator : numpy.random.Generator
         Source of randomness.
+    patients : ndarray of int, shape (rows,), or None
+        Number of the patient each row is of; None where each row is another patient's.
 
     Returns
     -------
@@ -39,6 +52,13 @@ def held_out_rows(
     veilsum.ParameterError
         When either part would lack a label.
     """
+    if patients is not None:
+        names, of_row = np.unique(patients, return_inverse=True)
+        highest = np.full(len(names), labels.min(initial=0))
+        np.maximum.at(highest, of_row, labels)
+        chosen = held_out_rows(highest, fraction, generator)[1]
+        inside = np.isin(of_row, chosen)
+        return np.flatnonzero(~inside), np.flatnonzero(inside)
     held_out: list[NDArray[np.intp]] = []
     for label in np.unique(labels):
         rows = generator.permutation(np.flatnonzero(labels == label))
@@ -118,3 +138,93 @@ def rows_of_clouds(
                 "use fewer clouds or more even shares"
             )
     return clouds
+
+
+def rows_of_sites(
+    sites: NDArray[np.int64], names: Sequence[str], clouds: int
+) -> tuple[tuple[NDArray[np.intp], ...], tuple[str, ...]]:
+    """Make each site a cloud.
+
+    Parameters
+    ----------
+    sites : ndarray of int, shape (rows,)
+        Index of each row's site.
+    names : sequence of str
+        The sites' names.
+    clouds : int
+        How many clouds are expected.
+
+    Returns
+    -------
+    rows : tuple of ndarray of int
+        Each cloud's rows, sorted; disjoint, together all.
+    cloud_names : tuple of str
+        The name of each cloud's site.
+
+    Raises
+    ------
+    veilsum.ParameterError
+        When there are more or fewer sites with rows than clouds.
+    """
+    present = np.unique(sites)
+    if len(present) != clouds:
+        listed = ", ".join(f"{names[site]} ({(sites == site).sum()})" for site in present)
+        raise ParameterError(
+            f"data.clouds is {clouds}, but the rows come from {len(present)} care units: {listed}; "
+            f"set data.clouds = {len(present)} to make each a cloud, or choose another data.split"
+        )
+    rows = tuple(np.flatnonzero(sites == site) for site in present)
+    return rows, tuple(names[site] for site in present)
+
+
+def rows_by_dirichlet(
+    classes: NDArray[np.int64],
+    clouds: int,
+    alpha: float,
+    generator: np.random.Generator,
+    smallest: int = SMALLEST_CLOUD,
+) -> tuple[NDArray[np.intp], ...]:
+    """Spread each class over the clouds in proportions drawn from a Dirichlet distribution.
+
+    The usual benchmark of heterogeneity (Hsu et al., "Measuring the effects of non-identical data
+    distribution for federated visual classification", 2019): small `alpha` gives each class to few
+    clouds, large `alpha` makes clouds alike. Draws that leave a cloud too few rows are thrown away.
+
+    Parameters
+    ----------
+    classes : ndarray of int, shape (rows,)
+        What differs between clouds: labels, or sites.
+    clouds : int
+        How many.
+    alpha : float
+        Concentration, above 0.
+    generator : numpy.random.Generator
+        Source of randomness.
+    smallest : int
+        Fewest rows of a cloud.
+
+    Returns
+    -------
+    tuple of ndarray of int
+        Each cloud's rows, sorted; disjoint, together all.
+
+    Raises
+    ------
+    veilsum.ParameterError
+        When no draw gives every cloud enough rows.
+    """
+    parts = [generator.permutation(np.flatnonzero(classes == c)) for c in np.unique(classes)]
+    for _ in range(_DRAWS if len(classes) >= clouds * smallest else 0):
+        found: list[list[NDArray[np.intp]]] = [[] for _ in range(clouds)]
+        for part in parts:
+            shares = generator.dirichlet(np.full(clouds, alpha))
+            ends = np.rint(np.cumsum(shares)[:-1] * len(part)).astype(np.intp)
+            for cloud, rows in zip(found, np.split(part, ends), strict=True):
+                cloud.append(rows)
+        if min(sum(map(len, cloud)) for cloud in found) >= smallest:
+            return tuple(np.sort(np.concatenate(cloud)) for cloud in found)
+    raise ParameterError(
+        f"{len(classes)} rows of {len(parts)} classes cannot be spread over {clouds} clouds with "
+        f"data.dirichlet_alpha = {alpha:g} so that each gets {smallest}; use a larger alpha or "
+        "fewer clouds"
+    )

@@ -36,6 +36,9 @@ class Feature:
         Unit of the values, empty for none.
     meaning : str
         One line for reports.
+    missing_with : str
+        Another feature that is missing in exactly the same rows, whose indicator serves for both;
+        empty when there is none.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Feature:
     may_be_missing: bool = False
     unit: str = ""
     meaning: str = ""
+    missing_with: str = ""
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
@@ -53,6 +57,10 @@ class Feature:
         if self.log and self.low <= 0:
             raise ParameterError(
                 f"feature {self.name}: a logarithm needs a range above 0, got low = {self.low}"
+            )
+        if self.missing_with and not self.may_be_missing:
+            raise ParameterError(
+                f"feature {self.name} is missing with {self.missing_with}, but may not be missing"
             )
 
 
@@ -78,6 +86,19 @@ class Study:
         What label 1 means.
     left_out : tuple of (str, str)
         Columns of the source that are no features, each with the reason.
+    rows_are : str
+        What a row is, in the plural.
+    synthetic : bool
+        Whether the rows were made up; name and title must say so too, and do when the loader made
+        them.
+    notes : tuple of str
+        What reading the source came to, in sentences for reports.
+    patients : ndarray of int64, shape (rows,), or None
+        Number of the patient each row is of, where one patient may have several rows.
+    sites : ndarray of int64, shape (rows,), or None
+        Where each row comes from: an index into `site_names`.
+    site_names : tuple of str
+        Names of the places.
     """
 
     name: str
@@ -88,6 +109,12 @@ class Study:
     labels: NDArray[np.int64]
     outcome: str
     left_out: tuple[tuple[str, str], ...] = ()
+    rows_are: str = "patients"
+    synthetic: bool = False
+    notes: tuple[str, ...] = ()
+    patients: NDArray[np.int64] | None = None
+    sites: NDArray[np.int64] | None = None
+    site_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows, columns = self.values.shape
@@ -96,6 +123,27 @@ class Study:
                 f"study {self.name}: values {self.values.shape} and labels {self.labels.shape} do "
                 f"not fit {len(self.features)} features"
             )
+        for what, numbers in (("patients", self.patients), ("sites", self.sites)):
+            if numbers is not None and numbers.shape != (rows,):
+                raise ParameterError(
+                    f"study {self.name}: {what} {numbers.shape} do not fit {rows} rows"
+                )
+        if self.sites is not None and rows and self.sites.max() >= len(self.site_names):
+            raise ParameterError(
+                f"study {self.name}: a row is of site {self.sites.max()}, but only "
+                f"{len(self.site_names)} have a name"
+            )
+        for i, feature in enumerate(self.features):
+            if (
+                feature.missing_with
+                and (
+                    np.isnan(self.values[:, i]) != np.isnan(self.column(feature.missing_with))
+                ).any()
+            ):
+                raise ParameterError(
+                    f"study {self.name}: {feature.name} is not missing in the same rows as "
+                    f"{feature.missing_with}"
+                )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -128,7 +176,13 @@ class Study:
         rows : ndarray of int
             Row numbers, in the order wanted.
         """
-        return replace(self, values=self.values[rows], labels=self.labels[rows])
+        return replace(
+            self,
+            values=self.values[rows],
+            labels=self.labels[rows],
+            patients=None if self.patients is None else self.patients[rows],
+            sites=None if self.sites is None else self.sites[rows],
+        )
 
     def without(self, names: Iterable[str]) -> Study:
         """Return a study without some of the features.
@@ -147,9 +201,19 @@ class Study:
         keep = [i for i in range(len(self.features)) if i not in gone]
         if not keep:
             raise ParameterError(f"study {self.name}: no feature would be left")
+        # An indicator that served for several features goes to the first of them that is left.
+        bearers: dict[str, str] = {}
+        features = []
+        for feature in (self.features[i] for i in keep):
+            bearer = feature.missing_with
+            if bearer in gone.values():
+                bearer = bearers.setdefault(bearer, feature.name)
+                bearer = "" if bearer == feature.name else bearer
+                feature = replace(feature, missing_with=bearer)
+            features.append(feature)
         return replace(
             self,
-            features=tuple(self.features[i] for i in keep),
+            features=tuple(features),
             values=self.values[:, keep],
             left_out=self.left_out + tuple((name, "configuration") for name in gone.values()),
         )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -159,7 +160,31 @@ def _train(config: TrainConfig, *, quiet: bool) -> TrainingRun:
         observers.append(EventsWriter())
     if not quiet:
         print("preparing: data, keys, encrypted statistics", file=sys.stderr, flush=True)
-    return train(config, observers)
+    return train(config, observers, None if quiet else _reading())
+
+
+_REPORT_S = 10.0
+
+
+def _reading() -> Callable[[int, int], None]:
+    """Make a progress that says every ten seconds how far a long reading is."""
+    started = last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _REPORT_S:
+            return
+        last = now
+        left = (now - started) * (total - done) / max(done, 1)
+        print(
+            f"reading: {done / max(total, 1):.0%} of {total / 1e9:.3g} GB, "
+            f"about {left:,.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return report
 
 
 @contextmanager

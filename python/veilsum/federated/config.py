@@ -138,7 +138,13 @@ class RunOptions:
 class DataOptions:
     """Which patients, and how they are spread over the clouds."""
 
-    study: str = _option("flchain", "data set", _one_of("flchain"))
+    study: str = _option("flchain", "data set", _one_of("flchain", "mimic3"))
+    directory: str = _option("", "of mimic3: the folder with MIMIC-III's CSV files")
+    cache: str = _option(
+        "",
+        "of mimic3: folder for the prepared table, which holds patients' data; empty: the user's "
+        'cache folder; "off": none',
+    )
     leave_out: tuple[str, ...] = _option((), "feature columns to leave out")
     test_fraction: float = _option(
         0.2, "share of the patients held out for evaluation", _strictly_between(0, 1)
@@ -154,8 +160,15 @@ class DataOptions:
     )
     split: str = _option(
         "age",
-        'who goes where; "age": the youngest to the first cloud; "random": clouds are alike',
-        _one_of("age", "random"),
+        'who goes where; "age": the youngest to the first cloud; "random": clouds are alike; '
+        '"care_unit" (mimic3): each unit is a cloud; "dirichlet": drawn shares of each class',
+        _one_of("age", "random", "care_unit", "dirichlet"),
+    )
+    dirichlet_alpha: float = _option(
+        0.5, "dirichlet: small: clouds differ much; large: clouds are alike", _above(0)
+    )
+    dirichlet_of: str = _option(
+        "label", "dirichlet: what the classes are", _one_of("label", "care_unit")
     )
     age_overlap: float = _option(
         0.5,
@@ -333,6 +346,7 @@ class TrainConfig:
             )
         if data.shares and not math.isclose(sum(data.shares), 1.0, rel_tol=0, abs_tol=1e-6):
             raise ParameterError(f"data.shares sums to {sum(data.shares):g}; shares must sum to 1")
+        _check_data(data)
         if aggregation.min_clients == 1:
             raise ParameterError(
                 "aggregation.min_clients is 1; must be at least 2, because the sum of one "
@@ -451,6 +465,34 @@ class TrainConfig:
                     lines.append(f"# {_explanation(item)}")
                 lines.append(f"{item.name} = {_toml_value(getattr(options, item.name))}")
         return "\n".join(lines) + "\n"
+
+
+def _check_data(data: DataOptions) -> None:
+    """Refuse options of the data that contradict each other."""
+    if data.study == "mimic3" and not data.directory:
+        raise ParameterError(
+            'data.study is "mimic3" but data.directory is empty; give the folder with MIMIC-III\'s '
+            "CSV files (docs/data.md says how to get it)"
+        )
+    if data.study != "mimic3":
+        for option in ("directory", "cache"):
+            if getattr(data, option):
+                raise ParameterError(
+                    f"data.{option} is {json.dumps(getattr(data, option))} but data.study is "
+                    f'{json.dumps(data.study)}, which reads no folder; set data.study = "mimic3" '
+                    "or leave it out"
+                )
+        for option in ("split", "dirichlet_of"):
+            if getattr(data, option) == "care_unit":
+                raise ParameterError(
+                    f'data.{option} is "care_unit" but the rows of {data.study} come from no care '
+                    'units; set data.study = "mimic3" or choose another'
+                )
+    if data.shares and data.split in ("care_unit", "dirichlet"):
+        raise ParameterError(
+            f"data.shares is given but data.split is {json.dumps(data.split)}, which decides the "
+            "clouds' sizes itself; leave one of them out"
+        )
 
 
 def _toml_reader() -> Any:

@@ -7,7 +7,7 @@ wants to watch passes an `Observer`; the terminal view and TensorBoard are obser
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -94,7 +94,11 @@ class TrainingRun:
         return bool(self.summary["status"] == "interrupted")
 
 
-def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainingRun:
+def train(
+    config: TrainConfig,
+    observers: Sequence[Observer] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingRun:
     """Train a model over clouds whose updates are only ever summed under encryption.
 
     Everything about the run is written to a new folder as it happens. An interrupt (Ctrl-C) ends
@@ -106,6 +110,8 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainingRu
         Every choice.
     observers : sequence of Observer
         Who watches.
+    progress : callable or None
+        As in `spread`.
 
     Returns
     -------
@@ -120,7 +126,7 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainingRu
         When the folder cannot be written.
     """
     device = choose_device(config.run.device)
-    federation = spread(config)
+    federation = spread(config, progress)
     threads = choose_threads(config, len(federation.study.features))
     with reproducible(threads.pytorch):
         started = time.time()
@@ -131,7 +137,7 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainingRu
             config.model,
             device,
         )
-        folder = create_run_directory(config)
+        folder = create_run_directory(config, federation.study.name)
         summary = _describe(config, federation, method, device, threads.core, started)
         run = TrainingRun(folder, summary)
         write_summary(folder, summary)
@@ -231,12 +237,16 @@ def _describe(
             "source": study.source,
             "outcome": study.outcome,
             "rows": len(study),
+            "rows_are": study.rows_are,
+            "synthetic": study.synthetic,
+            "notes": list(study.notes),
             "left_out": [list(pair) for pair in study.left_out],
         },
         "inputs": method.preprocessor.describe(),
         # Known here only because one process plays all parties; see the report's limitations.
         "clouds": [
-            _describe_rows(f"cloud {i + 1}", rows) for i, rows in enumerate(federation.clouds)
+            _describe_rows(name, rows)
+            for name, rows in zip(federation.names, federation.clouds, strict=True)
         ],
         "held_out": _describe_rows("held out", federation.held_out),
         "pooled_rows": method.moments.rows,

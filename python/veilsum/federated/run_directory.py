@@ -35,7 +35,7 @@ DP_FL = "dp-fl"
 """Names of the methods in records."""
 
 
-def create_run_directory(config: TrainConfig) -> Path:
+def create_run_directory(config: TrainConfig, study: str = "") -> Path:
     """Make the folder of a new run and write its configuration.
 
     Parameters
@@ -43,6 +43,8 @@ def create_run_directory(config: TrainConfig) -> Path:
     config : TrainConfig
         `run.directory` and `run.name` say where; without a name it is the study and the time,
         with a number after it when that is taken.
+    study : str
+        The study's own name for that, such as that of synthetic rows; empty for the configured.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def create_run_directory(config: TrainConfig) -> Path:
                 "it out to get a fresh one"
             ) from None
     else:
-        folder = _fresh(parent, f"{config.data.study}-{datetime.now():%Y%m%d-%H%M%S}")
+        folder = _fresh(parent, f"{study or config.data.study}-{datetime.now():%Y%m%d-%H%M%S}")
     write_whole(folder / CONFIG, config.to_toml())
     return folder
 

@@ -41,6 +41,8 @@ p, ul { max-width: 46rem; } .lead { font-size: 1.05rem; }
 .note, figcaption, .terms { color: var(--muted); font-size: .9rem; }
 .status { display: inline-block; padding: 0 .6rem; border-radius: 1rem; font-size: .85rem;
   border: 1px solid currentColor; vertical-align: .2rem; margin-left: .5rem; }
+.synthetic { border: 2px solid var(--bad); border-radius: .5rem; padding: .6rem 1rem;
+  font-weight: 600; }
 .finished { color: var(--good); } .interrupted, .failed, .running { color: var(--bad); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .8rem;
   margin: 1.4rem 0; }
@@ -99,7 +101,8 @@ def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
     else:
         parts += ["<p>The run ended before its first round was finished.</p>", _clouds(run)]
     parts += [_inputs(run), _limits(run), _terms(run), _rounds(run)]
-    title = escape(f"Veilsum training run {run.folder.resolve().name}")
+    name = f"{run.folder.resolve().name}{' (synthetic data)' if run.synthetic else ''}"
+    title = escape(f"Veilsum training run {name}")
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -157,7 +160,7 @@ def _head(run: RunFiles) -> str:
         "running": f"It had done {done} of {planned} rounds when this page was made",
     }[summary["status"]]
     lead = (
-        f"{len(clouds)} clouds trained one model on {_number(study['rows'])} patients of the "
+        f"{len(clouds)} clouds trained one model on {_number(study['rows'])} {run.rows_are} of the "
         f"study {study['name']} to predict {study['outcome']}, without any cloud's rows or "
         "updates leaving it in readable form: in every round each cloud encrypted its update, an "
         "aggregator without any key summed the ciphertexts, and only the sum was opened. "
@@ -166,9 +169,16 @@ def _head(run: RunFiles) -> str:
     return (
         f"<h1>Training report: {escape(run.folder.resolve().name)}"
         f'<span class="status {summary["status"]}">{summary["status"]}</span></h1>\n'
-        f'<p class="lead">{escape(lead)}</p>\n'
+        + (_SYNTHETIC if run.synthetic else "")
+        + f'<p class="lead">{escape(lead)}</p>\n'
         f'<p class="note">{escape(study["title"])}. Source: {escape(study["source"])}.</p>'
     )
+
+
+_SYNTHETIC = (
+    '<p class="synthetic">Synthetic data. The rows were made up; no patient is among them, and '
+    "no number on this page says anything about medicine.</p>\n"
+)
 
 
 def _tiles(run: RunFiles) -> str:
@@ -180,7 +190,7 @@ def _tiles(run: RunFiles) -> str:
     tiles = [
         _tile(
             f"{mine['auc']:.4f}",
-            f"AUC on {_number(run.summary['held_out']['rows'])} held-out patients "
+            f"AUC on {_number(run.summary['held_out']['rows'])} held-out {run.rows_are} "
             f"(standard error {mine['auc_standard_error']:.3f})",
         ),
         _tile(f"{mine['accuracy']:.1%}", "accuracy at threshold 0.5"),
@@ -278,17 +288,20 @@ def _clouds(run: RunFiles) -> str:
             age = cloud["age"]
             row += [f"{age['mean']:.1f}", f"{age['low']:.0f} to {age['high']:.0f}"]
         rows.append(row)
-    columns = ["", "patients", "share", outcome, "rate"]
+    columns = ["", run.rows_are, "share", outcome, "rate"]
     if rows and len(rows[0]) == 7:
         columns += ["mean age", "5th to 95th percentile"]
-    how = (
-        f"split by age (overlap {data['age_overlap']:g}): the youngest at the first cloud"
-        if data["split"] == "age"
-        else "split at random"
-    )
+    how = {
+        "age": f"split by age (overlap {data['age_overlap']:g}): the youngest at the first cloud",
+        "random": "split at random",
+        "care_unit": "split by care unit: each unit is a cloud",
+        "dirichlet": "split by Dirichlet shares of each "
+        + str(data.get("dirichlet_of", "")).replace("_", " ")
+        + f" (alpha {data.get('dirichlet_alpha', 0):g})",
+    }[data["split"]]
     return (
         "<h2>The clouds</h2>\n"
-        f"<p>The training patients were {escape(how)}; {data['test_fraction']:.0%} of all "
+        f"<p>The training {run.rows_are} were {escape(how)}; {data['test_fraction']:.0%} of all "
         "patients, with the same rate of the outcome, were held out. This table can be shown "
         "because one process played all parties; in a deployment each cloud knows its own line "
         "only.</p>\n" + _table(columns, rows)
@@ -493,15 +506,17 @@ def _inputs(run: RunFiles) -> str:
         f"<li><code>{escape(name)}</code>: {escape(why)}</li>"
         for name, why in run.summary["study"]["left_out"]
     )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in run.summary["study"].get("notes", ()))
     return (
         "<h2>What the model sees</h2>\n"
         f"<p>Means and deviations come from one encrypted sum over the "
-        f"{_number(run.summary['pooled_rows'])} training patients of all clouds; no cloud's own "
-        "statistics were opened. Concentrations are on a logarithmic scale, so their mean is "
+        f"{_number(run.summary['pooled_rows'])} training {run.rows_are} of all clouds; no cloud's "
+        "own statistics were opened. Concentrations are on a logarithmic scale, so their mean is "
         "geometric and their deviation a factor. A missing value becomes the mean and sets an "
         "indicator.</p>\n"
         + _table(("feature", "meaning", "unit", "mean", "deviation"), rows, text=3)
         + f"<p>Left out:</p>\n<ul>{left_out}</ul>"
+        + (f"<p>Reading the tables came to:</p>\n<ul>{notes}</ul>" if notes else "")
     )
 
 

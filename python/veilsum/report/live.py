@@ -30,8 +30,11 @@ def _crypto_seconds(record: Record) -> float:
 def _headline(summary: Mapping[str, Any]) -> str:
     plan, model = summary["plan"], summary["model"]
     rows = "/".join(str(cloud["rows"]) for cloud in summary["clouds"])
+    study = summary["study"]
+    mark = "SYNTHETIC DATA: " if study.get("synthetic") else ""
     return (
-        f"{summary['study']['name']}: {len(summary['clouds'])} clouds ({rows} patients), "
+        f"{mark}{study['name']}: {len(summary['clouds'])} clouds "
+        f"({rows} {study.get('rows_are', 'patients')}), "
         f"{model['values']:,} values an update at {plan['value_bits']} bits, "
         f"{plan['security']}-bit security"
     )
@@ -49,7 +52,7 @@ def _outcome(summary: Mapping[str, Any]) -> str:
     if PLAINTEXT in final and summary["status"] == "finished":
         difference = mine["auc"] - final[PLAINTEXT]["auc"]
         text += f"; AUC {difference:+.5f} compared with plaintext averaging"
-    return text
+    return text + (" (synthetic data)" if summary["study"].get("synthetic") else "")
 
 
 class LinesView:

@@ -132,6 +132,10 @@ def write_plots(run: RunFiles) -> dict[str, Plot]:
             axes.tick_params(length=0)
             axes.set_axisbelow(True)
             description = draw(axes, run)
+            if run.synthetic:
+                # A picture travels without its page.
+                axes.set_title("synthetic data", loc="right", fontsize=9, color=_MUTED)
+                description += " The data are synthetic."
             figure.savefig(folder / f"{name}.png", dpi=160)
             svg = _svg(figure)
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")

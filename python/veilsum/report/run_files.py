@@ -51,6 +51,16 @@ class RunFiles:
     config: str
 
     @property
+    def synthetic(self) -> bool:
+        """Whether the rows were made up; whoever shows the run must show that."""
+        return bool(self.summary["study"].get("synthetic", False))
+
+    @property
+    def rows_are(self) -> str:
+        """What a row of the study is, in the plural."""
+        return str(self.summary["study"].get("rows_are", "patients"))
+
+    @property
     def methods(self) -> list[str]:
         """Names of the methods with at least one round, in the order in which they ran."""
         return list(dict.fromkeys(str(record["method"]) for record in self.records))
