@@ -493,6 +493,9 @@ def _ranges(run: RunFiles) -> str:
     )
 
 
+_MANY_FEATURES = 20
+
+
 def _inputs(run: RunFiles) -> str:
     rows = []
     for item in run.summary["inputs"]:
@@ -507,6 +510,9 @@ def _inputs(run: RunFiles) -> str:
         for name, why in run.summary["study"]["left_out"]
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in run.summary["study"].get("notes", ()))
+    table = _table(("feature", "meaning", "unit", "mean", "deviation"), rows, text=3)
+    if len(rows) > _MANY_FEATURES:
+        table = f"<details><summary>All {len(rows)} features</summary>{table}</details>"
     return (
         "<h2>What the model sees</h2>\n"
         f"<p>Means and deviations come from one encrypted sum over the "
@@ -514,7 +520,7 @@ def _inputs(run: RunFiles) -> str:
         "own statistics were opened. Concentrations are on a logarithmic scale, so their mean is "
         "geometric and their deviation a factor. A missing value becomes the mean and sets an "
         "indicator.</p>\n"
-        + _table(("feature", "meaning", "unit", "mean", "deviation"), rows, text=3)
+        + table
         + f"<p>Left out:</p>\n<ul>{left_out}</ul>"
         + (f"<p>Reading the tables came to:</p>\n<ul>{notes}</ul>" if notes else "")
     )

@@ -147,3 +147,55 @@ def test_impossible_features_are_refused(low: float, high: float, log: bool, mes
 def test_a_study_of_another_shape_is_refused() -> None:
     with pytest.raises(vs.ParameterError, match="do not fit 3 features"):
         make_study(5, 1, labels=np.zeros(4, dtype=int))
+
+
+TOGETHER = (
+    Feature("low", "numeric", 0, 10, may_be_missing=True),
+    Feature("high", "numeric", 0, 10, may_be_missing=True, missing_with="low"),
+    Feature("last", "numeric", 0, 10, may_be_missing=True, missing_with="low"),
+)
+
+
+def together(missing: list[list[int]]) -> Study:
+    values = np.where(np.array(missing) == 1, np.nan, 5.0)
+    rows = {"features": TOGETHER, "values": values, "labels": np.zeros(len(values), np.int64)}
+    return make_study(1, 1, **rows)
+
+
+def test_features_missing_together_share_an_indicator() -> None:
+    study = together([[0, 0, 0], [1, 1, 1]])
+    fitted = Preprocessor.fit(TOGETHER, local_moments(study))
+    assert fitted.names == ("low", "high", "last", "low missing")
+    np.testing.assert_array_equal(fitted.transform(study)[:, 3], [0, 1])
+    # Whoever carried it is left out: the next one does.
+    left = study.without(["low"])
+    fitted = Preprocessor.fit(left.features, local_moments(left))
+    assert fitted.names == ("high", "last", "high missing")
+    last = left.without(["high"])
+    assert Preprocessor.fit(last.features, local_moments(last)).names == ("last", "last missing")
+    assert study.without(["high"]).features == (TOGETHER[0], TOGETHER[2])
+
+
+def test_what_is_missing_together_is_checked() -> None:
+    with pytest.raises(vs.ParameterError, match="last is not missing in the same rows as low"):
+        together([[0, 0, 0], [1, 1, 0]])
+    with pytest.raises(vs.ParameterError, match="is missing with low, but may not be missing"):
+        Feature("high", "numeric", 0, 10, missing_with="low")
+
+
+def test_rows_of_patients_and_sites_must_fit() -> None:
+    with pytest.raises(vs.ParameterError, match=r"patients \(2,\) do not fit 3 rows"):
+        make_study(3, 1, patients=np.arange(2))
+    with pytest.raises(vs.ParameterError, match="a row is of site 2, but only 2 have a name"):
+        make_study(3, 1, sites=np.arange(3), site_names=("a", "b"))
+    study = make_study(3, 1, sites=np.arange(3), site_names=("a", "b", "c"), patients=np.arange(3))
+    part = study.subset(np.array([2, 0]))
+    assert part.sites is not None
+    assert part.patients is not None
+    assert part.sites.tolist() == part.patients.tolist() == [2, 0]
+
+
+def test_all_features_without_a_value_are_named_at_once() -> None:
+    study = together([[1, 1, 1], [1, 1, 1]])
+    with pytest.raises(vs.ParameterError, match=r"leave_out = \['low', 'high', 'last'\]"):
+        Preprocessor.fit(TOGETHER, local_moments(study))

@@ -78,3 +78,77 @@ def test_order_without_noise_is_sorted_and_with_noise_is_not() -> None:
     assert (np.diff(ages[noisy]) < 0).any()
     # Still ordered on the whole: the first quarter is younger than the last by far.
     assert ages[noisy[:125]].mean() + 20 < ages[noisy[-125:]].mean()
+
+
+@given(
+    patients=st.integers(20, 200),
+    rows=st.integers(1, 5),
+    fraction=st.floats(0.15, 0.5),
+    seed=st.integers(0, 2**32),
+)
+def test_no_patient_is_on_both_sides(patients: int, rows: int, fraction: float, seed: int) -> None:
+    numbers = generator(seed).integers(0, patients, patients * rows)
+    labels = (generator(seed + 1).random(len(numbers)) < 0.3).astype(np.int64)
+    labels[:8] = [0, 0, 0, 0, 1, 1, 1, 1]
+    numbers[:8] = patients + np.arange(8)
+    training, test = data.held_out_rows(labels, fraction, generator(seed), numbers)
+    assert sorted([*training, *test]) == list(range(len(labels)))
+    assert not set(numbers[training]) & set(numbers[test])
+    # The share is exact in patients of each kind (those with a 1 in some row, and the others).
+    positive = {number for number in set(numbers) if labels[numbers == number].max()}
+    held_out = set(numbers[test])
+    assert len(held_out & positive) == round(fraction * len(positive))
+    others = set(numbers) - positive
+    assert len(held_out - positive) == round(fraction * len(others))
+
+
+def test_each_site_is_a_cloud() -> None:
+    sites = np.array([2, 0, 2, 3, 0, 2])
+    rows, names = data.rows_of_sites(sites, ("a", "b", "c", "d"), 3)
+    assert [cloud.tolist() for cloud in rows] == [[1, 4], [0, 2, 5], [3]]
+    assert names == ("a", "c", "d")
+    with pytest.raises(vs.ParameterError, match=r"3 care units: a \(2\), c \(3\), d \(1\); set"):
+        data.rows_of_sites(sites, ("a", "b", "c", "d"), 4)
+
+
+@given(
+    rows=st.integers(100, 2000),
+    clouds=st.integers(2, 6),
+    alpha=st.floats(0.3, 100),
+    seed=st.integers(0, 2**32),
+)
+def test_dirichlet_clouds_take_every_row_once(
+    rows: int, clouds: int, alpha: float, seed: int
+) -> None:
+    classes = generator(seed).integers(0, 3, rows)
+    found = data.rows_by_dirichlet(classes, clouds, alpha, generator(seed))
+    assert sorted(np.concatenate(found)) == list(range(rows))
+    assert len(found) == clouds
+    assert min(map(len, found)) >= 10
+    again = data.rows_by_dirichlet(classes, clouds, alpha, generator(seed))
+    assert all((one == two).all() for one, two in zip(found, again, strict=True))
+
+
+def test_alpha_says_how_much_clouds_differ() -> None:
+    labels = (np.arange(4000) % 4 == 0).astype(np.int64)
+
+    def spread(alpha: float) -> float:
+        rates = [
+            np.ptp(
+                [labels[c].mean() for c in data.rows_by_dirichlet(labels, 4, alpha, generator(i))]
+            )
+            for i in range(20)
+        ]
+        return float(np.mean(rates))
+
+    assert spread(0.3) > 0.4
+    assert spread(1000) < 0.05
+
+
+def test_a_dirichlet_split_that_cannot_be_is_refused() -> None:
+    with pytest.raises(vs.ParameterError, match="use a larger alpha or fewer clouds"):
+        data.rows_by_dirichlet(np.zeros(39, np.int64), 4, 1.0, generator())
+    with pytest.raises(vs.ParameterError, match=r"dirichlet_alpha = 0\.001"):
+        data.rows_by_dirichlet(np.zeros(100, np.int64), 5, 0.001, generator())
+    exact = data.rows_by_dirichlet(np.zeros(40, np.int64), 4, 1e6, generator())
+    assert [len(cloud) for cloud in exact] == [10] * 4

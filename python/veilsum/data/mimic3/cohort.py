@@ -18,7 +18,7 @@ from veilsum.data.mimic3.tables import TableFile
 from veilsum.errors import ParameterError, WireFormatError
 
 HOURS: Final = 48
-ADULT_YEARS: Final = 18.0
+ADULT_YEARS: Final = 18
 HIDDEN_YEARS: Final = 91.4
 """Stands for every age above 89: MIMIC-III moves those births 300 years back, and tells the median
 age of those patients."""
@@ -106,6 +106,8 @@ def select_stays(
     hours = pl.coalesce(
         (pl.col("OUTTIME") - pl.col("INTIME")).dt.total_seconds() / 3600, pl.col("LOS") * 24
     )
+    # By the calendar: 18 years of 365.2425 days may end a day after the birthday.
+    of_age = pl.col("DOB").dt.offset_by(f"{ADULT_YEARS}y") <= pl.col("INTIME")
     table = table.with_columns(
         pl.when(years > 120).then(HIDDEN_YEARS).otherwise(years).alias("age"), hours.alias("hours")
     )
@@ -122,7 +124,7 @@ def select_stays(
             & (pl.col("FIRST_WARDID") == pl.col("LAST_WARDID")),
         ),
         ("not the only one of the admission", pl.col("stays_of_admission") == 1),
-        (f"of patients younger than {ADULT_YEARS:g}", pl.col("age") >= ADULT_YEARS),
+        (f"of patients younger than {ADULT_YEARS}", of_age),
         (f"shorter than {HOURS} hours", pl.col("hours") >= HOURS),
     )
     left_out = []

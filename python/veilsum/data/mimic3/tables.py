@@ -11,7 +11,9 @@ names file, row and column.
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -163,7 +165,7 @@ def read_small(table: TableFile) -> pl.DataFrame:
 
 
 def pieces(
-    table: TableFile, progress: Callable[[int], None] | None = None, size: int = PIECE_BYTES
+    table: TableFile, progress: Callable[[int], None] | None = None, size: int | None = None
 ) -> Iterator[pl.DataFrame]:
     """Read a table's columns of interest in pieces of whole rows.
 
@@ -173,8 +175,8 @@ def pieces(
         The table.
     progress : callable or None
         Called after each piece with the bytes of the file that were read so far.
-    size : int
-        Bytes of unpacked text a piece, about.
+    size : int or None
+        Bytes of unpacked text a piece, about; `PIECE_BYTES` by default.
 
     Yields
     ------
@@ -191,7 +193,7 @@ def pieces(
     header = ",".join(f'"{column}"' for column in table.columns).encode() + b"\n"
     row = 2  # as an editor counts the first row of data
     with _open(table.path) as file, ThreadPoolExecutor(1) as reader:
-        texts = _texts(table.path, file, size)
+        texts = _texts(table.path, file, size or PIECE_BYTES, len(table.columns))
         ahead = reader.submit(next, texts, None)
         while (text := ahead.result()) is not None:
             done = _position(file)
@@ -203,7 +205,7 @@ def pieces(
                 progress(done)
 
 
-def _texts(path: Path, file: BinaryIO, size: int) -> Iterator[bytes]:
+def _texts(path: Path, file: BinaryIO, size: int, columns: int) -> Iterator[bytes]:
     """Cut a file behind its header into texts that end where a row does."""
     _guard(path, lambda: file.readline(1 << 16))
     rest = b""
@@ -224,6 +226,12 @@ def _texts(path: Path, file: BinaryIO, size: int) -> Iterator[bytes]:
     if rest.strip():
         if _last_row_end(rest + b"\n") == 0:
             raise WireFormatError(f"{path} ends inside a quoted cell: it is not whole")
+        # Pieces end where rows do, so this is one row whose line is not ended: whole, or cut off.
+        cells = len(next(csv.reader(io.StringIO(rest.decode(errors="replace"), newline=""))))
+        if cells < columns:
+            raise WireFormatError(
+                f"{path} ends inside a row: {cells} cells of {columns}; it is not whole"
+            )
         yield rest
 
 
@@ -278,10 +286,7 @@ def _explain(table: TableFile, header: bytes, text: bytes, row: int) -> WireForm
                 f"{table.path}, row {row + where}, column {column}: {frame[column][where][:40]!r} "
                 f"is not {_KIND[kind]}"
             )
-    return WireFormatError(
-        f"{table.path}: a row of rows {row} to {row + frame.height - 1} has more cells than the "
-        f"header's {len(table.columns)}"
-    )
+    return None
 
 
 def read_bytes(tables: list[TableFile]) -> int:
