@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -211,3 +212,16 @@ def test_a_unit_beyond_the_last_is_no_number_of_that_unit(
     assert outcomes([(678, "50", 50.0, None)]) == [(None, IMPOSSIBLE)]  # °C of nobody
     assert outcomes([(678, "50.5", 50.5, None)]) == [(None, IMPOSSIBLE)]  # 10 °C
     assert outcomes([(676, "79", 79.0, None)]) == [(pytest.approx(26.111, abs=1e-3), GOOD)]
+
+
+def test_the_documents_have_these_ranges() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    for variable in VARIABLES:
+        unit = ", ".join(part for part in (variable.unit, "log" if variable.log else "") if part)
+        possible, plausible = (
+            f"{low:g} to {high:g}" for low, high in (variable.possible, variable.plausible)
+        )
+        line = " | ".join(["", variable.name, unit, possible, plausible]).strip()
+        assert line.replace("|  |", "| |") in text, line
+    for itemid, _, _ in LEFT_OUT_ITEMS:
+        assert str(itemid) in text
