@@ -35,10 +35,11 @@ class EventsWriter:
             raise missing_extra("run.tensorboard", "tensorboard", "train") from error
         self._make = SummaryWriter
         self._folder = Path()
+        self._mark = ""
         self._writers: dict[str, SummaryWriter] = {}
 
-    def run_started(self, folder: Path, summary: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Remember where to write.
+    def run_started(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        """Remember where to write, and whether the data are synthetic.
 
         Parameters
         ----------
@@ -48,6 +49,8 @@ class EventsWriter:
             As run.json has it.
         """
         self._folder = folder / EVENTS
+        study = summary["study"]
+        self._mark = str(study["title"]) if study.get("synthetic") else ""
 
     def round_finished(self, record: Record) -> None:
         """Write one round's numbers.
@@ -60,6 +63,8 @@ class EventsWriter:
         method, number = record["method"], record["round"]
         if method not in self._writers:
             self._writers[method] = self._make(str(self._folder / method))
+            if self._mark:
+                self._writers[method].add_text("synthetic data", self._mark)
         writer = self._writers[method]
         for name in _SCORES:
             if record[name] is not None:  # a skipped round has no training loss

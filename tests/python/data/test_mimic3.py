@@ -466,6 +466,42 @@ def test_a_damaged_cache_is_made_again(make_mimic: Make, tmp_path: Path) -> None
     assert len(load_mimic3(other, cache=kept)) == 3
 
 
+def test_a_cache_that_others_could_have_written_is_not_used(
+    make_mimic: Make, tmp_path: Path
+) -> None:
+    folder, kept = make_mimic().write(), tmp_path / "kept"
+    load_mimic3(folder, cache=kept)
+    key = cache.key_of("1", find_tables(folder), synthetic=False)
+    assert cache.read(kept, key) is not None
+    (path,) = kept.iterdir()
+    path.chmod(0o620)
+    assert cache.read(kept, key) is None
+    load_mimic3(folder, cache=kept)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_cache_that_cannot_be_is_said_before_the_reading(
+    make_mimic: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_mimic().write()
+    (tmp_path / "file").write_text("x")
+    calls: list[int] = []
+    with pytest.raises(OSError, match="file"):
+        load_mimic3(folder, cache=tmp_path / "file", progress=lambda *_: calls.append(1))
+    with pytest.raises(OSError, match="sub"):
+        load_mimic3(folder, cache=tmp_path / "file" / "sub", progress=lambda *_: calls.append(1))
+    assert not calls
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache, "write_secret", full)
+    study = load_mimic3(folder, cache=tmp_path / "kept")
+    assert study.notes[-1] == (
+        "The prepared table could not be kept in the cache: No space left on device."
+    )
+
+
 def test_an_interrupted_reading_leaves_nothing(make_mimic: Make, tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt

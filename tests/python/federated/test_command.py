@@ -139,3 +139,20 @@ def test_a_signal_ends_a_run_with_a_report(tmp_path: Path, how: signal.Signals) 
     assert json.loads((metrics.parent / "run.json").read_text())["status"] == "interrupted"
     page = (metrics.parent / "report.html").read_text()
     assert f"interrupted after {len(records)} of 100000 rounds" in page
+
+
+def test_a_long_reading_says_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from veilsum.federated import command
+
+    now = [100.0]
+    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+    report = command._reading()
+    for second in range(30):
+        now[0] = 100.0 + second
+        report(int(second * 1e8), int(4e9))
+    assert capsys.readouterr().err.splitlines() == [
+        "reading: 25% of 4 GB, about 30 s left",
+        "reading: 50% of 4 GB, about 20 s left",
+    ]

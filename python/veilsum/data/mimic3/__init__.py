@@ -66,4 +66,4 @@ def load_mimic3(
         raise missing_extra("the MIMIC-III loader", "polars", "mimic") from error
     from veilsum.data.mimic3.loader import load
 
-    return load(Path(directory), cache=cache, progress=progress)
+    return load(Path(directory).expanduser(), cache=cache, progress=progress)

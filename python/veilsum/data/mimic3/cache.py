@@ -11,10 +11,12 @@ that cannot be read is made again, not trusted: no pickles, and a checksum over 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,10 +84,15 @@ def read(folder: Path, key: str) -> Prepared | None:
     Returns
     -------
     tuple or None
-        None when there is none, or what is there is damaged.
+        None when there is none, or what is there is damaged or open to others.
     """
     try:
-        data = _path(folder, key).read_bytes()
+        with _path(folder, key).open("rb") as file:
+            status = os.fstat(file.fileno())
+            # Somebody else's file, in a folder that is shared, is not our result.
+            if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+                return None
+            data = file.read()
     except OSError:
         return None
     body = data[_DIGEST:]
@@ -97,13 +104,31 @@ def read(folder: Path, key: str) -> Prepared | None:
     return arrays, described
 
 
+def make_folder(folder: Path) -> None:
+    """Make the cache's folder, for its owner only, unless it is there.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache.
+
+    Raises
+    ------
+    OSError
+        When it cannot be made, or not be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, "the cache cannot be written to", str(folder))
+
+
 def write(folder: Path, key: str, prepared: Prepared) -> Path:
     """Write a prepared table, all or nothing.
 
     Parameters
     ----------
     folder : Path
-        The cache; made when it is missing.
+        The cache.
     key : str
         As `key_of` returned it.
     prepared : tuple
@@ -125,7 +150,6 @@ def write(folder: Path, key: str, prepared: Prepared) -> Path:
     named: dict[str, Any] = {"described": text, **arrays}
     np.savez_compressed(buffer, **named)
     body = buffer.getvalue()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = _path(folder, key)
     write_secret(path, hashlib.sha256(key.encode() + body).digest() + body, overwrite=True)
     return path

@@ -92,12 +92,20 @@ def load(
     marked = (directory / SYNTHETIC_MARKER).exists()
     if cache is None:
         return _study(_prepare(tables, marked, progress))
-    folder = Path(cache) if str(cache) else stored.user_folder()
+    folder = Path(cache).expanduser() if str(cache) else stored.user_folder()
     key = stored.key_of(VERSION, tables, marked)
     prepared = stored.read(folder, key)
     if prepared is None:
+        # Before the minutes of reading, not after them.
+        stored.make_folder(folder)
         prepared = _prepare(tables, marked, progress)
-        stored.write(folder, key, prepared)
+        try:
+            stored.write(folder, key, prepared)
+        except OSError as error:
+            # A full disk must not cost the result as well.
+            prepared[1]["notes"].append(
+                f"The prepared table could not be kept in the cache: {error.strerror or error}."
+            )
     return _study(prepared)
 
 
