@@ -301,8 +301,9 @@ def _clouds(run: RunFiles) -> str:
     }[data["split"]]
     return (
         "<h2>The clouds</h2>\n"
-        f"<p>The training {run.rows_are} were {escape(how)}; {data['test_fraction']:.0%} of all "
-        "patients, with the same rate of the outcome, were held out. This table can be shown "
+        f"<p>The training rows ({run.rows_are}) were {escape(how)}; "
+        f"{data['test_fraction']:.0%} of all patients, with the same rate of the outcome, were "
+        "held out. This table can be shown "
         "because one process played all parties; in a deployment each cloud knows its own line "
         "only.</p>\n" + _table(columns, rows)
     )
@@ -516,7 +517,7 @@ def _inputs(run: RunFiles) -> str:
     return (
         "<h2>What the model sees</h2>\n"
         f"<p>Means and deviations come from one encrypted sum over the "
-        f"{_number(run.summary['pooled_rows'])} training {run.rows_are} of all clouds; no cloud's "
+        f"{_number(run.summary['pooled_rows'])} training rows of all clouds; no cloud's "
         "own statistics were opened. Concentrations are on a logarithmic scale, so their mean is "
         "geometric and their deviation a factor. A missing value becomes the mean and sets an "
         "indicator.</p>\n"

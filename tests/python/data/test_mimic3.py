@@ -448,6 +448,24 @@ def test_changed_files_are_read_again(make_mimic: Make, tmp_path: Path) -> None:
     assert cache.key_of("1", find_tables(moved), synthetic=False) in keys
 
 
+def test_the_middle_of_a_large_file_is_known_by_time_and_size(make_mimic: Make) -> None:
+    folder = make_mimic().write()
+    path = folder / "CHARTEVENTS.csv"
+    header, first, *_ = path.read_text().splitlines(keepends=True)
+    lines = [header, *[first] * 10_000]
+
+    def key(middle: str, time_ns: int) -> str:
+        path.write_text("".join([*lines[:5000], middle, *lines[5000:]]))
+        os.utime(path, ns=(time_ns, time_ns))
+        return cache.key_of("1", find_tables(folder), synthetic=False)
+
+    once = key(first, 10**18)
+    assert path.stat().st_size > 300_000
+    assert key(first, 10**18) == once
+    assert key(first.replace(",80,", ",81,"), 10**18 + 1) != once
+    assert key(first + first, 10**18) != once
+
+
 def test_a_damaged_cache_is_made_again(make_mimic: Make, tmp_path: Path) -> None:
     folder, kept = make_mimic().write(), tmp_path / "kept"
     study = load_mimic3(folder, cache=kept)

@@ -146,7 +146,7 @@ def test_a_run_says_everywhere_that_it_is_synthetic(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    small = ["training.rounds=2", "model.hidden=[8]", "run.device=cpu", "run.tensorboard=false"]
+    small = ["training.rounds=2", "model.hidden=[8]", "run.device=cpu"]
     chosen = [*settings, *small, "data.split=care_unit", "data.clouds=5"]
     arguments = [part for setting in chosen for part in ("--set", setting)]
     assert main(["train", *arguments]) == 0
@@ -169,6 +169,8 @@ def test_a_run_says_everywhere_that_it_is_synthetic(
     assert "synthetic data)</title>" in page
     assert "each unit is a cloud" in page
     assert "stays are taken in" in page
+    (events,) = (folder / "events").rglob("events*")
+    assert b"SYNTHETIC data in the schema" in events.read_bytes()
     for plot in (folder / "plots").glob("*.svg"):
         assert ">synthetic data</text>" in plot.read_text(), plot.name
 
