@@ -6,13 +6,17 @@ sum of ciphertexts, and a transcript of what it saw. Everything it receives and 
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 import numpy as np
 
 import veilsum as vs
+from veilsum.federated.replica import write_plain_sum
+from veilsum.hybrid import PlainPart
 
 _ENTROPY_SAMPLE = 32 * 1024
+_LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
@@ -46,19 +50,34 @@ class AggregatorServer:
         self._sum: vs.Aggregator | None = None
         self._aggregate = b""
         self._seen: list[SeenUpload] = []
+        self._plain_values = 0
+        self._plain: dict[int, np.ndarray] = {}
+        self._plain_sum = b""
 
     @property
     def seen(self) -> tuple[SeenUpload, ...]:
         """What the aggregator learned from the current round's uploads."""
         return tuple(self._seen)
 
-    def open_round(self, round_description: bytes) -> None:
+    @property
+    def plain_parts(self) -> dict[int, np.ndarray]:
+        """What the aggregator reads of each upload, by client; empty where all is encrypted."""
+        return dict(self._plain)
+
+    @property
+    def plain_sum(self) -> bytes:
+        """The sum of the plain parts of the last closed round; empty where all is encrypted."""
+        return self._plain_sum
+
+    def open_round(self, round_description: bytes, plain_values: int = 0) -> None:
         """Begin a round; what remained of another one is dropped.
 
         Parameters
         ----------
         round_description : bytes
             The round.
+        plain_values : int
+            How many values of an upload travel in the clear beside the encrypted ones.
 
         Raises
         ------
@@ -76,6 +95,9 @@ class AggregatorServer:
         self._sum = vs.Aggregator(rnd)
         self._aggregate = b""
         self._seen = []
+        self._plain_values = plain_values
+        self._plain = {}
+        self._plain_sum = b""
 
     def receive(self, upload: bytes) -> None:
         """Check an upload's form and signature, and add it to the sum.
@@ -83,7 +105,7 @@ class AggregatorServer:
         Parameters
         ----------
         upload : bytes
-            From a client.
+            From a client; in a hybrid round its two parts, as `join_parts` put them together.
 
         Raises
         ------
@@ -95,12 +117,21 @@ class AggregatorServer:
         """
         if self._round is None or self._sum is None:
             raise vs.RoundError("no round is open; the upload was not added")
+        size = len(upload)
+        plain = None
+        if self._plain_values:
+            upload, part = cut_parts(upload)
+            plain = PlainPart.from_bytes(part, self._round, self._plain_values)
         read = vs.Upload.from_bytes(upload, self._round)
+        if plain is not None and plain.client != read.client:
+            raise vs.RoundError("the two parts of an upload are signed by different clients")
         self._sum.add(read)
         # An upload that was added is signed by a client of the roster.
         client = -1 if read.client is None else read.client
+        if plain is not None:
+            self._plain[client] = plain.values
         entropy = byte_entropy(upload[-_ENTROPY_SAMPLE:])
-        self._seen.append(SeenUpload(client, len(upload), read.clipped, entropy))
+        self._seen.append(SeenUpload(client, size, read.clipped, entropy))
 
     def close_round(self) -> bytes:
         """End the round and return the opening request for the authority.
@@ -117,6 +148,9 @@ class AggregatorServer:
                 f"{self._sum.count} clients uploaded; the round needs {self._round.min_clients}"
             )
         total = self._sum.finish()
+        if self._plain_values:
+            summed = np.sum(list(self._plain.values()), axis=0)
+            self._plain_sum = write_plain_sum(self._round, summed)
         self._round = None
         self._sum = None
         self._aggregate = total.to_bytes()
@@ -126,6 +160,38 @@ class AggregatorServer:
     def aggregate(self) -> bytes:
         """The last closed round's sum, still encrypted; empty before."""
         return self._aggregate
+
+
+def join_parts(encrypted: bytes, plain: bytes) -> bytes:
+    """Put the two parts of a hybrid upload together.
+
+    Parameters
+    ----------
+    encrypted : bytes
+        An upload.
+    plain : bytes
+        A plain part.
+    """
+    return _LENGTH.pack(len(encrypted)) + encrypted + plain
+
+
+def cut_parts(data: bytes) -> tuple[bytes, bytes]:
+    """Take the two parts of a hybrid upload apart.
+
+    Parameters
+    ----------
+    data : bytes
+        What `join_parts` made.
+
+    Raises
+    ------
+    veilsum.WireFormatError
+        When it is too short for the length that it states.
+    """
+    if len(data) < _LENGTH.size or _LENGTH.unpack_from(data)[0] > len(data) - _LENGTH.size:
+        raise vs.WireFormatError(f"a hybrid upload of {len(data)} bytes is cut off")
+    end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+    return data[_LENGTH.size : end], data[end:]
 
 
 def byte_entropy(data: bytes) -> float:

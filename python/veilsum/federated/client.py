@@ -13,9 +13,11 @@ from typing import TypeVar
 import veilsum as vs
 from veilsum.data import Preprocessor, Study
 from veilsum.federated import shares, statistics
+from veilsum.federated.aggregator import join_parts
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.config import TrainConfig
-from veilsum.federated.contribution import Contribution, encode
+from veilsum.federated.contribution import UPDATE, Contribution, encode
+from veilsum.federated.masks import MaskState
 from veilsum.federated.model import choose_device, initial_parameters
 from veilsum.federated.ranges import range_policy
 from veilsum.federated.replica import Replica
@@ -29,6 +31,7 @@ from veilsum.federated.weights import (
     WeightRule,
     weight_rule,
 )
+from veilsum.hybrid import PlainPart, hybrid_layout, noisy
 
 _T = TypeVar("_T")
 
@@ -72,6 +75,7 @@ class Client:
         self._share: shares.OwnShare | None = None
         self._share_round: vs.Round | None = None
         self._weight: float | None = None
+        self._mean_rows = 1.0
         configured = config.aggregation.bandwidths_bps
         self._bandwidth_bps = configured[index] if configured else REFERENCE_BANDWIDTH_BPS
 
@@ -183,6 +187,7 @@ class Client:
             device=choose_device(config.run.device),
         )
         self._weights = configured_weights(config, moments.rows)
+        self._mean_rows = moments.rows / agreement.clients
         self._replica = new_replica(config, agreement, len(preprocessor.names), self._weights.limit)
 
     def prepare(self, round_description: bytes) -> None:
@@ -281,6 +286,60 @@ class Client:
         _made(self._share, "weight_upload").observe(shares.read(rnd, aggregate, sum_key))
         self._share_round = None
 
+    def sensitivity_upload(self, round_description: bytes) -> bytes:
+        """Encrypt how sensitive each coordinate is at this cloud, to agree on a mask.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round that sums sensitivities.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When there is no hybrid aggregation, no update, or the round is not as agreed.
+        """
+        replica = _made(self._replica, "receive_statistics")
+        masks = _made(replica.masks, "hybrid aggregation")
+        result = _made(self._result, "train")
+        trainer = _made(self._trainer, "receive_statistics")
+        options = self._config.hybrid
+        rnd = masks.read_round(round_description)
+        parts = masks.contribution(
+            trainer.sensitivity(options.sensitivity, replica.parameters, result),
+            loss=result.loss,
+            rows=result.rows,
+            mean_rows=self._mean_rows,
+            bandwidth_bps=self._bandwidth_bps,
+        )
+        return vs.encrypt(
+            rnd,
+            parts,
+            signer=self._identity,
+            on_clip="error",
+            threads=self._threads,
+        ).to_bytes()
+
+    def follow_mask(self, round_description: bytes, aggregate: bytes, sum_key: bytes) -> None:
+        """Take in an opened sum of sensitivities and set the mask from it.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round.
+        aggregate : bytes
+            From the aggregator.
+        sum_key : bytes
+            From the authority.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When one does not belong to the round, or the round is not as agreed.
+        """
+        masks = _made(_made(self._replica, "receive_statistics").masks, "hybrid aggregation")
+        masks.observe(masks.read_round(round_description), aggregate, sum_key)
+
     def upload(self, round_description: bytes, number: int) -> bytes:
         """Weigh, round, encrypt and sign the update of the last training.
 
@@ -314,9 +373,13 @@ class Client:
         if options.rounding == "stochastic":
             dither = numpy_generator(self._config.run.seed, "dither", self._index, number)
         values = encode(contribution, replica.limits, options.value_bits, dither)
+        masks = replica.masks
+        encrypted = values
+        if masks is not None:
+            encrypted = masks.encrypted_part(values) | hybrid_layout(masks.mask)
         upload = vs.encrypt(
             rnd,
-            values,
+            encrypted,
             rounding="nearest",
             signer=self._identity,
             on_clip=options.on_clip,
@@ -329,9 +392,18 @@ class Client:
         self._result = None
         self._share = None
         self._round = rnd
-        return upload.to_bytes()
+        if masks is None or masks.mask.count == masks.mask.size:
+            return upload.to_bytes()
+        # With the weight as it was rounded and encrypted: both parts are divided by its sum.
+        scale = float(values["weight"][0])
+        whole = {UPDATE + name: scale * array for name, array in result.update.items()}
+        plain, hybrid = masks.plain_part(whole), self._config.hybrid
+        if hybrid.plain_noise_multiplier:
+            plain = noisy(plain, hybrid.plain_clip, hybrid.plain_noise_multiplier)
+        part = PlainPart.seal(rnd, self._index, plain, hybrid.plain_dtype, self._identity)
+        return join_parts(upload.to_bytes(), part)
 
-    def receive(self, aggregate: bytes, sum_key: bytes) -> None:
+    def receive(self, aggregate: bytes, sum_key: bytes, plain: bytes = b"") -> None:
         """Decrypt the round's sum and take the cloud's copy of the global model one step on.
 
         Parameters
@@ -340,18 +412,22 @@ class Client:
             From the aggregator.
         sum_key : bytes
             From the authority.
+        plain : bytes
+            Sum of the plain parts, from the aggregator; empty where everything is encrypted.
 
         Raises
         ------
         veilsum.VeilsumError
-            When either does not belong to the round.
+            When one does not belong to the round.
         """
         replica = _made(self._replica, "receive_statistics")
-        replica.advance(_made(self._round, "upload"), aggregate, sum_key)
+        replica.advance(_made(self._round, "upload"), aggregate, sum_key, plain)
         self._round = None
         self._offered = None
 
-    def follow(self, round_description: bytes, aggregate: bytes, sum_key: bytes) -> None:
+    def follow(
+        self, round_description: bytes, aggregate: bytes, sum_key: bytes, plain: bytes = b""
+    ) -> None:
         """Take in the sum of a round that the cloud has no part in, or whose sum it missed.
 
         Parameters
@@ -362,6 +438,8 @@ class Client:
             From the aggregator.
         sum_key : bytes
             From the authority.
+        plain : bytes
+            Sum of the plain parts, from the aggregator; empty where everything is encrypted.
 
         Raises
         ------
@@ -369,7 +447,7 @@ class Client:
             When the round does not follow from the public state, or the others not from it.
         """
         replica = _made(self._replica, "receive_statistics")
-        replica.advance(replica.read_round(round_description), aggregate, sum_key)
+        replica.advance(replica.read_round(round_description), aggregate, sum_key, plain)
         self._round = None
         self._offered = None
 
@@ -419,4 +497,9 @@ def new_replica(
         server_optimiser(config.aggregation),
         weight_limit,
         choose_threads(config, inputs).core,
+        MaskState(
+            config.hybrid, {name: array.shape for name, array in parameters.items()}, agreement
+        )
+        if config.is_hybrid
+        else None,
     )

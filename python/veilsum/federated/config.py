@@ -301,6 +301,41 @@ class EncryptionOptions:
 
 
 @dataclass(frozen=True)
+class HybridOptions:
+    """Which values are encrypted; all of them unless this section says otherwise."""
+
+    fraction: float = _option(
+        1.0, "share of the values that is encrypted, the most sensitive ones; 1: all", _share()
+    )
+    steer: str = _option(
+        "fixed",
+        "fixed: always `fraction`; budget: by loss, rows and link against `budget_s`",
+        _one_of("fixed", "budget"),
+    )
+    budget_s: float = _option(
+        0.0, "budget: seconds that a cloud's upload may take on its link", _at_least(0)
+    )
+    floor: float = _option(0.1, "budget: the fraction never falls below this", _share())
+    sensitivity: str = _option(
+        "magnitude",
+        "of a coordinate: size of its update, root of its squared gradient or Fisher diagonal",
+        _one_of("magnitude", "gradient", "fisher"),
+    )
+    renew_every: int = _option(
+        5, "rounds until sensitivities are summed again, under encryption", _at_least(1)
+    )
+    always: tuple[str, ...] = _option((), "tensors that are always encrypted, as shell patterns")
+    never: tuple[str, ...] = _option((), "tensors that are never encrypted, as shell patterns")
+    plain_dtype: str = _option(
+        "bfloat16", "of the plain values on the wire", _one_of("bfloat16", "float32")
+    )
+    plain_noise_multiplier: float = _option(
+        0.0, "Gaussian noise on the plain part, over `plain_clip`; 0: none", _at_least(0)
+    )
+    plain_clip: float = _option(1.0, "largest L2 norm of a noisy plain part", _above(0))
+
+
+@dataclass(frozen=True)
 class PrivacyOptions:
     """Differential privacy: of the DP-FL baseline, and of Veilsum's own sums where it is on."""
 
@@ -333,6 +368,7 @@ class TrainConfig:
     training: TrainingOptions = field(default_factory=TrainingOptions)
     aggregation: AggregationOptions = field(default_factory=AggregationOptions)
     encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
+    hybrid: HybridOptions = field(default_factory=HybridOptions)
     privacy: PrivacyOptions = field(default_factory=PrivacyOptions)
 
     def __post_init__(self) -> None:
@@ -374,6 +410,18 @@ class TrainConfig:
                 f"clouds a round cannot all count less than 1/{self.participants}; use at least "
                 f"{1 / self.participants:.4g}"
             )
+
+        if self.hybrid.steer == "budget" and not self.hybrid.budget_s:
+            raise ParameterError(
+                'hybrid.steer is "budget" but hybrid.budget_s is 0; say how many seconds an upload '
+                "may take"
+            )
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether some values may travel in the clear."""
+        hybrid = self.hybrid
+        return hybrid.fraction < 1 or hybrid.steer == "budget" or bool(hybrid.never)
 
     @property
     def participants(self) -> int:

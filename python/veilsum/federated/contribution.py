@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from veilsum import RoundError
 from veilsum.federated.rounding import Grid
 
-_TENSOR = "update."
+UPDATE = "update."
+"""Prefix of the names of updates among what an upload holds."""
+
 _WEIGHT = "weight"
 _LOSS = "weighted_loss"
 
@@ -76,7 +78,7 @@ def sum_layout(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[
     tensors : mapping of str to ndarray
         Arrays of the model's shapes.
     """
-    layout = {_TENSOR + name: np.zeros(array.shape) for name, array in tensors.items()}
+    layout = {UPDATE + name: np.zeros(array.shape) for name, array in tensors.items()}
     return layout | {_WEIGHT: np.zeros(1), _LOSS: np.zeros(1)}
 
 
@@ -90,7 +92,7 @@ def sum_limits(limits: Mapping[str, float], weight_limit: float) -> dict[str, fl
     weight_limit : float
         Of the weight rule.
     """
-    ranges = {_TENSOR + name: limit for name, limit in limits.items()}
+    ranges = {UPDATE + name: limit for name, limit in limits.items()}
     return ranges | {_WEIGHT: weight_limit, _LOSS: weight_limit * LOSS_LIMIT}
 
 
@@ -131,8 +133,8 @@ def encode(
     for name, array in contribution.update.items():
         weighted = weight * array
         if dither is not None:
-            weighted = Grid(limits[_TENSOR + name], value_bits).dither(weighted, dither)
-        parts[_TENSOR + name] = weighted
+            weighted = Grid(limits[UPDATE + name], value_bits).dither(weighted, dither)
+        parts[UPDATE + name] = weighted
     parts[_WEIGHT] = np.array([weight])
     parts[_LOSS] = np.array([weight * min(max(contribution.loss, 0.0), LOSS_LIMIT)])
     return parts
@@ -156,9 +158,9 @@ def decode(sums: Mapping[str, NDArray[np.float64]]) -> OpenedMean:
         raise RoundError(f"the weights of the round sum to {weight:g}; must be above 0")
     return OpenedMean(
         update={
-            name[len(_TENSOR) :]: np.asarray(total, dtype=np.float64) / weight
+            name[len(UPDATE) :]: np.asarray(total, dtype=np.float64) / weight
             for name, total in sums.items()
-            if name.startswith(_TENSOR)
+            if name.startswith(UPDATE)
         },
         weight=weight,
         loss=float(sums[_LOSS][0]) / weight,

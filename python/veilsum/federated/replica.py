@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import veilsum as vs
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.contribution import OpenedMean, decode, sum_layout, sum_limits
+from veilsum.federated.masks import MaskState
 from veilsum.federated.ranges import RangePolicy
 from veilsum.federated.server import Parameters, ServerOptimiser
 
@@ -36,6 +37,8 @@ class Replica:
         Of the weight rule.
     threads : int or None
         For decryption.
+    masks : MaskState or None
+        This participant's own instance where some values travel plain.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class Replica:
         optimiser: ServerOptimiser,
         weight_limit: float,
         threads: int | None = None,
+        masks: MaskState | None = None,
     ) -> None:
+        self._masks = masks
         self._agreement = agreement
         self._parameters: Parameters = dict(parameters)
         self._policy = policy
@@ -72,7 +77,18 @@ class Replica:
 
     def propose_round(self) -> bytes:
         """Describe the next round; who coordinates does this."""
-        return self._agreement.make_round(self._layout, self.limits).to_bytes()
+        return self._agreement.make_round(*self._description).to_bytes()
+
+    @property
+    def masks(self) -> MaskState | None:
+        """What hybrid rounds have agreed; None where everything is encrypted."""
+        return self._masks
+
+    @property
+    def _description(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+        if self._masks is None:
+            return self._layout, self.limits
+        return self._masks.layout(self._layout), self._masks.limits(self.limits)
 
     def read_round(self, data: bytes) -> vs.Round:
         """Read a proposed round, refusing one that does not follow from the public state.
@@ -89,9 +105,11 @@ class Replica:
         veilsum.WireFormatError
             When the bytes are malformed.
         """
-        return self._agreement.read_round(data, self._layout, self.limits)
+        return self._agreement.read_round(data, *self._description)
 
-    def advance(self, rnd: vs.Round, aggregate: bytes, sum_key: bytes) -> OpenedMean:
+    def advance(
+        self, rnd: vs.Round, aggregate: bytes, sum_key: bytes, plain: bytes = b""
+    ) -> OpenedMean:
         """Decrypt a round's sum and take the global model one step on.
 
         Parameters
@@ -102,16 +120,66 @@ class Replica:
             From the aggregator.
         sum_key : bytes
             From the authority.
+        plain : bytes
+            Sum of the plain parts, from the aggregator; empty where everything is encrypted.
 
         Raises
         ------
         veilsum.VeilsumError
-            When either does not belong to the round, or is malformed.
+            When one does not belong to the round, or is malformed.
         """
         total = vs.Aggregate.from_bytes(aggregate, rnd)
         key = vs.SumKey.from_bytes(sum_key, rnd)
         sums = vs.decrypt(key, total, average=False, threads=self._threads)
+        if self._masks is not None:
+            count = self._masks.mask.size - self._masks.mask.count
+            values = read_plain_sum(plain, rnd, count) if count else np.zeros(0)
+            sums = self._masks.merge(sums, values)
         opened = decode(sums)
         self._parameters = self._optimiser.step(self._parameters, opened.update)
         self._policy.observe(opened.update, sum(total.clipped), total.count * rnd.size)
         return opened
+
+
+def write_plain_sum(rnd: vs.Round, total: NDArray[np.float64]) -> bytes:
+    """Return the message with the sum of plain parts: the round's id, then float32 values.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round.
+    total : ndarray
+        The sum.
+    """
+    return rnd.id + total.astype("<f4").tobytes()
+
+
+def read_plain_sum(data: bytes, rnd: vs.Round, count: int) -> NDArray[np.float64]:
+    """Read the sum of plain parts.
+
+    Parameters
+    ----------
+    data : bytes
+        From the aggregator.
+    rnd : Round
+        The round.
+    count : int
+        How many values it must have.
+
+    Raises
+    ------
+    veilsum.WireFormatError
+        When the length is wrong or a value is not finite.
+    veilsum.RoundError
+        When it belongs to another round.
+    """
+    if len(data) != 32 + 4 * count:
+        raise vs.WireFormatError(
+            f"a sum of plain parts has {len(data)} bytes; {count} values have {32 + 4 * count}"
+        )
+    if data[:32] != rnd.id:
+        raise vs.RoundError("the sum of plain parts belongs to another round")
+    values = np.frombuffer(data[32:], dtype="<f4").astype(np.float64)
+    if not np.isfinite(values).all():
+        raise vs.WireFormatError("a sum of plain parts has values that are not finite")
+    return values

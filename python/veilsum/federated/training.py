@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -135,6 +136,65 @@ class LocalTrainer:
                 f"{mean_loss}; lower training.learning_rate (now {self._options.learning_rate:g})"
             )
         return LocalResult(self._difference(parameters), mean_loss, self.rows)
+
+    def sensitivity(
+        self, kind: str, parameters: Mapping[str, NDArray[np.float32]], result: LocalResult
+    ) -> NDArray[np.float64]:
+        """Return how much each coordinate tells of the rows, relative to the largest.
+
+        Parameters
+        ----------
+        kind : str
+            "magnitude": of the update. "gradient": of the loss's gradient over all rows, at the
+            global parameters (the root of its square). "fisher": root of the empirical Fisher
+            diagonal there, the mean over single rows of squared gradients, of at most 512 rows.
+        parameters : mapping of str to ndarray
+            The global model that `result` was trained from.
+        result : LocalResult
+            Of the round.
+
+        Returns
+        -------
+        ndarray, float64, shape (values,)
+            From 0 to 1, tensor after tensor. Roots and magnitudes have the same order as squares,
+            and fewer orders of magnitude to fit into the sum's bits.
+        """
+        if kind == "magnitude":
+            parts = [np.abs(array).ravel() for array in result.update.values()]
+        else:
+            write_parameters(self._network, parameters)
+            self._network.eval()
+            parts = self._gradients() if kind == "gradient" else self._fisher()
+        scores = np.concatenate(parts).astype(np.float64)
+        largest = float(scores.max())
+        return scores / largest if largest > 0 else scores
+
+    def _gradients(self) -> list[NDArray[np.float64]]:
+        criterion = nn.BCEWithLogitsLoss(reduction="sum")
+        self._network.zero_grad(set_to_none=True)
+        for rows in torch.split(torch.arange(self.rows, device=self._device), 4096):
+            criterion(self._network(self._inputs[rows])[:, 0], self._labels[rows]).backward()
+        return [
+            np.abs(np.zeros(one.shape) if one.grad is None else one.grad.cpu().numpy()).ravel()
+            for one in self._network.parameters()
+        ]
+
+    def _fisher(self) -> list[NDArray[np.float64]]:
+        weights = {name: one.detach() for name, one in self._network.named_parameters()}
+
+        def loss(values: dict[str, torch.Tensor], row: torch.Tensor, label: torch.Tensor) -> Any:
+            logit = torch.func.functional_call(self._network, values, (row[None],))[0, 0]
+            return nn.functional.binary_cross_entropy_with_logits(logit, label)
+
+        each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
+        totals = {name: torch.zeros_like(one) for name, one in weights.items()}
+        count = min(self.rows, 512)
+        for rows in torch.split(torch.arange(count, device=self._device), 64):
+            for name, gradient in each(weights, self._inputs[rows], self._labels[rows]).items():
+                totals[name] += gradient.square().sum(dim=0)
+        return [
+            np.sqrt(total.cpu().numpy().astype(np.float64)).ravel() for total in totals.values()
+        ]
 
     def _optimiser(self) -> torch.optim.Optimizer:
         options = self._options

@@ -7,8 +7,11 @@ in one process, and is the only code that talks to all of them. What it knows of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 import veilsum as vs
 from veilsum.data import Moments, Preprocessor, Study
@@ -20,6 +23,7 @@ from veilsum.federated.client import Client, configured_weights, new_replica
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch
 from veilsum.federated.participation import Conditions, Reliable, participants
+from veilsum.federated.privacy import Accountant, PrivacyLoss, gaussian_rho
 from veilsum.federated.replica import Replica
 from veilsum.federated.run_directory import ENCRYPTED
 from veilsum.federated.server import Parameters
@@ -27,15 +31,18 @@ from veilsum.federated.server import Parameters
 
 @dataclass(frozen=True)
 class _Opened:
-    """The three messages from which a cloud follows a round."""
+    """The messages from which a cloud follows a round."""
 
     description: bytes
     aggregate: bytes
     sum_key: bytes
+    plain: bytes = b""
+    of_sensitivities: bool = False
 
     @property
     def size(self) -> int:
-        return len(self.description) + len(self.aggregate) + len(self.sum_key)
+        parts = (self.description, self.aggregate, self.sum_key, self.plain)
+        return sum(len(part) for part in parts)
 
 
 class _Skip(Exception):  # noqa: N818 - no error: the round is skipped and the run goes on
@@ -107,6 +114,7 @@ class EncryptedAveraging:
         # Sums that some cloud has not taken in yet, oldest first, and how many each has.
         self._opened: list[_Opened] = []
         self._followed = [0] * len(self.clients)
+        self._accountant: Accountant | None = None
         # The coordinator's own copy of the public state: it proposes rounds and evaluates.
         self._replica: Replica = new_replica(
             config, self._updates, len(self._preprocessor.names), weights.limit
@@ -173,12 +181,17 @@ class EncryptedAveraging:
             encrypted_fraction=1.0,
         )
         try:
-            # Proposed before training, so that clouds can prepare their encryptions meanwhile.
-            with watch.phase("aggregate"):
-                description = self._replica.propose_round()
+            # Proposed before training, so that clouds can prepare their encryptions meanwhile;
+            # after it where what is encrypted depends on the training.
+            renews = self._replica.masks is not None and self._replica.masks.renews(number)
+            description = None if renews else self._propose(watch)
             there = self._train(number, description, clouds, watch)
             if self._weights.agreed:
                 self._agree_on_shares(there, clouds, watch)
+            if renews:
+                self._agree_on_mask(there, clouds, watch)
+            if description is None:
+                description = self._propose(watch)
             self._sum_updates(number, description, there, clouds, watch, outcome)
         except _Skip as reason:
             outcome.skipped = str(reason)
@@ -187,8 +200,12 @@ class EncryptedAveraging:
                 cloud.weight = 0.0
         return outcome
 
+    def _propose(self, watch: Stopwatch) -> bytes:
+        with watch.phase("aggregate"):
+            return self._replica.propose_round()
+
     def _train(
-        self, number: int, description: bytes, clouds: list[CloudRound], watch: Stopwatch
+        self, number: int, description: bytes | None, clouds: list[CloudRound], watch: Stopwatch
     ) -> list[int]:
         """Have the round's clouds train, after those that missed sums have caught up."""
         there: list[int] = []
@@ -197,8 +214,9 @@ class EncryptedAveraging:
                 clouds[i].state = "absent"
                 continue
             self._catch_up(clouds[i], watch)
-            with watch.phase("encrypt", clouds[i]):
-                self.clients[i].prepare(description)
+            if description is not None:
+                with watch.phase("encrypt", clouds[i]):
+                    self.clients[i].prepare(description)
             with watch.phase("train", clouds[i]):
                 self.clients[i].train(number)
             clouds[i].loss = self.clients[i].loss
@@ -238,6 +256,28 @@ class EncryptedAveraging:
             rnd = shares.read_round(self._small_sums, description)
             passes.observe(shares.read(rnd, opened.aggregate, opened.sum_key))
 
+    def _agree_on_mask(
+        self, there: Sequence[int], clouds: list[CloudRound], watch: Stopwatch
+    ) -> None:
+        masks = self._replica.masks
+        if masks is None:
+            return
+        with watch.phase("aggregate"):
+            description = masks.propose_round()
+            self.aggregator.open_round(description)
+        for i in there:
+            with watch.phase("encrypt", clouds[i]):
+                upload = self.clients[i].sensitivity_upload(description)
+            clouds[i].up_bytes += len(upload)
+            with watch.phase("aggregate"):
+                self.aggregator.receive(upload)
+        opened = replace(self._open(description, watch), of_sensitivities=True)
+        with watch.phase("decrypt"):
+            masks.observe(masks.read_round(description), opened.aggregate, opened.sum_key)
+        self._opened.append(opened)
+        for i in there:
+            self._catch_up(clouds[i], watch)
+
     def _open(self, description: bytes, watch: Stopwatch) -> _Opened:
         with watch.phase("aggregate"):
             self._request = self.aggregator.close_round()
@@ -256,8 +296,9 @@ class EncryptedAveraging:
         outcome: RoundOutcome,
     ) -> None:
         replica = self._replica
+        mask = None if replica.masks is None else replica.masks.mask
         with watch.phase("aggregate"):
-            self.aggregator.open_round(description)
+            self.aggregator.open_round(description, 0 if mask is None else mask.size - mask.count)
         for i in there:
             cloud = clouds[i]
             with watch.phase("encrypt", cloud):
@@ -271,9 +312,14 @@ class EncryptedAveraging:
                 cloud.weight = 0.0
         self._require(len(self.aggregator.seen))
         opened = self._open(description, watch)
+        if mask is not None and mask.count < mask.size:
+            opened = replace(opened, plain=self.aggregator.plain_sum)
+            outcome.encrypted_fraction = mask.fraction
+            outcome.visible = self._visible()
+            outcome.privacy = self._plain_privacy()
         with watch.phase("decrypt"):
             read = replica.advance(
-                replica.read_round(description), opened.aggregate, opened.sum_key
+                replica.read_round(description), opened.aggregate, opened.sum_key, opened.plain
             )
         self._opened.append(opened)
         for cloud in clouds:
@@ -291,6 +337,8 @@ class EncryptedAveraging:
             "sum_key": len(opened.sum_key),
             "aggregate": len(opened.aggregate),
         }
+        if opened.plain:
+            outcome.message_bytes["plain_sum"] = len(opened.plain)
 
     def _deliver(self, cloud: CloudRound, number: int, upload: bytes, watch: Stopwatch) -> str:
         """Bring an upload to the aggregator; return what became of it."""
@@ -314,9 +362,39 @@ class EncryptedAveraging:
         i = cloud.client
         for opened in self._opened[self._followed[i] :]:
             with watch.phase("decrypt", cloud):
-                self.clients[i].follow(opened.description, opened.aggregate, opened.sum_key)
+                one = self.clients[i]
+                if opened.of_sensitivities:
+                    one.follow_mask(opened.description, opened.aggregate, opened.sum_key)
+                else:
+                    one.follow(opened.description, opened.aggregate, opened.sum_key, opened.plain)
             cloud.down_bytes += opened.size
             self._followed[i] += 1
+
+    def _visible(self) -> dict[int, Mapping[str, NDArray[np.float64]]]:
+        """Return what the aggregator reads: plain values of weighted updates, NaN elsewhere."""
+        masks = self._replica.masks
+        if masks is None:
+            return {}
+        hidden = np.full(masks.mask.count, np.nan)
+        return {
+            client: masks.tensors(masks.mask.merge(hidden, values))
+            for client, values in self.aggregator.plain_parts.items()
+        }
+
+    def _plain_privacy(self) -> PrivacyLoss | None:
+        """Account for noisy plain parts."""
+        multiplier = self._config.hybrid.plain_noise_multiplier
+        if not multiplier:
+            return None
+        if self._accountant is None:
+            self._accountant = Accountant(self._config.privacy.delta)
+        self._accountant.add(gaussian_rho(multiplier))
+        return self._accountant.loss(
+            "local",
+            "nobody: each cloud adds all of the noise of its plain part itself",
+            "the plain parts of all rounds so far; not the encrypted parts, whose sums are opened "
+            "exactly, nor the choice of coordinates, nor the pooled statistics",
+        )
 
     def _forget(self) -> None:
         """Drop the sums that all clouds have."""
