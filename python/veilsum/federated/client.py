@@ -16,10 +16,11 @@ from veilsum.federated import shares, statistics
 from veilsum.federated.aggregator import join_parts
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.config import TrainConfig
-from veilsum.federated.contribution import UPDATE, Contribution, encode
+from veilsum.federated.contribution import UPDATE, Contribution, encode, private_parts
+from veilsum.federated.distributed_noise import NoisePlan
 from veilsum.federated.masks import MaskState
 from veilsum.federated.model import choose_device, initial_parameters
-from veilsum.federated.ranges import range_policy
+from veilsum.federated.ranges import FixedRange, range_policy
 from veilsum.federated.replica import Replica
 from veilsum.federated.seeds import numpy_generator
 from veilsum.federated.server import server_optimiser
@@ -364,6 +365,8 @@ class Client:
             weight = _made(self._share, "weight_upload").weight
         else:
             weight = rule.weight(LocalFacts(result.rows, result.loss, self._bandwidth_bps))
+        if self._config.privacy.distributed:
+            return self._private_upload(rnd, result)
         contribution = Contribution(result.update, weight, result.loss)
         options = self._config.encryption
         pads = self._pads
@@ -402,6 +405,25 @@ class Client:
             plain = noisy(plain, hybrid.plain_clip, hybrid.plain_noise_multiplier)
         part = PlainPart.seal(rnd, self._index, plain, hybrid.plain_dtype, self._identity)
         return join_parts(upload.to_bytes(), part)
+
+    def _private_upload(self, rnd: vs.Round, result: LocalResult) -> bytes:
+        """Clip, round, add the cloud's share of noise, encrypt and sign."""
+        values = sum(array.size for array in result.update.values())
+        private = noise_plan(self._config, values).private(result.update)
+        # The loss stays at the cloud: opening it would be one more thing to account for. Ranges
+        # hold every point of the grid, so the public count of clipped values is 0 for all.
+        upload = vs.encrypt(
+            rnd,
+            private_parts(private),
+            rounding="nearest",
+            signer=self._identity,
+            on_clip="error",
+            threads=self._threads,
+        )
+        self._weight = 1.0
+        self._result = None
+        self._round = rnd
+        return upload.to_bytes()
 
     def receive(self, aggregate: bytes, sum_key: bytes, plain: bytes = b"") -> None:
         """Decrypt the round's sum and take the cloud's copy of the global model one step on.
@@ -473,6 +495,27 @@ def configured_weights(config: TrainConfig, total_rows: float) -> WeightRule:
     )
 
 
+def noise_plan(config: TrainConfig, values: int) -> NoisePlan:
+    """Size range and noise of a run with distributed noise.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run's public configuration.
+    values : int
+        Number of the model's values.
+    """
+    options = config.privacy
+    return NoisePlan.make(
+        clip=options.clip,
+        noise_multiplier=options.noise_multiplier,
+        values=values,
+        value_bits=config.encryption.value_bits,
+        honest=config.min_clients - options.colluders,
+        tail=options.noise_tail,
+    )
+
+
 def new_replica(
     config: TrainConfig, agreement: Agreement, inputs: int, weight_limit: float
 ) -> Replica:
@@ -490,10 +533,14 @@ def new_replica(
         Of the weight rule.
     """
     parameters = initial_parameters(config.model, inputs, config.run.seed)
+    policy = range_policy(config.encryption, parameters)
+    if config.privacy.distributed:
+        values = sum(array.size for array in parameters.values())
+        policy = FixedRange(parameters, noise_plan(config, values).limit)
     return Replica(
         agreement,
         parameters,
-        range_policy(config.encryption, parameters),
+        policy,
         server_optimiser(config.aggregation),
         weight_limit,
         choose_threads(config, inputs).core,

@@ -349,6 +349,15 @@ class PrivacyOptions:
         "of DP-FL: added by a trusted server, or all of it by each cloud",
         _one_of("central", "local"),
     )
+    distributed: bool = _option(
+        False, "add a discrete Gaussian share of each cloud inside Veilsum's encrypted sums"
+    )
+    colluders: int = _option(
+        1, "distributed: clouds whose noise may be known to the curious", _between(0, 8190)
+    )
+    noise_tail: float = _option(
+        10.0, "distributed: standard deviations of noise that ranges have room for", _between(4, 40)
+    )
 
 
 @dataclass(frozen=True)
@@ -415,6 +424,29 @@ class TrainConfig:
             raise ParameterError(
                 'hybrid.steer is "budget" but hybrid.budget_s is 0; say how many seconds an upload '
                 "may take"
+            )
+
+        if self.privacy.distributed:
+            self._check_distributed()
+
+    def _check_distributed(self) -> None:
+        """Refuse what would void the privacy that the noise is to give."""
+        aggregation = self.aggregation
+        if aggregation.weights != "uniform" or aggregation.max_share < 1:
+            raise ParameterError(
+                f'aggregation.weights is "{aggregation.weights}" and max_share '
+                f"{aggregation.max_share:g} with privacy.distributed; the noise is sized for "
+                'clouds that count the same: use weights = "uniform" and max_share = 1'
+            )
+        if self.is_hybrid:
+            raise ParameterError(
+                "privacy.distributed with hybrid aggregation: single updates would travel in the "
+                "clear beside a private sum; use hybrid.fraction = 1"
+            )
+        if self.privacy.colluders > self.min_clients - 2:
+            raise ParameterError(
+                f"privacy.colluders is {self.privacy.colluders}, but a sum may have only "
+                f"{self.min_clients} clouds; at least two must be honest"
             )
 
     @property

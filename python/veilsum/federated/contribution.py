@@ -140,6 +140,18 @@ def encode(
     return parts
 
 
+def private_parts(update: Tensors) -> dict[str, NDArray[np.float64]]:
+    """Return what is to be encrypted of an update with noise: weight 1, and no loss.
+
+    Parameters
+    ----------
+    update : mapping of str to ndarray
+        On the codec's grid.
+    """
+    parts = {UPDATE + name: np.asarray(array) for name, array in update.items()}
+    return parts | {_WEIGHT: np.ones(1), _LOSS: np.zeros(1)}
+
+
 def decode(sums: Mapping[str, NDArray[np.float64]]) -> OpenedMean:
     """Turn opened sums into means.
 

@@ -1,4 +1,4 @@
-"""Hybrid rounds of a run: one mask for everybody, means within bounds, what the aggregator reads."""
+"""Hybrid rounds of a run: one mask for all, means within bounds, what the aggregator reads."""
 
 from __future__ import annotations
 

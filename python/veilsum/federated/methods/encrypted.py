@@ -19,7 +19,7 @@ from veilsum.federated import shares, statistics
 from veilsum.federated.aggregator import AggregatorServer
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.authority import AuthorityService
-from veilsum.federated.client import Client, configured_weights, new_replica
+from veilsum.federated.client import Client, configured_weights, new_replica, noise_plan
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch
 from veilsum.federated.participation import Conditions, Reliable, participants
@@ -114,7 +114,8 @@ class EncryptedAveraging:
         # Sums that some cloud has not taken in yet, oldest first, and how many each has.
         self._opened: list[_Opened] = []
         self._followed = [0] * len(self.clients)
-        self._accountant: Accountant | None = None
+        # Made now where it is needed, so that a missing package is found before any training.
+        self._accountant = Accountant(config.privacy.delta) if config.privacy.distributed else None
         # The coordinator's own copy of the public state: it proposes rounds and evaluates.
         self._replica: Replica = new_replica(
             config, self._updates, len(self._preprocessor.names), weights.limit
@@ -329,6 +330,8 @@ class EncryptedAveraging:
         self._forget()
         outcome.parameters = replica.parameters
         outcome.train_loss = read.loss
+        if self._config.privacy.distributed:
+            self._account(outcome)
         outcome.uploads = list(self.aggregator.seen)
         outcome.message_bytes = {
             "round": len(description),
@@ -369,6 +372,22 @@ class EncryptedAveraging:
                     one.follow(opened.description, opened.aggregate, opened.sum_key, opened.plain)
             cloud.down_bytes += opened.size
             self._followed[i] += 1
+
+    def _account(self, outcome: RoundOutcome) -> None:
+        """Add an opened round with distributed noise; keep losses out of what is shown."""
+        options, clients = self._config.privacy, len(self.aggregator.seen)
+        plan = noise_plan(self._config, sum(one.size for one in self.parameters.values()))
+        if self._accountant is None:
+            self._accountant = Accountant(options.delta)
+        self._accountant.add(plan.loss(clients - options.colluders), plan.failure(clients))
+        outcome.train_loss = None
+        for cloud in outcome.clouds:
+            cloud.loss = None
+        outcome.privacy = self._accountant.loss(
+            "distributed",
+            f"at most {options.colluders} clouds of a sum tell others their noise; the authority "
+            "opens sums only",
+        )
 
     def _visible(self) -> dict[int, Mapping[str, NDArray[np.float64]]]:
         """Return what the aggregator reads: plain values of weighted updates, NaN elsewhere."""
