@@ -77,6 +77,8 @@ class Client:
         self._share_round: vs.Round | None = None
         self._weight: float | None = None
         self._mean_rows = 1.0
+        self._sensed = False
+        self._number = 0
         configured = config.aggregation.bandwidths_bps
         self._bandwidth_bps = configured[index] if configured else REFERENCE_BANDWIDTH_BPS
 
@@ -236,6 +238,8 @@ class Client:
         replica = _made(self._replica, "receive_statistics")
         self._share = None
         self._share_round = None
+        self._sensed = False
+        self._number = number
         self._result = _made(self._trainer, "receive_statistics").train(replica.parameters, number)
 
     def weight_upload(self, round_description: bytes) -> bytes:
@@ -255,6 +259,9 @@ class Client:
         """
         agreement = _made(self._statistics, "agree")
         result = _made(self._result, "train")
+        # Two sums of the same weights over different clouds would give away their difference.
+        if self._share_round is not None:
+            raise vs.RoundError("the last pass of agreeing on shares was not opened for this cloud")
         rule = _made(self._weights, "receive_statistics")
         if self._share is None:
             facts = LocalFacts(result.rows, result.loss, self._bandwidth_bps)
@@ -303,6 +310,13 @@ class Client:
         replica = _made(self._replica, "receive_statistics")
         masks = _made(replica.masks, "hybrid aggregation")
         result = _made(self._result, "train")
+        # Once a training, in rounds that are due: two sums of the same sensitivities over different
+        # clouds would give away their difference, one cloud's own.
+        if self._sensed or not masks.renews(self._number):
+            raise vs.RoundError(
+                f"sensitivities of round {self._number} were encrypted before, or are not due"
+            )
+        self._sensed = True
         trainer = _made(self._trainer, "receive_statistics")
         options = self._config.hybrid
         rnd = masks.read_round(round_description)

@@ -10,8 +10,8 @@ modular wrap-around here.
 - The shares of the honest clouds must suffice: each is sized so that `min_clients - colluders` of
   them are the whole noise. Whoever drops takes a share away; rounds of fewer than `min_clients` are
   not opened, and each opened round is accounted with the number of shares that were in it.
-- A sum of discrete Gaussians is no discrete Gaussian, but near to one: theorem 1 there bounds the
-  difference (`concentrated_loss`).
+- A sum of discrete Gaussians is no discrete Gaussian, but near to one: proposition 14 there bounds
+  the difference (`concentrated_loss`).
 - Codec ranges have room for `tail` standard deviations beside the clipped value. A noisy value
   beyond it would be cut, which is another mechanism; its probability is accounted as a failure.
 """
@@ -212,11 +212,12 @@ class NoisePlan:
 
 
 def concentrated_loss(sensitivity: float, variance: float, shares: int, values: int) -> float:
-    """Return rho of a sum of discrete Gaussian shares (Kairouz, Liu and Steinke 2021, theorem 1).
+    """Return rho of a sum of discrete Gaussian shares (Kairouz, Liu and Steinke 2021, prop. 14).
 
-    The sum is (e^2 / 2)-concentrated private with
-    e = min(sqrt(D^2 / (n s^2) + t d / 2), D / (sqrt(n) s) + t sqrt(d)),
-    t = 10 * sum over k < n of exp(-2 pi^2 s^2 k / (k + 1)).
+    The Renyi divergence of order a is at most a * e^2 / 2 with
+    e^2 = min(D^2 / (n s^2) + 2 t d, (D / (sqrt(n) s) + t sqrt(d))^2),
+    t = 10 * sum over k < n of exp(-2 pi^2 s^2 k / (k + 1)). (The first bound there has t d outside
+    the factor a, which is at least 1.)
 
     Parameters
     ----------
@@ -243,7 +244,5 @@ def concentrated_loss(sensitivity: float, variance: float, shares: int, values: 
         math.exp(-2 * math.pi**2 * variance * k / (k + 1)) for k in range(1, shares)
     )
     ratio = sensitivity / math.sqrt(shares * variance)
-    epsilon = min(
-        math.sqrt(ratio**2 + closeness * values / 2), ratio + closeness * math.sqrt(values)
-    )
-    return epsilon**2 / 2
+    squared = min(ratio**2 + 2 * closeness * values, (ratio + closeness * math.sqrt(values)) ** 2)
+    return squared / 2

@@ -294,3 +294,6 @@ def _conclude(run: TrainingRun, parameters: dict[str, NDArray[np.float32]]) -> N
     run.summary["final"] = {
         record["method"]: {key: record[key] for key in keys} for record in run.records
     }
+    spent = {one["method"]: one["privacy"] for one in run.records if "privacy" in one}
+    if spent:
+        run.summary["privacy"] = spent

@@ -254,7 +254,8 @@ def _learning(run: RunFiles, plots: dict[str, Plot]) -> str:
     if PLAINTEXT in final:
         text += (
             " Plaintext averaging starts from the same model and sees the same batches; it differs "
-            "only by the rounding of encrypted updates."
+            "only by the rounding of encrypted updates"
+            + (" and by the noise of differential privacy." if run.privacy else ".")
         )
     else:
         text += " To compare with plaintext averaging, run with --baseline."
@@ -313,6 +314,7 @@ def _protection(run: RunFiles) -> str:
     summary = run.summary
     last = run.opened(ENCRYPTED)[-1]
     least, clouds = summary["min_clients"], len(summary["clouds"])
+    plain = last.get("encrypted_fraction", 1.0) < 1
     enough = f"all {clouds} clouds" if least == clouds else f"at least {least} of {clouds} clouds"
     parties = _table(
         ("party", "holds", "sees", "never sees"),
@@ -327,8 +329,10 @@ def _protection(run: RunFiles) -> str:
                 "aggregator",
                 "no key, no model",
                 "rounds (with the ranges of all tensors), uploads: ciphertext, signature, size, "
-                "count of clipped values",
-                "any update, any mean, the model",
+                "count of clipped values" + (", the plain part of every update" if plain else ""),
+                "the encrypted part of any update or mean, the model"
+                if plain
+                else "any update, any mean, the model",
             ),
             (
                 "coordinator",
@@ -363,12 +367,68 @@ def _protection(run: RunFiles) -> str:
         f"<p>A sum is opened only when {enough} signed an upload for it, each at most once; the "
         "authority checks this itself, and opens a round once. Clouds apply their weights before "
         "they encrypt, so single weights are as hidden as single updates.</p>\n"
+        + _hybrid(run)
+        + _privacy(run)
         + parties
+        + _weights(run)
         + seen
         + '<p class="note">Bytes that look random have an entropy near 8; float32 updates have '
         "less. This illustrates, and proves nothing: security rests on the parameters below and "
         "on the assumptions that SECURITY.md lists.</p>\n"
         f"<h3>Parameters</h3>\n<pre>{escape(summary['plan']['explanation'])}</pre>"
+    )
+
+
+def _hybrid(run: RunFiles) -> str:
+    """Say what travelled in the clear, and what that saved; nothing where all was encrypted."""
+    last = run.opened(ENCRYPTED)[-1]
+    fraction = last.get("encrypted_fraction", 1.0)
+    if fraction >= 1:
+        return ""
+    plan, values = run.summary["plan"], run.summary["model"]["values"]
+    whole = plan["capsule_bytes"] + plan["bytes_per_value"] * values
+    saved = whole - last["bytes"]["upload"]
+    return (
+        f"<p><strong>{fraction:.1%} of an update's values were encrypted in round "
+        f"{last['round']}; the others travelled in the clear, as "
+        f"{escape(run.summary['configuration']['hybrid']['plain_dtype'])}, and the aggregator "
+        "reads them.</strong> Against encrypting everything, an upload is "
+        f"{format_bytes(abs(saved))} {'smaller' if saved >= 0 else 'larger'}; every "
+        f"{run.summary['configuration']['hybrid']['renew_every']} rounds another sum chooses the "
+        "values. What plain values give away is measured by veilsum compare.</p>\n"
+    )
+
+
+def _privacy(run: RunFiles) -> str:
+    """State epsilon with everything it depends on; nothing where none is claimed."""
+    spent = run.privacy
+    if not spent:
+        return ""
+    return (
+        f"<p><strong>Differential privacy ({escape(spent['model'])}): epsilon "
+        f"{spent['epsilon']:.2f} at delta {spent['delta']:g}</strong> after {spent['rounds']} "
+        f"rounds. Unit: {escape(spent['unit'])}. Covers: {escape(spent['covers'])}. Assumes: "
+        f"{escape(spent['assumes'])}. No amplification by sampling is claimed.</p>\n"
+    )
+
+
+def _weights(run: RunFiles) -> str:
+    """Show the last round's weights, which only a simulation knows."""
+    last = run.opened(ENCRYPTED)[-1]
+    clouds = last.get("simulation", [])
+    total = sum(cloud["weight"] for cloud in clouds)
+    if not total:
+        return ""
+    rows = [
+        (f"cloud {cloud['client'] + 1}", cloud["state"], f"{cloud['weight'] / total:.1%}")
+        for cloud in clouds
+    ]
+    return _table(
+        ("", "state", "share of the mean"),
+        rows,
+        caption=f"Weights of round {last['round']}: known here only because one process played all "
+        "parties",
+        text=2,
     )
 
 
@@ -531,7 +591,12 @@ def _limits(run: RunFiles) -> str:
     items = [
         "The opened mean and the final model are known to all clouds. Encryption does not keep a "
         "model from revealing something about its training rows (membership, attributes); that "
-        "needs differential privacy, which this run did not use.",
+        "needs differential privacy, "
+        + (
+            "whose numbers for this run stand above, with what they leave out."
+            if run.privacy
+            else "which this run did not use."
+        ),
         "Clouds that conspire can subtract their own updates from an opened sum: what remains is "
         "the sum of the others. So at least two clouds of every sum are assumed to be honest; with "
         f"at least {run.summary['min_clients']} clouds in a sum here, a single cloud is exposed "

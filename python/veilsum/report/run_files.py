@@ -86,6 +86,12 @@ class RunFiles:
         return [record for record in self.rounds(method) if not record.get("skipped")]
 
     @property
+    def privacy(self) -> dict[str, Any] | None:
+        """What the encrypted run claims of differential privacy; None for nothing."""
+        spent = [record["privacy"] for record in self.rounds(ENCRYPTED) if "privacy" in record]
+        return spent[-1] if spent else None
+
+    @property
     def final(self) -> dict[str, Record]:
         """Each method's last record."""
         return {method: self.rounds(method)[-1] for method in self.methods}

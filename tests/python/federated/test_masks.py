@@ -207,3 +207,31 @@ def test_a_damaged_half_leaves_the_whole_upload_out(make_config: Make) -> None:
         assert [upload.client for upload in outcome.uploads] == [1, 2, 3]
     with pytest.raises(vs.WireFormatError, match="cut off"):
         cut_parts(b"")
+
+
+def test_sensitivities_are_encrypted_once_a_training_and_only_when_due(make_config: Make) -> None:
+    method = make_method(make_config("hybrid.fraction=0.2", "hybrid.renew_every=5"))
+    masks = method._replica.masks
+    assert masks is not None
+    client = method.clients[0]
+    client.train(1)
+    client.sensitivity_upload(masks.propose_round())
+    with pytest.raises(vs.RoundError, match="encrypted before, or are not due"):
+        client.sensitivity_upload(masks.propose_round())
+    client.train(2)
+    with pytest.raises(vs.RoundError, match="not due"):
+        client.sensitivity_upload(masks.propose_round())
+
+
+def test_the_report_says_what_travelled_in_the_clear(make_config: Make) -> None:
+    from veilsum.federated import train
+    from veilsum.report import write_report
+
+    run = train(make_config("hybrid.fraction=0.1", "model.hidden=[256]", "training.rounds=1"))
+    page = write_report(run.folder).read_text()
+    assert "10.0% of an update's values were encrypted" in page
+    assert "the plain part of every update" in page
+    assert "smaller; every 5 rounds" in page
+    page = write_report(train(make_config("training.rounds=1")).folder).read_text()
+    assert "in the clear, as" not in page
+    assert "any update, any mean, the model" in page

@@ -235,3 +235,17 @@ def test_a_run_with_skipped_rounds_has_a_report(
     assert [bool(record.get("skipped")) for record in run.records] == [True, False, True]
     page = Path(write_report(run.folder)).read_text()
     assert "2 of the rounds were skipped" in page
+
+
+def test_a_cloud_answers_one_pass_at_a_time(make_config: Make) -> None:
+    from veilsum.federated import shares
+
+    method = EncryptedAveraging(
+        make_config("aggregation.weights=dynamic"),
+        prepare(make_config()).federation.clouds,
+    )
+    client = method.clients[0]
+    client.train(1)
+    client.weight_upload(shares.propose_round(method._small_sums))
+    with pytest.raises(vs.RoundError, match="was not opened for this cloud"):
+        client.weight_upload(shares.propose_round(method._small_sums))

@@ -143,7 +143,7 @@ def test_too_few_or_too_many_bits_are_refused() -> None:
         make_plan(noise_multiplier=1e-5, values=4)
 
 
-def test_the_loss_is_that_of_theorem_1() -> None:
+def test_the_loss_is_that_of_proposition_14() -> None:
     # At 2 steps and more, sums of shares are as good as one discrete Gaussian.
     assert concentrated_loss(100.0, 2500.0, 4, 35_585) == pytest.approx(100**2 / (2 * 4 * 2500))
     # One share is one discrete Gaussian, exactly.
@@ -152,8 +152,9 @@ def test_the_loss_is_that_of_theorem_1() -> None:
     variance, values = 0.5, 100
     t = 10 * math.exp(-(math.pi**2) * variance)
     ratio = 3.0 / math.sqrt(2 * variance)
-    expected = min(math.sqrt(ratio**2 + t * values / 2), ratio + t * math.sqrt(values))
-    assert concentrated_loss(3.0, variance, 2, values) == pytest.approx(expected**2 / 2)
+    expected = min(ratio**2 + 2 * t * values, (ratio + t * math.sqrt(values)) ** 2)
+    assert expected > ratio**2 * 1.1
+    assert concentrated_loss(3.0, variance, 2, values) == pytest.approx(expected / 2)
     with pytest.raises(vs.ParameterError, match="protect nothing"):
         concentrated_loss(1.0, 4.0, 0, 10)
 
@@ -284,3 +285,34 @@ def test_privacy_stands_in_every_record_that_claims_it(make_config: Make) -> Non
         assert "at most 1 clouds" in one["assumes"]
     plain = run_method("veilsum", make_config())
     assert all("privacy" not in record for record in plain.records)
+
+
+def test_sums_of_two_shares_are_within_the_loss() -> None:
+    # Two small shares convolved exactly: every order stays below the bound of the sum.
+    variance = 0.5
+    x = np.arange(-60, 61, dtype=np.float64)
+    one = np.exp(-(x**2) / (2 * variance))
+    one /= one.sum()
+    p = np.convolve(one, one)
+    q = np.roll(p, 1)
+    rho = concentrated_loss(1.0, variance, 2, 1)
+    inside = (p > 1e-200) & (q > 1e-200)
+    for order in (1.5, 2.0, 3.0):
+        logs = order * np.log(p[inside]) + (1 - order) * np.log(q[inside])
+        assert math.log(np.exp(logs).sum()) / (order - 1) <= order * rho * (1 + 1e-9)
+
+
+def test_a_report_that_claims_privacy_states_epsilon_and_its_terms(make_config: Make) -> None:
+    needs_accounting()
+    from veilsum.federated import train
+    from veilsum.report import write_report
+
+    run = train(make_config(*DISTRIBUTED, "privacy.noise_multiplier=8.0"))
+    spent = run.records[-1]["privacy"]
+    assert run.summary["privacy"]["veilsum"] == spent
+    page = write_report(run.folder).read_text()
+    assert f"epsilon {spent['epsilon']:.2f} at delta 1e-05" in page
+    assert "not the pooled statistics" in page
+    page = write_report(train(make_config()).folder).read_text()
+    assert "Differential privacy (" not in page
+    assert "which this run did not use" in page
