@@ -15,6 +15,7 @@ of N rows is within K * 0.00025 / N of the exact one, in units of half the publi
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,9 +150,10 @@ class Preprocessor:
         counts = zip(features, moments.observed, strict=True)
         empty = [feature.name for feature, count in counts if count < 1]
         if empty:
+            what = f"feature {empty[0]} has" if len(empty) == 1 else f"{len(empty)} features have"
             raise ParameterError(
-                f"feature {', '.join(empty)} has no value in any cloud; leave it out "
-                f"(data.leave_out = {empty})"
+                f"{what} no value in any cloud; leave them out: data.leave_out = "
+                f"{json.dumps(empty)}"
             )
         means = moments.sums / moments.observed
         # Quantisation may push a constant column's variance slightly below zero.
