@@ -12,16 +12,15 @@ import os
 import sys
 from typing import Any
 
-from bench.aes import BULK_MODES, RECORD_MODES, PerRecord, Pieces
 from bench.measure import Measure
 from bench.peers.worker import FOLDER, team
 from bench.profiles import Profile
-from bench.sums import Sum, make_update
 from bench.terms import memory_available
+from veilsum.compare.aes import BULK_MODES, RECORD_MODES, PerRecord, Pieces
+from veilsum.compare.aes_table import CLIENTS, VALUES_OF, cut
+from veilsum.compare.sums import Sum, make_update
 
 CORES = os.cpu_count() or 1
-VALUES_OF = {"value": 1, "row of 32": 32}
-CLIENTS = 10
 OPERATIONS = ("encrypt", "decrypt")
 Cases = tuple[str, list[Any]]
 
@@ -162,11 +161,6 @@ def test_veilsum_ready_pads(measure: Measure, kind: str, records: int, cores: st
     )
     assert upload.nbytes == work.plan.upload_bytes(values)
     assert upload.clipped == 0
-
-
-def cut(data: memoryview, length: int) -> list[memoryview]:
-    """Return the pieces of `length` bytes of `data`."""
-    return [data[start : start + length] for start in range(0, len(data), length)]
 
 
 def file_row(

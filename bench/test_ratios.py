@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from bench.aes import Bulk
 from bench.measure import Measure
 from bench.peers import environments
 from bench.peers.worker import Worker, WorkerError
 from bench.profiles import Profile
 from bench.results import Ratio
-from bench.sums import Sum
+from veilsum.compare.aes import Bulk
+from veilsum.compare.sums import Sum
 
 CLIENTS = 10
 UPLOADS = 10

@@ -1,7 +1,7 @@
 """AES-256 on one process's share of the data, for the rows that use all cores.
 
 Processes, not threads, so that Python's global lock never holds AES back, per record or in bulk.
-Runs in this project's own interpreter, and reads bench/aes.py. A share stays in its process: no
+Runs in this project's own interpreter. A share stays in its process: no
 time is spent on bringing ciphertexts together, in AES's favour.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.aes import PerRecord, Pieces
 from bench.peers.service import serve
+from veilsum.compare.aes import PerRecord, Pieces
 
 work: dict[str, Pieces | PerRecord] = {}
 

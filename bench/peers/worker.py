@@ -7,6 +7,7 @@ import json
 import os
 import select
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,7 +48,8 @@ class Worker:
         self._name = script.stem
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-        environment.pop("PYTHONPATH", None)  # another interpreter's packages would not fit
+        if python != sys.executable:
+            environment.pop("PYTHONPATH", None)  # another interpreter's packages would not fit
         self._process = subprocess.Popen(
             [python, str(script)],
             stdin=subprocess.PIPE,

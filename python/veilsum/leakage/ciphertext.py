@@ -75,7 +75,7 @@ def read_blocks(data: bytes, rnd: vs.Round) -> dict[str, NDArray[np.float64]]:
     packed = np.frombuffer(data, dtype=np.uint8)[len(data) - total :]
     digits = np.empty(rnd.size)
     at = first = 0
-    for (values, coefficients), length in zip(sizes, row_bytes, strict=True):
+    for (values, _), length in zip(sizes, row_bytes, strict=True):
         rows = [_unpack(packed[at + i * length : at + (i + 1) * length]) for i in range(plan.limbs)]
         at += plan.limbs * length
         lanes = _lanes(rows, plan)

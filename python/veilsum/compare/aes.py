@@ -1,7 +1,8 @@
 """AES-256 through `cryptography` (OpenSSL): in bulk, and once per record.
 
-Each function is written so that AES does as well as the library lets it: outputs go into memory
-that is there already where the API allows it, and records are made before the clock starts.
+Comparison layer, bottom; the benchmark suite imports it too. Each function is written so that AES
+does as well as the library lets it: outputs go into memory that is there already where the API
+allows it, and records are made before the clock starts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from veilsum.errors import ParameterError, VeilsumError
 
 __all__ = ["BULK_MODES", "RECORD_MODES", "Bulk", "PerRecord", "Pieces"]
 
@@ -42,7 +45,9 @@ class Bulk:
         self.mode = mode
         self.message = memoryview(message).cast("B")
         if len(self.message) % BLOCK or len(self.message) > MAX_CALL:
-            raise ValueError(f"{len(self.message)} bytes: whole blocks, at most {MAX_CALL} bytes")
+            raise ParameterError(
+                f"{len(self.message)} bytes: must be whole blocks, at most {MAX_CALL} bytes"
+            )
         self._key = os.urandom(32)
         self._nonce = os.urandom(NONCE if mode == "GCM" else BLOCK)
         extra = TAG if mode == "GCM" else BLOCK
@@ -82,10 +87,18 @@ class Bulk:
         return self._opened[:done]
 
     def check(self) -> None:
-        """Raise AssertionError unless decryption gives the message and encryption hides it."""
+        """Make sure that decryption gives the message and encryption hides it.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When one of them does not.
+        """
         message = np.frombuffer(self.message, dtype=np.uint8)
-        assert not np.array_equal(np.frombuffer(self._sealed, np.uint8)[: len(message)], message)
-        assert np.array_equal(np.frombuffer(self.decrypt(), dtype=np.uint8), message)
+        if np.array_equal(np.frombuffer(self._sealed, np.uint8)[: len(message)], message):
+            raise VeilsumError(f"AES-256-{self.mode} left the message as it was")
+        if not np.array_equal(np.frombuffer(self.decrypt(), dtype=np.uint8), message):
+            raise VeilsumError(f"AES-256-{self.mode} does not give the message back")
 
     def _cipher(self) -> Cipher[Any]:
         mode = modes.CBC(self._nonce) if self.mode == "CBC" else modes.CTR(self._nonce)
@@ -112,7 +125,13 @@ class Pieces:
             part.decrypt()
 
     def check(self) -> None:
-        """Raise AssertionError unless every part decrypts to its message."""
+        """Make sure that every part decrypts to its message.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When one does not.
+        """
         for part in self._parts:
             part.check()
 
@@ -153,10 +172,19 @@ class PerRecord:
         return self._gcm_decrypt() if self.mode == "GCM" else self._cbc_decrypt()
 
     def check(self) -> None:
-        """Raise AssertionError unless every record comes back and no two ciphertexts are equal."""
-        assert self.decrypt() == list(self.records)
-        assert len(set(self._sealed)) == len(self.records)
-        assert sum(map(len, self._sealed)) == self.nbytes
+        """Make sure that every record comes back and no two ciphertexts are equal.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When that is not so.
+        """
+        if self.decrypt() != list(self.records):
+            raise VeilsumError(f"AES-256-{self.mode} does not give every record back")
+        if len(set(self._sealed)) != len(self.records):
+            raise VeilsumError(f"AES-256-{self.mode} made two equal ciphertexts")
+        if sum(map(len, self._sealed)) != self.nbytes:
+            raise VeilsumError(f"AES-256-{self.mode} ciphertexts have an unexpected size")
 
     def _gcm_encrypt(self) -> list[bytes]:
         encrypt: Callable[..., bytes] = AESGCM(self._key).encrypt

@@ -1,6 +1,7 @@
 """Veilsum's steps, one at a time, over data whose sum is known.
 
-Layer: benchmarks only; it uses the public API of `veilsum` as a user would.
+Comparison layer, bottom; the benchmark suite imports it too. It uses the public API of `veilsum`
+as a user would.
 """
 
 from __future__ import annotations
@@ -31,18 +32,26 @@ def make_update(size: int, seed: int = 0) -> Floats:
 
 
 def check_mean(mean: Floats, updates: list[Floats], plan: vs.Plan, limit: float = LIMIT) -> None:
-    """Raise AssertionError unless `mean` is the mean of `updates` within what quantising allows.
+    """Make sure that `mean` is the mean of `updates` within what quantising allows.
 
     The integer sum is exact, so the mean is off by at most the mean of the updates' quantisation
     errors, half a step each, plus two roundings to float32 of values up to `limit`.
+
+    Raises
+    ------
+    veilsum.VeilsumError
+        When it is not.
     """
     step = limit / (2 ** (plan.value_bits - 1) - 1)
     bound = step / 2 + limit * 2.0**-23
-    assert all(mean.shape == update.shape for update in updates)
+    if any(mean.shape != update.shape for update in updates):
+        raise vs.VeilsumError(f"the mean has shape {mean.shape}, the updates another one")
     for start in range(0, mean.size, CHUNK):
         part = slice(start, start + CHUNK)
         wanted = np.mean([update[part] for update in updates], axis=0, dtype=np.float64)
-        assert np.abs(mean[part] - wanted).max() <= bound
+        error = float(np.abs(mean[part] - wanted).max())
+        if not error <= bound:
+            raise vs.VeilsumError(f"the opened mean is off by {error:g}; must be within {bound:g}")
 
 
 class Sum:
@@ -87,7 +96,8 @@ class Sum:
     def upload_all(self, threads: int | None = 1) -> list[vs.Upload]:
         """Encrypt every update; keeps the uploads."""
         self.uploads = [self.encrypt(index, threads) for index in range(len(self.updates))]
-        assert not any(upload.clipped for upload in self.uploads)
+        if any(upload.clipped for upload in self.uploads):
+            raise vs.VeilsumError("values were clipped; the sum is not that of the updates")
         return self.uploads
 
     def sum(self, threads: int | None = 1) -> vs.Aggregate:
@@ -110,5 +120,5 @@ class Sum:
         return mean
 
     def check(self, mean: Floats) -> None:
-        """Raise AssertionError unless `mean` is right."""
+        """Make sure that `mean` is right, as `check_mean` does."""
         check_mean(mean, self.updates, self.plan)
