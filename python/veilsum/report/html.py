@@ -6,13 +6,14 @@ inside it, and there is no script.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from veilsum.federated.run_directory import ENCRYPTED, PLAINTEXT
 from veilsum.files import atomic_file
+from veilsum.report.page import figure, whole_page
+from veilsum.report.page import table as _table
+from veilsum.report.page import tile as _tile
 from veilsum.report.plots import (
     MESSAGES,
     PHASES,
@@ -21,50 +22,6 @@ from veilsum.report.plots import (
 )
 from veilsum.report.run_files import METHOD_TITLES, RunFiles
 from veilsum.report.units import format_bytes, format_loss, format_seconds
-
-_STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --muted: #5c6670;
-  --grid: #d9dee3; --panel: #f4f6f8; --series-1: #0072b2; --series-2: #d55e00;
-  --series-3: #8a939c; --good: #10703c; --bad: #a8321f; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14181c; --ink: #e6e9ec; --muted: #9aa5b0;
-  --grid: #343c44; --panel: #1d2329; --series-1: #56b4e9; --series-2: #f0904a;
-  --series-3: #8a939c; --good: #5fc98c; --bad: #f08a78; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
-  sans-serif; }
-main { max-width: 64rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .4rem; }
-h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; }
-h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
-p, ul { max-width: 46rem; } .lead { font-size: 1.05rem; }
-.note, figcaption, .terms { color: var(--muted); font-size: .9rem; }
-.status { display: inline-block; padding: 0 .6rem; border-radius: 1rem; font-size: .85rem;
-  border: 1px solid currentColor; vertical-align: .2rem; margin-left: .5rem; }
-.synthetic { border: 2px solid var(--bad); border-radius: .5rem; padding: .6rem 1rem;
-  font-weight: 600; }
-.finished { color: var(--good); } .interrupted, .failed, .running { color: var(--bad); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .8rem;
-  margin: 1.4rem 0; }
-.tile { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; }
-.tile b { display: block; font-size: 1.5rem; line-height: 1.3; }
-.tile span { color: var(--muted); font-size: .85rem; display: block; line-height: 1.35; }
-.figures { display: grid; gap: 1.2rem;
-  grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); }
-figure { margin: 0; max-width: 44rem; } figure svg { width: 100%; height: auto; display: block; }
-.table { overflow-x: auto; margin: .6rem 0 1rem; }
-table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--muted); font-size: .9rem; padding-bottom: .3rem; }
-th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--grid);
-  vertical-align: top; }
-th { font-weight: 600; color: var(--muted); }
-td.n, th.n { text-align: right; white-space: nowrap; }
-pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto;
-  font-size: .85rem; line-height: 1.45; }
-code { font-size: .92em; }
-details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
-@media (max-width: 32rem) { .figures { grid-template-columns: 1fr; } }
-"""
 
 
 def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
@@ -102,47 +59,15 @@ def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
         parts += ["<p>The run ended before its first round was finished.</p>", _clouds(run)]
     parts += [_inputs(run), _limits(run), _terms(run), _rounds(run)]
     name = f"{run.folder.resolve().name}{' (synthetic data)' if run.synthetic else ''}"
-    title = escape(f"Veilsum training run {name}")
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+    page = whole_page(f"Veilsum training run {name}", parts)
     path = run.folder / "report.html"
     with atomic_file(path) as file:
         file.write(page.encode())
     return path
 
 
-def _table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "", text: int = 1
-) -> str:
-    """Make a table; the first `text` columns are words, the others numbers."""
-
-    def cell(tag: str, i: int, value: Any) -> str:
-        kind = "" if i < text else ' class="n"'
-        return f"<{tag}{kind}>{escape(str(value))}</{tag}>"
-
-    head = "".join(cell("th", i, name) for i, name in enumerate(columns))
-    body = "\n".join(
-        "<tr>" + "".join(cell("td", i, value) for i, value in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    described = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
-        f'<div class="table"><table>{described}<thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
 def _figure(plot: Plot, caption: str) -> str:
-    return f"<figure>{plot.svg}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _tile(value: str, label: str) -> str:
-    return f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+    return figure(plot.svg, caption)
 
 
 def _number(value: float) -> str:

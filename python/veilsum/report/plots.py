@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veilsum.errors import missing_extra
@@ -23,17 +24,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The page maps each colour to a variable of its style; the values here are for the files.
-_INK, _MUTED, _GRID, _PAPER = "#1b1f24", "#5c6670", "#d9dee3", "#fefefe"
-_METHOD_COLOURS = {ENCRYPTED: "#0072b2", PLAINTEXT: "#d55e00", CENTRALISED: "#8a939c"}
-_METHOD_DASHES: dict[str, Any] = {ENCRYPTED: "-", PLAINTEXT: (0, (5, 2)), CENTRALISED: ":"}
+INK, MUTED, GRID, PAPER = "#1b1f24", "#5c6670", "#d9dee3", "#fefefe"
+SERIES = ("#0072b2", "#d55e00", "#8a939c", "#009e73", "#b0588f", "#4aa8dc")
+METHOD_COLOURS = {ENCRYPTED: SERIES[0], PLAINTEXT: SERIES[1], CENTRALISED: SERIES[2]}
+METHOD_DASHES: dict[str, Any] = {ENCRYPTED: "-", PLAINTEXT: (0, (5, 2)), CENTRALISED: ":"}
 _VARIABLES = {
-    _INK: "var(--ink)",
-    _MUTED: "var(--muted)",
-    _GRID: "var(--grid)",
-    _PAPER: "var(--paper)",
-    _METHOD_COLOURS[ENCRYPTED]: "var(--series-1)",
-    _METHOD_COLOURS[PLAINTEXT]: "var(--series-2)",
-    _METHOD_COLOURS[CENTRALISED]: "var(--series-3)",
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--grid)",
+    PAPER: "var(--paper)",
+    **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES, 1)},
 }
 
 PHASES = {
@@ -91,56 +91,122 @@ def write_plots(run: RunFiles) -> dict[str, Plot]:
     veilsum.BackendUnavailableError
         When matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("the report", "matplotlib", "train") from error
-
     if not run.opened(ENCRYPTED):
+        _matplotlib()
         return {}
     folder = run.folder / "plots"
     folder.mkdir(exist_ok=True)
-    drawn: dict[str, Plot] = {}
     figures: list[tuple[str, Callable[[Axes, RunFiles], str], tuple[float, float]]] = [
         ("auc", _draw_auc, (6.4, 3.6)),
         ("loss", _draw_loss, (6.4, 3.6)),
         ("bytes", _draw_bytes, (6.4, 2.9)),
         ("seconds", _draw_seconds, (6.4, 2.9)),
     ]
-    for name, draw, size in figures:
-        style: dict[Any, Any] = {
-            "svg.fonttype": "none",
-            "svg.hashsalt": f"veilsum-{name}",
-            "font.size": 10.0,
-            "text.color": _INK,
-            "axes.labelcolor": _MUTED,
-            "axes.edgecolor": _GRID,
-            "xtick.color": _MUTED,
-            "ytick.color": _MUTED,
-            "figure.facecolor": _PAPER,
-            "axes.facecolor": _PAPER,
-            "savefig.facecolor": _PAPER,
-        }
-        with matplotlib.rc_context(style):
-            # No pyplot: it would keep global state and may look for a display.
-            figure = Figure(figsize=size, layout="constrained")
-            FigureCanvasAgg(figure)
-            axes = figure.add_subplot()
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.tick_params(length=0)
-            axes.set_axisbelow(True)
-            description = draw(axes, run)
-            if run.synthetic:
-                # A picture travels without its page.
-                axes.set_title("synthetic data", loc="right", fontsize=9, color=_MUTED)
-                description += " The data are synthetic."
-            figure.savefig(folder / f"{name}.png", dpi=160)
-            svg = _svg(figure)
-        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-        drawn[name] = Plot(name, description, inline_svg(svg, description))
-    return drawn
+
+    def make(name: str, draw: Callable[[Axes, RunFiles], str], size: tuple[float, float]) -> Plot:
+        return draw_plot(folder, name, size, lambda figure: _labelled(figure, draw, run))
+
+    return {name: make(name, draw, size) for name, draw, size in figures}
+
+
+def _labelled(figure: Figure, draw: Callable[[Axes, RunFiles], str], run: RunFiles) -> str:
+    axes = one_axes(figure)
+    description = draw(axes, run)
+    if run.synthetic:
+        # A picture travels without its page.
+        axes.set_title("synthetic data", loc="right", fontsize=9, color=MUTED)
+        description += " The data are synthetic."
+    return description
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise missing_extra("the report", "matplotlib", "train") from error
+    return matplotlib
+
+
+def draw_plot(
+    folder: Path, name: str, size: tuple[float, float], draw: Callable[[Figure], str]
+) -> Plot:
+    """Draw one figure in the style of all reports, into PNG and SVG files and for a page.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files go; must exist.
+    name : str
+        File name without suffix.
+    size : (float, float)
+        Width and height in inches.
+    draw : callable
+        Draws on an empty figure and returns a description for those who cannot see it.
+
+    Returns
+    -------
+    Plot
+        The figure.
+
+    Raises
+    ------
+    veilsum.BackendUnavailableError
+        When matplotlib is not installed.
+    OSError
+        When a file cannot be written.
+    """
+    matplotlib = _matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": f"veilsum-{name}",
+        "font.size": 10.0,
+        "text.color": INK,
+        "axes.labelcolor": MUTED,
+        "axes.edgecolor": GRID,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "figure.facecolor": PAPER,
+        "axes.facecolor": PAPER,
+        "savefig.facecolor": PAPER,
+    }
+    with matplotlib.rc_context(style):
+        # No pyplot: it would keep global state and may look for a display.
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        description = draw(figure)
+        figure.savefig(folder / f"{name}.png", dpi=160)
+        svg = _svg(figure)
+    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    return Plot(name, description, inline_svg(svg, description))
+
+
+def one_axes(figure: Figure) -> Axes:
+    """Return plain axes that fill a figure.
+
+    Parameters
+    ----------
+    figure : Figure
+        Empty.
+    """
+    axes = figure.add_subplot()
+    plain_axes(axes)
+    return axes
+
+
+def plain_axes(axes: Axes) -> None:
+    """Take away what no reader needs: frame and tick marks.
+
+    Parameters
+    ----------
+    axes : Axes
+        Of any figure.
+    """
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_axisbelow(True)
 
 
 def _svg(figure: Figure) -> str:
@@ -190,14 +256,14 @@ def _draw_curves(axes: Axes, run: RunFiles, key: str, label: str) -> None:
         axes.plot(
             rounds,
             values,
-            color=_METHOD_COLOURS[method],
-            linestyle=_METHOD_DASHES[method],
+            color=METHOD_COLOURS[method],
+            linestyle=METHOD_DASHES[method],
             linewidth=2.2 if method == ENCRYPTED else 1.8,
             marker="o" if len(values) == 1 else None,
             label=METHOD_TITLES[method],
             zorder=3 if method == ENCRYPTED else 4 if method == PLAINTEXT else 2,
         )
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_xlabel("round")
     axes.set_title(label, loc="left", fontsize=11)
     axes.xaxis.set_major_locator(_whole_numbers())
@@ -208,7 +274,7 @@ def _draw_curves(axes: Axes, run: RunFiles, key: str, label: str) -> None:
         lines = {line.get_label(): line for line in axes.get_lines()}
         titles = [METHOD_TITLES[method] for method in run.methods]
         handles = [lines[title] for title in titles]
-        axes.legend(handles, titles, frameon=False, labelcolor=_INK, fontsize=9)
+        axes.legend(handles, titles, frameon=False, labelcolor=INK, fontsize=9)
 
 
 def _draw_auc(axes: Axes, run: RunFiles) -> str:
@@ -216,7 +282,7 @@ def _draw_auc(axes: Axes, run: RunFiles) -> str:
     first, last = run.series(ENCRYPTED, "auc")[0], run.series(ENCRYPTED, "auc")[-1]
     regression = run.summary.get("logistic_regression")
     if regression:
-        axes.axhline(regression["auc"], color=_MUTED, linewidth=0.9)
+        axes.axhline(regression["auc"], color=MUTED, linewidth=0.9)
         axes.annotate(
             "logistic regression, all rows at one place",
             (1.0, regression["auc"]),
@@ -226,7 +292,7 @@ def _draw_auc(axes: Axes, run: RunFiles) -> str:
             ha="right",
             va="top",
             fontsize=8.5,
-            color=_MUTED,
+            color=MUTED,
         )
     return f"Line chart: AUC on held-out patients a round, from {first:.3f} to {last:.4f}."
 
@@ -238,12 +304,12 @@ def _draw_loss(axes: Axes, run: RunFiles) -> str:
 
 
 def _bars(axes: Axes, names: list[str], values: list[float], texts: list[str]) -> None:
-    colour = _METHOD_COLOURS[ENCRYPTED]
+    colour = METHOD_COLOURS[ENCRYPTED]
     axes.barh(names, values, color=colour, height=0.62)
     axes.invert_yaxis()
     axes.spines["bottom"].set_visible(False)
     axes.set_xticks([])
-    axes.tick_params(axis="y", labelcolor=_INK)
+    axes.tick_params(axis="y", labelcolor=INK)
     axes.set_xlim(0, max(values) * 1.22)
     for i, text in enumerate(texts):
         axes.annotate(
@@ -267,7 +333,7 @@ def _draw_bytes(axes: Axes, run: RunFiles) -> str:
         [*sizes, float(clear)],
         [format_bytes(size) for size in [*sizes, clear]],
     )
-    axes.patches[-1].set_facecolor(_METHOD_COLOURS[CENTRALISED])
+    axes.patches[-1].set_facecolor(METHOD_COLOURS[CENTRALISED])
     axes.set_title("One message of each kind", loc="left", fontsize=11)
     listed = ", ".join(f"{n} {format_bytes(s)}" for n, s in zip(names, sizes, strict=True))
     return f"Bar chart of message sizes: {listed}; the update in clear fp32 {format_bytes(clear)}."
@@ -279,14 +345,14 @@ def _draw_seconds(axes: Axes, run: RunFiles) -> str:
     values = list(means.values())
     axes.set_xscale("log")
     floor = min(values) / 3
-    axes.hlines(range(len(values)), floor, values, color=_GRID, linewidth=1.2)
-    colour = _METHOD_COLOURS[ENCRYPTED]
+    axes.hlines(range(len(values)), floor, values, color=GRID, linewidth=1.2)
+    colour = METHOD_COLOURS[ENCRYPTED]
     for i, phase in enumerate(means):
         # Hollow: beside the phase above it, and no part of the round's time.
-        face = _PAPER if phase == "background" else colour
+        face = PAPER if phase == "background" else colour
         axes.plot(values[i], i, "o", color=colour, markerfacecolor=face, markersize=8)
     axes.set_yticks(range(len(values)), names)
-    axes.tick_params(axis="y", labelcolor=_INK)
+    axes.tick_params(axis="y", labelcolor=INK)
     axes.invert_yaxis()
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_xlim(floor, max(values) * 6)
