@@ -1,0 +1,95 @@
+"""What the aggregator holds of an update, for each method, made by the method's own code.
+
+Comparison layer. A probe's update goes through the same packing or encryption as a real one, and
+what comes out on the aggregator's side is what the attack gets. Where a ciphertext is all there is,
+the ciphertext is read as if it hid nothing (`veilsum.leakage.ciphertext`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+import veilsum as vs
+from veilsum.federated.methods import EncryptedAveraging, Method, PlainMethod, RoundOutcome
+from veilsum.leakage import View
+from veilsum.leakage.ciphertext import view_of_bytes, view_of_upload
+
+Arrays = Mapping[str, NDArray[np.float64]]
+
+_PREFIX = "update."
+
+
+class Aggregator:
+    """The aggregator of one method, as the attacker sits in it.
+
+    Parameters
+    ----------
+    method : Method
+        As it trains; never given to the attack.
+    """
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+        self._public: vs.PublicKey | None = None
+        if isinstance(method, EncryptedAveraging):
+            # Probes are encrypted for a key of their own; nobody keeps its secret half.
+            _, self._public = vs.keygen(method.plan)
+
+    def view(self, update: Arrays, cloud: int, number: int, outcome: RoundOutcome) -> View:
+        """Return what the aggregator reads of an update that a cloud sends.
+
+        Parameters
+        ----------
+        update : mapping of str to ndarray
+            Local minus global parameters.
+        cloud, number : int
+            Who sends it in which round.
+        outcome : RoundOutcome
+            Of that round: its ranges, and which coordinates were in the clear.
+        """
+        method = self._method
+        if isinstance(method, EncryptedAveraging):
+            if cloud in outcome.visible:
+                # A hybrid round: the same coordinates as in the real upload are readable.
+                gaps = {name: np.isnan(array) for name, array in outcome.visible[cloud].items()}
+                return View(dict(update)).hidden(gaps)
+            return self._ciphertext(update, outcome)
+        if not isinstance(method, PlainMethod):
+            raise TypeError(f"the method {method.name} has no aggregator that receives updates")
+        message = method.pack(update, 1.0, cloud, number)
+        seen = method.visible(message, 1.0)
+        if seen:
+            return View(seen)
+        return view_of_bytes(message, update, _size(update))
+
+    def real_view(self, update: Arrays, cloud: int, number: int, outcome: RoundOutcome) -> View:
+        """Return what the aggregator read of a cloud's real upload of the round.
+
+        Parameters
+        ----------
+        update : mapping of str to ndarray
+            The cloud's update, to encrypt again where only a ciphertext was seen: the upload
+            itself is gone, and another encryption of the same update tells as much.
+        cloud, number : int
+            Who sent it in which round.
+        outcome : RoundOutcome
+            Of the round.
+        """
+        if cloud in outcome.visible:
+            return View(outcome.visible[cloud])
+        return self.view(update, cloud, number, outcome)
+
+    def _ciphertext(self, update: Arrays, outcome: RoundOutcome) -> View:
+        if self._public is None or not isinstance(self._method, EncryptedAveraging):
+            raise TypeError("only Veilsum's own method encrypts uploads of a round")
+        limits = {name: outcome.limits[_PREFIX + name] for name in update}
+        rnd = vs.Round(self._method.plan, self._public, like=dict(update), limit=limits)
+        return view_of_upload(vs.encrypt(rnd, dict(update)).to_bytes(), rnd, update)
+
+
+def _size(update: Arrays) -> float:
+    """Return an update's largest entry: what the attacker takes for the size of one."""
+    return max(float(np.abs(array).max()) for array in update.values()) or 1.0
