@@ -148,9 +148,9 @@ def _mean_bound(
     total = sum(weights.values())
     clouds = len(weights)
     sent = np.asarray(sum(weights[i] * np.abs(updates[i][name]) for i in updates)) / total
-    plain = (sent + np.abs(exact)) * _FLOAT32 * 1.01
+    plain: NDArray[np.float64] = np.asarray((sent + np.abs(exact)) * _FLOAT32 * 1.01)
     if key == "he-fl":
-        return plain + clouds * ERROR_BOUND / total
+        return np.asarray(plain + clouds * ERROR_BOUND / total)
     if key not in ("veilsum", "hybrid"):
         return plain
     options = config.encryption
@@ -158,8 +158,5 @@ def _mean_bound(
     # Weights are on a grid as well: half a step of each moves the mean towards or off its cloud.
     weight_step = Grid(outcome.limits["weight"], options.value_bits).step
     moved = np.asarray(sum(np.abs(updates[i][name] - exact) for i in updates))
-    return (
-        plain
-        + clouds * grid.error_bound(options.rounding) / total
-        + 0.5 * weight_step * moved / total
-    )
+    quantised = clouds * grid.error_bound(options.rounding) / total
+    return np.asarray(plain + quantised + 0.5 * weight_step * moved / total)

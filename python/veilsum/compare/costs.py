@@ -135,9 +135,9 @@ def time_ratio(
         Median and quartiles of the ratio of a round's whole measured time, all clouds one after
         another; None when no round but the first was finished by both.
     """
-    theirs = {record["round"]: record["seconds"]["round"] for record in reference}
+    theirs = {record["round"]: record["cost"]["round_s"] for record in reference}
     ratios = [
-        record["seconds"]["round"] / theirs[record["round"]]
+        record["cost"]["round_s"] / theirs[record["round"]]
         for record in records
         if record["round"] > 1 and record["round"] in theirs and not record["skipped"]
     ]

@@ -9,7 +9,7 @@ experiment after the last whole record, and the report is made of what there is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from veilsum.compare.views import Aggregator
 from veilsum.errors import BackendUnavailableError, ParameterError
 from veilsum.federated import environment
 from veilsum.federated.config import TrainConfig
-from veilsum.federated.loop import reproducible
+from veilsum.federated.experiment import play, reproducible
 from veilsum.federated.methods import Method, RoundOutcome, Setting, make_method, prepare
 from veilsum.federated.metrics import Evaluator, MetricsLog, Record
 from veilsum.federated.run_directory import METRICS, create_run_directory
@@ -63,6 +63,7 @@ class _Running:
     config: TrainConfig
     method: Method
     aggregator: Aggregator
+    rounds: Iterator[tuple[Record, RoundOutcome]]
     last: RoundOutcome | None = None
     agreements: list[dict[str, Any]] = field(default_factory=list)
     unchecked: str = ""
@@ -103,7 +104,8 @@ class Experiment:
                 self._missing[one.key] = str(error)
                 say(f"{one.title}: not run: {error}")
             else:
-                self._running.append(_Running(one, mine, method, Aggregator(method)))
+                rounds = play(method, config.training.rounds, self._evaluator)
+                self._running.append(_Running(one, mine, method, Aggregator(method), rounds))
         if not self._running:
             raise ParameterError(
                 "none of the methods can run here: "
@@ -170,8 +172,8 @@ class Experiment:
             before = {one.contender.key: one.method.parameters for one in self._running}
             said = []
             for one in self._running:
-                one.last = one.method.run_round(number)
-                record = self._record(one, number, one.last)
+                record, one.last = next(one.rounds)
+                record |= _costs(one, one.last)
                 rounds.append(record)
                 said.append(f"{one.contender.key} {record['auc']:.4f}")
             self._say(f"round {number}: AUC {', '.join(said)}")
@@ -188,35 +190,7 @@ class Experiment:
                 leaks.append(record)
             self._say(f"round {number}: attacked")
 
-    def _record(self, one: _Running, number: int, outcome: RoundOutcome) -> Record:
-        scores = self._evaluator.evaluate(outcome.parameters)
-        slowest = max(outcome.clouds, key=lambda cloud: sum(cloud.seconds.values()))
-        train = slowest.seconds.get("train", 0.0)
-        everything = sum(outcome.seconds.values())
-        clouds = sum(sum(cloud.seconds.values()) for cloud in outcome.clouds)
-        return {
-            "method": one.contender.key,
-            "round": number,
-            "skipped": outcome.skipped,
-            **asdict(scores),
-            "train_loss": outcome.train_loss,
-            "encrypted_fraction": outcome.encrypted_fraction,
-            "epsilon": outcome.privacy.epsilon if outcome.privacy else None,
-            "clipped": sum(upload.clipped for upload in outcome.uploads),
-            "message_bytes": outcome.message_bytes,
-            "cost": {
-                "train_s": train,
-                "protect_s": sum(slowest.seconds.values()) - train,
-                "server_s": max(0.0, everything - clouds),
-                "up_bytes": max(cloud.up_bytes for cloud in outcome.clouds),
-                "down_bytes": max(cloud.down_bytes for cloud in outcome.clouds),
-            },
-            "seconds": outcome.seconds | {"round": everything},
-        }
-
-    def _attack(
-        self, one: _Running, before: Parameters, number: int, last: bool
-    ) -> list[Record]:
+    def _attack(self, one: _Running, before: Parameters, number: int, last: bool) -> list[Record]:
         """Attack one method's round, and check its mean on the way."""
         outcome = one.last
         if outcome is None:
@@ -372,6 +346,26 @@ class Experiment:
             "attacked": self._options.rounds_to_attack(config.training.rounds),
             "methods": [],
         }
+
+
+def _costs(one: _Running, outcome: RoundOutcome) -> Record:
+    """Return what a record says besides: whose it is, and what the slowest cloud spent."""
+    slowest = max(outcome.clouds, key=lambda cloud: sum(cloud.seconds.values()))
+    train = slowest.seconds.get("train", 0.0)
+    everything = sum(outcome.seconds.values())
+    clouds = sum(sum(cloud.seconds.values()) for cloud in outcome.clouds)
+    return {
+        "method": one.contender.key,
+        "skipped": outcome.skipped,
+        "cost": {
+            "round_s": everything,
+            "train_s": train,
+            "protect_s": sum(slowest.seconds.values()) - train,
+            "server_s": max(0.0, everything - clouds),
+            "up_bytes": max(cloud.up_bytes for cloud in outcome.clouds),
+            "down_bytes": max(cloud.down_bytes for cloud in outcome.clouds),
+        },
+    }
 
 
 def _guess(

@@ -121,7 +121,9 @@ def read_comparison(folder: str | Path) -> Comparison:
         try:
             texts[name] = (folder / name).read_text(encoding="utf-8")
         except FileNotFoundError as error:
-            raise ParameterError(f"{folder} is no folder of a comparison: it lacks {name}") from error
+            raise ParameterError(
+                f"{folder} is no folder of a comparison: it lacks {name}"
+            ) from error
     aes = folder / AES
     texts[AES] = aes.read_text(encoding="utf-8") if aes.exists() else ""
     logs: dict[str, tuple[Record, ...]] = {}

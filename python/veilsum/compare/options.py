@@ -39,7 +39,7 @@ class CompareOptions:
     """
 
     methods: tuple[str, ...] = ()
-    probes: int = 64
+    probes: int = 40
     batch_sizes: tuple[int, ...] = (1, 8)
     attacked_rounds: int = 9
     optimised_batches: int = 4

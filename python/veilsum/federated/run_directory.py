@@ -35,7 +35,7 @@ DP_FL = "dp-fl"
 """Names of the methods in records."""
 
 
-def create_run_directory(config: TrainConfig, study: str = "") -> Path:
+def create_run_directory(config: TrainConfig, study: str = "", prefix: str = "") -> Path:
     """Make the folder of a new run and write its configuration.
 
     Parameters
@@ -45,6 +45,8 @@ def create_run_directory(config: TrainConfig, study: str = "") -> Path:
         with a number after it when that is taken.
     study : str
         The study's own name for that, such as that of synthetic rows; empty for the configured.
+    prefix : str
+        What a made-up name begins with.
 
     Returns
     -------
@@ -70,7 +72,8 @@ def create_run_directory(config: TrainConfig, study: str = "") -> Path:
                 "it out to get a fresh one"
             ) from None
     else:
-        folder = _fresh(parent, f"{study or config.data.study}-{datetime.now():%Y%m%d-%H%M%S}")
+        made_up = f"{prefix}{study or config.data.study}-{datetime.now():%Y%m%d-%H%M%S}"
+        folder = _fresh(parent, made_up)
     write_whole(folder / CONFIG, config.to_toml())
     return folder
 
