@@ -63,6 +63,11 @@ _COMMANDS: Final = {
         "veilsum.federated.command",
         "Train one model over several clouds, with encrypted aggregation.",
     ),
+    "compare": _Command(
+        "The main job",
+        "veilsum.compare.command",
+        "Run the paper's experiments: leakage, costs, AES, accuracy.",
+    ),
 }
 
 #: Exit code and meaning; `--help` prints it and docs/command-line.md repeats it.

@@ -64,13 +64,6 @@ CONTENDERS = {
         ),
         Contender(DP_FL, "DP-FL", "dp-fl", (), ""),
         Contender(
-            HYBRID,
-            "Veilsum hybrid",
-            "veilsum",
-            (),
-            "the least sensitive coordinates in plaintext, ciphertext of the others",
-        ),
-        Contender(
             VEILSUM,
             "Veilsum",
             "veilsum",

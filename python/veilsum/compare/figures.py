@@ -194,7 +194,7 @@ def _leakage(figure: Figure, run: Comparison) -> str:
         last = max(float(one["round"]) for one in run.leaks)
         axes.set_xlim(1 - 0.03 * last, last * 1.03)
     panels[0].set_ylabel("data leakage rate")
-    figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr]
+    figure.set_layout_engine("constrained", wspace=0.06)
     _legend(figure, run, handles)
     return "Line charts of the data leakage rate a round. " + "; ".join(described) + "."
 

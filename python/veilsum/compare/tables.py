@@ -25,7 +25,7 @@ class Table:
     ----------
     columns : tuple of str
         Heads.
-    rows : list of tuple of str
+    rows : sequence of tuple of str
         Cells.
     caption : str
         What it shows.
@@ -36,7 +36,7 @@ class Table:
     """
 
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     caption: str = ""
     text: int = 1
     notes: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ def over_rounds(records: Sequence[Record]) -> tuple[int, int, float]:
 
 
 def summary_table(run: Comparison) -> Table:
-    """Return the table of methods: accuracy, leakage, wire, time.
+    """Return the table of methods: accuracy and leakage.
 
     Parameters
     ----------
@@ -81,52 +81,80 @@ def summary_table(run: Comparison) -> Table:
         The comparison.
     """
     names = run.attack_names
-    found = costs(run)
-    reference = run.records(FEDAVG)
     rows = []
     for one in run.methods:
         key, records = one["key"], run.records(one["key"])
         if not records:
             reason = one.get("reason", "no round was finished")
-            rows.append((one["title"], f"not run: {reason}", *[""] * (5 + len(names))))
+            rows.append((one["title"], f"not run: {reason}", *[""] * (2 + len(names))))
             continue
         last = records[-1]
+        member = one.get("membership")
         cells = [one["title"], f"{last['auc']:.4f} ± {last['auc_standard_error']:.3f}"]
+        cells.append(f"{last['accuracy']:.4f}")
         for name in names:
             attacks = run.attacks(key, name)
             cells.append(percent(over_rounds(attacks)[2]) if attacks else "")
-        member = one.get("membership")
         cells.append(f"{member['auc']:.3f}" if member else "")
-        cost = found.get(key)
-        cells.append(format_bytes(cost.up_bytes) if cost else "")
-        cells.append(_against(found, key))
-        cells.append(format_seconds(cost.compute_s) if cost else "")
-        ratio = time_ratio(records, reference) if reference else None
-        cells.append(f"{ratio[0]:.2f} ×" if ratio and key != CENTRALISED else "")
         rows.append(tuple(cells))
     columns = (
         "method",
         "final AUC",
-        *(f"leakage: {attack_title(name)}" for name in names),
+        "accuracy",
+        *(f"leakage, {_short(name)}" for name in names),
         "membership AUC",
-        "upload",
-        "traffic / FedAvg",
-        "computing a round",
-        "round / FedAvg",
     )
+    errors = [one["membership"]["standard_error"] for one in run.ran if one.get("membership")]
     notes = [
         "Final AUC: of the last round's model on held-out patients, ± its standard error (Hanley "
-        "and McNeil). Differences between methods are on the same patients.",
-        "Leakage: share of probe records recovered, over all attacked rounds; see figure 1.",
-        "Membership AUC: loss threshold on the released model, 0.5 is guessing; no encryption of "
-        "updates changes it.",
-        "Upload: measured bytes one cloud sends in a round. Traffic / FedAvg: both directions, "
-        "without what is exchanged once.",
-        "Computing a round: measured, the slowest cloud and the servers after it. Round / FedAvg: "
-        "median over rounds of the whole measured time of a round, all clouds one after another "
-        "on one machine, over FedAvg's same round; the first round does not count.",
+        "and McNeil); accuracy at threshold 0.5. All methods are scored on the same patients. "
+        "Leakage: share of the probe records recovered, over all attacked rounds: of one step on a "
+        "batch of that size, or of the real update of a round; figure 1 has the terms. "
+        "Membership AUC: how well a threshold on the loss of the released model tells training "
+        "rows from held-out ones (Yeom et al. 2018); 0.5 is guessing"
+        + (f", with a standard error of {errors[0]:.3f}" if errors else "")
+        + ". No encryption of updates changes it.",
     ]
-    return Table(columns, rows, "Methods on the same data, model, seeds and rounds", 1, notes)
+    return Table(columns, rows, "Accuracy and leakage", 1, notes)
+
+
+def cost_table(run: Comparison) -> Table:
+    """Return the table of methods: wire and time.
+
+    Parameters
+    ----------
+    run : Comparison
+        The comparison.
+    """
+    found = costs(run)
+    reference = run.records(FEDAVG)
+    titles = _titles(run)
+    rows = []
+    for key, cost in found.items():
+        ratio = time_ratio(run.records(key), reference) if reference else None
+        rows.append(
+            (
+                titles[key],
+                format_bytes(cost.up_bytes),
+                format_bytes(cost.down_bytes),
+                _against(found, key),
+                format_seconds(cost.compute_s),
+                f"{ratio[0]:.2f} ×" if ratio and key != CENTRALISED else "",
+            )
+        )
+    notes = [
+        "Sent and received: measured bytes of one cloud in a round; traffic / FedAvg compares both "
+        "together, without what is exchanged once. Computing: measured, the slowest cloud and the "
+        "servers after it. Round / FedAvg: median over the rounds of a round's whole measured "
+        "time, all clouds one after another on one machine, over FedAvg's same round; the first "
+        "round does not count.",
+    ]
+    columns = ("method", "sent", "received", "traffic / FedAvg", "computing", "round / FedAvg")
+    return Table(columns, rows, "Costs of a round", 1, notes)
+
+
+def _short(name: str) -> str:
+    return "round" if name == "round" else f"batch of {name.removeprefix('step-')}"
 
 
 def _against(found: dict[str, RoundCost], key: str) -> str:
@@ -205,7 +233,7 @@ def _cost_claims(run: Comparison) -> list[Claim]:
                     "Veilsum: time of a round over plaintext FedAvg's",
                     f"{ratio[0]:.3f} (quartiles {ratio[1]:.3f} to {ratio[2]:.3f})",
                     "≤ 1.10",
-                    ratio[0] <= 1.10,
+                    None if run.summary["quick"] else ratio[0] <= 1.10,
                     timing=True,
                 )
             )
@@ -290,6 +318,13 @@ def _leakage_claims(run: Comparison) -> list[Claim]:
     return made
 
 
+def _verdict(claim: Claim) -> str:
+    if claim.holds is None:
+        return "too short to judge" if claim.timing else "not judged"
+    word = "holds" if claim.holds else "DOES NOT HOLD"
+    return f"{word} (timing)" if claim.timing else word
+
+
 def claims_table(run: Comparison) -> Table:
     """Return the checks as a table.
 
@@ -298,11 +333,7 @@ def claims_table(run: Comparison) -> Table:
     run : Comparison
         The comparison.
     """
-    words = {True: "holds", False: "DOES NOT HOLD", None: ""}
-    rows = [
-        (one.text, one.measured, one.required, words[one.holds] + (" (timing)" * one.timing))
-        for one in claims(run)
-    ]
+    rows = [(one.text, one.measured, one.required, _verdict(one)) for one in claims(run)]
     return Table(
         ("claim", "measured", "required", "verdict"),
         rows,
@@ -315,8 +346,8 @@ def claims_table(run: Comparison) -> Table:
     )
 
 
-def leakage_table(run: Comparison) -> Table:
-    """Return the attacks of the last attacked round in detail.
+def leakage_tables(run: Comparison) -> list[Table]:
+    """Return the attacks of the last attacked round in detail, one table an attack.
 
     Parameters
     ----------
@@ -324,16 +355,16 @@ def leakage_table(run: Comparison) -> Table:
         The comparison.
     """
     titles = _titles(run) | {"chance": "chance (null control)"}
-    rows = []
     last = max((int(one["round"]) for one in run.leaks), default=0)
+    made = []
     for name in run.attack_names:
+        rows = []
         for key in [*(one["key"] for one in run.ran), "chance"]:
             for one in run.attacks(key, name):
                 if one["round"] != last:
                     continue
                 rows.append(
                     (
-                        attack_title(name),
                         titles[key],
                         "" if key == "chance" else percent(one["readable"]),
                         f"{one['recovered']} of {one['probes']}",
@@ -343,31 +374,27 @@ def leakage_table(run: Comparison) -> Table:
                         f"{one['optimised']}",
                     )
                 )
-    return Table(
-        (
-            "attack",
+        columns = (
             "method",
             "numbers to read",
-            "probes recovered",
+            "recovered",
             "rate",
             "features right",
             "guesses a batch",
-            "optimised batches",
-        ),
-        rows,
-        f"Attacks in round {last}",
-        2,
-        [
-            "Numbers to read: share of an upload's coordinates that the aggregator has a number "
-            "for. Of a ciphertext it has all residues, read as if nothing were added to them; "
-            "that is why encrypted methods do not have 0 % there.",
-            "Features right: share of features within the tolerance in each probe's nearest guess. "
-            "Guessing from the population gets many right, one at a time; a record counts only "
-            "when all are right at once.",
-            "Guesses a batch: how many records the attacker names; any of them may be the right "
-            "one, so rates are upper bounds on what it knows.",
-        ],
-    )
+            "optimised",
+        )
+        made.append(Table(columns, rows, f"Round {last}: {attack_title(name)}"))
+    return made
+
+
+LEAKAGE_NOTES = [
+    "Numbers to read: share of an upload's coordinates for which the aggregator has a number. Of a "
+    "ciphertext it has all residues, read as if nothing had been added to them, so encrypted "
+    "methods have no 0 % there. Features right: share of features within the tolerance in each "
+    "probe's nearest guess; guessing from the population gets many right, one at a time, and a "
+    "record counts only when all are right at once. Guesses a batch: how many records the attacker "
+    "names. Optimised: batches on which gradient matching ran.",
+]
 
 
 def bandwidth_table(run: Comparison, what: str) -> Table:

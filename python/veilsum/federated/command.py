@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     if args.print_config:
         print(config.to_toml(), end="")
         return 0
-    with _terminate_as_interrupt():
+    with terminate_as_interrupt():
         result = _train(config, quiet=quiet)
     page = write_report(result.folder)
     if not quiet:
@@ -188,7 +188,7 @@ def _reading() -> Callable[[int, int], None]:
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
+def terminate_as_interrupt() -> Iterator[None]:
     """Let SIGTERM end a run like Ctrl-C does: after the last whole record, with a report."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

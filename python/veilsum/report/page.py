@@ -42,6 +42,7 @@ p, ul { max-width: 46rem; } .lead { font-size: 1.05rem; }
 .figures { display: grid; gap: 1.2rem;
   grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); }
 figure { margin: 0; max-width: 44rem; } figure svg { width: 100%; height: auto; display: block; }
+figure.wide { max-width: none; margin: 1rem 0; }
 .table { overflow-x: auto; margin: .6rem 0 1rem; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--muted); font-size: .9rem; padding-bottom: .3rem; }
