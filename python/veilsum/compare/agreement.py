@@ -25,6 +25,9 @@ Updates = Mapping[int, Mapping[str, NDArray[np.float64]]]
 _FLOAT32 = 2.0**-24
 """Largest relative error of rounding to float32."""
 
+_BFLOAT16 = 2.0**-8
+"""Largest relative error of rounding to bfloat16, as the plain part of a hybrid round may be."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -159,4 +162,8 @@ def _mean_bound(
     weight_step = Grid(outcome.limits["weight"], options.value_bits).step
     moved = np.asarray(sum(np.abs(updates[i][name] - exact) for i in updates))
     quantised = clouds * grid.error_bound(options.rounding) / total
-    return np.asarray(plain + quantised + 0.5 * weight_step * moved / total)
+    bound = plain + quantised + 0.5 * weight_step * moved / total
+    if outcome.visible and config.hybrid.plain_dtype == "bfloat16":
+        in_clear = np.isfinite(next(iter(outcome.visible.values()))[name])
+        bound = bound + in_clear * sent * _BFLOAT16 * 1.01
+    return np.asarray(bound)

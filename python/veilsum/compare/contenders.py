@@ -64,10 +64,17 @@ CONTENDERS = {
         ),
         Contender(DP_FL, "DP-FL", "dp-fl", (), ""),
         Contender(
+            HYBRID,
+            "Veilsum hybrid",
+            "veilsum",
+            ("hybrid.fraction=0.1",),
+            "the less sensitive coordinates in the clear, ciphertext of the others",
+        ),
+        Contender(
             VEILSUM,
             "Veilsum",
             "veilsum",
-            (),
+            ("hybrid.fraction=1.0", "hybrid.steer=fixed", "hybrid.never=[]"),
             "ciphertext, its size, and how many values were clipped",
         ),
     )
@@ -99,6 +106,19 @@ def choose(keys: Iterable[str]) -> list[Contender]:
     return [one for key, one in CONTENDERS.items() if key in wanted]
 
 
+def configuration_settings(config: TrainConfig, contender: Contender) -> tuple[str, ...]:
+    """Return what is set for a contender besides the common configuration.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The common one; where it is hybrid itself, the hybrid contender runs as it says.
+    contender : Contender
+        Whose.
+    """
+    return () if contender.key == HYBRID and config.is_hybrid else contender.settings
+
+
 def configuration(config: TrainConfig, contender: Contender) -> TrainConfig:
     """Return the configuration that a contender runs with.
 
@@ -109,7 +129,8 @@ def configuration(config: TrainConfig, contender: Contender) -> TrainConfig:
     contender : Contender
         Whose.
     """
-    if not contender.settings:
+    settings = configuration_settings(config, contender)
+    if not settings:
         return config
-    merged: dict[str, Any] = with_overrides(config.to_mapping(), contender.settings)
+    merged: dict[str, Any] = with_overrides(config.to_mapping(), settings)
     return TrainConfig.from_mapping(merged, f"the settings of {contender.title}")

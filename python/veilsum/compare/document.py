@@ -183,8 +183,8 @@ def _communication(run: Comparison) -> Section:
     ]
     if CENTRALISED in costs(run):
         text.append(
-            "Centralised training sends the largest cloud's rows once, spread over the rounds: "
-            "small for a table of few columns, and the reason why nobody is allowed to do it."
+            "Centralised training sends the largest cloud's rows once, spread over the rounds: for "
+            "a table of few columns that is less than a model, and all of it is readable."
         )
     caption = (
         "Figure 2. Communication cost: time to send and receive a round's messages over one "

@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum.compare import aes_table, agreement
-from veilsum.compare.contenders import CENTRALISED, Contender, choose, configuration
+from veilsum.compare.contenders import (
+    CENTRALISED,
+    Contender,
+    choose,
+    configuration,
+    configuration_settings,
+)
 from veilsum.compare.files import AES, LEAKAGE, SUMMARY, write_json
 from veilsum.compare.options import CompareOptions
 from veilsum.compare.views import Aggregator
@@ -105,7 +111,7 @@ class Experiment:
                 say(f"{one.title}: not run: {error}")
             else:
                 rounds = play(method, config.training.rounds, self._evaluator)
-                self._running.append(_Running(one, mine, method, Aggregator(method), rounds))
+                self._running.append(_Running(one, mine, method, Aggregator(method, mine), rounds))
         if not self._running:
             raise ParameterError(
                 "none of the methods can run here: "
@@ -241,7 +247,7 @@ class Experiment:
             return _leak(
                 key, number, WHOLE_ROUND, leakage_rate(rows, rows.astype(np.float64)), 0, 1.0, 0
             )
-        updates = agreement.replay(self._setting_of(one), before, number, outcome)
+        updates = agreement.replay(self._setting, before, number, outcome)
         one.unchecked = agreement.checkable(config, key, outcome)
         if not one.unchecked:
             checked = agreement.check(config, key, before, updates, outcome)
@@ -257,9 +263,6 @@ class Experiment:
             if mine:
                 total += leakage_rate(np.concatenate(mine), guesses)
         return _leak(key, number, WHOLE_ROUND, total, most, readable, 0)
-
-    def _setting_of(self, one: _Running) -> Setting:
-        return self._setting if one.config == self._config else prepare(one.config)
 
     def _chance(self, number: int, guesses: dict[str, int]) -> list[Record]:
         """Guess as often as the busiest attack, from the held-out patients: the null control."""
@@ -291,6 +294,7 @@ class Experiment:
                 "key": contender.key,
                 "title": contender.title,
                 "seen": contender.seen,
+                "settings": list(configuration_settings(self._config, contender)),
             }
             one = running.get(contender.key)
             if one is None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import veilsum as vs
+from veilsum.federated.config import TrainConfig
 from veilsum.federated.methods import EncryptedAveraging, Method, PlainMethod, RoundOutcome
+from veilsum.hybrid import noisy
 from veilsum.leakage import View
 from veilsum.leakage.ciphertext import view_of_bytes, view_of_upload
 
@@ -29,10 +32,13 @@ class Aggregator:
     ----------
     method : Method
         As it trains; never given to the attack.
+    config : TrainConfig
+        The method's.
     """
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, config: TrainConfig) -> None:
         self._method = method
+        self._config = config
         self._public: vs.PublicKey | None = None
         if isinstance(method, EncryptedAveraging):
             # Probes are encrypted for a key of their own; nobody keeps its secret half.
@@ -52,10 +58,8 @@ class Aggregator:
         """
         method = self._method
         if isinstance(method, EncryptedAveraging):
-            if cloud in outcome.visible:
-                # A hybrid round: the same coordinates as in the real upload are readable.
-                gaps = {name: np.isnan(array) for name, array in outcome.visible[cloud].items()}
-                return View(dict(update)).hidden(gaps)
+            if outcome.visible:
+                return self._plain_part(update, outcome)
             return self._ciphertext(update, outcome)
         if not isinstance(method, PlainMethod):
             raise TypeError(f"the method {method.name} has no aggregator that receives updates")
@@ -79,8 +83,34 @@ class Aggregator:
             Of the round.
         """
         if cloud in outcome.visible:
-            return View(outcome.visible[cloud])
+            return View(outcome.visible[cloud], self._precision())
         return self.view(update, cloud, number, outcome)
+
+    def _precision(self) -> float:
+        """Return the relative precision of the numbers that the aggregator reads."""
+        hybrid = isinstance(self._method, EncryptedAveraging) and self._config.is_hybrid
+        return 2.0**-8 if hybrid and self._config.hybrid.plain_dtype == "bfloat16" else 2.0**-23
+
+    def _plain_part(self, update: Arrays, outcome: RoundOutcome) -> View:
+        """Return what a hybrid round shows: the same coordinates as in the real uploads."""
+        options = self._config.hybrid
+        # The mask is the same for all clouds of a round.
+        gaps = {n: np.isnan(array) for n, array in next(iter(outcome.visible.values())).items()}
+        flat = np.concatenate([update[name].ravel() for name in update])
+        readable = ~np.concatenate([gaps[name].ravel() for name in update])
+        plain = flat[readable]
+        if options.plain_noise_multiplier:
+            plain = noisy(plain, options.plain_clip, options.plain_noise_multiplier)
+        single = torch.from_numpy(plain.astype(np.float32))
+        if options.plain_dtype == "bfloat16":
+            single = single.bfloat16().float()
+        flat = np.full(len(flat), np.nan)
+        flat[readable] = single.numpy()
+        parts = np.split(flat, np.cumsum([array.size for array in update.values()])[:-1])
+        shaped = zip(update.items(), parts, strict=True)
+        return View(
+            {name: part.reshape(array.shape) for (name, array), part in shaped}, self._precision()
+        )
 
     def _ciphertext(self, update: Arrays, outcome: RoundOutcome) -> View:
         if self._public is None or not isinstance(self._method, EncryptedAveraging):

@@ -20,13 +20,14 @@ _MOST_UNITS = 512
 """Units with the largest bias gradients that are looked at."""
 
 _AGREEMENT = 1e-3
-"""How far apart two units' quotients may be, relative to 1 + their size, to be one record's."""
+"""How far apart two units' quotients may be, relative to 1 + their size, to be one record's; more
+where the numbers themselves are less precise."""
 
 _PLAUSIBLE = 100.0
 """Standardised features beyond this are no record of anyone; such guesses are dropped."""
 
 
-def first_layer_guesses(weight: Floats, bias: Floats) -> Floats:
+def first_layer_guesses(weight: Floats, bias: Floats, precision: float = 2.0**-23) -> Floats:
     """Return guesses of records, the best supported first.
 
     Parameters
@@ -35,6 +36,8 @@ def first_layer_guesses(weight: Floats, bias: Floats) -> Floats:
         Gradient of the first layer's weights, up to a common factor; NaN where not readable.
     bias : ndarray, shape (units,)
         Gradient of its biases, up to the same factor; NaN where not readable.
+    precision : float
+        Relative precision of both.
 
     Returns
     -------
@@ -42,13 +45,13 @@ def first_layer_guesses(weight: Floats, bias: Floats) -> Floats:
         At most one for each unit and one for all of them together. Missing columns are 0, the
         mean of a standardised feature.
     """
-    found = [_joint_guess(weight, bias), _unit_guesses(weight, bias)]
+    found = [_joint_guess(weight, bias), _unit_guesses(weight, bias, precision)]
     guesses = np.nan_to_num(np.concatenate(found), nan=0.0, posinf=np.inf, neginf=-np.inf)
     plausible: Floats = guesses[(np.abs(guesses) <= _PLAUSIBLE).all(axis=1)]
     return plausible
 
 
-def _unit_guesses(weight: Floats, bias: Floats) -> Floats:
+def _unit_guesses(weight: Floats, bias: Floats, precision: float) -> Floats:
     """Return the quotient of each unit, or of each group of units that agree."""
     size = np.abs(np.nan_to_num(bias, nan=0.0))
     units = np.argsort(-size, kind="stable")[:_MOST_UNITS]
@@ -61,7 +64,8 @@ def _unit_guesses(weight: Floats, bias: Floats) -> Floats:
         if not left[i]:
             continue
         both = np.isfinite(quotients[i]) & np.isfinite(quotients)
-        scale = _AGREEMENT * (1 + np.abs(quotients[i]))
+        # Two quotients of rounded numbers: four roundings.
+        scale = max(_AGREEMENT, 4 * precision) * (1 + np.abs(quotients[i]))
         apart = (np.abs(quotients - quotients[i]) > scale) & both
         # Two units of one record agree in every column that both have; sharing most columns keeps
         # chance from joining two records.

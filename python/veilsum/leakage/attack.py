@@ -65,6 +65,7 @@ def attack(
     guesses = first_layer_guesses(
         np.asarray(gradient.values[victim.first_weight], dtype=np.float64),
         np.asarray(gradient.values[victim.first_bias], dtype=np.float64),
+        gradient.precision,
     )
     if not optimise:
         return Attack(guesses, optimised=False)

@@ -7,7 +7,7 @@ whoever makes one decides what is readable, and this module only keeps numbers a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,12 @@ class View:
     values : mapping of str to ndarray, float64
         One array a tensor of the model, of its shape: local minus global parameters as the
         aggregator would read them; NaN where it holds no number for a coordinate.
+    precision : float
+        Relative precision of the numbers, which the attacker knows from their type on the wire.
     """
 
     values: Arrays
+    precision: float = 2.0**-23
 
     def __post_init__(self) -> None:
         for name, array in self.values.items():
@@ -50,7 +53,7 @@ class View:
         factor : float
             Finite, such as -1 over the learning rate: from an update of one step to a gradient.
         """
-        return View({name: factor * array for name, array in self.values.items()})
+        return replace(self, values={name: factor * a for name, a in self.values.items()})
 
     def hidden(self, masks: Mapping[str, NDArray[np.bool_]]) -> View:
         """Return the view without the coordinates that a mask marks.
@@ -60,6 +63,5 @@ class View:
         masks : mapping of str to ndarray of bool
             True where the coordinate cannot be read.
         """
-        return View(
-            {name: np.where(masks[name], np.nan, array) for name, array in self.values.items()}
-        )
+        gaps = {name: np.where(masks[name], np.nan, array) for name, array in self.values.items()}
+        return replace(self, values=gaps)
