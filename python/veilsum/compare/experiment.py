@@ -146,7 +146,9 @@ class Experiment:
             When the folder cannot be written.
         """
         threads = choose_threads(self._config, len(self._setting.preprocessor.names))
-        folder = create_run_directory(self._config, prefix="compare-")
+        folder = create_run_directory(
+            self._config, self._setting.federation.study.name, prefix="compare-"
+        )
         started = time.time()
         summary = self._describe(threads.core, started)
         write_json(folder / SUMMARY, summary)
