@@ -88,6 +88,8 @@ def test_the_page_says_what_it_must(make_run: Callable[..., Path]) -> None:
         "1 min 35 s",
         "all 2 clouds",
         "futime",
+        "hidden behind training",
+        "pads, made while training",
     ):
         assert expected in text, expected
     assert text.count("<svg") == 4
@@ -106,6 +108,15 @@ def test_a_run_without_yardsticks(make_run: Callable[..., Path]) -> None:
     text = write_report(make_run()).read_text()
     assert "run with --baseline" in text
     assert "compared with plaintext" not in text
+
+
+def test_a_run_without_pads_ahead(make_run: Callable[..., Path]) -> None:
+    folder = make_run()
+    text = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(text.replace(', "background": 0.002', ""))
+    page = write_report(folder).read_text()
+    assert "hidden behind training" not in page
+    assert "made while training" not in page
 
 
 def test_an_interrupted_run(make_run: Callable[..., Path]) -> None:
