@@ -1,7 +1,7 @@
 // Layer: base. See background.h.
 #include "base/background.h"
 
-#include <system_error>
+#include <exception>
 
 #if defined(__linux__)
 #include <sys/resource.h>
@@ -36,7 +36,8 @@ BackgroundThreads::BackgroundThreads(int count, const std::function<void()>& wor
         work();
       });
     }
-  } catch (const std::system_error&) {
+  } catch (
+      const std::exception&) {  // no thread, or no memory for one: those that run must be joined
   }
 }
 

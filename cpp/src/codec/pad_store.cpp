@@ -199,6 +199,10 @@ PadStore::PadStore(const scheme::Round& round, const PadOptions& options, SeedSo
   state_ = std::make_unique<State>(round, options, std::move(seeds));
   State* state = state_.get();
   state->threads = std::make_unique<BackgroundThreads>(options.threads, [state] { state->work(); });
+  if (state->threads->count() == 0) {  // the system grants none: the encryption makes everything
+    const std::lock_guard<std::mutex> lock(state->guard);
+    state->stopping = true;
+  }
 }
 
 PadStore::~PadStore() {

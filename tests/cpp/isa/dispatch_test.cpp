@@ -93,6 +93,7 @@ TEST("levels: scalar first, names unique, every function filled in") {
     CHECK(table->aes_encrypt_blocks && table->aes_ctr && table->sha256_compress && table->crc32c);
     CHECK(table->ntt_forward && table->ntt_inverse_lazy && table->expand_uniform);
     CHECK(table->expand_multiply && table->sample_cbd && table->encrypt_block);
+    CHECK(table->add_message);
     CHECK(table->decrypt_block && table->quantise && table->dequantise && table->sum_packed);
     CHECK(table->pack && table->unpack);
   }
