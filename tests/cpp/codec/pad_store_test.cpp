@@ -24,6 +24,11 @@
 #include "support/updates.h"
 #include "veilsum/errors.h"
 
+#if defined(VEILSUM_TESTS_UNDER_TSAN)
+/// A forked child cannot join the threads of its parent, and tsan calls them leaked when it ends.
+extern "C" const char* __tsan_default_options() { return "report_thread_leaks=0"; }  // NOLINT
+#endif
+
 namespace veilsum::test {
 namespace {
 
