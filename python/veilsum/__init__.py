@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from veilsum._core import (
     Aggregate,
+    AggregateFile,
     OpeningRequest,
     Plan,
     PublicKey,
@@ -43,6 +44,7 @@ from veilsum.errors import (
     VeilsumError,
     WireFormatError,
 )
+from veilsum.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
 from veilsum.layout import Layout
 from veilsum.pads import PadStore
 from veilsum.roster import Identity, Roster
@@ -52,6 +54,7 @@ __version__: str = build_info()["version"]
 
 __all__ = [
     "Aggregate",
+    "AggregateFile",
     "Aggregator",
     "BackendUnavailableError",
     "HeadroomError",
@@ -69,16 +72,20 @@ __all__ = [
     "SecretKey",
     "SumKey",
     "Upload",
+    "UploadFile",
     "VeilsumError",
     "WireFormatError",
     "__version__",
     "build_info",
     "decrypt",
+    "decrypt_file",
     "encrypt",
+    "encrypt_file",
     "isa_level",
     "isa_levels",
     "keygen",
     "max_threads",
     "open_sum",
+    "sum_files",
     "weighted_sum",
 ]

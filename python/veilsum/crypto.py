@@ -88,7 +88,7 @@ def encrypt(
     KeyMismatchError
         When the signer is not in the round's roster.
     """
-    client = _client_number(rnd, signer)
+    client = client_number(rnd, signer)
     layout = layout_of(rnd)
     pieces, dtypes = layout.pieces(update)
     try:
@@ -99,7 +99,7 @@ def encrypt(
             weight=weight,
             rounding=rounding,
             on_clip=on_clip,
-            threads=_threads(threads),
+            threads=core_threads(threads),
             progress=progress,
             pads=pads,
         )
@@ -113,8 +113,8 @@ def encrypt(
             f"sums finite values, and nothing was encrypted"
         ) from None
     if signer is not None:
-        payload = upload.signing_payload(rnd, client, _threads(threads))
-        upload.attach_signature(client, signer.sign(payload), _threads(threads))
+        payload = upload.signing_payload(rnd, client, core_threads(threads))
+        upload.attach_signature(client, signer.sign(payload), core_threads(threads))
     return upload
 
 
@@ -166,12 +166,16 @@ def weighted_sum(
                 f"there are {len(integers)} weights for {len(items)} uploads; give one for each"
             )
     return _core.weighted_sum(
-        rnd, items, integers, verify=verifier_of(rnd), threads=_threads(threads)
+        rnd, items, integers, verify=verifier_of(rnd), threads=core_threads(threads)
     )
 
 
 class Aggregator(_core.Aggregator):
-    """Sums uploads one at a time, as they arrive; needs no key and little memory.
+    """Sums uploads as they arrive, in any order, from any thread; needs no key.
+
+    It holds one aggregate, whatever the number of clients. `add` takes an upload, `add_file` a
+    file, `receive` prepares for an upload that arrives in pieces. An upload that turns out to be
+    damaged leaves the sum as it was.
 
     Attributes
     ----------
@@ -195,7 +199,7 @@ class Aggregator(_core.Aggregator):
 def open_sum(
     secret: _core.SecretKey,
     rnd: _core.Round,
-    total: _core.Aggregate | _core.OpeningRequest,
+    total: _core.Aggregate | _core.AggregateFile | _core.OpeningRequest,
     *,
     export: bool = False,
 ) -> _core.SumKey:
@@ -212,7 +216,7 @@ def open_sum(
         The authority's key.
     rnd : Round
         The round of the aggregate.
-    total : Aggregate or OpeningRequest
+    total : Aggregate, AggregateFile or OpeningRequest
         What the aggregator made; ``total.opening_request()`` is the small part that opening needs.
     export : bool
         Whether the key of a sum with weights other than 1 may be written out. Such a key can
@@ -232,7 +236,7 @@ def open_sum(
         When the aggregate sums fewer than the round's min_clients, holds an upload twice, was
         tampered with, has a bad signature, or when the round was opened for another aggregate.
     """
-    request = total.opening_request() if isinstance(total, _core.Aggregate) else total
+    request = total if isinstance(total, _core.OpeningRequest) else total.opening_request()
     return _core.open_sum(secret, rnd, request, verify=verifier_of(rnd), export=export)
 
 
@@ -303,7 +307,7 @@ def decrypt(
         total,
         average=average,
         dtype=str(flat_out.dtype) if flat_out is not None else made,
-        threads=_threads(threads),
+        threads=core_threads(threads),
         progress=progress,
         out=flat_out,
     )
@@ -387,8 +391,30 @@ def _check_weight(weight: object, index: int) -> int | float:
     return number
 
 
-def _client_number(rnd: _core.Round, signer: Signer | None) -> int:
-    """Find the signer in the round's roster; 0 when there is neither."""
+def client_number(rnd: _core.Round, signer: Signer | None) -> int:
+    """Find the signer in the round's roster.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round.
+    signer : Identity or None
+        Who signs.
+
+    Returns
+    -------
+    int
+        Its place; 0 when there is neither roster nor signer.
+
+    Raises
+    ------
+    ParameterError
+        When there is a signer but no roster.
+    RoundError
+        When there is a roster but no signer.
+    KeyMismatchError
+        When the signer is not in the roster.
+    """
     roster = rnd.roster
     if not roster:
         if signer is not None:
@@ -425,7 +451,24 @@ def _first_not_finite(pieces: list[npt.NDArray[Any]], dtypes: list[str]) -> int 
     return None
 
 
-def _threads(threads: object) -> int:
+def core_threads(threads: object) -> int:
+    """Check a number of threads.
+
+    Parameters
+    ----------
+    threads : int or None
+        What the caller of a public function gave.
+
+    Returns
+    -------
+    int
+        What the core takes: 0 for all cores.
+
+    Raises
+    ------
+    ParameterError
+        When it is not a whole number of at least 1.
+    """
     if threads is None:
         return 0
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:

@@ -10,13 +10,15 @@ of any size is mapped, and needs no package beyond NumPy.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -27,8 +29,11 @@ from veilsum.errors import ParameterError, WireFormatError
 from veilsum.layout import BFLOAT16
 
 __all__ = [
+    "StoredArray",
     "atomic_file",
+    "locate_update",
     "npy_output",
+    "output_header",
     "read_secret",
     "read_update",
     "write_secret",
@@ -55,6 +60,121 @@ _SAFETENSORS: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("?"),
 }
 _MAX_HEADER: Final = 100_000_000  # the format's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArray:
+    """Where an array lies in a file.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Of its values.
+    shape : tuple of int
+        Its extents.
+    offset : int
+        Its first byte in the file.
+    streamable : bool
+        Whether its values lie in C order and the machine's byte order, one after the other.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+    streamable: bool
+
+    def stand_in(self) -> Array:
+        """Make an array of this dtype and shape that takes no memory.
+
+        Returns
+        -------
+        ndarray
+            Read-only zeros.
+        """
+        return np.broadcast_to(np.zeros((), self.dtype), self.shape)
+
+
+def locate_update(path: PathLike) -> StoredArray | dict[str, StoredArray]:
+    """Say where the values of an update lie in its file.
+
+    Parameters
+    ----------
+    path : str or path
+        A .npy or .safetensors file.
+
+    Returns
+    -------
+    StoredArray or dict of str to StoredArray
+        One, or one for each name. The file is long enough for them.
+
+    Raises
+    ------
+    ParameterError
+        When the name ends in neither.
+    WireFormatError
+        When the content is not what the name says.
+    OSError
+        When the file cannot be read.
+    """
+    path = Path(path)
+    if path.suffix == ".npy":
+        array = _read_npy(path)
+        ordered = bool(array.flags.c_contiguous and array.dtype.isnative)
+        # A memory map knows where it begins; arrays without values have nowhere to begin.
+        offset = int(getattr(array, "offset", 0))
+        return StoredArray(array.dtype, tuple(array.shape), offset, ordered)
+    if path.suffix == ".safetensors":
+        start, _, entries = _safetensors_entries(path)
+        return {
+            name: StoredArray(dtype, shape, start + begin, dtype.isnative)
+            for name, dtype, shape, begin in entries
+        }
+    raise _unknown_suffix(path)
+
+
+def output_header(
+    tensors: Sequence[tuple[str, str, tuple[int, ...]]], *, mapping: bool
+) -> tuple[bytes, list[int], int]:
+    """Lay out a file that is to be filled with values.
+
+    Parameters
+    ----------
+    tensors : sequence of (str, str, tuple of int)
+        Name, dtype and shape of each; for .npy exactly one.
+    mapping : bool
+        Whether the file is .safetensors and not .npy.
+
+    Returns
+    -------
+    header : bytes
+        The file's beginning.
+    offsets : list of int
+        Where each tensor's values begin.
+    size : int
+        The file's size.
+    """
+    dtypes = [BFLOAT16 if kind == "bfloat16" else np.dtype(kind) for _, kind, _ in tensors]
+    if mapping:
+        header, places = _safetensors_header(
+            {name: (dtype, shape) for (name, _, shape), dtype in zip(tensors, dtypes, strict=True)}
+        )
+        offsets = [len(header) + places[name] for name, _, _ in tensors]
+    else:
+        (dtype,) = dtypes
+        with io.BytesIO() as text:
+            fields = {
+                "shape": tensors[0][2],
+                "fortran_order": False,
+                "descr": np.lib.format.dtype_to_descr(dtype),
+            }
+            np.lib.format.write_array_header_1_0(text, fields)
+            header = text.getvalue()
+        offsets = [len(header)]
+    values = sum(
+        dtype.itemsize * math.prod(shape)
+        for (_, _, shape), dtype in zip(tensors, dtypes, strict=True)
+    )
+    return header, offsets, len(header) + values
 
 
 def read_update(path: PathLike) -> Array | dict[str, Array]:
@@ -334,6 +454,23 @@ def _read_npy(path: Path) -> Array:
 
 
 def _read_safetensors(path: Path) -> dict[str, Array]:
+    start, room, entries = _safetensors_entries(path)
+    data = np.memmap(path, dtype=np.uint8, mode="r", offset=start, shape=(room,)) if room else None
+    tensors: dict[str, Array] = {}
+    for name, dtype, shape, begin in entries:
+        count = math.prod(shape)
+        if count == 0 or data is None:
+            tensors[name] = np.empty(shape, dtype)
+        else:
+            # Not data.view(): the offset need not be a multiple of the item size.
+            tensors[name] = np.frombuffer(data, dtype, count, begin).reshape(shape)
+    return tensors
+
+
+def _safetensors_entries(
+    path: Path,
+) -> tuple[int, int, list[tuple[str, np.dtype[Any], tuple[int, ...], int]]]:
+    """Read a header: where the data begin, how many bytes they are, and what lies where in them."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -348,17 +485,7 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
         raise WireFormatError(f"{path} is not a .safetensors file: bad header")
     header.pop("__metadata__", None)
     start, room = 8 + length, size - 8 - length
-    data = np.memmap(path, dtype=np.uint8, mode="r", offset=start, shape=(room,)) if room else None
-    tensors: dict[str, Array] = {}
-    for name, entry in header.items():
-        dtype, shape, begin = _entry(path, name, entry, room)
-        count = math.prod(shape)
-        if count == 0 or data is None:
-            tensors[name] = np.empty(shape, dtype)
-        else:
-            # Not data.view(): the offset need not be a multiple of the item size.
-            tensors[name] = np.frombuffer(data, dtype, count, begin).reshape(shape)
-    return tensors
+    return start, room, [(name, *_entry(path, name, entry, room)) for name, entry in header.items()]
 
 
 def _entry(
@@ -387,30 +514,40 @@ def _entry(
     return dtype, tuple(shape), begin
 
 
-def _write_safetensors(file: BinaryIO, tensors: Mapping[str, Array]) -> None:
+def _safetensors_header(
+    tensors: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
+) -> tuple[bytes, dict[str, int]]:
+    """Make a header; the offsets count from its end, in the order in which data are written."""
     names = {dtype: kind for kind, dtype in _SAFETENSORS.items()}
     # Widest items first keeps every tensor aligned to its own item size.
-    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    order = sorted(tensors, key=lambda name: (-tensors[name][0].itemsize, name))
     header: dict[str, Any] = {}
+    offsets: dict[str, int] = {}
     offset = 0
     for name in order:
-        array = tensors[name]
-        dtype = array.dtype.newbyteorder("<")
-        if dtype.name == "bfloat16":
-            dtype = BFLOAT16
+        dtype, shape = tensors[name]
+        dtype = BFLOAT16 if dtype.name == "bfloat16" else dtype.newbyteorder("<")
         if dtype not in names:
             raise ParameterError(f"tensor {name!r} has dtype {dtype}, which .safetensors lacks")
+        nbytes = dtype.itemsize * math.prod(shape)
         header[name] = {
             "dtype": names[dtype],
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + array.nbytes],
+            "shape": list(shape),
+            "data_offsets": [offset, offset + nbytes],
         }
-        offset += array.nbytes
+        offsets[name] = offset
+        offset += nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little"))
-    file.write(text)
-    for name in order:
+    return len(text).to_bytes(8, "little") + text, offsets
+
+
+def _write_safetensors(file: BinaryIO, tensors: Mapping[str, Array]) -> None:
+    header, offsets = _safetensors_header(
+        {name: (array.dtype, tuple(array.shape)) for name, array in tensors.items()}
+    )
+    file.write(header)
+    for name in sorted(offsets, key=offsets.__getitem__):
         array = tensors[name]
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         file.write(little.reshape(-1).view(np.uint8).data)

@@ -368,6 +368,30 @@ class Layout:
         full = [(leaf.flat(), leaf.dtype) for leaf in leaves if math.prod(leaf.shape)]
         return [piece for piece, _ in full], [dtype for _, dtype in full]
 
+    def check(self, update: object) -> list[TensorSpec]:
+        """Check an update against the layout without looking at its values.
+
+        Parameters
+        ----------
+        update : array, tensor or mapping of str to array or tensor
+            Must match the layout; for a "flat" one, any shape and any dtype with `size` values.
+
+        Returns
+        -------
+        list of TensorSpec
+            What the update holds, in the layout's order.
+
+        Raises
+        ------
+        ParameterError
+            Naming the first difference between `update` and the layout.
+        """
+        leaves = self._match(update)
+        return [
+            TensorSpec(tensor.name, leaf.dtype, leaf.shape)
+            for tensor, leaf in zip(self.tensors, leaves, strict=True)
+        ]
+
     def locate(self, index: int) -> str:
         """Say where a value of the summed vector lies, for messages.
 

@@ -453,7 +453,7 @@ def test_an_interrupt_is_130(run, study, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vs, "encrypt", interrupted)
+    monkeypatch.setattr(vs, "encrypt_file", interrupted)
     done = run("encrypt", "round.vs", "update0.npy", "--out", "x.up", expect=130)
     assert done.err == "veilsum: interrupted\n"
     assert not Path("x.up").exists()
@@ -463,7 +463,7 @@ def test_the_unexpected_is_1_and_asks_for_a_report(run, study, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr(vs, "encrypt", broken)
+    monkeypatch.setattr(vs, "encrypt_file", broken)
     words = ["encrypt", "round.vs", "update0.npy", "--out", "x.up"]
     line = fail(run, 1, *words)
     assert "unexpected ZeroDivisionError: two lines" in line

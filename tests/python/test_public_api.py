@@ -19,11 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "veilsum"
 
 PUBLIC = {
-    "Aggregate", "Aggregator", "BackendUnavailableError", "HeadroomError", "Identity",
-    "KeyMismatchError", "Layout", "OpeningRequest", "PadStore", "ParameterError", "Plan",
-    "PublicKey", "Roster", "Round", "RoundError", "SecretKey", "SumKey", "Upload", "VeilsumError",
-    "WireFormatError", "__version__", "build_info", "decrypt", "encrypt", "isa_level", "isa_levels",
-    "keygen", "max_threads", "open_sum", "weighted_sum",
+    "Aggregate", "AggregateFile", "Aggregator", "BackendUnavailableError", "HeadroomError",
+    "Identity", "KeyMismatchError", "Layout", "OpeningRequest", "PadStore", "ParameterError",
+    "Plan", "PublicKey", "Roster", "Round", "RoundError", "SecretKey", "SumKey", "Upload",
+    "UploadFile", "VeilsumError", "WireFormatError", "__version__", "build_info", "decrypt",
+    "decrypt_file", "encrypt", "encrypt_file", "isa_level", "isa_levels", "keygen", "max_threads",
+    "open_sum", "sum_files", "weighted_sum",
 }  # fmt: skip
 
 

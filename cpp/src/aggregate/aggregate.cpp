@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "aggregate/sum_rows.h"
 #include "base/file_io.h"
 #include "base/parallel.h"
 #include "isa/dispatch.h"
@@ -20,48 +21,24 @@ using scheme::Manifest;
 using scheme::Plan;
 using scheme::Round;
 
-/// Sources per kernel call: their current lines and the output fit the second-level cache.
-constexpr std::size_t kBatch = 64;
-
 /// out = sum_k weights[k] * sources[k], row by row; `out` may be sources[0].
 void sum_blocks(const Round& round, std::span<const std::uint8_t* const> sources,
                 std::span<const std::uint64_t> weights, int threads, std::uint8_t* out) {
   const Plan& plan = round.plan();
   const std::size_t full = plan.block_bytes(plan.block_capacity());
-  const bool unit =
-      std::all_of(weights.begin(), weights.end(), [](std::uint64_t weight) { return weight == 1; });
+  const std::span<const std::uint64_t> factors = unless_unit(weights);
   struct Scratch {
-    std::vector<const std::uint8_t*> rows;
-    std::vector<std::uint64_t> factors;
+    RowScratch rows;
+    std::vector<const std::uint8_t*> at;
   };
   std::atomic<bool> good{true};
   parallel_for(
       static_cast<std::size_t>(round.blocks()), threads, [] { return Scratch{}; },
       [&](std::size_t block, Scratch& scratch) {
-        const std::size_t coefficients = plan.block_coefficients(round.block_values(block));
-        const std::size_t row_bytes = coefficients / isa::kGroup * isa::kGroupBytes;
-        for (std::size_t limb = 0; limb < plan.limbs(); ++limb) {
-          const std::size_t at = block * full + limb * row_bytes;
-          for (std::size_t first = 0; first < sources.size(); first += kBatch) {
-            scratch.rows.clear();
-            scratch.factors.clear();
-            if (first != 0) {
-              scratch.rows.push_back(out + at);
-              scratch.factors.push_back(1);
-            }
-            for (std::size_t k = first; k < std::min(first + kBatch, sources.size()); ++k) {
-              scratch.rows.push_back(sources[k] + at);
-              scratch.factors.push_back(weights[k]);
-            }
-            isa::SumPacked args{};
-            args.sources = scratch.rows.data();
-            args.weights = unit ? nullptr : scratch.factors.data();
-            args.source_count = static_cast<std::uint32_t>(scratch.rows.size());
-            args.coefficients = coefficients;
-            args.modulus = plan.ring().modulus(limb);
-            args.out = out + at;
-            if (!isa::kernels().sum_packed(args)) good.store(false, std::memory_order_relaxed);
-          }
+        scratch.at.clear();
+        for (const std::uint8_t* source : sources) scratch.at.push_back(source + block * full);
+        if (!sum_block(round, block, scratch.at, factors, scratch.rows, out + block * full)) {
+          good.store(false, std::memory_order_relaxed);
         }
       });
   if (!good.load()) throw WireFormatError("upload: a residue is not below its modulus");
@@ -80,6 +57,8 @@ void check_belongs(const scheme::Upload& upload, const Round& round) {
   scheme::check_round_id(upload.round_id(), round, "the upload");
 }
 
+}  // namespace
+
 Bytes capsule_sum_of(const Manifest& manifest) {
   std::vector<ByteView> capsules;
   std::vector<std::uint64_t> weights;
@@ -97,8 +76,6 @@ void check_enough(const Manifest& manifest) {
                      std::to_string(manifest.round().min_clients()));
   }
 }
-
-}  // namespace
 
 Aggregate::Aggregate(Manifest manifest, Bytes capsule_sum, AlignedBuffer<std::uint8_t> blocks)
     : request_{std::move(manifest), std::move(capsule_sum)}, blocks_(std::move(blocks)) {}
@@ -149,60 +126,6 @@ Aggregate Aggregate::from_bytes(ByteView bytes, const Round& round) {
   if (!scheme::blocks_well_formed(round, blocks.span(), 0))
     in.fail("a residue is not below its modulus");
   return Aggregate(std::move(manifest), Bytes(sum.begin(), sum.end()), std::move(blocks));
-}
-
-Accumulator::Accumulator(const Round& round, const scheme::SignatureVerifier* verifier)
-    : round_(round), verifier_(verifier), manifest_(round) {
-  if (round.has_roster() && verifier == nullptr) {
-    throw ParameterError("this round has a roster: a signature verifier is required");
-  }
-}
-
-void Accumulator::add(const scheme::Upload& upload, std::uint64_t weight, int threads) {
-  check_belongs(upload, round_);
-  check_blocks_digest(upload, threads);
-  const std::lock_guard<std::mutex> lock(guard_);
-  check_usable();
-  const bool first = manifest_.entries().empty();
-  if (first) blocks_ = AlignedBuffer<std::uint8_t>(upload.blocks().size());
-  manifest_.add(upload.head(), weight,
-                verifier_);  // asks the verifier, once; refusals change nothing
-  spoiled_ = true;           // until the blocks are in, too
-  const std::uint8_t* const sources[] = {first ? upload.blocks().data() : blocks_.data(),
-                                         upload.blocks().data()};
-  const std::uint64_t weights[] = {1, weight};
-  const std::size_t skip = first ? 1 : 0;
-  sum_blocks(round_, std::span(sources).subspan(skip), std::span(weights).subspan(skip), threads,
-             blocks_.data());
-  spoiled_ = false;
-}
-
-void Accumulator::check_usable() const {
-  if (finished_) throw RoundError("this accumulator is finished and takes no more uploads");
-  if (spoiled_) {
-    throw RoundError(
-        "adding an upload failed half-way, so this sum is lost; add the uploads to a new one");
-  }
-}
-
-std::uint64_t Accumulator::count() const {
-  const std::lock_guard<std::mutex> lock(guard_);
-  return manifest_.entries().size();
-}
-
-std::uint64_t Accumulator::total_weight() const {
-  const std::lock_guard<std::mutex> lock(guard_);
-  return manifest_.total_weight();
-}
-
-Aggregate Accumulator::finish() {
-  const std::lock_guard<std::mutex> lock(guard_);
-  check_usable();
-  check_enough(manifest_);
-  Bytes capsule_sum = capsule_sum_of(manifest_);
-  finished_ = true;
-  return Aggregate(std::exchange(manifest_, Manifest(round_)), std::move(capsule_sum),
-                   std::move(blocks_));
 }
 
 Aggregate weighted_sum(const Round& round, std::span<const scheme::Upload* const> uploads,

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <span>
 #include <string>
 
@@ -36,34 +35,10 @@ class Aggregate {
   AlignedBuffer<std::uint8_t> blocks_;
 };
 
-/// Sums uploads as they arrive; holds one aggregate in memory, whatever the number of clients.
-/// Thread-safe: uploads may be added from any thread, in any order.
-class Accumulator {
- public:
-  /// @param verifier required when the round has a roster; must outlive the accumulator
-  Accumulator(const scheme::Round& round, const scheme::SignatureVerifier* verifier);
-
-  /// @param weight omega_k >= 1
-  /// @throws RoundError for another round's upload, a duplicate, or a signature that does not hold
-  /// @throws HeadroomError when the weights would exceed the plan's
-  void add(const scheme::Upload& upload, std::uint64_t weight, int threads);
-  std::uint64_t count() const;
-  std::uint64_t total_weight() const;
-  /// The sum so far; the accumulator is empty afterwards and takes no more uploads.
-  /// @throws RoundError when fewer than min_clients uploads were added
-  Aggregate finish();
-
- private:
-  void check_usable() const;
-
-  mutable std::mutex guard_;
-  const scheme::Round round_;
-  const scheme::SignatureVerifier* verifier_;
-  scheme::Manifest manifest_;
-  AlignedBuffer<std::uint8_t> blocks_;
-  bool finished_ = false;
-  bool spoiled_ = false;  // manifest and blocks may disagree
-};
+/// The weighted sum of a manifest's capsules.
+Bytes capsule_sum_of(const scheme::Manifest& manifest);
+/// @throws RoundError when the manifest holds fewer uploads than the round's min_clients
+void check_enough(const scheme::Manifest& manifest);
 
 /// sum_k weights[k] * uploads[k] in one pass; empty weights mean all one.
 /// @throws as Accumulator::add and finish; ParameterError when the counts differ

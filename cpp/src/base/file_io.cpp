@@ -10,27 +10,14 @@
 #include <system_error>
 
 #include "base/entropy.h"
+#include "base/file_stream.h"
 
 namespace veilsum {
 namespace {
 
 [[noreturn]] void fail(const std::string& what, const std::string& path) {
-  throw std::system_error(errno, std::generic_category(), what + " " + path);
+  throw_errno(what, path);
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 void write_all(int fd, ByteView bytes, const std::string& path) {
   std::size_t done = 0;
@@ -42,18 +29,6 @@ void write_all(int fd, ByteView bytes, const std::string& path) {
     }
     done += static_cast<std::size_t>(wrote);
   }
-}
-
-std::string folder_of(const std::string& path) {
-  const std::size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-void sync_folder(const std::string& path) {
-  const Descriptor folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // Some file systems refuse to sync a folder; the data itself is already on disk then.
-  if (folder.get() >= 0) (void)::fsync(folder.get());
 }
 
 }  // namespace
@@ -80,7 +55,7 @@ void write_file(const std::string& path, std::span<const ByteView> parts, FileKi
     errno = reason;
     fail("cannot replace", path);
   }
-  sync_folder(path);
+  sync_folder_of(path);
 }
 
 Bytes read_file(const std::string& path, FileKind kind) {
@@ -118,7 +93,7 @@ void append_line_durably(const std::string& path, const std::string& line) {
   const std::string whole = line + "\n";
   write_all(file.get(), {reinterpret_cast<const std::uint8_t*>(whole.data()), whole.size()}, path);
   if (::fsync(file.get()) != 0) fail("cannot sync", path);
-  sync_folder(path);
+  sync_folder_of(path);
 }
 
 }  // namespace veilsum

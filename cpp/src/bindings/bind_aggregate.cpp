@@ -2,17 +2,21 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include "aggregate/accumulator.h"
 #include "aggregate/aggregate.h"
+#include "aggregate/sum_files.h"
 #include "base/file_io.h"
 #include "bindings/conversions.h"
 #include "bindings/docstrings.h"
 #include "bindings/register.h"
+#include "scheme/aggregate_file.h"
 
 namespace veilsum::bindings {
 namespace {
 
 using aggregate::Accumulator;
 using aggregate::Aggregate;
+using aggregate::Incoming;
 using scheme::OpeningRequest;
 using scheme::Round;
 
@@ -23,6 +27,14 @@ class Aggregator {
       : verifier_(make_verifier(verify)), accumulator_(round, verifier_.get()) {}
   void add(const scheme::Upload& upload, std::uint64_t weight, int threads) {
     accumulator_.add(upload, weight, checked_threads(threads));
+  }
+  void add_file(const std::filesystem::path& path, std::uint64_t weight, int threads) {
+    accumulator_.add_file(path.string(), weight, checked_threads(threads));
+  }
+  std::unique_ptr<Incoming> receive(std::uint64_t total_bytes,
+                                    const std::optional<std::filesystem::path>& folder) {
+    return accumulator_.receive(
+        total_bytes, (folder ? *folder : std::filesystem::temp_directory_path()).string());
   }
   // Without the interpreter's lock: add() may hold the accumulator's while its verifier waits for
   // it.
@@ -67,6 +79,27 @@ scheme::SumKey open_request(const scheme::SecretKey& secret, const Round& round,
   const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
   const py::gil_scoped_release unlocked;  // the ledger locks for itself, the verifier too
   return scheme::open_sum(secret, request, verifier.get(), allow_export);
+}
+
+void sum_files(const Round& round, const std::vector<std::filesystem::path>& paths,
+               const std::filesystem::path& target,
+               const std::optional<std::vector<std::uint64_t>>& weights,
+               const std::optional<py::function>& verify, int threads,
+               const std::optional<py::function>& progress, bool resume) {
+  const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
+  std::vector<std::string> names;
+  for (const std::filesystem::path& path : paths) names.push_back(path.string());
+  const std::vector<std::uint64_t> factors = weights.value_or(std::vector<std::uint64_t>{});
+  if (weights && factors.size() != names.size()) {
+    throw ParameterError(std::to_string(factors.size()) + " weights for " +
+                         std::to_string(names.size()) + " uploads");
+  }
+  aggregate::FileSumOptions options;
+  options.threads = checked_threads(threads);
+  options.progress = make_interruptible(progress);
+  options.resume = resume;
+  const py::gil_scoped_release unlocked;  // verifier and progress lock for themselves
+  aggregate::sum_files(round, names, factors, verifier.get(), target.string(), options);
 }
 
 std::vector<std::uint64_t> weights_of(const scheme::Manifest& manifest) {
@@ -174,6 +207,49 @@ void register_aggregate(py::module_& m) {
           py::arg("path"), py::arg("round"),
           py::call_guard<py::gil_scoped_release>());  // touches no Python object
 
+  using scheme::AggregateFile;
+  py::class_<AggregateFile> file(m, "AggregateFile", docs::kAggregateFile);
+  add_manifest_properties<AggregateFile>(
+      file, [](const AggregateFile& self) -> const scheme::Manifest& { return self.manifest(); });
+  file.def(py::init([](const std::filesystem::path& path, const Round& round) {
+             return std::make_unique<AggregateFile>(path.string(), round);
+           }),
+           py::arg("path"), py::arg("round"))
+      .def_property_readonly("nbytes", &AggregateFile::wire_bytes)
+      .def_property_readonly("path", [](const AggregateFile& self) { return self.file().path(); })
+      .def("__repr__",
+           [](const AggregateFile& self) {
+             return "AggregateFile(" + self.file().path() + ", round " +
+                    short_hex(self.round().id()) +
+                    ", count=" + std::to_string(self.manifest().entries().size()) +
+                    ", total_weight=" + std::to_string(self.manifest().total_weight()) + ")";
+           })
+      .def("opening_request", [](const AggregateFile& self) { return self.opening_request(); })
+      .def(
+          "verify",
+          [](const AggregateFile& self, int threads) { self.verify(checked_threads(threads)); },
+          py::arg("threads") = 0,
+          py::call_guard<py::gil_scoped_release>());  // touches no Python object
+
+  py::class_<Incoming>(m, "Incoming", docs::kIncoming)
+      .def_property_readonly("total_bytes", &Incoming::total_bytes)
+      .def_property_readonly("received_bytes", &Incoming::received_bytes)
+      .def(
+          "write",
+          [](Incoming& self, std::uint64_t offset, const py::buffer& data) {
+            const BufferView bytes(data);
+            const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
+            self.write(offset, bytes.view());
+          },
+          py::arg("offset"), py::arg("data"))
+      .def(
+          "finish",
+          [](Incoming& self, std::uint64_t weight, int threads) {
+            self.finish(weight, checked_threads(threads));
+          },
+          py::arg("weight") = 1, py::arg("threads") = 0,
+          py::call_guard<py::gil_scoped_release>());  // the verifier takes the lock itself
+
   py::class_<Aggregator>(m, "Aggregator",
                          "Sums uploads as they arrive; holds one aggregate, no key.")
       .def(py::init<const Round&, const std::optional<py::function>&>(), py::arg("round"),
@@ -181,6 +257,10 @@ void register_aggregate(py::module_& m) {
       // The accumulator locks for itself and the verifier takes the interpreter's lock.
       .def("add", &Aggregator::add, py::arg("upload"), py::arg("weight") = 1,
            py::arg("threads") = 0, py::call_guard<py::gil_scoped_release>())
+      .def("add_file", &Aggregator::add_file, py::arg("path"), py::arg("weight") = 1,
+           py::arg("threads") = 0, py::call_guard<py::gil_scoped_release>())
+      .def("receive", &Aggregator::receive, py::arg("total_bytes"), py::arg("folder") = py::none(),
+           py::keep_alive<0, 1>(), docs::kReceive)
       .def_property_readonly("count", &Aggregator::count)
       .def_property_readonly("total_weight", &Aggregator::total_weight)
       .def("finish", &Aggregator::finish, py::call_guard<py::gil_scoped_release>());
@@ -188,6 +268,10 @@ void register_aggregate(py::module_& m) {
   m.def("weighted_sum", &weighted_sum, py::arg("round"), py::arg("uploads"),
         py::arg("weights") = py::none(), py::kw_only(), py::arg("verify") = py::none(),
         py::arg("threads") = 0, "sum_k weights[k] * uploads[k], encrypted.");
+  m.def("sum_files", &sum_files, py::arg("round"), py::arg("paths"), py::arg("target"),
+        py::arg("weights") = py::none(), py::kw_only(), py::arg("verify") = py::none(),
+        py::arg("threads") = 0, py::arg("progress") = py::none(), py::arg("resume") = false,
+        "Sums uploads in files to a file, in one pass.");
   m.def("open_sum", &open_request, py::arg("secret"), py::arg("round"), py::arg("request"),
         py::kw_only(), py::arg("verify") = py::none(), py::arg("export") = false,
         "Opens a sum after all checks of the round; returns its SumKey.");

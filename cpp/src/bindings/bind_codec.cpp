@@ -1,15 +1,19 @@
 // Layer: bindings. Vectors in, uploads out; aggregates in, vectors out.
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "aggregate/aggregate.h"
 #include "bindings/arrays.h"
 #include "bindings/docstrings.h"
 #include "bindings/register.h"
 #include "codec/decrypt.h"
+#include "codec/decrypt_file.h"
 #include "codec/encrypt.h"
+#include "codec/encrypt_file.h"
 #include "codec/pad_store.h"
 
 namespace veilsum::bindings {
@@ -127,6 +131,69 @@ py::array decrypt(const scheme::SumKey& key, const aggregate::Aggregate& total, 
   return result;
 }
 
+using FileSource = std::tuple<std::filesystem::path, std::uint64_t, std::string, std::uint64_t>;
+using FilePlace = std::tuple<std::uint64_t, std::string, std::uint64_t>;
+
+py::tuple encrypt_file(const scheme::Round& round, const std::vector<FileSource>& sources,
+                       const std::filesystem::path& target, double weight,
+                       const std::string& rounding, const std::string& on_clip, int threads,
+                       const std::optional<py::function>& progress, bool resume,
+                       std::optional<std::uint32_t> client, const std::optional<py::function>& sign,
+                       const std::optional<py::function>& locate) {
+  std::map<std::filesystem::path, std::shared_ptr<const InputFile>> files;
+  std::vector<codec::FilePiece> pieces;
+  for (const auto& [path, offset, dtype, count] : sources) {
+    std::shared_ptr<const InputFile>& file = files[path];
+    if (!file) file = std::make_shared<const InputFile>(path.string());
+    pieces.push_back({file, offset, element_type(dtype), count});
+  }
+  codec::EncryptOptions options =
+      make_encrypt_options(weight, rounding, on_clip, threads, progress);
+  options.progress = make_interruptible(progress);
+  if (client.has_value() != sign.has_value()) {
+    throw ParameterError("a client number and a signing function come together");
+  }
+  std::optional<codec::FileSigner> signer;
+  if (client) {
+    // The reference is borrowed: the caller's argument outlives the call.
+    const py::handle function = *sign;
+    signer = codec::FileSigner{*client, [function](ByteView payload) {
+                                 const py::gil_scoped_acquire lock;
+                                 return fixed_bytes<64>(py::buffer(function(to_python(payload))),
+                                                        "an Ed25519 signature");
+                               }};
+  }
+  codec::FileUpload made;
+  try {
+    const py::gil_scoped_release unlocked;  // reads and writes files; callbacks lock themselves
+    made = codec::encrypt_file(round, pieces, target.string(), options, resume, signer);
+  } catch (const codec::NotFiniteError& error) {
+    if (!locate) throw;
+    throw ParameterError((*locate)(error.index).cast<std::string>());
+  }
+  return py::make_tuple(made.bytes, made.clipped, to_python(made.capsule_digest));
+}
+
+void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
+                  const std::filesystem::path& target, const py::buffer& prefix,
+                  const std::vector<FilePlace>& places, std::uint64_t file_bytes, bool average,
+                  const std::string& dtype, int threads,
+                  const std::optional<py::function>& progress, bool resume) {
+  codec::DecryptOptions options;
+  options.average = average;
+  options.type = element_type(dtype);
+  options.threads = checked_threads(threads);
+  options.progress = make_interruptible(progress);
+  std::vector<codec::FileTarget> targets;
+  for (const auto& [offset, type, count] : places) {
+    targets.push_back({offset, element_type(type), count});
+  }
+  const BufferView first(prefix);
+  const py::gil_scoped_release unlocked;  // the prefix is held open; progress locks for itself
+  codec::decrypt_file(key, total, target.string(), first.view(), targets, file_bytes, options,
+                      resume);
+}
+
 }  // namespace
 
 void register_codec(py::module_& m) {
@@ -140,6 +207,18 @@ void register_codec(py::module_& m) {
         py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,
         py::arg("progress") = py::none(), py::arg("out") = py::none(),
         "Decrypts a sum to a flat array.");
+  m.def("encrypt_file", &encrypt_file, py::arg("round"), py::arg("sources"), py::arg("target"),
+        py::kw_only(), py::arg("weight") = 1.0, py::arg("rounding") = "nearest",
+        py::arg("on_clip") = "count", py::arg("threads") = 0, py::arg("progress") = py::none(),
+        py::arg("resume") = false, py::arg("client") = py::none(), py::arg("sign") = py::none(),
+        py::arg("locate") = py::none(),
+        "Encrypts one (path, offset, dtype, count) a segment to a file; returns bytes, clipped "
+        "values and capsule digest.");
+  m.def("decrypt_file", &decrypt_file, py::arg("key"), py::arg("aggregate"), py::arg("target"),
+        py::arg("prefix"), py::arg("places"), py::arg("file_bytes"), py::kw_only(),
+        py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,
+        py::arg("progress") = py::none(), py::arg("resume") = false,
+        "Decrypts a sum in a file to a file with one (offset, dtype, count) a segment.");
 }
 
 }  // namespace veilsum::bindings

@@ -119,6 +119,15 @@ inline codec::Progress make_progress(const std::optional<py::function>& callable
   };
 }
 
+/// The same for work that can last: Ctrl-C gets through even without a callable.
+inline codec::Progress make_interruptible(const std::optional<py::function>& callable) {
+  if (callable) return make_progress(callable);
+  return [](std::uint64_t, std::uint64_t) {
+    const py::gil_scoped_acquire lock;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  };
+}
+
 [[noreturn]] inline void refuse_pickle(const char* what) {
   throw py::type_error(std::string(what) +
                        " holds a secret and cannot be pickled or copied; use save() and load()");

@@ -145,6 +145,76 @@ nbytes : int
     Length of `to_bytes()`.
 )doc";
 
+inline constexpr const char* kAggregateFile =
+    R"doc(An encrypted sum in a file, whose values stay there.
+
+Parameters
+----------
+path : str or path
+    What `sum_files` or `Aggregate.save` wrote.
+round : Round
+    The round it sums.
+
+Attributes
+----------
+round : Round
+    The round it sums.
+round_id : bytes
+    That round's id.
+count, total_weight : int
+    How many uploads it sums, and the sum of their integer weights.
+weights, clients, clipped : list
+    Weight, roster place (or None) and clipped values of each upload.
+nbytes : int
+    Size of the file.
+path : str
+    Its name.
+
+Raises
+------
+WireFormatError
+    When what stands before the encrypted values is malformed. The values, and the file's checksum,
+    are checked by `verify`, and by `decrypt_file` while it reads them.
+RoundError
+    When it is of another round.
+)doc";
+
+inline constexpr const char* kIncoming = R"doc(An upload on its way: made by `Aggregator.receive`.
+
+Pieces may come in any order, from any thread. A piece may come again, but only with the same bytes.
+An upload that is dropped before `finish` leaves no trace in the sum.
+
+Attributes
+----------
+total_bytes : int
+    The upload's size.
+received_bytes : int
+    How many different bytes have come so far.
+)doc";
+
+inline constexpr const char* kReceive = R"doc(Prepare for an upload that arrives in pieces.
+
+Parameters
+----------
+total_bytes : int
+    The upload's size, which must be that of an upload of this round.
+folder : str or path, optional
+    Where pieces wait, in a file without a name, when the upload is larger than 1 MiB. By default
+    the system's folder for temporary files.
+
+Returns
+-------
+Incoming
+    To `write` pieces to and to `finish`.
+
+Raises
+------
+WireFormatError
+    When no upload of this round has that size.
+RoundError
+    When as many uploads are arriving as the plan has clients.
+)doc";
+
 inline constexpr const char* kOpeningRequest =
     R"doc(What the authority needs of an aggregate: everything but the encrypted values.
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/parallel.h"
+#include "codec/block_decryptor.h"
 #include "codec/element.h"
 #include "codec/pads.h"
 #include "isa/dispatch.h"
@@ -24,15 +25,16 @@ struct Scratch {
   SecretBuffer<std::uint64_t> planes;
 };
 
+/// Decrypts the block whose packed residues lie at `packed` to `out`, where its values go.
 void decrypt_one(const Round& round, const ring::SlotMultiplier& key, std::uint64_t total_weight,
-                 ByteView blocks, const DecryptOptions& options, std::uint64_t block,
+                 const std::uint8_t* packed, const DecryptOptions& options, std::uint64_t block,
                  Scratch& scratch, std::uint8_t* out) {
   const Plan& plan = round.plan();
   const isa::KernelTable& kernels = isa::kernels();
   const std::uint32_t coefficients = plan.block_coefficients(round.block_values(block));
   make_pads_into(round, key, block, scratch.pads.data());
   isa::DecryptBlock args{};
-  args.packed = blocks.data() + block * plan.block_bytes(plan.block_capacity());
+  args.packed = packed;
   args.pads = scratch.pads.data();
   args.pad_stride = plan.degree();
   args.decode = &plan.codeword().decode_view();
@@ -53,15 +55,15 @@ void decrypt_one(const Round& round, const ring::SlotMultiplier& key, std::uint6
         run.offset = static_cast<std::int64_t>(total_weight) * plan.levels();
         run.scale = options.average ? step / static_cast<double>(total_weight) : step;
         run.type = options.type;
-        run.out = out + first * element_bytes(options.type);
+        run.out = out + (first - block * plan.block_capacity()) * element_bytes(options.type);
         kernels.dequantise(run);
       });
 }
 
 }  // namespace
 
-void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteView blocks,
-             const DecryptOptions& options, void* out) {
+void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifest,
+                      const DecryptOptions& options) {
   const Round& round = manifest.round();
   if (key.round().id() != round.id()) {
     throw KeyMismatchError("the sum key belongs to round " + short_hex(key.round().id()) +
@@ -74,8 +76,16 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
   if (options.type != isa::ElementType::kFloat32 && options.type != isa::ElementType::kFloat64) {
     throw ParameterError("decryption gives float32 or float64");
   }
+}
+
+void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteView blocks,
+             const DecryptOptions& options, void* out) {
+  check_decryption(key, manifest, options);
+  const Round& round = manifest.round();
   const Plan& plan = round.plan();
   const ring::SlotMultiplier multiplier(plan.ring(), key.coefficients().span());
+  const std::size_t block_bytes = plan.block_bytes(plan.block_capacity());
+  const std::uint64_t value_bytes = plan.block_capacity() * element_bytes(options.type);
   const std::uint64_t count = round.blocks();
   const std::uint64_t portion =
       options.progress ? std::max<std::uint64_t>(1, kPortionValues / plan.block_capacity()) : count;
@@ -84,14 +94,65 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
     parallel_for(
         static_cast<std::size_t>(items), options.threads, [&] { return Scratch(plan); },
         [&](std::size_t item, Scratch& scratch) {
-          decrypt_one(round, multiplier, key.total_weight(), blocks, options, first + item, scratch,
-                      static_cast<std::uint8_t*>(out));
+          const std::uint64_t block = first + item;
+          decrypt_one(round, multiplier, key.total_weight(), blocks.data() + block * block_bytes,
+                      options, block, scratch,
+                      static_cast<std::uint8_t*>(out) + block * value_bytes);
         });
     if (options.progress) {
       options.progress(std::min((first + items) * plan.block_capacity(), round.size()),
                        round.size());
     }
   }
+}
+
+struct BlockDecryptor::Shared {
+  Round round;
+  ring::SlotMultiplier key;
+  std::uint64_t total_weight;
+  DecryptOptions options;
+};
+
+struct BlockDecryptor::Scratch::Buffers {
+  veilsum::codec::Scratch scratch;
+};
+
+BlockDecryptor::BlockDecryptor(const scheme::SumKey& key, const scheme::Manifest& manifest,
+                               const DecryptOptions& options)
+    : shared_((check_decryption(key, manifest, options),
+               new Shared{
+                   manifest.round(),
+                   ring::SlotMultiplier(manifest.round().plan().ring(), key.coefficients().span()),
+                   key.total_weight(), options})) {}
+
+BlockDecryptor::~BlockDecryptor() = default;
+
+BlockDecryptor::Scratch::Scratch(const BlockDecryptor& owner)
+    : buffers_(new Buffers{veilsum::codec::Scratch(owner.shared_->round.plan())}) {}
+
+BlockDecryptor::Scratch::~Scratch() = default;
+
+bool BlockDecryptor::decrypt(std::uint64_t first, std::uint64_t count, ByteView packed,
+                             Scratch& scratch, std::uint8_t* out) const {
+  const Round& round = shared_->round;
+  const Plan& plan = round.plan();
+  const std::size_t block_bytes = plan.block_bytes(plan.block_capacity());
+  const std::uint64_t value_bytes = plan.block_capacity() * element_bytes(shared_->options.type);
+  // The pads' buffer serves first to look at the residues.
+  std::uint64_t* const residues = scratch.buffers_->scratch.pads.data();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint8_t* const at = packed.data() + i * block_bytes;
+    const std::size_t coefficients = plan.block_coefficients(round.block_values(first + i));
+    const std::size_t row = coefficients / isa::kGroup * isa::kGroupBytes;
+    for (std::size_t limb = 0; limb < plan.limbs(); ++limb) {
+      if (!isa::kernels().unpack(at + limb * row, coefficients, plan.ring().q(limb), residues)) {
+        return false;
+      }
+    }
+    decrypt_one(round, shared_->key, shared_->total_weight, at, shared_->options, first + i,
+                scratch.buffers_->scratch, out + i * value_bytes);
+  }
+  return true;
 }
 
 }  // namespace veilsum::codec

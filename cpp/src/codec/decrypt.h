@@ -15,6 +15,11 @@ struct DecryptOptions {
   Progress progress;
 };
 
+/// What decrypt() refuses before it looks at a block.
+/// @throws KeyMismatchError, ParameterError
+void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifest,
+                      const DecryptOptions& options);
+
 /// Decrypts the blocks of a sum into `out`, round().size() elements of options.type.
 /// A value is (digit - total_weight * L) * (limit / L), divided by the total weight for a mean,
 /// computed in double and rounded once.

@@ -8,6 +8,7 @@
 
 #include "base/parallel.h"
 #include "base/process.h"
+#include "codec/block_encryptor.h"
 #include "codec/element.h"
 #include "codec/pad_store.h"
 #include "codec/pads.h"
@@ -39,17 +40,16 @@ struct Scratch {
 /// Everything that the blocks of one upload have in common.
 struct Job {
   const Round& round;
-  std::span<const Piece> pieces;
   const EncryptOptions& options;
   const UploadSecrets& secrets;
-  const std::vector<std::uint8_t>& ready;  ///< see PreparedUpload
-  std::uint8_t* out;
+  std::span<const std::uint8_t> ready;  ///< see PreparedUpload
   std::atomic<std::uint64_t> clipped{0};
   std::atomic<bool> finite{true};
 };
 
 /// Quantises the block's values into planes. Returns false when one is not finite.
-bool fill_planes(Job& job, std::uint64_t block, std::uint32_t coefficients, Scratch& scratch) {
+bool fill_planes(Job& job, std::span<const Piece> pieces, std::uint64_t block,
+                 std::uint32_t coefficients, Scratch& scratch) {
   const Plan& plan = job.round.plan();
   const isa::KernelTable& kernels = isa::kernels();
   const bool stochastic = job.options.rounding == Rounding::kStochastic;
@@ -73,13 +73,13 @@ bool fill_planes(Job& job, std::uint64_t block, std::uint32_t coefficients, Scra
   for_each_run(job.round, block, coefficients,
                [&](std::size_t segment, std::uint64_t first, std::uint32_t plane,
                    std::uint32_t shift, std::uint32_t coefficient, std::size_t count) {
-                 const Piece& piece = job.pieces[segment];
+                 const Piece& piece = pieces[segment];
                  const double limit = job.round.segments()[segment].limit;
                  const std::uint64_t in_piece = first - job.round.starts()[segment];
                  const std::uint64_t in_block = first - block * plan.block_capacity();
                  isa::Quantise args{};
                  args.values = static_cast<const std::uint8_t*>(piece.values) +
-                               in_piece * element_bytes(piece.type);
+                               (in_piece - piece.first) * element_bytes(piece.type);
                  args.type = piece.type;
                  args.count = count;
                  args.weight = job.options.weight;
@@ -99,14 +99,15 @@ bool fill_planes(Job& job, std::uint64_t block, std::uint32_t coefficients, Scra
   return finite;
 }
 
-void encrypt_one(Job& job, std::uint64_t block, Scratch& scratch) {
+/// Encrypts one block to `out`, plan.block_bytes() of its values.
+void encrypt_one(Job& job, std::span<const Piece> pieces, std::uint64_t block, Scratch& scratch,
+                 std::uint8_t* out) {
   const Plan& plan = job.round.plan();
   const std::uint32_t coefficients = plan.block_coefficients(job.round.block_values(block));
-  if (!fill_planes(job, block, coefficients, scratch)) {
+  if (!fill_planes(job, pieces, block, coefficients, scratch)) {
     job.finite.store(false, std::memory_order_relaxed);
   }
   const std::uint32_t planes = plan.codeword().planes();
-  std::uint8_t* out = job.out + block * full_block_bytes(job.round);
   if (job.ready.empty() || job.ready[block] == 0) {
     make_block_into(job.round, job.secrets, block, {scratch.planes.data(), planes},
                     scratch.pads.data(), out);
@@ -121,21 +122,6 @@ void encrypt_one(Job& job, std::uint64_t block, Scratch& scratch) {
   args.coefficients = coefficients;
   args.packed = out;
   isa::kernels().add_message(args);
-}
-
-bool is_finite(const Piece& piece, std::uint64_t at) {
-  const auto* bytes = static_cast<const std::uint8_t*>(piece.values);
-  switch (piece.type) {
-    case isa::ElementType::kFloat64:
-      return std::isfinite(reinterpret_cast<const double*>(bytes)[at]);
-    case isa::ElementType::kFloat32:
-      return std::isfinite(reinterpret_cast<const float*>(bytes)[at]);
-    case isa::ElementType::kFloat16:
-      return (reinterpret_cast<const std::uint16_t*>(bytes)[at] & 0x7c00u) != 0x7c00u;
-    case isa::ElementType::kBfloat16:
-      return (reinterpret_cast<const std::uint16_t*>(bytes)[at] & 0x7f80u) != 0x7f80u;
-  }
-  return false;
 }
 
 /// Names the first NaN or infinity; called once it is known that there is one.
@@ -178,6 +164,21 @@ void check_pieces(const Round& round, std::span<const Piece> pieces,
 
 }  // namespace
 
+bool is_finite(const Piece& piece, std::uint64_t at) {
+  const auto* bytes = static_cast<const std::uint8_t*>(piece.values);
+  switch (piece.type) {
+    case isa::ElementType::kFloat64:
+      return std::isfinite(reinterpret_cast<const double*>(bytes)[at]);
+    case isa::ElementType::kFloat32:
+      return std::isfinite(reinterpret_cast<const float*>(bytes)[at]);
+    case isa::ElementType::kFloat16:
+      return (reinterpret_cast<const std::uint16_t*>(bytes)[at] & 0x7c00u) != 0x7c00u;
+    case isa::ElementType::kBfloat16:
+      return (reinterpret_cast<const std::uint16_t*>(bytes)[at] & 0x7f80u) != 0x7f80u;
+  }
+  return false;
+}
+
 scheme::Upload encrypt(const Round& round, std::span<const Piece> pieces,
                        const EncryptOptions& options) {
   return encrypt_with_seeds(round, pieces, options, UploadSeeds::fresh());
@@ -211,7 +212,9 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
   // From here on pads and ciphertexts stand side by side: all of it is wiped unless all goes well.
   upload.blocks.touch(upload.blocks.size());
   const ProcessMark process;
-  Job job{round, pieces, options, *upload.secrets, upload.ready, upload.blocks.data()};
+  Job job{round, options, *upload.secrets, upload.ready};
+  std::uint8_t* out = upload.blocks.data();
+  const std::size_t block_bytes = full_block_bytes(round);
   const bool stochastic = options.rounding == Rounding::kStochastic;
   const std::uint64_t count = round.blocks();
   const std::uint64_t portion =
@@ -220,7 +223,10 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
     const std::uint64_t items = std::min(portion, count - first);
     parallel_for(
         static_cast<std::size_t>(items), options.threads, [&] { return Scratch(plan, stochastic); },
-        [&](std::size_t item, Scratch& scratch) { encrypt_one(job, first + item, scratch); });
+        [&](std::size_t item, Scratch& scratch) {
+          const std::uint64_t block = first + item;
+          encrypt_one(job, pieces, block, scratch, out + block * block_bytes);
+        });
     if (!job.finite.load()) refuse_non_finite(round, pieces);
     if (options.progress) {
       options.progress(std::min((first + items) * plan.block_capacity(), round.size()),
@@ -243,5 +249,39 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
   head.capsule = upload.secrets->capsule;
   return scheme::Upload(round, std::move(head), std::move(upload.blocks).release());
 }
+
+struct BlockEncryptor::Shared {
+  Job job;
+};
+
+struct BlockEncryptor::Scratch::Buffers {
+  veilsum::codec::Scratch scratch;
+};
+
+BlockEncryptor::BlockEncryptor(const Round& round, const UploadSecrets& secrets,
+                               const EncryptOptions& options)
+    : shared_(new Shared{{round, options, secrets, {}}}) {}
+
+BlockEncryptor::~BlockEncryptor() = default;
+
+BlockEncryptor::Scratch::Scratch(const BlockEncryptor& owner)
+    : buffers_(new Buffers{
+          veilsum::codec::Scratch(owner.shared_->job.round.plan(),
+                                  owner.shared_->job.options.rounding == Rounding::kStochastic)}) {}
+
+BlockEncryptor::Scratch::~Scratch() = default;
+
+bool BlockEncryptor::encrypt(std::uint64_t first, std::uint64_t count,
+                             std::span<const Piece> pieces, Scratch& scratch, std::uint8_t* out) {
+  const Plan& plan = shared_->job.round.plan();
+  const std::size_t block_bytes = plan.block_bytes(plan.block_capacity());
+  for (std::uint64_t block = 0; block < count; ++block) {
+    encrypt_one(shared_->job, pieces, first + block, scratch.buffers_->scratch,
+                out + block * block_bytes);
+  }
+  return shared_->job.finite.load(std::memory_order_relaxed);
+}
+
+std::uint64_t BlockEncryptor::clipped() const noexcept { return shared_->job.clipped.load(); }
 
 }  // namespace veilsum::codec

@@ -12,12 +12,16 @@
 
 namespace veilsum::codec {
 
-/// One segment's values where they lie; aligned to its element type.
+/// One segment's values where they lie, or a part of them; aligned to its element type.
 struct Piece {
   const void* values = nullptr;
   isa::ElementType type = isa::ElementType::kFloat32;
   std::uint64_t count = 0;
+  std::uint64_t first = 0;  ///< place of values[0] in its segment
 };
+
+/// Whether element `at` of a piece is neither NaN nor infinite.
+bool is_finite(const Piece& piece, std::uint64_t at);
 
 enum class Rounding : std::uint8_t {
   kNearest,     ///< ties to even; deterministic

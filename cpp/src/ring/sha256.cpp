@@ -14,7 +14,13 @@ constexpr std::uint32_t kInitialState[8] = {0x6a09e667u, 0xbb67ae85u, 0x3c6ef372
                                             0x510e527fu, 0x9b05688cu, 0x1f83d9abu, 0x5be0cd19u};
 }  // namespace
 
-Sha256::Sha256() noexcept : block_{} { std::memcpy(state_, kInitialState, sizeof state_); }
+Sha256::Sha256() noexcept : block_{} { restart(); }
+
+void Sha256::restart() noexcept {
+  std::memcpy(state_, kInitialState, sizeof state_);
+  filled_ = 0;
+  total_ = 0;
+}
 
 Sha256::~Sha256() {
   secure_wipe(state_, sizeof state_);

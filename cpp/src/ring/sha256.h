@@ -19,8 +19,10 @@ class Sha256 {
   ~Sha256();
 
   Sha256& update(ByteView data) noexcept;
-  /// Pads and returns the digest; the object must not be used afterwards.
+  /// Pads and returns the digest; only restart() may follow.
   Digest finish() noexcept;
+  /// Begins anew.
+  void restart() noexcept;
 
  private:
   std::uint32_t state_[8];

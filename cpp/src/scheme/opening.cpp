@@ -1,6 +1,8 @@
 // Layer: scheme. See opening.h.
 #include "scheme/opening.h"
 
+#include <algorithm>
+
 #include "base/file_io.h"
 #include "ring/sha256.h"
 #include "scheme/ledger.h"
@@ -45,6 +47,17 @@ void Manifest::append(UploadHead head, std::uint64_t weight) {
   if (head.signature) clients_.insert(head.signature->client);
   total_weight_ += weight;
   entries_.push_back({weight, std::move(head)});
+}
+
+void Manifest::remove(const Digest& capsule_digest) noexcept {
+  const auto at = std::find_if(entries_.begin(), entries_.end(), [&](const ManifestEntry& entry) {
+    return entry.head.capsule_digest() == capsule_digest;
+  });
+  if (at == entries_.end()) return;
+  capsules_.erase(capsule_digest);
+  if (at->head.signature) clients_.erase(at->head.signature->client);
+  total_weight_ -= at->weight;
+  entries_.erase(at);
 }
 
 Digest Manifest::digest() const {

@@ -32,6 +32,9 @@ class Manifest {
   /// The checks of add() alone; add() would succeed after it.
   void check(const UploadHead& head, std::uint64_t weight, const SignatureVerifier* verifier) const;
 
+  /// Takes back what add() appended; does nothing when it is not there.
+  void remove(const Digest& capsule_digest) noexcept;
+
   const Round& round() const noexcept { return round_; }
   const std::vector<ManifestEntry>& entries() const noexcept { return entries_; }
   std::uint64_t total_weight() const noexcept { return total_weight_; }

@@ -10,20 +10,20 @@
 #include "base/parallel.h"
 #include "isa/dispatch.h"
 #include "ring/sha256.h"
+#include "scheme/blocks_digest.h"
 #include "scheme/capsule.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::scheme {
 namespace {
-constexpr std::size_t kDigestPiece = 64 * 1024;
 constexpr std::uint8_t kUnsigned = 0;
 constexpr std::uint8_t kSigned = 1;
 }  // namespace
 
-Digest UploadHead::capsule_digest() const {
-  return ring::labelled_hash("veilsum/1/capsule-digest", {capsule});
-}
+CapsuleBytes::CapsuleBytes(Bytes bytes)
+    : bytes_(std::move(bytes)),
+      digest_(ring::labelled_hash("veilsum/1/capsule-digest", {bytes_})) {}
 
 std::string UploadHead::name() const {
   if (signature) return "client " + std::to_string(signature->client);
@@ -75,7 +75,7 @@ Upload::Upload(const Round& round, UploadHead head, AlignedBuffer<std::uint8_t> 
     : round_id_(round.id()), head_(std::move(head)), blocks_(std::move(blocks)) {}
 
 Digest Upload::blocks_digest(int threads) const {
-  const std::size_t pieces = (blocks_.size() + kDigestPiece - 1) / kDigestPiece;
+  const std::size_t pieces = digest_pieces(blocks_.size());
   Bytes digests(32 * pieces);
   constexpr std::size_t kTogether = isa::kHashLanes;
   parallel_for((pieces + kTogether - 1) / kTogether, threads, [] { return 0; },
@@ -86,7 +86,9 @@ Digest Upload::blocks_digest(int threads) const {
                  ring::sha256_pieces_into(blocks().subspan(from, bytes), kDigestPiece,
                                           digests.data() + 32 * run * kTogether);
                });
-  return ring::labelled_hash("veilsum/1/blocks-digest", {digests});
+  BlocksDigest digest;
+  digest.append(digests);
+  return digest.finish();
 }
 
 void write_head(ByteWriter& out, const UploadHead& head) {
@@ -122,8 +124,49 @@ UploadHead read_head(ByteReader& in, const Round& round) {
   if (!capsule_well_formed(round.plan(), capsule)) {
     in.fail("a residue of a capsule is not below its modulus");
   }
-  head.capsule.assign(capsule.begin(), capsule.end());
+  head.capsule = Bytes(capsule.begin(), capsule.end());
   return head;
+}
+
+std::size_t upload_head_bytes(const Round& round, bool is_signed) noexcept {
+  return kEnvelopeHeaderBytes + 32 + 9 + (is_signed ? 100u : 0u) + round.plan().capsule().bytes + 8;
+}
+
+std::uint64_t upload_bytes(const Round& round, bool is_signed) noexcept {
+  return upload_head_bytes(round, is_signed) + round.payload_bytes() + kEnvelopeTrailerBytes;
+}
+
+bool check_upload_size(std::uint64_t actual_bytes, const Round& round) {
+  if (actual_bytes == upload_bytes(round, true)) return true;
+  if (actual_bytes == upload_bytes(round, false)) return false;
+  throw WireFormatError("upload: has " + std::to_string(actual_bytes) +
+                        " bytes, an upload of this round has " +
+                        std::to_string(upload_bytes(round, round.has_roster())) +
+                        " (truncated, padded, or of another round)");
+}
+
+UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, const Round& round) {
+  check_envelope_header(first_bytes, actual_bytes, ObjectKind::kUpload);
+  ByteReader in(first_bytes.subspan(kEnvelopeHeaderBytes), "upload");
+  check_round_id(in.array<32>(), round, "the upload");
+  UploadHead head = read_head(in, round);
+  const std::uint64_t length = in.u64();
+  if (length != round.payload_bytes()) {
+    in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +
+            std::to_string(round.payload_bytes()));
+  }
+  in.finish();
+  return head;
+}
+
+Bytes write_upload_head(const Round& round, const UploadHead& head) {
+  const bool is_signed = head.signature.has_value();
+  ByteWriter out(upload_head_bytes(round, is_signed));
+  out.raw(envelope_header(ObjectKind::kUpload, upload_bytes(round, is_signed)));
+  out.raw(round.id());
+  write_head(out, head);
+  out.u64(round.payload_bytes());
+  return out.take();
 }
 
 std::uint64_t Upload::wire_bytes() const noexcept {

@@ -29,13 +29,32 @@ struct UploadSignature {
   Signature signature{};
 };
 
+/// The bytes of a capsule together with their digest, which names the upload everywhere.
+class CapsuleBytes {
+ public:
+  CapsuleBytes() = default;
+  CapsuleBytes(Bytes bytes);  // NOLINT(google-explicit-constructor): bytes are what it is
+
+  operator ByteView() const noexcept { return bytes_; }  // NOLINT(google-explicit-constructor)
+  const Bytes& bytes() const noexcept { return bytes_; }
+  std::size_t size() const noexcept { return bytes_.size(); }
+  const Digest& digest() const noexcept { return digest_; }
+  friend bool operator==(const CapsuleBytes& a, const CapsuleBytes& b) {
+    return a.bytes_ == b.bytes_;
+  }
+
+ private:
+  Bytes bytes_;
+  Digest digest_{};
+};
+
 /// What the aggregator passes on of an upload besides its blocks.
 struct UploadHead {
   std::uint64_t clipped = 0;  ///< values that lay beyond their limit
-  Bytes capsule;
+  CapsuleBytes capsule;
   std::optional<UploadSignature> signature;
 
-  Digest capsule_digest() const;
+  const Digest& capsule_digest() const noexcept { return capsule.digest(); }
   /// "client 3" or "the upload with capsule 0123...": for messages.
   std::string name() const;
 };
@@ -79,6 +98,19 @@ class Upload {
   UploadHead head_;
   AlignedBuffer<std::uint8_t> blocks_;
 };
+
+/// Bytes of an upload of this round as it travels.
+std::uint64_t upload_bytes(const Round& round, bool is_signed) noexcept;
+/// Bytes of an upload before its blocks: envelope header, round id, head, length of the blocks.
+std::size_t upload_head_bytes(const Round& round, bool is_signed) noexcept;
+/// Reads them, given an upload's size as a whole.
+/// @throws WireFormatError, RoundError as Upload::from_bytes
+UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, const Round& round);
+/// The size of an upload that read_upload_head() would accept, and whether it is signed.
+/// @throws WireFormatError for a size that no upload of this round has
+bool check_upload_size(std::uint64_t actual_bytes, const Round& round);
+/// The same bytes, to be written.
+Bytes write_upload_head(const Round& round, const UploadHead& head);
 
 /// Reading and writing of a head inside uploads, aggregates and opening requests.
 void write_head(ByteWriter& out, const UploadHead& head);

@@ -1,6 +1,7 @@
 // Layer: scheme. See wire.h.
 #include "scheme/wire.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -21,17 +22,13 @@ struct Frame {
 Frame frame_around(ObjectKind kind, std::initializer_list<ByteView> parts) {
   std::size_t total = kEnvelopeHeaderBytes + kEnvelopeTrailerBytes;
   for (const ByteView part : parts) total += part.size();
-  ByteWriter header(kEnvelopeHeaderBytes);
-  header.text({kMagic, sizeof kMagic});
-  header.u16(kWireVersion);
-  header.u16(static_cast<std::uint16_t>(kind));
-  header.u64(total);
+  Bytes header = envelope_header(kind, total);
   const auto crc32c = isa::kernels().crc32c;
-  std::uint32_t crc = crc32c(0, header.bytes().data(), header.size());
+  std::uint32_t crc = crc32c(0, header.data(), header.size());
   for (const ByteView part : parts) crc = crc32c(crc, part.data(), part.size());
   ByteWriter trailer(kEnvelopeTrailerBytes);
   trailer.u32(crc);
-  return {total, header.take(), trailer.take()};
+  return {total, std::move(header), trailer.take()};
 }
 
 }  // namespace
@@ -77,9 +74,17 @@ void seal_to_file(const std::string& path, FileKind file_kind, ObjectKind kind,
   write_file(path, all, file_kind);
 }
 
-ByteView open_envelope(ByteView bytes, ObjectKind kind) {
-  const std::string name = kind_name(kind);
-  ByteReader in(bytes, name);
+Bytes envelope_header(ObjectKind kind, std::uint64_t total_bytes) {
+  ByteWriter header(kEnvelopeHeaderBytes);
+  header.text({kMagic, sizeof kMagic});
+  header.u16(kWireVersion);
+  header.u16(static_cast<std::uint16_t>(kind));
+  header.u64(total_bytes);
+  return header.take();
+}
+
+void check_envelope_header(ByteView first_bytes, std::uint64_t actual_bytes, ObjectKind kind) {
+  ByteReader in(first_bytes, kind_name(kind));
   const ByteView magic = in.raw(sizeof kMagic);
   if (std::memcmp(magic.data(), kMagic, sizeof kMagic) != 0) {
     in.fail("these bytes are not a Veilsum object (magic missing)");
@@ -94,16 +99,60 @@ ByteView open_envelope(ByteView bytes, ObjectKind kind) {
     in.fail("expected here, but the bytes are a " + kind_name(static_cast<ObjectKind>(found)));
   }
   const std::uint64_t total = in.u64();
-  if (total != bytes.size() || total < kEnvelopeHeaderBytes + kEnvelopeTrailerBytes) {
+  if (total != actual_bytes || total < kEnvelopeHeaderBytes + kEnvelopeTrailerBytes) {
     in.fail("the object says it has " + std::to_string(total) + " bytes, but " +
-            std::to_string(bytes.size()) + " were given (truncated or padded)");
+            std::to_string(actual_bytes) + " were given (truncated or padded)");
   }
+}
+
+void check_checksum_of(const std::function<void(std::uint64_t, std::span<std::uint8_t>)>& read,
+                       std::uint64_t actual_bytes, ObjectKind kind) {
+  const std::uint64_t body = actual_bytes - kEnvelopeTrailerBytes;
+  Bytes portion(static_cast<std::size_t>(std::min<std::uint64_t>(body, std::uint64_t{1} << 20)));
+  std::uint32_t crc = 0;
+  for (std::uint64_t at = 0; at < body; at += portion.size()) {
+    const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(portion.size(), body - at));
+    read(at, {portion.data(), bytes});
+    crc = isa::kernels().crc32c(crc, portion.data(), bytes);
+  }
+  std::uint8_t last[kEnvelopeTrailerBytes];
+  read(body, last);
+  std::uint32_t stored = 0;
+  std::memcpy(&stored, last, sizeof stored);
+  if (crc != stored) refuse_checksum(kind);
+}
+
+void refuse_checksum(ObjectKind kind) {
+  throw WireFormatError(kind_name(kind) + ": checksum mismatch: the bytes were damaged on the way");
+}
+
+std::uint32_t crc32c_combine(std::uint32_t crc_of_a, std::uint32_t crc_of_b,
+                             std::uint64_t bytes_of_b) noexcept {
+  constexpr std::uint32_t kPolynomial = 0x82f63b78u;  // reflected: bit 31 is x^0
+  const auto multiply = [](std::uint32_t a, std::uint32_t b) {
+    std::uint32_t product = 0;
+    for (int i = 31; i >= 0; --i) {
+      if ((a >> i & 1u) != 0) product ^= b;
+      b = (b >> 1) ^ ((b & 1u) != 0 ? kPolynomial : 0u);  // times x
+    }
+    return product;
+  };
+  std::uint32_t power = 0x80000000u;   // x^0
+  std::uint32_t square = 0x00800000u;  // x^8, then x^16, ...
+  for (; bytes_of_b != 0; bytes_of_b >>= 1) {
+    if ((bytes_of_b & 1u) != 0) power = multiply(power, square);
+    square = multiply(square, square);
+  }
+  return multiply(crc_of_a, power) ^ crc_of_b;
+}
+
+ByteView open_envelope(ByteView bytes, ObjectKind kind) {
+  check_envelope_header(bytes.first(std::min(bytes.size(), kEnvelopeHeaderBytes)), bytes.size(),
+                        kind);
   const std::size_t body = bytes.size() - kEnvelopeTrailerBytes;
   std::uint32_t stored = 0;
   std::memcpy(&stored, bytes.data() + body, sizeof stored);
-  if (isa::kernels().crc32c(0, bytes.data(), body) != stored) {
-    in.fail("checksum mismatch: the bytes were damaged on the way");
-  }
+  if (isa::kernels().crc32c(0, bytes.data(), body) != stored) refuse_checksum(kind);
   return bytes.subspan(kEnvelopeHeaderBytes, body - kEnvelopeHeaderBytes);
 }
 

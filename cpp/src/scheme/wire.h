@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
+#include <span>
 #include <string>
 
 #include "base/bytes.h"
@@ -37,6 +39,25 @@ Bytes seal(ObjectKind kind, std::initializer_list<ByteView> parts);
 /// Writes the same bytes to a file, without joining the parts in memory.
 void seal_to_file(const std::string& path, FileKind file_kind, ObjectKind kind,
                   std::initializer_list<ByteView> parts);
+
+/// The 16 bytes before a payload, of an object of `total_bytes` in all.
+Bytes envelope_header(ObjectKind kind, std::uint64_t total_bytes);
+/// Checks magic, version, kind and length of an object of `actual_bytes`, given its first bytes;
+/// for objects that are read in portions, whose checksum their reader must check.
+/// @throws WireFormatError naming the first of them that is wrong
+void check_envelope_header(ByteView first_bytes, std::uint64_t actual_bytes, ObjectKind kind);
+/// Reads an object of `actual_bytes` in portions for its checksum alone; `read` fills the given
+/// bytes from an offset on. For when something in it is wrong: damage is told before anything else.
+/// @throws WireFormatError when the checksum is wrong
+void check_checksum_of(const std::function<void(std::uint64_t, std::span<std::uint8_t>)>& read,
+                       std::uint64_t actual_bytes, ObjectKind kind);
+/// What a damaged object is refused with.
+[[noreturn]] void refuse_checksum(ObjectKind kind);
+
+/// CRC-32C of a followed by b, from crc(a), crc(b) and b's length: a's register is carried over
+/// `bytes_of_b` zero bytes, a multiplication by x^(8 bytes_of_b) modulo the polynomial.
+std::uint32_t crc32c_combine(std::uint32_t crc_of_a, std::uint32_t crc_of_b,
+                             std::uint64_t bytes_of_b) noexcept;
 
 /// Checks magic, version, kind, length and checksum and returns the payload.
 /// @throws WireFormatError naming the first of them that is wrong

@@ -10,7 +10,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from veilsum.errors import ParameterError
@@ -18,11 +19,13 @@ from veilsum.errors import ParameterError
 __all__ = [
     "add_force",
     "add_json",
+    "add_resume",
     "check_threads",
     "note",
     "print_table",
     "refuse_existing",
     "report",
+    "resumable",
 ]
 
 
@@ -48,6 +51,45 @@ def add_force(parser: argparse.ArgumentParser, what: str) -> None:
         What would be lost.
     """
     parser.add_argument("--force", action="store_true", help=f"overwrite {what} that exists")
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    """Add --resume to a command that writes a large file.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        The command's parser.
+    """
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep a journal beside the output; after an interruption the same command goes on",
+    )
+
+
+@contextmanager
+def resumable(args: argparse.Namespace) -> Iterator[None]:
+    """Tell how to go on when work with --resume is interrupted.
+
+    Parameters
+    ----------
+    args : Namespace
+        The parsed options: --resume and --out.
+
+    Yields
+    ------
+    None
+        While the work is done.
+    """
+    try:
+        yield
+    except BaseException as error:
+        journal = f"{args.out}.journal"
+        if args.resume and os.path.lexists(journal):
+            stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
+            note(args, f"{stopped}; the same command with --resume goes on from {journal}")
+        raise
 
 
 def check_threads(args: argparse.Namespace) -> int | None:

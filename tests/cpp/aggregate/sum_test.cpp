@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "aggregate/accumulator.h"
 #include "aggregate/aggregate.h"
 #include "check.h"
 #include "support/active_level.h"

@@ -220,7 +220,7 @@ TEST("an aggregator that lies about the capsule sum is refused") {
                       "nothing was opened");
   };
   OpeningRequest lie = honest;
-  lie.capsule_sum = honest.manifest.entries()[0].head.capsule;  // one client's alone
+  lie.capsule_sum = honest.manifest.entries()[0].head.capsule.bytes();  // one client's alone
   refused(lie);
   lie.capsule_sum = request_of_seeds(round, {1, 2}).capsule_sum;  // one left out
   refused(lie);
@@ -340,7 +340,8 @@ TEST("a plan of unit weights is never opened weighted, even if the aggregator bu
   ByteWriter out;
   out.raw(round.id());
   out.u32(2);
-  std::vector<Bytes> capsules = {head_of(round, 1).capsule, head_of(round, 2).capsule};
+  std::vector<Bytes> capsules = {head_of(round, 1).capsule.bytes(),
+                                 head_of(round, 2).capsule.bytes()};
   for (std::size_t k = 0; k < 2; ++k) {
     out.u64(k + 1);
     out.u8(0);

@@ -184,7 +184,11 @@ TEST("rosters: who must sign, who may, and that the signature holds") {
                       "signature of client");
   };
   changed([](scheme::UploadHead& head) { ++head.clipped; });
-  changed([](scheme::UploadHead& head) { head.capsule[5] ^= 1; });
+  changed([](scheme::UploadHead& head) {
+    Bytes bytes = head.capsule.bytes();
+    bytes[5] ^= 1;
+    head.capsule = bytes;
+  });
   changed([](scheme::UploadHead& head) { head.signature->client = 2; });
   changed([](scheme::UploadHead& head) { head.signature->blocks_digest[0] ^= 1; });
   changed([](scheme::UploadHead& head) { head.signature->signature[63] ^= 1; });

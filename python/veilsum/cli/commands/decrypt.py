@@ -7,12 +7,17 @@ named tensors.
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import veilsum
-from veilsum.cli.common import add_json, check_threads, report
+from veilsum.cli.common import (
+    add_json,
+    add_resume,
+    check_threads,
+    report,
+    resumable,
+)
 from veilsum.cli.progress import Progress
-from veilsum.files import check_suffix, npy_output, write_update
+from veilsum.files import check_suffix
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]
@@ -38,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "float64"), help="one dtype instead of the round's"
     )
+    add_resume(parser)
     add_json(parser)
 
 
@@ -63,20 +69,18 @@ def run(args: argparse.Namespace) -> int:
     layout = rnd.structure
     check_suffix(args.out, mapping=layout.kind == "mapping")
     key = veilsum.SumKey.load(args.key, rnd)
-    total = veilsum.Aggregate.load(args.total, rnd)
-    tensor = layout.tensors[0]
-    dtype = args.dtype or tensor.dtype
-    options: dict[str, Any] = {"average": not args.sum, "threads": check_threads(args)}
-    with Progress(args, "decrypting") as progress:
-        if layout.kind != "mapping" and dtype in ("float32", "float64"):
-            # Straight into the file: no second copy in memory.
-            with npy_output(args.out, tensor.shape, dtype) as values:
-                veilsum.decrypt(key, total, out=values, progress=progress, **options)
-        else:
-            mean = veilsum.decrypt(
-                key, total, dtype=args.dtype, output="numpy", progress=progress, **options
-            )
-            write_update(args.out, mean)
+    total = veilsum.AggregateFile(args.total, rnd)
+    with resumable(args), Progress(args, "decrypting") as progress:
+        veilsum.decrypt_file(
+            key,
+            total,
+            args.out,
+            average=not args.sum,
+            dtype=args.dtype,
+            threads=check_threads(args),
+            progress=progress,
+            resume=args.resume,
+        )
     what = "sum" if args.sum else "mean"
     report(
         args,

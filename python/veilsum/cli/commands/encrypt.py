@@ -1,6 +1,8 @@
 """Encrypt one update (.npy or .safetensors) for a round.
 
-The upload goes to the aggregator; it tells nobody anything without the authority.
+The upload goes to the aggregator; it tells nobody anything without the authority. Files may be
+larger than memory. With --resume the upload's secret seeds stand in OUT.journal (mode 0600) until
+the upload is complete.
 """
 
 from __future__ import annotations
@@ -8,9 +10,15 @@ from __future__ import annotations
 import argparse
 
 import veilsum
-from veilsum.cli.common import add_json, check_threads, note, report
+from veilsum.cli.common import (
+    add_json,
+    add_resume,
+    check_threads,
+    note,
+    report,
+    resumable,
+)
 from veilsum.cli.progress import Progress
-from veilsum.files import read_update
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]
@@ -44,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fail when a value is beyond the round's limit instead of clipping it",
     )
+    add_resume(parser)
     add_json(parser)
 
 
@@ -62,18 +71,19 @@ def run(args: argparse.Namespace) -> int:
     """
     rnd = veilsum.Round.load(args.round)
     signer = veilsum.Identity.load(args.identity) if args.identity else None
-    with Progress(args, "encrypting") as progress:
-        upload = veilsum.encrypt(
+    with resumable(args), Progress(args, "encrypting") as progress:
+        upload = veilsum.encrypt_file(
             rnd,
-            read_update(args.update),
+            args.update,
+            args.out,
             weight=args.weight,
             rounding=args.rounding,
             signer=signer,
             on_clip="error" if args.refuse_clipping else "count",
             threads=check_threads(args),
             progress=progress,
+            resume=args.resume,
         )
-    upload.save(args.out)
     if upload.clipped:
         note(
             args,

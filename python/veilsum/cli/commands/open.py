@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing([args.out], force=args.force)
     rnd = veilsum.Round.load(args.round)
     secret = veilsum.SecretKey.load(args.key)
-    total = veilsum.Aggregate.load(args.total, rnd)
+    total = veilsum.AggregateFile(args.total, rnd)
     key = veilsum.open_sum(secret, rnd, total, export=args.export)
     key.save(args.out)
     report(

@@ -1,6 +1,6 @@
 """Sum uploads of a round.
 
-The aggregator needs no key and learns nothing; one upload is in memory at a time.
+The aggregator needs no key and learns nothing; uploads may be larger than memory.
 """
 
 from __future__ import annotations
@@ -8,7 +8,14 @@ from __future__ import annotations
 import argparse
 
 import veilsum
-from veilsum.cli.common import add_json, check_threads, note, report
+from veilsum.cli.common import (
+    add_json,
+    add_resume,
+    check_threads,
+    note,
+    report,
+    resumable,
+)
 from veilsum.cli.progress import Progress
 from veilsum.crypto import integer_weights
 from veilsum.errors import ParameterError
@@ -34,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one weight for each upload, in a plan with --weight-bits: integers as they are, "
         "other numbers as proportions",
     )
+    add_resume(parser)
     add_json(parser)
 
 
@@ -52,16 +60,16 @@ def run(args: argparse.Namespace) -> int:
     """
     rnd = veilsum.Round.load(args.round)
     weights = _weights(args.weights, len(args.uploads), rnd.plan.max_weight)
-    aggregator = veilsum.Aggregator(rnd)
-    with Progress(args, "summing", "uploads") as progress:
-        for index, (path, weight) in enumerate(zip(args.uploads, weights, strict=True)):
-            try:
-                aggregator.add(veilsum.Upload.load(path, rnd), weight, check_threads(args) or 0)
-            except veilsum.VeilsumError as reason:
-                raise type(reason)(f"{path}: {reason}") from reason
-            progress(index + 1, len(weights))
-        total = aggregator.finish()
-    total.save(args.out)
+    with resumable(args), Progress(args, "summing") as progress:
+        total = veilsum.sum_files(
+            rnd,
+            args.uploads,
+            args.out,
+            weights,
+            threads=check_threads(args),
+            progress=progress,
+            resume=args.resume,
+        )
     if any(weight != 1 for weight in weights):
         note(
             args,

@@ -1,0 +1,438 @@
+// Layer: aggregate. See accumulator.h.
+#include "aggregate/accumulator.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "aggregate/sum_rows.h"
+#include "base/parallel.h"
+#include "codec/portions.h"
+#include "isa/dispatch.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::aggregate {
+
+using scheme::Manifest;
+using scheme::Plan;
+using scheme::Round;
+using scheme::Upload;
+using scheme::UploadHead;
+
+struct Accumulator::Scratch {
+  Scratch(const Plan& plan, std::size_t step_bytes)
+      : in(step_bytes),
+        out(plan.block_bytes(plan.block_capacity())),
+        negated(out.size()),
+        residues(plan.degree()) {}
+  AlignedBuffer<std::uint8_t> in;
+  AlignedBuffer<std::uint8_t> out;
+  AlignedBuffer<std::uint8_t> negated;
+  AlignedBuffer<std::uint64_t> residues;
+  RowScratch rows;
+};
+
+namespace {
+
+/// out = -in modulo q, for one block whose residues are in range.
+void negate_block(const Round& round, std::uint64_t block, const std::uint8_t* in,
+                  AlignedBuffer<std::uint64_t>& residues, std::uint8_t* out) {
+  const Plan& plan = round.plan();
+  const std::size_t coefficients = plan.block_coefficients(round.block_values(block));
+  const std::size_t row = coefficients / isa::kGroup * isa::kGroupBytes;
+  for (std::size_t limb = 0; limb < plan.limbs(); ++limb) {
+    const std::uint64_t q = plan.ring().q(limb);
+    isa::kernels().unpack(in + limb * row, coefficients, q, residues.data());
+    for (std::size_t j = 0; j < coefficients; ++j) {
+      residues[j] = residues[j] == 0 ? 0 : q - residues[j];
+    }
+    isa::kernels().pack(residues.data(), coefficients, out + limb * row);
+  }
+}
+
+}  // namespace
+
+Accumulator::Accumulator(const Round& round, const scheme::SignatureVerifier* verifier)
+    : round_(round), spans_(round_), verifier_(verifier), manifest_(round) {
+  if (round.has_roster() && verifier == nullptr) {
+    throw ParameterError("this round has a roster: a signature verifier is required");
+  }
+}
+
+Accumulator::~Accumulator() = default;
+
+void Accumulator::check_usable() const {
+  if (finished_) throw RoundError("this accumulator is finished and takes no more uploads");
+  if (spoiled_) {
+    throw RoundError(
+        "adding an upload failed half-way, so this sum is lost; add the uploads to a new one");
+  }
+}
+
+void Accumulator::begin(const UploadHead& head, std::uint64_t weight) {
+  const std::lock_guard<std::mutex> lock(guard_);
+  check_usable();
+  if (blocks_.empty()) {
+    filled_.assign(static_cast<std::size_t>(round_.blocks()), 0);
+    blocks_ = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(round_.payload_bytes()));
+  }
+  manifest_.add(head, weight, verifier_);  // asks the verifier, once; refusals change nothing
+  ++adding_;
+}
+
+void Accumulator::end(bool spoiled) noexcept {
+  const std::lock_guard<std::mutex> lock(guard_);
+  spoiled_ = spoiled_ || spoiled;
+  --adding_;
+  idle_.notify_all();
+}
+
+bool Accumulator::add_blocks(std::uint64_t block, std::uint64_t blocks, ByteView bytes,
+                             std::uint64_t weight, Sign sign, Scratch& scratch) {
+  const std::lock_guard<std::mutex> lock(lock_of(block / spans_.blocks_per_span()));
+  bool good = true;
+  for (std::uint64_t i = 0; i < blocks; ++i) {
+    const std::uint8_t* from = bytes.data() + i * spans_.block_bytes();
+    std::uint8_t* const to = blocks_.data() + (block + i) * spans_.block_bytes();
+    if (sign == Sign::kMinus) {
+      negate_block(round_, block + i, from, scratch.residues, scratch.negated.data());
+      from = scratch.negated.data();
+    }
+    std::uint8_t& filled = filled_[static_cast<std::size_t>(block + i)];
+    const std::uint8_t* const sources[] = {to, from};
+    const std::uint64_t weights[] = {1, weight};
+    const std::size_t skip = filled != 0 ? 0 : 1;
+    // By way of the scratch: what the kernel writes when a residue is out of range is no sum.
+    if (!sum_block(round_, block + i, std::span(sources).subspan(skip),
+                   unless_unit(std::span(weights).subspan(skip)), scratch.rows,
+                   scratch.out.data())) {
+      if (i == 0) return false;
+      good = false;
+      // The blocks before it are in: take them out, so that the step as a whole was not added.
+      for (std::uint64_t back = 0; back < i; ++back) {
+        std::uint8_t* const there = blocks_.data() + (block + back) * spans_.block_bytes();
+        negate_block(round_, block + back, bytes.data() + back * spans_.block_bytes(),
+                     scratch.residues, scratch.negated.data());
+        const std::uint8_t* const pair[] = {there, scratch.negated.data()};
+        sum_block(round_, block + back, pair, unless_unit(weights), scratch.rows, there);
+      }
+      break;
+    }
+    std::memcpy(to, scratch.out.data(), spans_.bytes_of(block + i, 1));
+    filled = 1;
+  }
+  return good;
+}
+
+void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int threads) {
+  begin(upload.head(), weight);
+  struct Result {
+    std::uint32_t crc = 0;
+    Bytes pieces;
+  };
+  std::vector<std::uint64_t> added(
+      static_cast<std::size_t>(spans_.count()));  // blocks of each span
+  std::vector<Result> results;
+  codec::ScratchPool<Scratch> pool;
+  const std::uint64_t step = codec::blocks_in_step(spans_);
+  const bool hashed = upload.head().signature.has_value();
+  try {
+    for (std::uint64_t first = 0; first < spans_.count(); first += results.size()) {
+      results.assign(static_cast<std::size_t>(
+                         std::min(codec::spans_in_portion(threads), spans_.count() - first)),
+                     {});
+      parallel_for(
+          results.size(), threads,
+          [&] {
+            return pool.take([&] {
+              return std::make_unique<Scratch>(
+                  round_.plan(), static_cast<std::size_t>(step) * spans_.block_bytes());
+            });
+          },
+          [&](std::size_t item, auto& lease) {
+            const std::uint64_t span = first + item;
+            Result& result = results[item];
+            if (hashed) result.pieces.resize(32 * scheme::digest_pieces(spans_.bytes(span)));
+            scheme::PieceHasher hasher(result.pieces);
+            for (std::uint64_t done = 0; done < spans_.blocks(span); done += step) {
+              const std::uint64_t block = spans_.first_block(span) + done;
+              const std::uint64_t blocks = std::min(step, spans_.blocks(span) - done);
+              const std::span<std::uint8_t> bytes =
+                  lease->in.span().first(spans_.bytes_of(block, blocks));
+              upload.read_blocks(block * spans_.block_bytes(), bytes);
+              result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
+              if (hashed) hasher.update(bytes);
+              if (!add_blocks(block, blocks, bytes, weight, Sign::kPlus, *lease)) {
+                throw WireFormatError("upload: a residue is not below its modulus");
+              }
+              added[static_cast<std::size_t>(span)] += blocks;
+            }
+            if (hashed) hasher.finish();
+          });
+      for (std::size_t i = 0; i < results.size(); ++i) {
+        upload.append(results[i].crc, spans_.bytes(first + i), results[i].pieces);
+      }
+    }
+    upload.check_whole();
+  } catch (...) {
+    bool spoiled = false;
+    try {
+      take_back(upload, weight, added, threads);
+    } catch (...) {
+      spoiled = true;
+    }
+    {
+      const std::lock_guard<std::mutex> lock(guard_);
+      if (!spoiled) manifest_.remove(upload.head().capsule_digest());
+    }
+    end(spoiled);
+    throw;
+  }
+  end(false);
+}
+
+void Accumulator::take_back(const UploadCheck& upload, std::uint64_t weight,
+                            const std::vector<std::uint64_t>& added, int threads) {
+  const std::uint64_t step = codec::blocks_in_step(spans_);
+  parallel_for(
+      added.size(), threads,
+      [&] { return Scratch(round_.plan(), static_cast<std::size_t>(step) * spans_.block_bytes()); },
+      [&](std::size_t span, Scratch& scratch) {
+        for (std::uint64_t done = 0; done < added[span]; done += step) {
+          const std::uint64_t block = spans_.first_block(span) + done;
+          const std::uint64_t blocks = std::min(step, added[span] - done);
+          const std::span<std::uint8_t> bytes =
+              scratch.in.span().first(spans_.bytes_of(block, blocks));
+          upload.read_blocks(block * spans_.block_bytes(), bytes);
+          add_blocks(block, blocks, bytes, weight, Sign::kMinus, scratch);
+        }
+      });
+}
+
+void Accumulator::add(const Upload& upload, std::uint64_t weight, int threads) {
+  scheme::check_round_id(upload.round_id(), round_, "the upload");
+  const auto& signature = upload.head().signature;
+  if (signature && upload.blocks_digest(threads) != signature->blocks_digest) {
+    throw RoundError("the blocks of " + upload.head().name() +
+                     " are not the ones it signed: they were altered on the way");
+  }
+  begin(upload.head(), weight);
+  std::atomic<bool> good{true};
+  try {
+    parallel_for(
+        static_cast<std::size_t>(round_.blocks()), threads,
+        [&] { return Scratch(round_.plan(), 0); },
+        [&](std::size_t block, Scratch& scratch) {
+          const ByteView bytes =
+              upload.blocks().subspan(block * spans_.block_bytes(), spans_.bytes_of(block, 1));
+          if (!add_blocks(block, 1, bytes, weight, Sign::kPlus, scratch)) good.store(false);
+        });
+  } catch (...) {
+    end(true);
+    throw;
+  }
+  end(!good.load());
+  if (!good.load()) throw WireFormatError("upload: a residue is not below its modulus");
+}
+
+void Accumulator::add_file(const std::string& path, std::uint64_t weight, int threads) {
+  UploadReader reader(path, round_, 1);
+  add_checked(reader.check(), weight, threads);
+}
+
+std::unique_ptr<Incoming> Accumulator::receive(std::uint64_t total_bytes,
+                                               const std::string& folder) {
+  const bool is_signed = scheme::check_upload_size(total_bytes, round_);
+  if (is_signed != round_.has_roster()) {
+    throw WireFormatError(round_.has_roster()
+                              ? "upload: its size is that of an unsigned one, but this round has a "
+                                "roster: every upload must be signed"
+                              : "upload: its size is that of a signed one, but this round has no "
+                                "roster to check signatures with");
+  }
+  {
+    const std::lock_guard<std::mutex> lock(guard_);
+    check_usable();
+    if (arriving_ >= round_.plan().clients()) {
+      throw RoundError(std::to_string(arriving_) +
+                       " uploads are arriving already, as many as the plan has clients; finish or "
+                       "drop one first");
+    }
+    ++arriving_;
+  }
+  try {
+    return std::make_unique<Incoming>(*this, total_bytes, folder);
+  } catch (...) {
+    const std::lock_guard<std::mutex> lock(guard_);
+    --arriving_;
+    throw;
+  }
+}
+
+std::uint64_t Accumulator::count() const {
+  const std::lock_guard<std::mutex> lock(guard_);
+  return manifest_.entries().size();
+}
+
+std::uint64_t Accumulator::total_weight() const {
+  const std::lock_guard<std::mutex> lock(guard_);
+  return manifest_.total_weight();
+}
+
+Aggregate Accumulator::finish() {
+  std::unique_lock<std::mutex> lock(guard_);
+  idle_.wait(lock, [&] { return adding_ == 0; });
+  check_usable();
+  check_enough(manifest_);
+  Bytes capsule_sum = capsule_sum_of(manifest_);
+  finished_ = true;
+  return Aggregate(std::exchange(manifest_, Manifest(round_)), std::move(capsule_sum),
+                   std::move(blocks_));
+}
+
+Incoming::Incoming(Accumulator& owner, std::uint64_t total_bytes, const std::string& folder)
+    : owner_(owner), total_(total_bytes) {
+  if (total_ <= kSpoolInMemory) {
+    memory_.resize(static_cast<std::size_t>(total_));
+  } else {
+    spool_ = std::make_unique<SpoolFile>(folder);
+  }
+}
+
+Incoming::~Incoming() {
+  const std::lock_guard<std::mutex> lock(owner_.guard_);
+  --owner_.arriving_;
+}
+
+std::uint64_t Incoming::received_bytes() const {
+  const std::lock_guard<std::mutex> lock(guard_);
+  return received_;
+}
+
+void Incoming::refuse_closed() const {
+  throw RoundError("this upload is finished and takes no more pieces");
+}
+
+void Incoming::store(std::uint64_t offset, ByteView bytes) {
+  if (spool_) {
+    spool_->write_at(offset, bytes);
+  } else if (!bytes.empty()) {
+    std::memcpy(memory_.data() + offset, bytes.data(), bytes.size());
+  }
+}
+
+void Incoming::load(std::uint64_t offset, std::span<std::uint8_t> out) const {
+  if (spool_) {
+    spool_->read_at(offset, out);
+  } else if (!out.empty()) {
+    std::memcpy(out.data(), memory_.data() + offset, out.size());
+  }
+}
+
+void Incoming::compare(std::uint64_t offset, ByteView bytes) const {
+  Bytes before(std::min<std::size_t>(bytes.size(), std::size_t{1} << 18));
+  while (!bytes.empty()) {
+    const std::size_t part = std::min(bytes.size(), before.size());
+    load(offset, std::span(before).first(part));
+    if (std::memcmp(before.data(), bytes.data(), part) != 0) {
+      throw WireFormatError("upload: a piece at byte " + std::to_string(offset) +
+                            " came twice with different bytes");
+    }
+    offset += part;
+    bytes = bytes.subspan(part);
+  }
+}
+
+void Incoming::write(std::uint64_t offset, ByteView bytes) {
+  if (offset > total_ || bytes.size() > total_ - offset) {
+    throw WireFormatError("upload: a piece of " + std::to_string(bytes.size()) + " bytes at byte " +
+                          std::to_string(offset) + " goes beyond the " + std::to_string(total_) +
+                          " bytes of the upload");
+  }
+  if (bytes.empty()) return;
+  const std::uint64_t end = offset + bytes.size();
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> fresh;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> known;
+  {
+    const std::lock_guard<std::mutex> lock(guard_);
+    if (closed_) refuse_closed();
+    // The runs that overlap or touch [offset, end) are joined with it to one.
+    auto at = runs_.upper_bound(offset);
+    if (at != runs_.begin() && std::prev(at)->second >= offset) --at;
+    std::uint64_t from = offset;
+    std::uint64_t joined_begin = offset;
+    std::uint64_t joined_end = end;
+    auto stop = at;
+    for (; stop != runs_.end() && stop->first <= end; ++stop) {
+      const std::uint64_t begin = std::max(stop->first, offset);
+      const std::uint64_t until = std::min(stop->second, end);
+      if (begin > from) fresh.emplace_back(from, begin);
+      if (until > begin) known.emplace_back(begin, until);
+      from = std::max(from, until);
+      joined_begin = std::min(joined_begin, stop->first);
+      joined_end = std::max(joined_end, stop->second);
+    }
+    if (from < end) fresh.emplace_back(from, end);
+    if (at == stop && runs_.size() >= kMostRuns) {
+      throw WireFormatError("upload: more than " + std::to_string(kMostRuns) +
+                            " separate pieces; send larger ones, or nearer to their order");
+    }
+    if (!fresh.empty()) {
+      runs_.erase(at, stop);
+      runs_.emplace(joined_begin, joined_end);
+      ++writing_;
+    }
+  }
+  const auto part = [&](const std::pair<std::uint64_t, std::uint64_t>& run) {
+    return bytes.subspan(static_cast<std::size_t>(run.first - offset),
+                         static_cast<std::size_t>(run.second - run.first));
+  };
+  if (!fresh.empty()) {
+    std::uint64_t stored = 0;
+    try {
+      for (const auto& run : fresh) {
+        store(run.first, part(run));
+        stored += run.second - run.first;
+      }
+    } catch (...) {  // a full disk: what is noted as received is not there
+      const std::lock_guard<std::mutex> lock(guard_);
+      closed_ = true;
+      --writing_;
+      written_.notify_all();
+      throw;
+    }
+    const std::lock_guard<std::mutex> lock(guard_);
+    received_ += stored;
+    --writing_;
+    written_.notify_all();
+  }
+  if (known.empty()) return;
+  std::unique_lock<std::mutex> lock(guard_);
+  // What is compared may still be on its way from another thread. Who waits here writes nothing.
+  written_.wait(lock, [&] { return writing_ == 0; });
+  lock.unlock();
+  for (const auto& run : known) compare(run.first, part(run));
+}
+
+void Incoming::finish(std::uint64_t weight, int threads) {
+  {
+    std::unique_lock<std::mutex> lock(guard_);
+    if (closed_) refuse_closed();
+    written_.wait(lock, [&] { return writing_ == 0; });
+    if (closed_) refuse_closed();
+    if (received_ != total_) {
+      throw WireFormatError("upload: truncated: " + std::to_string(received_) + " of " +
+                            std::to_string(total_) + " bytes have arrived");
+    }
+    closed_ = true;
+  }
+  UploadCheck check(
+      owner_.round_, total_,
+      [this](std::uint64_t offset, std::span<std::uint8_t> out) { load(offset, out); });
+  owner_.add_checked(check, weight, threads);
+  spool_.reset();
+  memory_ = Bytes();
+}
+
+}  // namespace veilsum::aggregate

@@ -1,0 +1,319 @@
+// Layer: aggregate. See sum_files.h. A thread takes a span of blocks and goes through it a few
+// blocks at a time: reads them of every upload, checks and hashes them, adds them while they are in
+// its second-level cache, and writes the sum.
+#include "aggregate/sum_files.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+
+#include "aggregate/aggregate.h"
+#include "aggregate/sum_rows.h"
+#include "aggregate/upload_reader.h"
+#include "base/file_stream.h"
+#include "base/parallel.h"
+#include "codec/portions.h"
+#include "isa/dispatch.h"
+#include "scheme/aggregate_file.h"
+#include "scheme/blocks_digest.h"
+#include "scheme/journal.h"
+#include "scheme/wire.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::aggregate {
+namespace {
+
+using scheme::Manifest;
+using scheme::Round;
+using scheme::Spans;
+
+/// Bytes that a thread has in hand: half of a usual second-level cache.
+constexpr std::size_t kCacheBytes = std::size_t{1} << 20;
+/// Uploads that are read before they are added together.
+constexpr std::size_t kReadBatch = 16;
+
+class FileSum {
+ public:
+  FileSum(const Round& round, const std::vector<std::string>& paths,
+          std::span<const std::uint64_t> weights, const scheme::SignatureVerifier* verifier,
+          const std::string& path, const FileSumOptions& options)
+      : round_(round), options_(options), spans_(round), manifest_(round) {
+    if (!weights.empty() && weights.size() != paths.size()) {
+      throw ParameterError(std::to_string(weights.size()) + " weights for " +
+                           std::to_string(paths.size()) + " uploads");
+    }
+    if (round.has_roster() && verifier == nullptr) {
+      throw ParameterError("this round has a roster: a signature verifier is required");
+    }
+    for (std::size_t k = 0; k < paths.size(); ++k) {
+      const std::uint64_t weight = weights.empty() ? 1 : weights[k];
+      naming(paths[k], [&] {
+        uploads_.push_back(std::make_unique<UploadReader>(paths[k], round, paths.size()));
+        manifest_.add(uploads_.back()->head(), weight, verifier);
+      });
+      weights_.push_back(weight);
+    }
+    check_enough(manifest_);
+    capsule_sum_ = capsule_sum_of(manifest_);
+    head_ = scheme::write_aggregate_head(manifest_, capsule_sum_);
+    unit_ = manifest_.unit_weights();
+    batch_ = std::min(kReadBatch, uploads_.size());
+    step_ = std::clamp<std::uint64_t>(kCacheBytes / (batch_ + 1) / spans_.block_bytes(), 1,
+                                      spans_.blocks_per_span());
+    output_ = std::make_unique<scheme::ResumableOutput>(
+        path, head_.size() + round.payload_bytes() + scheme::kEnvelopeTrailerBytes, options.resume,
+        facts());
+    for (const Bytes& record : output_->history()) {
+      std::uint64_t first = 0;
+      std::memcpy(&first, record.data(), sizeof first);
+      done_[first] = record;
+    }
+    output_->forget_history();
+  }
+
+  void run() {
+    try {
+      sum();
+    } catch (const VeilsumError&) {
+      output_->discard();
+      throw;
+    }
+  }
+
+ private:
+  struct Result {
+    std::uint32_t crc = 0;
+    std::vector<std::uint32_t> upload_crcs;
+    std::vector<Bytes> upload_pieces;  // of the signed ones
+  };
+  struct Scratch {
+    Scratch(std::size_t inputs, std::size_t bytes) : in(inputs * bytes), out(bytes) {}
+    AlignedBuffer<std::uint8_t> in;
+    AlignedBuffer<std::uint8_t> out;
+    RowScratch rows;
+    std::vector<const std::uint8_t*> sources;
+    std::vector<std::uint64_t> factors;
+    std::deque<scheme::PieceHasher> hashers;  // they do not move
+  };
+
+  /// Errors about an upload say which file.
+  template <typename F>
+  static void naming(const std::string& path, F f) {
+    try {
+      f();
+    } catch (const WireFormatError& error) {
+      throw WireFormatError(path + ": " + error.what());
+    } catch (const RoundError& error) {
+      throw RoundError(path + ": " + error.what());
+    } catch (const HeadroomError& error) {
+      throw HeadroomError(path + ": " + error.what());
+    }
+  }
+
+  std::vector<scheme::JournalFact> facts() const {
+    ByteWriter kind;
+    kind.text("sum");
+    ByteWriter inputs;
+    for (const auto& upload : uploads_) upload->file().identity().write(inputs);
+    ByteWriter head;
+    head.raw(head_);
+    return {{"it is the journal of another kind of run", kind.take()},
+            {"the uploads are other files, or one was changed since the run began", inputs.take()},
+            {"the round, the weights or the uploads are other ones", head.take()}};
+  }
+
+  void sum() {
+    std::uint32_t crc = isa::kernels().crc32c(0, head_.data(), head_.size());
+    output_->file().write_at(0, head_);
+    std::uint64_t count = 0;
+    for (std::uint64_t first = 0; first < spans_.count(); first += count) {
+      count = std::min(codec::spans_in_portion(options_.threads), spans_.count() - first);
+      if (!take_over(first, count)) {
+        make(first, count);
+        record(first);
+      }
+      for (std::uint64_t i = 0; i < count; ++i) {
+        const Result& result = results_[static_cast<std::size_t>(i)];
+        const std::size_t bytes = spans_.bytes(first + i);
+        crc = scheme::crc32c_combine(crc, result.crc, bytes);
+        for (std::size_t k = 0; k < uploads_.size(); ++k) {
+          uploads_[k]->append(result.upload_crcs[k], bytes, result.upload_pieces[k]);
+        }
+      }
+      output_->file().flush_range(head_.size() + spans_.offset(first),
+                                  count * spans_.bytes_per_span());
+      if (options_.progress) options_.progress(spans_.end_value(first + count - 1), round_.size());
+    }
+    for (const auto& upload : uploads_) {
+      naming(upload->file().path(), [&] { upload->check_whole(); });
+    }
+    ByteWriter trailer(scheme::kEnvelopeTrailerBytes);
+    trailer.u32(crc);
+    output_->file().write_at(head_.size() + round_.payload_bytes(), trailer.bytes());
+    output_->commit();
+  }
+
+  void make(std::uint64_t first, std::uint64_t count) {
+    results_.assign(static_cast<std::size_t>(count), {});
+    parallel_for(
+        static_cast<std::size_t>(count), options_.threads,
+        [&] {
+          return pool_.take([&] {
+            return std::make_unique<Scratch>(
+                batch_, static_cast<std::size_t>(step_) * spans_.block_bytes());
+          });
+        },
+        [&](std::size_t item, auto& lease) { sum_span(first + item, *lease, results_[item]); });
+  }
+
+  void sum_span(std::uint64_t span, Scratch& scratch, Result& result) {
+    result.upload_crcs.assign(uploads_.size(), 0);
+    result.upload_pieces.assign(uploads_.size(), {});
+    scratch.hashers.clear();
+    if (round_.has_roster()) {
+      for (Bytes& pieces : result.upload_pieces) {
+        pieces.resize(32 * scheme::digest_pieces(spans_.bytes(span)));
+        scratch.hashers.emplace_back(pieces);
+      }
+    }
+    const std::uint64_t last = spans_.first_block(span) + spans_.blocks(span);
+    for (std::uint64_t block = spans_.first_block(span); block < last; block += step_) {
+      const std::uint64_t blocks = std::min(step_, last - block);
+      for (std::size_t k = 0; k < uploads_.size(); k += batch_) {
+        add_batch(block, blocks, k, std::min(k + batch_, uploads_.size()), scratch, result);
+      }
+      const ByteView bytes = scratch.out.span().first(spans_.bytes_of(block, blocks));
+      result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
+      output_->file().write_at(head_.size() + block * spans_.block_bytes(), bytes);
+    }
+    for (scheme::PieceHasher& hasher : scratch.hashers) hasher.finish();
+  }
+
+  /// Adds the blocks [block, block + blocks) of the uploads [from, to) to scratch.out.
+  void add_batch(std::uint64_t block, std::uint64_t blocks, std::size_t from, std::size_t to,
+                 Scratch& scratch, Result& result) {
+    const std::size_t bytes = spans_.bytes_of(block, blocks);
+    const std::size_t room = static_cast<std::size_t>(step_) * spans_.block_bytes();
+    for (std::size_t k = from; k < to; ++k) {
+      const std::span<std::uint8_t> in = scratch.in.span().subspan((k - from) * room, bytes);
+      naming(uploads_[k]->file().path(),
+             [&] { uploads_[k]->read_blocks(block * spans_.block_bytes(), in); });
+      result.upload_crcs[k] = isa::kernels().crc32c(result.upload_crcs[k], in.data(), in.size());
+      if (!scratch.hashers.empty()) scratch.hashers[k].update(in);
+    }
+    for (std::uint64_t i = 0; i < blocks; ++i) {
+      const std::size_t at = static_cast<std::size_t>(i) * spans_.block_bytes();
+      scratch.sources.clear();
+      scratch.factors.clear();
+      if (from != 0) {
+        scratch.sources.push_back(scratch.out.data() + at);
+        scratch.factors.push_back(1);
+      }
+      for (std::size_t k = from; k < to; ++k) {
+        scratch.sources.push_back(scratch.in.data() + (k - from) * room + at);
+        scratch.factors.push_back(weights_[k]);
+      }
+      const std::span<const std::uint64_t> factors =
+          unit_ ? std::span<const std::uint64_t>()
+                : std::span<const std::uint64_t>(scratch.factors);
+      if (!sum_block(round_, block + i, scratch.sources, factors, scratch.rows,
+                     scratch.out.data() + at)) {
+        refuse_residue(block + i, from, to, at, room, scratch);
+      }
+    }
+  }
+
+  /// Says in which of the uploads at hand a residue is out of range.
+  [[noreturn]] void refuse_residue(std::uint64_t block, std::size_t from, std::size_t to,
+                                   std::size_t at, std::size_t room, Scratch& scratch) const {
+    AlignedBuffer<std::uint8_t> out(spans_.block_bytes());
+    for (std::size_t k = from; k < to; ++k) {
+      const std::uint8_t* const source[] = {scratch.in.data() + (k - from) * room + at};
+      if (!sum_block(round_, block, source, {}, scratch.rows, out.data())) {
+        throw WireFormatError(uploads_[k]->file().path() +
+                              ": upload: a residue is not below its modulus");
+      }
+    }
+    throw WireFormatError("upload: a residue is not below its modulus");
+  }
+
+  void record(std::uint64_t first) {
+    if (!output_->journaled()) return;
+    ByteWriter out;
+    out.u64(first);
+    out.u32(static_cast<std::uint32_t>(results_.size()));
+    for (const Result& result : results_) {
+      out.u32(result.crc);
+      for (std::size_t k = 0; k < uploads_.size(); ++k) {
+        out.u32(result.upload_crcs[k]);
+        out.raw(result.upload_pieces[k]);
+      }
+    }
+    output_->record(out.bytes());
+  }
+
+  /// True when an earlier run wrote these spans and they are still right; `count` becomes its own.
+  bool take_over(std::uint64_t first, std::uint64_t& count) {
+    const auto found = done_.find(first);
+    if (found == done_.end()) return false;
+    ByteReader in(found->second, "journal");
+    (void)in.u64();
+    const std::uint32_t spans = in.u32();
+    if (spans > spans_.count() - first) return false;
+    results_.assign(spans, {});
+    for (std::uint32_t i = 0; i < spans; ++i) {
+      Result& result = results_[i];
+      result.crc = in.u32();
+      result.upload_pieces.resize(uploads_.size());
+      for (std::size_t k = 0; k < uploads_.size(); ++k) {
+        result.upload_crcs.push_back(in.u32());
+        if (!round_.has_roster()) continue;
+        const ByteView pieces = in.raw(32 * scheme::digest_pieces(spans_.bytes(first + i)));
+        result.upload_pieces[k].assign(pieces.begin(), pieces.end());
+      }
+    }
+    std::atomic<bool> good{true};
+    parallel_for(
+        spans, options_.threads,
+        [&] { return AlignedBuffer<std::uint8_t>(spans_.bytes_per_span()); },
+        [&](std::size_t item, AlignedBuffer<std::uint8_t>& buffer) {
+          const std::span<std::uint8_t> bytes = buffer.span().first(spans_.bytes(first + item));
+          if (!output_->file().read_at(head_.size() + spans_.offset(first + item), bytes) ||
+              isa::kernels().crc32c(0, bytes.data(), bytes.size()) != results_[item].crc) {
+            good.store(false);
+          }
+        });
+    if (!good.load()) return false;
+    count = spans;
+    return true;
+  }
+
+  const Round& round_;
+  const FileSumOptions& options_;
+  Spans spans_;
+  Manifest manifest_;
+  std::vector<std::unique_ptr<UploadReader>> uploads_;
+  std::vector<std::uint64_t> weights_;
+  Bytes capsule_sum_;
+  Bytes head_;
+  bool unit_ = true;
+  std::size_t batch_ = 1;
+  std::uint64_t step_ = 1;
+  std::unique_ptr<scheme::ResumableOutput> output_;
+  std::map<std::uint64_t, Bytes> done_;
+  std::vector<Result> results_;
+  codec::ScratchPool<Scratch> pool_;
+};
+
+}  // namespace
+
+void sum_files(const Round& round, const std::vector<std::string>& paths,
+               std::span<const std::uint64_t> weights, const scheme::SignatureVerifier* verifier,
+               const std::string& path, const FileSumOptions& options) {
+  FileSum(round, paths, weights, verifier, path, options).run();
+}
+
+}  // namespace veilsum::aggregate

@@ -1,0 +1,245 @@
+// Layer: base. See file_stream.h.
+#include "base/file_stream.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "base/entropy.h"
+#include "veilsum/errors.h"
+
+namespace veilsum {
+namespace {
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+FileIdentity identity_of(const struct stat& status) {
+  return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino),
+          static_cast<std::uint64_t>(status.st_size),
+          static_cast<std::int64_t>(status.st_mtim.tv_sec),
+          static_cast<std::int64_t>(status.st_mtim.tv_nsec)};
+}
+
+/// The mode that the user wants for new files. A stricter mask stands for an instant: a file that
+/// another thread makes just then is less open, never more.
+mode_t ordinary_mode() {
+  const mode_t mask = ::umask(077);
+  ::umask(mask);
+  return 0666 & ~mask;
+}
+
+void reserve(int fd, std::uint64_t bytes, const std::string& path) {
+#if defined(__linux__)
+  while (bytes != 0 && ::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL) {
+      throw_errno("cannot reserve " + std::to_string(bytes) + " bytes for", path);
+    }
+    break;  // this file system cannot say; a full disk shows while writing
+  }
+#endif
+  if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0) throw_errno("cannot resize", path);
+}
+
+}  // namespace
+
+void throw_errno(const std::string& what, const std::string& path) {
+  throw std::system_error(errno, std::generic_category(), what + " " + path);
+}
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+  if (this != &other) {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = other.release();
+  }
+  return *this;
+}
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+int Descriptor::release() noexcept { return std::exchange(fd_, -1); }
+
+void write_all_at(int fd, std::uint64_t offset, ByteView bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (wrote < 0) {
+      if (errno == EINTR) continue;
+      throw_errno("cannot write", path);
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
+    offset += static_cast<std::uint64_t>(wrote);
+  }
+}
+
+std::size_t read_all_at(int fd, std::uint64_t offset, std::span<std::uint8_t> out,
+                        const std::string& path) {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got =
+        ::pread(fd, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      throw_errno("cannot read", path);
+    }
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+
+void sync_folder_of(const std::string& path) noexcept {
+  const int folder = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  // Some file systems refuse to sync a folder; the data itself is already on disk then.
+  if (folder >= 0) {
+    (void)::fsync(folder);
+    ::close(folder);
+  }
+}
+
+void FileIdentity::write(ByteWriter& out) const {
+  out.u64(device);
+  out.u64(inode);
+  out.u64(size);
+  out.u64(static_cast<std::uint64_t>(modified_s));
+  out.u64(static_cast<std::uint64_t>(modified_ns));
+}
+
+InputFile::InputFile(std::string path, Keep keep) : path_(std::move(path)) {
+  // Not blocking: a pipe in the file's place is refused below instead of being waited for.
+  Descriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) throw_errno("cannot open", path_);
+  struct stat status{};
+  if (::fstat(file.get(), &status) != 0) throw_errno("cannot stat", path_);
+  if (!S_ISREG(status.st_mode)) throw ParameterError(path_ + " is not a regular file");
+  identity_ = identity_of(status);
+  if (keep == Keep::kOpen) file_ = std::move(file);
+}
+
+Descriptor InputFile::open_checked() const {
+  Descriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) throw_errno("cannot open", path_);
+  struct stat status{};
+  if (::fstat(file.get(), &status) != 0) throw_errno("cannot stat", path_);
+  if (!S_ISREG(status.st_mode) || identity_of(status) != identity_) {
+    throw WireFormatError(path_ + " changed while it was being read");
+  }
+  return file;
+}
+
+void InputFile::read_at(std::uint64_t offset, std::span<std::uint8_t> out) const {
+  const Descriptor opened = file_.get() < 0 ? open_checked() : Descriptor();
+  const int fd = file_.get() < 0 ? opened.get() : file_.get();
+  if (read_all_at(fd, offset, out, path_) != out.size()) {
+    throw WireFormatError(path_ + " is truncated: it ends before byte " +
+                          std::to_string(offset + out.size()));
+  }
+}
+
+bool InputFile::unchanged() const noexcept {
+  struct stat status{};
+  const int failed =
+      file_.get() >= 0 ? ::fstat(file_.get(), &status) : ::stat(path_.c_str(), &status);
+  return failed == 0 && identity_of(status) == identity_;
+}
+
+std::string OutputFile::temporary_name(const std::string& path) {
+  std::uint8_t suffix[8];
+  os_entropy(suffix);
+  return path + "." + to_hex(suffix) + ".tmp";
+}
+
+OutputFile::OutputFile(std::string path, std::string working_name, std::uint64_t bytes,
+                       Existing existing)
+    : path_(std::move(path)), working_name_(std::move(working_name)) {
+  const int only_new = existing == Existing::kRefuse ? O_EXCL : 0;
+  file_ = Descriptor(
+      ::open(working_name_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | only_new, 0600));
+  if (file_.get() < 0) throw_errno("cannot create", path_);
+  try {
+    struct stat status{};
+    if (::fstat(file_.get(), &status) != 0) throw_errno("cannot stat", working_name_);
+    if (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid()) {
+      keep_ = true;
+      throw ParameterError(working_name_ + " is in the way and not a file of this user");
+    }
+    if (::fchmod(file_.get(), 0600) != 0) throw_errno("cannot protect", working_name_);
+    reserve(file_.get(), bytes, path_);
+  } catch (...) {
+    if (!keep_) ::unlink(working_name_.c_str());
+    throw;
+  }
+}
+
+OutputFile::~OutputFile() {
+  if (!done_ && !keep_) ::unlink(working_name_.c_str());
+}
+
+void OutputFile::discard() noexcept {
+  if (done_) return;
+  ::unlink(working_name_.c_str());
+  keep_ = true;  // nothing left to remove
+}
+
+void OutputFile::write_at(std::uint64_t offset, ByteView bytes) {
+  write_all_at(file_.get(), offset, bytes, path_);
+}
+
+bool OutputFile::read_at(std::uint64_t offset, std::span<std::uint8_t> out) const {
+  return read_all_at(file_.get(), offset, out, working_name_) == out.size();
+}
+
+void OutputFile::flush_range(std::uint64_t offset, std::uint64_t bytes) noexcept {
+#if defined(__linux__)
+  // Only a hint: commit() syncs, and has less to wait for.
+  (void)::sync_file_range(file_.get(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                          SYNC_FILE_RANGE_WRITE);
+#else
+  (void)offset;
+  (void)bytes;
+#endif
+}
+
+void OutputFile::commit() {
+  if (::fsync(file_.get()) != 0) throw_errno("cannot sync", path_);
+  if (::fchmod(file_.get(), ordinary_mode()) != 0) throw_errno("cannot set the mode of", path_);
+  if (::rename(working_name_.c_str(), path_.c_str()) != 0) throw_errno("cannot replace", path_);
+  done_ = true;
+  sync_folder_of(path_);
+}
+
+SpoolFile::SpoolFile(const std::string& folder) : folder_(folder) {
+#if defined(O_TMPFILE)
+  file_ = Descriptor(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (file_.get() >= 0) return;
+  if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL) {
+    throw_errno("cannot make a temporary file in", folder);
+  }
+#endif
+  const std::string name = OutputFile::temporary_name(folder + "/veilsum-spool");
+  file_ =
+      Descriptor(::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (file_.get() < 0) throw_errno("cannot make a temporary file in", folder);
+  ::unlink(name.c_str());
+}
+
+void SpoolFile::write_at(std::uint64_t offset, ByteView bytes) {
+  write_all_at(file_.get(), offset, bytes, folder_);
+}
+
+void SpoolFile::read_at(std::uint64_t offset, std::span<std::uint8_t> out) const {
+  if (read_all_at(file_.get(), offset, out, folder_) != out.size()) {
+    throw WireFormatError("a spooled upload is shorter than it was written");
+  }
+}
+
+}  // namespace veilsum

@@ -1,0 +1,129 @@
+// Layer: base. Files that do not fit in memory, read and written in portions by offset, from any
+// thread. Inputs are read, never mapped: a file that somebody truncates meanwhile is an error then,
+// not a crash. Outputs take their name only when they are complete.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/bytes.h"
+
+namespace veilsum {
+
+/// Closes a file descriptor.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) noexcept : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
+  Descriptor& operator=(Descriptor&& other) noexcept;
+  ~Descriptor();
+  int get() const noexcept { return fd_; }
+  int release() noexcept;
+
+ private:
+  int fd_;
+};
+
+/// What tells that a path still names the same, unchanged file.
+struct FileIdentity {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t size = 0;
+  std::int64_t modified_s = 0;
+  std::int64_t modified_ns = 0;
+
+  void write(ByteWriter& out) const;
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+
+/// A regular file, read by offset. Thread-safe.
+class InputFile {
+ public:
+  enum class Keep { kOpen, kReopen };
+
+  /// @param keep kReopen opens the file anew for every read: for more files than a process may hold
+  /// @throws std::system_error when it cannot be opened
+  /// @throws ParameterError when it is not a regular file
+  explicit InputFile(std::string path, Keep keep = Keep::kOpen);
+
+  const std::string& path() const noexcept { return path_; }
+  std::uint64_t size() const noexcept { return identity_.size; }
+  const FileIdentity& identity() const noexcept { return identity_; }
+  /// Fills `out` from `offset` on.
+  /// @throws WireFormatError when the file ends before that
+  void read_at(std::uint64_t offset, std::span<std::uint8_t> out) const;
+  /// Whether size and time of modification are still those at opening.
+  bool unchanged() const noexcept;
+
+ private:
+  Descriptor open_checked() const;
+
+  std::string path_;
+  Descriptor file_;
+  FileIdentity identity_;
+};
+
+/// A file in the making: mode 0600 under a name of its own beside `path`, until commit().
+/// write_at() is thread-safe for ranges that do not overlap.
+class OutputFile {
+ public:
+  enum class Existing { kRefuse, kContinue };
+
+  /// @param working_name the name until commit(); in the folder of `path`
+  /// @param bytes final size; asked from the file system at once, so that a full disk shows now
+  OutputFile(std::string path, std::string working_name, std::uint64_t bytes, Existing existing);
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+  /// Removes the unfinished file, unless keep() was called.
+  ~OutputFile();
+
+  /// `path` with random letters: for outputs that are not resumed.
+  static std::string temporary_name(const std::string& path);
+
+  void write_at(std::uint64_t offset, ByteView bytes);
+  /// False when the file ends before the range does.
+  bool read_at(std::uint64_t offset, std::span<std::uint8_t> out) const;
+  /// Starts writing a range to the disk, without waiting for it.
+  void flush_range(std::uint64_t offset, std::uint64_t bytes) noexcept;
+  /// Leave the unfinished file where it is.
+  void keep() noexcept { keep_ = true; }
+  /// Remove the unfinished file now, keep() or not.
+  void discard() noexcept;
+  /// Syncs, gives the file the mode that new files have, and moves it to its name.
+  void commit();
+
+ private:
+  std::string path_;
+  std::string working_name_;
+  Descriptor file_;
+  bool keep_ = false;
+  bool done_ = false;
+};
+
+/// A file without a name that vanishes with this object: for data that waits to be checked.
+class SpoolFile {
+ public:
+  /// @param folder where to make it
+  explicit SpoolFile(const std::string& folder);
+  void write_at(std::uint64_t offset, ByteView bytes);
+  void read_at(std::uint64_t offset, std::span<std::uint8_t> out) const;
+
+ private:
+  std::string folder_;
+  Descriptor file_;
+};
+
+/// Loops over pwrite(2) until everything is written. `path` is for messages.
+void write_all_at(int fd, std::uint64_t offset, ByteView bytes, const std::string& path);
+/// Loops over pread(2); returns how many bytes there were.
+std::size_t read_all_at(int fd, std::uint64_t offset, std::span<std::uint8_t> out,
+                        const std::string& path);
+/// Makes renames and new names in the folder of `path` durable.
+void sync_folder_of(const std::string& path) noexcept;
+/// Throws std::system_error from errno: "`what` `path`: reason".
+[[noreturn]] void throw_errno(const std::string& what, const std::string& path);
+
+}  // namespace veilsum

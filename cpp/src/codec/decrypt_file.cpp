@@ -1,0 +1,337 @@
+// Layer: codec. See decrypt_file.h. Spans and portions as in encrypt_file.cpp; the journal holds
+// checksums and no secret.
+#include "codec/decrypt_file.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/parallel.h"
+#include "codec/block_decryptor.h"
+#include "codec/element.h"
+#include "codec/portions.h"
+#include "isa/dispatch.h"
+#include "scheme/journal.h"
+#include "scheme/wire.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::codec {
+namespace {
+
+using isa::ElementType;
+using scheme::Round;
+using scheme::Spans;
+
+/// IEEE 754 binary16 of a finite double, ties to even, in one rounding.
+std::uint16_t to_half(double value) {
+  const unsigned sign = std::signbit(value) ? 0x8000u : 0u;
+  const double magnitude = std::fabs(value);
+  if (magnitude < 0x1p-14) {  // subnormal: units of 2^-24; 1024 of them are the least normal number
+    return static_cast<std::uint16_t>(sign |
+                                      static_cast<unsigned>(std::nearbyint(magnitude * 0x1p24)));
+  }
+  // Rounds at the tenth bit of the fraction; a carry moves on into the exponent, as it should.
+  std::uint64_t bits = std::bit_cast<std::uint64_t>(magnitude);
+  bits += (std::uint64_t{1} << 41) - 1 + (bits >> 42 & 1);
+  const std::uint64_t top = (bits >> 42) - (std::uint64_t{1023 - 15} << 10);
+  return static_cast<std::uint16_t>(sign | (top < 0x7c00u ? static_cast<unsigned>(top) : 0x7c00u));
+}
+
+std::uint16_t to_bfloat16(float value) {
+  std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+  bits += 0x7fffu + (bits >> 16 & 1u);  // finite values cannot wrap
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+template <typename From, typename To, typename F>
+void convert_each(const void* from, std::uint64_t count, void* out, F f) {
+  const auto* source = static_cast<const From*>(from);
+  auto* target = static_cast<To*>(out);
+  for (std::uint64_t i = 0; i < count; ++i) target[i] = f(source[i]);
+}
+
+template <typename From>
+void convert_from(const void* from, std::uint64_t count, ElementType to, void* out) {
+  switch (to) {
+    case ElementType::kFloat64:
+      convert_each<From, double>(from, count, out, [](From x) { return static_cast<double>(x); });
+      break;
+    case ElementType::kFloat32:
+      convert_each<From, float>(from, count, out, [](From x) { return static_cast<float>(x); });
+      break;
+    case ElementType::kFloat16:
+      convert_each<From, std::uint16_t>(from, count, out,
+                                        [](From x) { return to_half(static_cast<double>(x)); });
+      break;
+    case ElementType::kBfloat16:
+      convert_each<From, std::uint16_t>(from, count, out,
+                                        [](From x) { return to_bfloat16(static_cast<float>(x)); });
+      break;
+  }
+}
+
+void check_targets(const Round& round, std::size_t prefix_bytes,
+                   std::span<const FileTarget> targets, std::uint64_t file_bytes) {
+  if (targets.size() != round.segments().size()) {
+    throw ParameterError(std::to_string(targets.size()) + " targets for the " +
+                         std::to_string(round.segments().size()) + " tensors of the round");
+  }
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const FileTarget& target = targets[i];
+    if (target.count != round.segments()[i].count || target.offset < prefix_bytes ||
+        target.offset > file_bytes ||
+        target.count > (file_bytes - target.offset) / element_bytes(target.type)) {
+      throw ParameterError("the place of tensor " + std::to_string(i) +
+                           " in the file does not fit the round's layout");
+    }
+  }
+}
+
+std::vector<scheme::JournalFact> facts_of(const scheme::AggregateFile& total, ByteView prefix,
+                                          std::span<const FileTarget> targets,
+                                          const DecryptOptions& options) {
+  ByteWriter kind;
+  kind.text("decrypt");
+  ByteWriter sum;
+  sum.raw(total.manifest().digest());
+  total.file().identity().write(sum);
+  ByteWriter shape;
+  shape.raw(prefix);
+  for (const FileTarget& target : targets) {
+    shape.u64(target.offset);
+    shape.u64(target.count);
+    shape.u8(static_cast<std::uint8_t>(target.type));
+  }
+  shape.u8(static_cast<std::uint8_t>(options.type));
+  shape.u8(options.average ? 1 : 0);
+  return {{"it is the journal of another kind of run", kind.take()},
+          {"the encrypted sum is another file, or it was changed since the run began", sum.take()},
+          {"dtype, layout or average are other ones", shape.take()}};
+}
+
+class FileDecryption {
+ public:
+  FileDecryption(const scheme::SumKey& key, const scheme::AggregateFile& total,
+                 const std::string& path, ByteView prefix, std::span<const FileTarget> targets,
+                 std::uint64_t file_bytes, const DecryptOptions& options, bool resume)
+      : total_(total),
+        round_(total.round()),
+        targets_(targets),
+        options_(options),
+        spans_(round_),
+        decryptor_(key, total.manifest(), options) {
+    check_targets(round_, prefix.size(), targets, file_bytes);
+    output_ = std::make_unique<scheme::ResumableOutput>(path, file_bytes, resume,
+                                                        facts_of(total, prefix, targets, options));
+    for (const Bytes& record : output_->history()) {
+      ByteReader in(record, "journal");
+      const std::uint64_t first = in.u64();
+      std::vector<Checksums> done(in.u32());
+      for (Checksums& crc : done) {
+        crc.in = in.u32();
+        crc.out = in.u32();
+      }
+      done_[first] = std::move(done);
+    }
+    output_->forget_history();
+    output_->file().write_at(0, prefix);
+  }
+
+  void run() {
+    try {
+      decrypt();
+    } catch (const VeilsumError&) {
+      output_->discard();
+      throw;
+    }
+  }
+
+ private:
+  struct Checksums {
+    std::uint32_t in = 0;
+    std::uint32_t out = 0;
+  };
+  struct Scratch {
+    Scratch(const BlockDecryptor& decryptor, std::size_t in_bytes, std::size_t values)
+        : blocks(decryptor), packed(in_bytes), flat(values * 8), narrow(values * 8) {}
+    BlockDecryptor::Scratch blocks;
+    AlignedBuffer<std::uint8_t> packed;
+    SecretBuffer<std::uint8_t> flat;
+    SecretBuffer<std::uint8_t> narrow;
+  };
+
+  void decrypt() {
+    const std::uint64_t portion = spans_in_portion(options_.threads);
+    std::uint32_t crc = 0;
+    std::uint64_t count = 0;
+    for (std::uint64_t first = 0; first < spans_.count(); first += count) {
+      count = std::min(portion, spans_.count() - first);
+      if (!take_over(first, count)) make(first, count);
+      for (std::uint64_t i = 0; i < count; ++i) {
+        crc = scheme::crc32c_combine(crc, results_[static_cast<std::size_t>(i)].in,
+                                     spans_.bytes(first + i));
+      }
+      const std::uint64_t end = spans_.end_value(first + count - 1);
+      for_each_target(
+          spans_.first_value(first), end,
+          [&](const FileTarget& target, std::uint64_t offset, std::uint64_t, std::uint64_t values) {
+            output_->file().flush_range(offset, values * element_bytes(target.type));
+          });
+      if (options_.progress) options_.progress(end, round_.size());
+    }
+    total_.check_checksum(crc);
+    output_->commit();
+  }
+
+  /// Calls f(segment's target, offset in the file, first value, count) for each run of values.
+  template <typename F>
+  void for_each_target(std::uint64_t first, std::uint64_t end, F f) const {
+    for (std::size_t segment = round_.segment_of(first);
+         segment < targets_.size() && round_.starts()[segment] < end; ++segment) {
+      const std::uint64_t from = std::max(first, round_.starts()[segment]);
+      const std::uint64_t to = std::min(end, round_.starts()[segment + 1]);
+      if (from >= to) continue;
+      const FileTarget& target = targets_[segment];
+      f(target, target.offset + (from - round_.starts()[segment]) * element_bytes(target.type),
+        from, to - from);
+    }
+  }
+
+  /// True when an earlier run wrote these spans and they are still right; `count` becomes its own.
+  bool take_over(std::uint64_t first, std::uint64_t& count) {
+    const auto found = done_.find(first);
+    if (found == done_.end() || found->second.size() > spans_.count() - first) return false;
+    count = found->second.size();
+    results_ = found->second;
+    std::atomic<bool> good{true};
+    parallel_for(
+        static_cast<std::size_t>(count), options_.threads, [] { return Bytes(); },
+        [&](std::size_t item, Bytes& buffer) {
+          const std::uint64_t span = first + item;
+          std::uint32_t crc = 0;
+          // Step by step, as it was written: the same order of runs, the same checksum.
+          for_each_step(span, [&](std::uint64_t block, std::uint64_t blocks) {
+            const std::uint64_t value = block * round_.plan().block_capacity();
+            for_each_target(
+                value, end_value(block + blocks),
+                [&](const FileTarget& target, std::uint64_t offset, std::uint64_t,
+                    std::uint64_t values) {
+                  buffer.resize(static_cast<std::size_t>(values * element_bytes(target.type)));
+                  if (!output_->file().read_at(offset, buffer)) good.store(false);
+                  crc = isa::kernels().crc32c(crc, buffer.data(), buffer.size());
+                });
+          });
+          if (crc != results_[item].out) good.store(false);
+        });
+    if (good.load()) return true;
+    count = std::min(spans_in_portion(options_.threads), spans_.count() - first);
+    return false;
+  }
+
+  std::uint64_t end_value(std::uint64_t block) const {
+    return std::min(block * round_.plan().block_capacity(), round_.size());
+  }
+
+  template <typename F>
+  void for_each_step(std::uint64_t span, F f) const {
+    const std::uint64_t step = blocks_in_step(spans_);
+    const std::uint64_t last = spans_.first_block(span) + spans_.blocks(span);
+    for (std::uint64_t block = spans_.first_block(span); block < last; block += step) {
+      f(block, std::min(step, last - block));
+    }
+  }
+
+  void make(std::uint64_t first, std::uint64_t count) {
+    results_.assign(static_cast<std::size_t>(count), {});
+    std::atomic<bool> good{true};
+    const std::uint64_t step = blocks_in_step(spans_);
+    parallel_for(
+        static_cast<std::size_t>(count), options_.threads,
+        [&] {
+          return pool_.take([&] {
+            return std::make_unique<Scratch>(
+                decryptor_, step * spans_.block_bytes(),
+                static_cast<std::size_t>(step * round_.plan().block_capacity()));
+          });
+        },
+        [&](std::size_t item, auto& lease) {
+          Checksums& result = results_[item];
+          for_each_step(first + item, [&](std::uint64_t block, std::uint64_t blocks) {
+            if (!decrypt_step(block, blocks, *lease, result)) good.store(false);
+          });
+        });
+    if (!good.load()) throw WireFormatError("aggregate: a residue is not below its modulus");
+    if (!output_->journaled()) return;
+    ByteWriter record(16 + 8 * results_.size());
+    record.u64(first);
+    record.u32(static_cast<std::uint32_t>(count));
+    for (const Checksums& crc : results_) {
+      record.u32(crc.in);
+      record.u32(crc.out);
+    }
+    output_->record(record.bytes());
+  }
+
+  bool decrypt_step(std::uint64_t block, std::uint64_t blocks, Scratch& scratch,
+                    Checksums& result) {
+    const auto crc32c = isa::kernels().crc32c;
+    const std::span<std::uint8_t> packed =
+        scratch.packed.span().first(spans_.bytes_of(block, blocks));
+    total_.file().read_at(total_.blocks_offset() + block * spans_.block_bytes(), packed);
+    result.in = crc32c(result.in, packed.data(), packed.size());
+    if (!decryptor_.decrypt(block, blocks, packed, scratch.blocks, scratch.flat.data())) {
+      return false;
+    }
+    const std::uint64_t start = block * round_.plan().block_capacity();
+    for_each_target(
+        start, end_value(block + blocks),
+        [&](const FileTarget& target, std::uint64_t offset, std::uint64_t value,
+            std::uint64_t values) {
+          const std::uint8_t* bytes =
+              scratch.flat.data() + (value - start) * element_bytes(options_.type);
+          if (target.type != options_.type) {
+            convert_values(bytes, options_.type, values, target.type, scratch.narrow.data());
+            bytes = scratch.narrow.data();
+          }
+          const ByteView done(bytes, static_cast<std::size_t>(values * element_bytes(target.type)));
+          result.out = crc32c(result.out, done.data(), done.size());
+          output_->file().write_at(offset, done);
+        });
+    return true;
+  }
+
+  const scheme::AggregateFile& total_;
+  const Round& round_;
+  std::span<const FileTarget> targets_;
+  const DecryptOptions& options_;
+  Spans spans_;
+  BlockDecryptor decryptor_;
+  std::unique_ptr<scheme::ResumableOutput> output_;
+  std::map<std::uint64_t, std::vector<Checksums>> done_;
+  std::vector<Checksums> results_;
+  ScratchPool<Scratch> pool_;
+};
+
+}  // namespace
+
+void convert_values(const void* from, ElementType type, std::uint64_t count, ElementType to,
+                    void* out) {
+  if (type == ElementType::kFloat64) {
+    convert_from<double>(from, count, to, out);
+  } else {
+    convert_from<float>(from, count, to, out);
+  }
+}
+
+void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
+                  const std::string& path, ByteView prefix, std::span<const FileTarget> targets,
+                  std::uint64_t file_bytes, const DecryptOptions& options, bool resume) {
+  FileDecryption(key, total, path, prefix, targets, file_bytes, options, resume).run();
+}
+
+}  // namespace veilsum::codec

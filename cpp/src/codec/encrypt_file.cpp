@@ -1,0 +1,461 @@
+// Layer: codec. See encrypt_file.h. The unit of parallel work is a span (blocks_digest.h): a thread
+// reads its values, encrypts them a few blocks at a time in its caches, and writes them. Between
+// portions of some spans the journal is written and progress is told.
+#include "codec/encrypt_file.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "base/parallel.h"
+#include "base/wipe.h"
+#include "codec/block_encryptor.h"
+#include "codec/element.h"
+#include "codec/portions.h"
+#include "isa/dispatch.h"
+#include "ring/sha256.h"
+#include "scheme/blocks_digest.h"
+#include "scheme/journal.h"
+#include "scheme/wire.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::codec {
+namespace {
+
+using scheme::Round;
+using scheme::Spans;
+
+/// Input that a resumable run holds at a time: what its digests promise must be what is encrypted.
+constexpr std::uint64_t kHeldBytes = std::uint64_t{48} << 20;
+constexpr std::size_t kAlignment = 64;
+constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
+
+/// Some consecutive values of the update, read into memory.
+struct Values {
+  SecretBuffer<std::uint8_t> buffer;
+  std::vector<Piece> pieces;  // one a segment; those that are touched are set
+  struct Run {
+    std::size_t segment;
+    std::size_t at;  // in the buffer
+    std::size_t bytes;
+  };
+  std::vector<Run> runs;
+};
+
+/// Reads the values [first, end) of the update.
+void read_values(const Round& round, std::span<const FilePiece> sources, std::uint64_t first,
+                 std::uint64_t end, Values& out) {
+  out.pieces.resize(sources.size());
+  out.runs.clear();
+  std::size_t needed = 0;
+  for (std::size_t segment = round.segment_of(first);
+       segment < sources.size() && round.starts()[segment] < end; ++segment) {
+    const std::uint64_t from = std::max(first, round.starts()[segment]);
+    const std::uint64_t to = std::min(end, round.starts()[segment + 1]);
+    if (from >= to) continue;
+    const auto bytes = static_cast<std::size_t>((to - from) * element_bytes(sources[segment].type));
+    out.runs.push_back({segment, needed, bytes});
+    out.pieces[segment] = {nullptr, sources[segment].type, to - from,
+                           from - round.starts()[segment]};
+    needed += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  if (out.buffer.size() < needed) out.buffer = SecretBuffer<std::uint8_t>(needed);
+  for (const Values::Run& run : out.runs) {
+    Piece& piece = out.pieces[run.segment];
+    const FilePiece& source = sources[run.segment];
+    source.file->read_at(source.offset + piece.first * element_bytes(source.type),
+                         {out.buffer.data() + run.at, run.bytes});
+    piece.values = out.buffer.data() + run.at;
+  }
+}
+
+Digest digest_of(const Values& values) {
+  ring::Sha256 hash;
+  for (const Values::Run& run : values.runs) {
+    hash.update(values.buffer.span().subspan(run.at, run.bytes));
+  }
+  return hash.finish();
+}
+
+/// The first value that is not finite, counted in the whole update, or kNone.
+std::uint64_t first_not_finite(const Round& round, const Values& values) {
+  for (const Values::Run& run : values.runs) {
+    const Piece& piece = values.pieces[run.segment];
+    for (std::uint64_t at = 0; at < piece.count; ++at) {
+      if (!is_finite(piece, at)) return round.starts()[run.segment] + piece.first + at;
+    }
+  }
+  return kNone;
+}
+
+void lower(std::atomic<std::uint64_t>& least, std::uint64_t value) {
+  std::uint64_t seen = least.load();
+  while (value < seen && !least.compare_exchange_weak(seen, value)) {
+  }
+}
+
+void check_sources(const Round& round, std::span<const FilePiece> pieces,
+                   const EncryptOptions& options) {
+  if (pieces.size() != round.segments().size()) {
+    throw ParameterError("the update has " + std::to_string(pieces.size()) +
+                         " tensors, the round's layout " + std::to_string(round.segments().size()));
+  }
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    const FilePiece& piece = pieces[i];
+    if (piece.count != round.segments()[i].count) {
+      throw ParameterError("tensor " + std::to_string(i) + " of the update has " +
+                           std::to_string(piece.count) + " values, the round's layout " +
+                           std::to_string(round.segments()[i].count));
+    }
+    if (piece.offset > piece.file->size() ||
+        piece.count > (piece.file->size() - piece.offset) / element_bytes(piece.type)) {
+      throw WireFormatError(piece.file->path() + " ends before the last value of tensor " +
+                            std::to_string(i));
+    }
+  }
+  if (!std::isfinite(options.weight)) {
+    throw ParameterError("weight = " + std::to_string(options.weight) + " is not finite");
+  }
+}
+
+std::vector<scheme::JournalFact> facts_of(const Round& round, std::span<const FilePiece> pieces,
+                                          const EncryptOptions& options,
+                                          const std::optional<FileSigner>& signer) {
+  ByteWriter files;
+  for (const FilePiece& piece : pieces) {
+    piece.file->identity().write(files);
+    files.u64(piece.offset);
+    files.u64(piece.count);
+    files.u8(static_cast<std::uint8_t>(piece.type));
+  }
+  ByteWriter choices;
+  choices.f64(options.weight);
+  choices.u8(static_cast<std::uint8_t>(options.rounding));
+  choices.u8(signer ? 1 : 0);
+  choices.u32(signer ? signer->client : 0);
+  ByteWriter kind;
+  kind.text("encrypt");
+  ByteWriter of_round;
+  of_round.raw(round.id());
+  return {{"it is the journal of another kind of run", kind.take()},
+          {"it is of another round", of_round.take()},
+          {"the input is another file, or it was changed since the run began", files.take()},
+          {"weight, rounding or signer are other ones", choices.take()}};
+}
+
+/// One run of encrypt_file().
+class FileEncryption {
+ public:
+  FileEncryption(const Round& round, std::span<const FilePiece> sources, const std::string& path,
+                 const EncryptOptions& options, bool resume,
+                 const std::optional<FileSigner>& signer, const UploadSeeds& fresh)
+      : round_(round),
+        sources_(sources),
+        options_(options),
+        signer_(signer),
+        spans_(round),
+        head_bytes_(scheme::upload_head_bytes(round, signer.has_value())),
+        seeds_(fresh) {
+    check_sources(round, sources, options);
+    Seed* const seeds[] = {&seeds_.capsule, &seeds_.errors, &seeds_.rounding};
+    SecretBuffer<std::uint8_t> secret(3 * 32);
+    for (std::size_t i = 0; i < 3; ++i) std::memcpy(secret.data() + 32 * i, seeds[i]->data(), 32);
+    output_ = std::make_unique<scheme::ResumableOutput>(
+        path, scheme::upload_bytes(round, signer.has_value()), resume,
+        facts_of(round, sources, options, signer), secret.span());
+    for (std::size_t i = 0; i < 3; ++i) std::memcpy(seeds[i]->data(), secret.data() + 32 * i, 32);
+    read_history();
+  }
+
+  FileUpload run() {
+    try {
+      return encrypt();
+    } catch (const VeilsumError&) {
+      // An error that would come again: nothing to continue. What the operating system or the user
+      // stopped stays, and so does what somebody exchanged the input under.
+      if (!input_changed_) output_->discard();
+      throw;
+    }
+  }
+
+ private:
+  static constexpr std::uint8_t kBegun = 'B';  // spans: digests of their input
+  static constexpr std::uint8_t kDone = 'D';   // spans: checksums of their ciphertext, clip count
+
+  struct DoneRecord {
+    std::vector<std::uint32_t> checksums;
+    std::uint64_t clipped = 0;
+  };
+  struct SpanResult {
+    std::uint32_t crc = 0;
+    Bytes pieces;
+  };
+  struct Scratch {
+    Scratch(const BlockEncryptor& encryptor, std::size_t out_bytes)
+        : blocks(encryptor), out(out_bytes) {}
+    BlockEncryptor::Scratch blocks;
+    AlignedBuffer<std::uint8_t> out;
+    Values values;
+  };
+
+  void read_history() {
+    for (const Bytes& record : output_->history()) {
+      ByteReader in(record, "journal");
+      const std::uint8_t type = in.u8();
+      const std::uint64_t first = in.u64();
+      const std::uint32_t count = in.u32();
+      if (type == kBegun) {
+        for (std::uint32_t i = 0; i < count; ++i) begun_[first + i] = in.array<32>();
+      } else {
+        DoneRecord done;
+        for (std::uint32_t i = 0; i < count; ++i) done.checksums.push_back(in.u32());
+        done.clipped = in.u64();
+        done_[first] = std::move(done);
+      }
+    }
+    output_->forget_history();
+  }
+
+  FileUpload encrypt() {
+    const UploadSecrets secrets(round_, seeds_);
+    BlockEncryptor encryptor(round_, secrets, options_);
+    encryptor_ = &encryptor;
+    const std::uint64_t portion = portion_spans();
+    std::uint64_t clipped = 0;
+    scheme::BlocksDigest digest;
+    std::uint32_t crc = 0;
+    for (std::uint64_t first = 0; first < spans_.count(); first += portion) {
+      const std::uint64_t count = std::min(portion, spans_.count() - first);
+      results_.assign(static_cast<std::size_t>(count), {});
+      if (!take_over(first, count, clipped)) {
+        const std::uint64_t before = encryptor.clipped();
+        make(first, count);
+        const std::uint64_t beyond = encryptor.clipped() - before;
+        clipped += beyond;
+        record_done(first, count, beyond);
+      }
+      for (std::uint64_t i = 0; i < count; ++i) {
+        const SpanResult& result = results_[static_cast<std::size_t>(i)];
+        crc = scheme::crc32c_combine(crc, result.crc, spans_.bytes(first + i));
+        digest.append(result.pieces);
+      }
+      output_->file().flush_range(head_bytes_ + spans_.offset(first),
+                                  count * spans_.bytes_per_span());
+      if (options_.progress) options_.progress(spans_.end_value(first + count - 1), round_.size());
+    }
+    if (options_.on_clip == OnClip::kError && clipped != 0) {
+      throw ParameterError(std::to_string(clipped) + " of " + std::to_string(round_.size()) +
+                           " values lie beyond their limit; raise the round's limit, or encrypt "
+                           "with on_clip=\"count\"");
+    }
+    check_inputs_unchanged();
+    return finish(secrets.capsule, clipped, digest.finish(), crc);
+  }
+
+  std::uint64_t portion_spans() const {
+    if (!output_->journaled()) return spans_in_portion(options_.threads);
+    std::size_t widest = 2;
+    for (const FilePiece& piece : sources_) widest = std::max(widest, element_bytes(piece.type));
+    return std::max<std::uint64_t>(1, kHeldBytes / (spans_.values_per_span() * widest));
+  }
+
+  /// True when an earlier run made these spans and their bytes are still right.
+  bool take_over(std::uint64_t first, std::uint64_t count, std::uint64_t& clipped) {
+    const auto found = done_.find(first);
+    if (found == done_.end() || found->second.checksums.size() != count) return false;
+    std::atomic<bool> good{true};
+    parallel_for(
+        static_cast<std::size_t>(count), options_.threads,
+        [&] { return AlignedBuffer<std::uint8_t>(spans_.bytes_per_span()); },
+        [&](std::size_t item, AlignedBuffer<std::uint8_t>& buffer) {
+          const std::uint64_t span = first + item;
+          const std::span<std::uint8_t> bytes = buffer.span().first(spans_.bytes(span));
+          if (!output_->file().read_at(head_bytes_ + spans_.offset(span), bytes)) {
+            good.store(false);
+            return;
+          }
+          note_bytes(results_[item], bytes);
+          if (results_[item].crc != found->second.checksums[item]) good.store(false);
+        });
+    if (good.load()) {
+      clipped += found->second.clipped;
+      return true;
+    }
+    results_.assign(static_cast<std::size_t>(count), {});
+    return false;
+  }
+
+  void note_bytes(SpanResult& result, ByteView bytes) const {
+    result.crc = isa::kernels().crc32c(0, bytes.data(), bytes.size());
+    if (signer_) {
+      result.pieces.resize(32 * scheme::digest_pieces(bytes.size()));
+      scheme::PieceHasher hasher(result.pieces);
+      hasher.update(bytes);
+      hasher.finish();
+    }
+  }
+
+  void make(std::uint64_t first, std::uint64_t count) {
+    std::atomic<std::uint64_t> not_finite{kNone};
+    const bool held = output_->journaled();
+    if (held) hold_input(first, count);
+    const std::uint64_t step = blocks_in_step(spans_);
+    parallel_for(
+        static_cast<std::size_t>(count), options_.threads,
+        [&] {
+          return pool_.take(
+              [&] { return std::make_unique<Scratch>(*encryptor_, step * spans_.block_bytes()); });
+        },
+        [&](std::size_t item, auto& lease) {
+          encrypt_span(first + item, held ? &held_[item] : nullptr, step, *lease, results_[item],
+                       not_finite);
+        });
+    if (not_finite.load() != kNone) {
+      const std::uint64_t index = not_finite.load();
+      throw NotFiniteError("the update is not finite: value " + std::to_string(index) +
+                               " is NaN or infinite; nothing was encrypted",
+                           index);
+    }
+  }
+
+  /// Reads the portion's input, and has its digests on disk before anything is made of it.
+  void hold_input(std::uint64_t first, std::uint64_t count) {
+    if (held_.size() < count) held_.resize(static_cast<std::size_t>(count));
+    std::vector<Digest> digests(static_cast<std::size_t>(count));
+    parallel_for(
+        static_cast<std::size_t>(count), options_.threads, [] { return 0; },
+        [&](std::size_t item, int) {
+          const std::uint64_t span = first + item;
+          read_values(round_, sources_, spans_.first_value(span), spans_.end_value(span),
+                      held_[item]);
+          digests[item] = digest_of(held_[item]);
+        });
+    bool known = true;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const auto earlier = begun_.find(first + i);
+      known = known && earlier != begun_.end();
+      if (earlier != begun_.end() && earlier->second != digests[static_cast<std::size_t>(i)]) {
+        input_changed_ = true;
+        throw ParameterError(
+            "the values from " + std::to_string(spans_.first_value(first + i)) +
+            " on are not those that the interrupted run began to encrypt; encrypting others with "
+            "its key would give both away. Restore the input, or start again without the journal");
+      }
+    }
+    if (known) return;
+    ByteWriter record(16 + 32 * digests.size());
+    record.u8(kBegun);
+    record.u64(first);
+    record.u32(static_cast<std::uint32_t>(count));
+    for (const Digest& digest : digests) record.raw(digest);
+    output_->record(record.bytes());
+  }
+
+  void encrypt_span(std::uint64_t span, const Values* held, std::uint64_t step, Scratch& scratch,
+                    SpanResult& result, std::atomic<std::uint64_t>& not_finite) {
+    const std::uint64_t capacity = round_.plan().block_capacity();
+    const std::uint64_t last = spans_.first_block(span) + spans_.blocks(span);
+    if (signer_) result.pieces.resize(32 * scheme::digest_pieces(spans_.bytes(span)));
+    scheme::PieceHasher hasher(result.pieces);
+    for (std::uint64_t block = spans_.first_block(span); block < last; block += step) {
+      const std::uint64_t blocks = std::min(step, last - block);
+      if (held == nullptr) {
+        read_values(round_, sources_, block * capacity,
+                    std::min((block + blocks) * capacity, round_.size()), scratch.values);
+      }
+      const Values& values = held != nullptr ? *held : scratch.values;
+      if (!encryptor_->encrypt(block, blocks, values.pieces, scratch.blocks, scratch.out.data())) {
+        lower(not_finite, first_not_finite(round_, values));
+        continue;
+      }
+      const ByteView bytes = scratch.out.span().first(spans_.bytes_of(block, blocks));
+      result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
+      if (signer_) hasher.update(bytes);
+      output_->file().write_at(head_bytes_ + block * spans_.block_bytes(), bytes);
+    }
+    if (signer_) hasher.finish();
+  }
+
+  void record_done(std::uint64_t first, std::uint64_t count, std::uint64_t clipped) {
+    if (!output_->journaled()) return;
+    ByteWriter record(32 + 4 * static_cast<std::size_t>(count));
+    record.u8(kDone);
+    record.u64(first);
+    record.u32(static_cast<std::uint32_t>(count));
+    for (const SpanResult& result : results_) record.u32(result.crc);
+    record.u64(clipped);
+    output_->record(record.bytes());
+  }
+
+  void check_inputs_unchanged() const {
+    for (const FilePiece& piece : sources_) {
+      if (!piece.file->unchanged()) {
+        throw ParameterError(piece.file->path() +
+                             " was changed while it was being encrypted; nothing was written");
+      }
+    }
+  }
+
+  FileUpload finish(const Bytes& capsule, std::uint64_t clipped, const Digest& blocks_digest,
+                    std::uint32_t crc_of_blocks) {
+    scheme::UploadHead head;
+    head.clipped = clipped;
+    head.capsule = capsule;
+    if (signer_) {
+      scheme::UploadSignature signature;
+      signature.client = signer_->client;
+      signature.blocks_digest = blocks_digest;
+      signature.signature = signer_->sign(scheme::signing_payload(
+          round_, signer_->client, clipped, head.capsule_digest(), blocks_digest));
+      head.signature = signature;
+    }
+    const Bytes first = scheme::write_upload_head(round_, head);
+    ByteWriter last(scheme::kEnvelopeTrailerBytes);
+    last.u32(scheme::crc32c_combine(isa::kernels().crc32c(0, first.data(), first.size()),
+                                    crc_of_blocks, round_.payload_bytes()));
+    output_->file().write_at(0, first);
+    output_->file().write_at(first.size() + round_.payload_bytes(), last.bytes());
+    output_->commit();
+    return {scheme::upload_bytes(round_, signer_.has_value()), clipped, head.capsule_digest()};
+  }
+
+  const Round& round_;
+  std::span<const FilePiece> sources_;
+  const EncryptOptions& options_;
+  const std::optional<FileSigner>& signer_;
+  Spans spans_;
+  std::size_t head_bytes_;
+  UploadSeeds seeds_;
+  std::unique_ptr<scheme::ResumableOutput> output_;
+  std::map<std::uint64_t, Digest> begun_;     // by span
+  std::map<std::uint64_t, DoneRecord> done_;  // by first span of a portion
+  BlockEncryptor* encryptor_ = nullptr;
+  std::vector<SpanResult> results_;
+  std::vector<Values> held_;
+  ScratchPool<Scratch> pool_;
+  bool input_changed_ = false;
+};
+
+}  // namespace
+
+FileUpload encrypt_file(const Round& round, std::span<const FilePiece> pieces,
+                        const std::string& path, const EncryptOptions& options, bool resume,
+                        const std::optional<FileSigner>& signer) {
+  return encrypt_file_with_seeds(round, pieces, path, options, resume, signer,
+                                 UploadSeeds::fresh());
+}
+
+FileUpload encrypt_file_with_seeds(const Round& round, std::span<const FilePiece> pieces,
+                                   const std::string& path, const EncryptOptions& options,
+                                   bool resume, const std::optional<FileSigner>& signer,
+                                   const UploadSeeds& seeds) {
+  return FileEncryption(round, pieces, path, options, resume, signer, seeds).run();
+}
+
+}  // namespace veilsum::codec

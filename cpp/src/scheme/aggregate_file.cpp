@@ -1,0 +1,144 @@
+// Layer: scheme. See aggregate_file.h.
+#include "scheme/aggregate_file.h"
+
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "base/parallel.h"
+#include "isa/dispatch.h"
+#include "scheme/blocks_digest.h"
+#include "scheme/wire.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::scheme {
+namespace {
+
+/// Bytes of round id, count, capsule sum and length: what every aggregate has.
+std::uint64_t fixed_bytes(const Round& round) { return 32 + 4 + round.plan().capsule().bytes + 8; }
+
+}  // namespace
+
+AggregateFile::AggregateFile(const std::string& path, const Round& round)
+    : file_(std::make_shared<const InputFile>(path)) {
+  std::uint8_t first[kEnvelopeHeaderBytes];
+  const std::uint64_t size = file_->size();
+  if (size < kEnvelopeHeaderBytes + kEnvelopeTrailerBytes) {
+    throw WireFormatError("aggregate: truncated: " + path + " has " + std::to_string(size) +
+                          " bytes");
+  }
+  file_->read_at(0, first);
+  check_envelope_header(first, size, ObjectKind::kAggregate);
+  try {
+    read_head(round);
+  } catch (const VeilsumError&) {
+    check_checksum_of(
+        [&](std::uint64_t offset, std::span<std::uint8_t> out) { file_->read_at(offset, out); },
+        size, ObjectKind::kAggregate);
+    throw;
+  }
+}
+
+void AggregateFile::read_head(const Round& round) {
+  const std::uint64_t size = file_->size();
+  // The blocks' length is the round's, so the rest is the head: it is bounded before it is read.
+  const std::uint64_t frame = kEnvelopeHeaderBytes + kEnvelopeTrailerBytes;
+  const std::uint64_t an_entry = 8 + 9 + 100 + round.plan().capsule().bytes;
+  const std::uint64_t most = fixed_bytes(round) + round.plan().max_weight() * an_entry;
+  if (size < frame + fixed_bytes(round) + round.payload_bytes() ||
+      size - frame - round.payload_bytes() > most) {
+    // Of another round, probably: its id says so better than its length.
+    std::uint8_t id[32];
+    if (size >= frame + sizeof id) {
+      file_->read_at(kEnvelopeHeaderBytes, id);
+      ByteReader in(id, "aggregate");
+      check_round_id(in.array<32>(), round, "the aggregate");
+    }
+    throw WireFormatError("aggregate: has " + std::to_string(size) +
+                          " bytes, which no aggregate of this round can have");
+  }
+  blocks_offset_ = size - kEnvelopeTrailerBytes - round.payload_bytes();
+  Bytes head(static_cast<std::size_t>(blocks_offset_));
+  file_->read_at(0, head);
+  crc_of_head_ = isa::kernels().crc32c(0, head.data(), head.size());
+  std::uint8_t last[kEnvelopeTrailerBytes];
+  file_->read_at(size - sizeof last, last);
+  std::memcpy(&stored_crc_, last, sizeof last);
+
+  ByteReader in(ByteView(head).subspan(kEnvelopeHeaderBytes), "aggregate");
+  Manifest manifest = Manifest::read(in, round);
+  const ByteView sum = in.raw(round.plan().capsule().bytes);
+  if (!capsule_well_formed(round.plan(), sum)) {
+    in.fail("a residue of the capsule sum is not below its modulus");
+  }
+  const std::uint64_t length = in.u64();
+  if (length != round.payload_bytes()) {
+    in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +
+            std::to_string(round.payload_bytes()));
+  }
+  in.finish();
+  request_ = std::make_shared<const OpeningRequest>(
+      OpeningRequest{std::move(manifest), Bytes(sum.begin(), sum.end())});
+}
+
+void AggregateFile::check_checksum(std::uint32_t crc_of_blocks) const {
+  if (crc32c_combine(crc_of_head_, crc_of_blocks, round().payload_bytes()) != stored_crc_) {
+    refuse_checksum(ObjectKind::kAggregate);
+  }
+}
+
+void AggregateFile::verify(int threads) const {
+  const Spans spans(round());
+  const Plan& plan = round().plan();
+  std::vector<std::uint32_t> crcs(static_cast<std::size_t>(spans.count()));
+  std::atomic<bool> good{true};
+  struct Scratch {
+    AlignedBuffer<std::uint8_t> bytes;
+    AlignedBuffer<std::uint64_t> residues;
+  };
+  parallel_for(
+      crcs.size(), threads,
+      [&] {
+        return Scratch{AlignedBuffer<std::uint8_t>(spans.bytes_per_span()),
+                       AlignedBuffer<std::uint64_t>(plan.degree())};
+      },
+      [&](std::size_t span, Scratch& scratch) {
+        const std::span<std::uint8_t> bytes = scratch.bytes.span().first(spans.bytes(span));
+        file_->read_at(blocks_offset_ + spans.offset(span), bytes);
+        crcs[span] = isa::kernels().crc32c(0, bytes.data(), bytes.size());
+        for (std::uint64_t i = 0; i < spans.blocks(span); ++i) {
+          const std::size_t coefficients =
+              plan.block_coefficients(round().block_values(spans.first_block(span) + i));
+          const std::size_t row = coefficients / isa::kGroup * isa::kGroupBytes;
+          for (std::size_t limb = 0; limb < plan.limbs(); ++limb) {
+            if (!isa::kernels().unpack(bytes.data() + i * spans.block_bytes() + limb * row,
+                                       coefficients, plan.ring().q(limb),
+                                       scratch.residues.data())) {
+              good.store(false, std::memory_order_relaxed);
+            }
+          }
+        }
+      });
+  std::uint32_t crc = 0;
+  for (std::uint64_t span = 0; span < spans.count(); ++span) {
+    crc = crc32c_combine(crc, crcs[static_cast<std::size_t>(span)], spans.bytes(span));
+  }
+  check_checksum(crc);
+  if (!good.load()) throw WireFormatError("aggregate: a residue is not below its modulus");
+}
+
+Bytes write_aggregate_head(const Manifest& manifest, ByteView capsule_sum) {
+  const Round& round = manifest.round();
+  ByteWriter fields(256 + manifest.entries().size() * (128 + capsule_sum.size()));
+  manifest.write(fields);
+  fields.raw(capsule_sum);
+  fields.u64(round.payload_bytes());
+  ByteWriter out(kEnvelopeHeaderBytes + fields.size());
+  out.raw(envelope_header(
+      ObjectKind::kAggregate,
+      kEnvelopeHeaderBytes + fields.size() + round.payload_bytes() + kEnvelopeTrailerBytes));
+  out.raw(fields.bytes());
+  return out.take();
+}
+
+}  // namespace veilsum::scheme

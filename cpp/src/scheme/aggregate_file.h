@@ -1,0 +1,47 @@
+// Layer: scheme. An aggregate in a file, of which only the head is in memory: enough to open the
+// sum. Its blocks, and with them the checksum, are looked at by whoever reads the blocks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/file_stream.h"
+#include "scheme/opening.h"
+
+namespace veilsum::scheme {
+
+class AggregateFile {
+ public:
+  /// Reads and checks everything before the blocks.
+  /// @throws WireFormatError, RoundError as Aggregate::from_bytes
+  AggregateFile(const std::string& path, const Round& round);
+
+  const OpeningRequest& opening_request() const noexcept { return *request_; }
+  const Manifest& manifest() const noexcept { return request_->manifest; }
+  const Round& round() const noexcept { return request_->manifest.round(); }
+  const InputFile& file() const noexcept { return *file_; }
+  std::uint64_t wire_bytes() const noexcept { return file_->size(); }
+  /// Where the blocks begin in the file.
+  std::uint64_t blocks_offset() const noexcept { return blocks_offset_; }
+  /// @param crc_of_blocks of all blocks, as they were read
+  /// @throws WireFormatError when the file's checksum is another one
+  void check_checksum(std::uint32_t crc_of_blocks) const;
+  /// Reads all blocks: every residue and the checksum.
+  /// @throws WireFormatError
+  void verify(int threads) const;
+
+ private:
+  void read_head(const Round& round);
+
+  std::shared_ptr<const InputFile> file_;
+  std::shared_ptr<const OpeningRequest> request_;
+  std::uint64_t blocks_offset_ = 0;
+  std::uint32_t crc_of_head_ = 0;
+  std::uint32_t stored_crc_ = 0;
+};
+
+/// Everything of an aggregate before its blocks, envelope included.
+Bytes write_aggregate_head(const Manifest& manifest, ByteView capsule_sum);
+
+}  // namespace veilsum::scheme

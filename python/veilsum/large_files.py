@@ -1,0 +1,342 @@
+"""The steps of one encrypted sum on files, in portions: vectors larger than memory.
+
+Layer: Python API, beside crypto, over rounds, files and the core. The results are the bytes that
+the steps in memory give. This module decides where in a file which values lie; reading, encrypting,
+summing and writing are the core's. Everything here can be resumed, see docs/large-vectors.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from veilsum import _core, files
+from veilsum.crypto import Progress, client_number, core_threads, encrypt, integer_weights
+from veilsum.errors import ParameterError
+from veilsum.roster import Signer
+from veilsum.rounds import layout_of, verifier_of
+
+__all__ = ["UploadFile", "decrypt_file", "encrypt_file", "journal_path", "sum_files"]
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFile:
+    """What is public about an upload that was written to a file.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    round_id : bytes
+        The round it was made for.
+    nbytes : int
+        Its size.
+    clipped : int
+        How many values lay beyond the round's limit.
+    client : int or None
+        The signer's place in the roster, for a signed upload.
+    capsule_digest : bytes
+        SHA-256 of the capsule: names the upload.
+    """
+
+    path: str
+    round_id: bytes
+    nbytes: int
+    clipped: int
+    client: int | None
+    capsule_digest: bytes
+
+    @property
+    def signed(self) -> bool:
+        """Whether it carries a signature."""
+        return self.client is not None
+
+
+def encrypt_file(
+    rnd: _core.Round,
+    source: PathLike,
+    target: PathLike,
+    *,
+    weight: float = 1.0,
+    rounding: str = "nearest",
+    signer: Signer | None = None,
+    on_clip: str = "count",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> UploadFile:
+    """Encrypt an update in a file to an upload in a file, in portions.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round to take part in.
+    source : str or path
+        A .npy or .safetensors file, laid out as the round says. An array in Fortran order, or of
+        another byte order, is read whole, into memory.
+    target : str or path
+        The upload. It appears when it is complete, or not at all.
+    weight : float
+        As in `encrypt`.
+    rounding : {"nearest", "stochastic"}
+        As in `encrypt`.
+    signer : Identity, optional
+        Signs the upload; needed when the round has a roster.
+    on_clip : {"count", "error"}
+        As in `encrypt`.
+    threads : int, optional
+        How many threads to use; all cores by default. The same for any number.
+    progress : callable, optional
+        Called with (values done, values in all) on this thread; an exception in it stops the work.
+    resume : bool
+        Keep a journal beside `target`, with which the same call continues a run that was stopped.
+        The journal holds the upload's secret seeds: see SECURITY.md.
+
+    Returns
+    -------
+    UploadFile
+        What is public about the upload.
+
+    Raises
+    ------
+    ParameterError
+        When the update does not fit the round, holds a NaN or an infinity, changed since the run
+        that is to be continued, or another argument is out of range.
+    RoundError
+        When the round has a roster and there is no signer.
+    KeyMismatchError
+        When the signer is not in the round's roster.
+    WireFormatError
+        When `source` is not what its name says.
+    OSError
+        When a file cannot be read or written.
+    """
+    client = client_number(rnd, signer)
+    layout = layout_of(rnd)
+    stored = files.locate_update(source)
+    if isinstance(stored, dict):
+        found = layout.check({name: item.stand_in() for name, item in stored.items()})
+        places = [stored[tensor.name] for tensor in found]
+    else:
+        found = layout.check(stored.stand_in())
+        places = [stored]
+    if not all(place.streamable for place in places):
+        if resume:
+            raise ParameterError(
+                f"{os.fspath(source)} holds an array in Fortran order or of another byte order, "
+                f"which is read whole and not resumed; save a C-contiguous one "
+                f"(numpy.ascontiguousarray), or leave out resume"
+            )
+        _refuse_journal(target)
+        upload = encrypt(
+            rnd,
+            files.read_update(source),
+            weight=weight,
+            rounding=rounding,
+            signer=signer,
+            on_clip=on_clip,
+            threads=threads,
+            progress=progress,
+        )
+        upload.save(target)
+        nbytes, clipped, digest = upload.nbytes, upload.clipped, upload.capsule_digest
+    else:
+        sources = [
+            (os.fspath(source), place.offset, tensor.dtype, tensor.size)
+            for place, tensor in zip(places, found, strict=True)
+            if tensor.size
+        ]
+        nbytes, clipped, digest = _core.encrypt_file(
+            rnd,
+            sources,
+            os.fspath(target),
+            weight=weight,
+            rounding=rounding,
+            on_clip=on_clip,
+            threads=core_threads(threads),
+            progress=progress,
+            resume=resume,
+            client=None if signer is None else client,
+            sign=None if signer is None else signer.sign,
+            locate=lambda index: (
+                f"{layout.locate(index)} is not finite (value {index} of the whole update); "
+                f"Veilsum sums finite values, and nothing was encrypted"
+            ),
+        )
+    number = None if signer is None else client
+    return UploadFile(os.fspath(target), rnd.id, nbytes, clipped, number, digest)
+
+
+def sum_files(
+    rnd: _core.Round,
+    uploads: Sequence[PathLike],
+    target: PathLike,
+    weights: Sequence[float] | None = None,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> _core.AggregateFile:
+    """Sum uploads in files to a file, in one pass over them; needs no key.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round of the uploads.
+    uploads : sequence of str or path
+        At least one, each at most once. With a roster, their signatures are checked.
+    target : str or path
+        The sum. It appears when it is complete and everything was checked, or not at all.
+    weights : sequence of int or float, optional
+        As in `weighted_sum`.
+    threads : int, optional
+        How many threads to use; all cores by default. The same bytes for any number.
+    progress : callable, optional
+        Called with (values done, values in all) on this thread; an exception in it stops the work.
+    resume : bool
+        Keep a journal beside `target`, with which the same call continues a run that was stopped.
+
+    Returns
+    -------
+    AggregateFile
+        The encrypted sum, whose values stay in the file.
+
+    Raises
+    ------
+    ParameterError
+        When a weight is not a number, not finite or not above 0, there are not as many weights as
+        uploads, or the run cannot be continued.
+    HeadroomError
+        When the weights are more than the plan holds.
+    RoundError
+        When an upload is of another round, is given twice, or is not signed as the roster asks.
+    WireFormatError
+        When an upload is damaged; the message names the file.
+    OSError
+        When a file cannot be read or written.
+    """
+    paths = [os.fspath(path) for path in uploads]
+    integers = None
+    if weights is not None:
+        integers = integer_weights(weights, rnd.plan.max_weight)
+        if len(integers) != len(paths):
+            raise ParameterError(
+                f"there are {len(integers)} weights for {len(paths)} uploads; give one for each"
+            )
+    _core.sum_files(
+        rnd,
+        paths,
+        os.fspath(target),
+        integers,
+        verify=verifier_of(rnd),
+        threads=core_threads(threads),
+        progress=progress,
+        resume=resume,
+    )
+    return _core.AggregateFile(os.fspath(target), rnd)
+
+
+def decrypt_file(
+    key: _core.SumKey,
+    total: _core.AggregateFile,
+    target: PathLike,
+    *,
+    average: bool = True,
+    dtype: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> None:
+    """Decrypt a sum in a file to a .npy or .safetensors file, in portions.
+
+    Parameters
+    ----------
+    key : SumKey
+        What `open_sum` gave for this aggregate.
+    total : AggregateFile
+        The encrypted sum.
+    target : str or path
+        A .npy file for a sum of a single array, a .safetensors file for named tensors. It appears
+        when it is complete and the sum's file was found undamaged, or not at all.
+    average : bool
+        Divide by the total weight: by the number of uploads when the aggregator used no weights.
+    dtype : {"float32", "float64"}, optional
+        One dtype for all values. By default those of the round's layout, or float32 for a round
+        made with size=.
+    threads : int, optional
+        How many threads to use; all cores by default. The same bytes for any number.
+    progress : callable, optional
+        Called with (values done, values in all) on this thread; an exception in it stops the work.
+    resume : bool
+        Keep a journal beside `target`, with which the same call continues a run that was stopped.
+
+    Raises
+    ------
+    KeyMismatchError
+        When `key` was made for another aggregate.
+    ParameterError
+        When `target` or `dtype` does not fit, or the run cannot be continued.
+    WireFormatError
+        When the sum's file is damaged.
+    OSError
+        When a file cannot be read or written.
+    """
+    layout = layout_of(total.round)
+    if dtype not in (None, "float32", "float64"):
+        raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
+    named = layout.kind == "mapping"
+    files.check_suffix(target, mapping=named)
+    wide = any(tensor.dtype == "float64" for tensor in layout.tensors)
+    made = dtype if dtype is not None else "float64" if wide else "float32"
+    tensors = [(tensor.name, dtype or tensor.dtype, tensor.shape) for tensor in layout.tensors]
+    if layout.kind == "flat":
+        tensors = [("", made, (layout.size,))]
+    prefix, offsets, size = files.output_header(tensors, mapping=named)
+    places = [
+        (offset, kind, tensor.size)
+        for offset, (_, kind, _), tensor in zip(offsets, tensors, layout.tensors, strict=True)
+        if tensor.size
+    ]
+    _core.decrypt_file(
+        key,
+        total,
+        os.fspath(target),
+        prefix,
+        places,
+        size,
+        average=average,
+        dtype=made,
+        threads=core_threads(threads),
+        progress=progress,
+        resume=resume,
+    )
+
+
+def journal_path(target: PathLike) -> Path:
+    """Say where the journal of a resumable output stands.
+
+    Parameters
+    ----------
+    target : str or path
+        The output.
+
+    Returns
+    -------
+    Path
+        Present while a run with resume=True is unfinished.
+    """
+    return Path(f"{os.fspath(target)}.journal")
+
+
+def _refuse_journal(target: PathLike) -> None:
+    journal = journal_path(target)
+    if os.path.lexists(journal):
+        raise ParameterError(
+            f"{journal} is left of a run that was interrupted; delete it and the unfinished "
+            f"{os.fspath(target)}.part to start again"
+        )
