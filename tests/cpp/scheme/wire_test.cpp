@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "check.h"
+#include "isa/dispatch.h"
 #include "support/envelopes.h"
+#include "support/random.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::test {
@@ -83,6 +85,28 @@ TEST("every length is held against the bytes at hand") {
   padded.push_back(0);
   CHECK_THROWS_WITH(open_envelope(padded, ObjectKind::kRound), WireFormatError, "26 were given");
   CHECK_THROWS(open_envelope({}, ObjectKind::kRound), WireFormatError);
+}
+
+TEST("checksums of two parts join to that of the whole") {
+  Random random(7);
+  Bytes bytes(5000);
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random.next());
+  const auto crc = [&](std::size_t from, std::size_t to) {
+    return isa::kernels().crc32c(0, bytes.data() + from, to - from);
+  };
+  for (std::size_t split = 0; split <= bytes.size(); split += split < 70 ? 1 : 311) {
+    CHECK_EQ(scheme::crc32c_combine(crc(0, split), crc(split, bytes.size()), bytes.size() - split),
+             crc(0, bytes.size()));
+  }
+  // Beyond 2^32 bytes: carrying over n zeros and then m is carrying over n + m.
+  const std::uint32_t start = 0x12345678;
+  const std::uint64_t lengths[] = {1, 65536, std::uint64_t{5} << 32, (std::uint64_t{1} << 40) + 3};
+  for (const std::uint64_t n : lengths) {
+    for (const std::uint64_t m : lengths) {
+      CHECK_EQ(scheme::crc32c_combine(scheme::crc32c_combine(start, 0, n), 0, m),
+               scheme::crc32c_combine(start, 0, n + m));
+    }
+  }
 }
 
 TEST("kinds have names for messages") {

@@ -1,0 +1,124 @@
+// Layer: tests (base). Files by offset: short files, what is not a file, names and modes of
+// outputs, full disks, and files that change while they are read.
+#include "base/file_stream.h"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <string>
+#include <system_error>
+
+#include "check.h"
+#include "support/child.h"
+#include "support/temporary_folder.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::test {
+namespace {
+
+Bytes bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
+
+TEST("an input is read by offset, and a read beyond its end is an error") {
+  const TemporaryFolder folder;
+  put_contents(folder / "in", "0123456789");
+  for (const auto keep : {InputFile::Keep::kOpen, InputFile::Keep::kReopen}) {
+    const InputFile file(folder / "in", keep);
+    CHECK_EQ(file.size(), 10u);
+    Bytes out(4);
+    file.read_at(3, out);
+    CHECK(out == bytes_of("3456"));
+    CHECK_THROWS(file.read_at(7, out), WireFormatError);
+    CHECK_THROWS(file.read_at(1u << 20, out), WireFormatError);
+  }
+}
+
+TEST("what is not a regular file is refused without waiting for it") {
+  const TemporaryFolder folder;
+  CHECK_THROWS(InputFile(folder / "missing"), std::system_error);
+  CHECK_THROWS(InputFile(folder.path()), ParameterError);
+  CHECK(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  CHECK_THROWS(InputFile(folder / "pipe"), ParameterError);
+}
+
+TEST("a file that was exchanged or cut is noticed") {
+  const TemporaryFolder folder;
+  put_contents(folder / "in", "0123456789");
+  const InputFile open(folder / "in");
+  const InputFile reopened(folder / "in", InputFile::Keep::kReopen);
+  CHECK(open.unchanged() && reopened.unchanged());
+  put_contents(folder / "in", "01234");
+  CHECK(!open.unchanged() && !reopened.unchanged());
+  Bytes out(2);
+  CHECK_THROWS(reopened.read_at(0, out), WireFormatError);
+  out.resize(10);
+  CHECK_THROWS(open.read_at(0, out), WireFormatError);
+}
+
+TEST("an output has mode 0600 until it is complete, then the mode of new files") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "out";
+  const mode_t before = ::umask(027);
+  OutputFile file(path, folder / "working", 6, OutputFile::Existing::kRefuse);
+  file.write_at(3, bytes_of("def"));
+  file.write_at(0, bytes_of("abc"));
+  CHECK_EQ(mode_of(folder / "working"), 0600u);
+  file.commit();
+  CHECK_EQ(::umask(before), static_cast<mode_t>(027));
+  CHECK_EQ(mode_of(path), 0640u);
+  CHECK_EQ(contents_of(path), "abcdef");
+}
+
+TEST("an output in the way is refused or continued as asked, a link never followed") {
+  const TemporaryFolder folder;
+  put_contents(folder / "working", "xyz");
+  CHECK_THROWS(OutputFile(folder / "out", folder / "working", 3, OutputFile::Existing::kRefuse),
+               std::system_error);
+  CHECK_EQ(contents_of(folder / "working"), "xyz");
+  {
+    OutputFile file(folder / "out", folder / "working", 3, OutputFile::Existing::kContinue);
+    Bytes out(3);
+    CHECK(file.read_at(0, out));
+    CHECK(out == bytes_of("xyz"));
+    CHECK(!file.read_at(1, out));
+    file.keep();
+  }
+  CHECK_EQ(contents_of(folder / "working"), "xyz");
+  put_contents(folder / "victim", "untouched");
+  CHECK(::symlink((folder / "victim").c_str(), (folder / "link").c_str()) == 0);
+  CHECK_THROWS(OutputFile(folder / "out", folder / "link", 3, OutputFile::Existing::kContinue),
+               std::system_error);
+  CHECK_EQ(contents_of(folder / "victim"), "untouched");
+}
+
+TEST("a file that may not grow so large is an error at once, and leaves nothing") {
+  const TemporaryFolder folder;
+  const Ending ending = run_child([&] {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{1000, 1000};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) return 2;
+    try {
+      const OutputFile file(folder / "out", folder / "working", 100000,
+                            OutputFile::Existing::kRefuse);
+    } catch (const std::system_error&) {
+      return 7;
+    }
+    return 3;
+  });
+  CHECK_EQ(ending.exit_status, 7);
+  CHECK(folder.names().empty());
+}
+
+TEST("a spool has no name") {
+  const TemporaryFolder folder;
+  SpoolFile spool(folder.path());
+  CHECK(folder.names().empty());
+  spool.write_at(5, bytes_of("hello"));
+  Bytes out(5);
+  spool.read_at(5, out);
+  CHECK(out == bytes_of("hello"));
+  CHECK_THROWS(spool.read_at(6, out), WireFormatError);
+}
+
+}  // namespace
+}  // namespace veilsum::test

@@ -1,0 +1,255 @@
+// Layer: tests (codec). Encryption from file to file: the bytes of encryption in memory, in every
+// ring, on every level, with any number of threads; interrupted anywhere and continued it gives the
+// same bytes; and it is never continued on other data.
+#include "codec/encrypt_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "check.h"
+#include "scheme/journal.h"
+#include "support/active_level.h"
+#include "support/rounds.h"
+#include "support/signatures.h"
+#include "support/temporary_folder.h"
+#include "support/value_files.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::test {
+namespace {
+
+using codec::EncryptOptions;
+using codec::FilePiece;
+using codec::FileSigner;
+using codec::UploadSeeds;
+using scheme::Plan;
+using scheme::Round;
+using scheme::SecretKey;
+
+UploadSeeds seeds_of(std::uint64_t n) { return {seed32(n), seed32(n + 1), seed32(n + 2)}; }
+
+std::string text_of(const Bytes& bytes) { return {bytes.begin(), bytes.end()}; }
+
+const std::vector<ElementType> kAllTypes = {ElementType::kFloat32, ElementType::kFloat64,
+                                            ElementType::kFloat16, ElementType::kBfloat16};
+
+/// Segments that begin and end in the middle of lanes, blocks and spans, and one without values.
+scheme::RoundFields uneven(std::uint64_t size) {
+  return fields_of({{size / 3 + 1, 1.0}, {7, 0.5}, {0, 1.0}, {size / 2, 2.0}, {1, 1e-3}});
+}
+
+struct Stopped : std::runtime_error {
+  Stopped() : std::runtime_error("stopped") {}
+};
+
+TEST("the bytes are those of encryption in memory: rings, levels, threads, rounding, signature") {
+  for (const Plan& plan : plans_of_every_ring()) {
+    const SecretKey key = make_key(plan);
+    scheme::RoundFields fields = uneven(5 * plan.block_capacity());
+    fields.roster = fake_roster(3);
+    for (const bool roster : {false, true}) {
+      if (!roster) fields.roster.clear();
+      scheme::RoundFields wanted = uneven(5 * plan.block_capacity());
+      if (roster) wanted.roster = fake_roster(3);
+      const Round round = make_round(plan, key, wanted);
+      const std::vector<Tensor> update = random_update(round, 5, kAllTypes);
+      EncryptOptions options;
+      options.weight = 0.7;
+      options.rounding = roster ? codec::Rounding::kStochastic : codec::Rounding::kNearest;
+      scheme::Upload upload =
+          codec::encrypt_with_seeds(round, pieces_of(update), options, seeds_of(40));
+      if (roster) sign(round, upload, 1);
+      std::optional<FileSigner> signer;
+      if (roster) {
+        signer = FileSigner{
+            1, [&](ByteView payload) { return fake_signature(round.roster()[1], payload); }};
+      }
+      const TemporaryFolder folder;
+      const std::vector<FilePiece> pieces = write_update(folder / "in", update);
+      on_every_active_level([&] {
+        for (const int threads : {1, 3}) {
+          for (const bool resume : {false, true}) {
+            options.threads = threads;
+            const codec::FileUpload made = codec::encrypt_file_with_seeds(
+                round, pieces, folder / "out", options, resume, signer, seeds_of(40));
+            CHECK(contents_of(folder / "out") == text_of(upload.to_bytes()));
+            CHECK_EQ(made.bytes, upload.wire_bytes());
+            CHECK_EQ(made.clipped, upload.head().clipped);
+            CHECK(made.capsule_digest == upload.head().capsule_digest());
+            CHECK_EQ(folder.names().size(), 2u);
+          }
+        }
+      });
+    }
+  }
+}
+
+/// A round of many spans and portions.
+struct Large {
+  Plan plan = make_plan(10, 16);
+  SecretKey key = make_key(plan);
+  Round round = make_round(plan, key, fields_of({{9'000'000, 1.0}, {8'500'001, 0.5}}));
+  std::vector<Tensor> update = random_update(round, 9, {ElementType::kFloat32});
+  TemporaryFolder folder;
+  std::vector<FilePiece> pieces = write_update(folder / "in", update);
+  EncryptOptions options;
+  std::string expected = text_of(
+      codec::encrypt_with_seeds(round, pieces_of(update), options, seeds_of(70)).to_bytes());
+
+  /// Stops after `portions`; false when it came to its end before.
+  bool run_and_stop(int portions, std::uint64_t seeds) {
+    int left = portions;
+    EncryptOptions stopping = options;
+    stopping.progress = [&](std::uint64_t, std::uint64_t) {
+      if (left-- == 0) throw Stopped();
+    };
+    try {
+      codec::encrypt_file_with_seeds(round, pieces, folder / "out", stopping, true, {},
+                                     seeds_of(seeds));
+    } catch (const Stopped&) {
+      return true;
+    }
+    return false;
+  }
+};
+
+TEST("interrupted after any portion, the next run gives the same bytes and makes no block twice") {
+  Large large;
+  int stops = 0;
+  // Fresh seeds each time: those of the journal must win.
+  for (int run = 0; large.run_and_stop(0 + (run > 0 ? run : 0), 70 + 10 * run); ++run) {
+    ++stops;
+    CHECK(contents_of(large.folder / "out").empty());
+    CHECK_EQ(mode_of(large.folder / "out.journal"), 0600u);
+    CHECK_EQ(mode_of(large.folder / "out.part"), 0600u);
+  }
+  CHECK(stops >= 1);
+  CHECK(contents_of(large.folder / "out") == large.expected);
+  CHECK_EQ(large.folder.names().size(), 2u);
+}
+
+TEST("a damaged or missing unfinished file is made again from the same data") {
+  for (const bool missing : {false, true}) {
+    Large large;
+    CHECK(large.run_and_stop(0, 70));
+    if (missing) {
+      CHECK(std::remove((large.folder / "out.part").c_str()) == 0);
+    } else {
+      std::string part = contents_of(large.folder / "out.part");
+      part[100'000] ^= 1;
+      put_contents(large.folder / "out.part", part);
+    }
+    CHECK(!large.run_and_stop(1000, 99));
+    CHECK(contents_of(large.folder / "out") == large.expected);
+  }
+}
+
+TEST("other data are never encrypted with the seeds of a journal") {
+  Large large;
+  CHECK(large.run_and_stop(0, 70));
+  const std::string journal = contents_of(large.folder / "out.journal");
+  const std::string part = contents_of(large.folder / "out.part");
+  // Another file, or the same one with another time: refused by its identity.
+  const std::vector<FilePiece> original = large.pieces;
+  std::string input = contents_of(large.folder / "in");
+  put_contents(large.folder / "other", input);
+  for (FilePiece& piece : large.pieces) {
+    piece.file = std::make_shared<const InputFile>(large.folder / "other");
+  }
+  CHECK_THROWS_WITH(large.run_and_stop(1000, 99), ParameterError, "another file");
+  // The same identity, other bytes, and the finished spans lost: refused by the digest.
+  large.pieces = original;
+  std::string broken = part;
+  broken[100'000] ^= 1;
+  put_contents(large.folder / "out.part", broken);
+  struct stat status{};
+  CHECK(::stat((large.folder / "in").c_str(), &status) == 0);
+  {
+    std::FILE* file = std::fopen((large.folder / "in").c_str(), "r+b");
+    const auto at = static_cast<long>(large.pieces[0].offset);
+    std::fseek(file, at, SEEK_SET);
+    const float other = 0.25f;
+    std::fwrite(&other, sizeof other, 1, file);
+    std::fclose(file);
+  }
+  const timespec times[2] = {status.st_atim, status.st_mtim};
+  CHECK(::utimensat(AT_FDCWD, (large.folder / "in").c_str(), times, 0) == 0);
+  CHECK_THROWS_WITH(large.run_and_stop(1000, 99), ParameterError, "give both away");
+  // Nothing was written over, and the journal stands.
+  CHECK(contents_of(large.folder / "out.part") == broken);
+  CHECK(contents_of(large.folder / "out.journal") == journal);
+  CHECK(contents_of(large.folder / "out").empty());
+}
+
+TEST("another round, weight, rounding or signer does not continue a journal") {
+  Large large;
+  CHECK(large.run_and_stop(0, 70));
+  EncryptOptions other = large.options;
+  other.weight = 2;
+  const auto run = [&](const Round& round, const EncryptOptions& options) {
+    codec::encrypt_file(round, large.pieces, large.folder / "out", options, true, {});
+  };
+  CHECK_THROWS_WITH(run(large.round, other), ParameterError, "weight");
+  other = large.options;
+  other.rounding = codec::Rounding::kStochastic;
+  CHECK_THROWS_WITH(run(large.round, other), ParameterError, "rounding");
+  const Round second =
+      make_round(large.plan, large.key, fields_of({{9'000'000, 1.0}, {8'500'001, 0.5}}), 2);
+  CHECK_THROWS_WITH(run(second, large.options), ParameterError, "another round");
+  CHECK_THROWS_WITH(codec::encrypt_file(large.round, large.pieces, large.folder / "out",
+                                        large.options, false, {}),
+                    ParameterError, "--resume");
+}
+
+TEST("the first value that is not finite is named, whatever thread meets it, and nothing is left") {
+  Large large;
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  const std::uint64_t places[] = {17'000'000, 8'999'999, 40};
+  for (const std::uint64_t place : places) {  // each before those that are there already
+    const std::size_t tensor = place < 9'000'000 ? 0 : 1;
+    const std::uint64_t in_tensor = place - (tensor == 0 ? 0 : 9'000'000);
+    std::memcpy(large.update[tensor].bytes.data() + 4 * in_tensor, &bad, sizeof bad);
+    large.pieces = write_update(large.folder / "in", large.update);
+    for (const bool resume : {false, true}) {
+      std::uint64_t found = 0;
+      try {
+        codec::encrypt_file(large.round, large.pieces, large.folder / "out", large.options, resume,
+                            {});
+      } catch (const codec::NotFiniteError& error) {
+        found = error.index;
+      }
+      CHECK_EQ(found, place);
+      CHECK_EQ(large.folder.names().size(), 1u);
+    }
+  }
+}
+
+TEST("sources that do not fit are refused before anything is written") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, 100);
+  const TemporaryFolder folder;
+  const std::vector<Tensor> update = random_update(round, 1, {ElementType::kFloat32});
+  std::vector<FilePiece> pieces = write_update(folder / "in", update);
+  const auto run = [&] { codec::encrypt_file(round, pieces, folder / "out", {}, true, {}); };
+  pieces[0].count = 99;
+  CHECK_THROWS(run(), ParameterError);
+  pieces[0].count = 100;
+  pieces[0].offset += 1;
+  CHECK_THROWS(run(), WireFormatError);
+  pieces[0].offset = ~std::uint64_t{0} - 3;
+  CHECK_THROWS(run(), WireFormatError);
+  pieces.clear();
+  CHECK_THROWS(run(), ParameterError);
+  CHECK_EQ(folder.names().size(), 1u);
+}
+
+}  // namespace
+}  // namespace veilsum::test
