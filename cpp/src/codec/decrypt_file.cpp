@@ -331,6 +331,12 @@ void convert_values(const void* from, ElementType type, std::uint64_t count, Ele
 void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
                   const std::string& path, ByteView prefix, std::span<const FileTarget> targets,
                   std::uint64_t file_bytes, const DecryptOptions& options, bool resume) {
+  try {
+    check_decryption(key, total.manifest(), options);
+  } catch (const KeyMismatchError&) {
+    total.check_damage();  // a damaged manifest is another one: say that it is damaged
+    throw;
+  }
   FileDecryption(key, total, path, prefix, targets, file_bytes, options, resume).run();
 }
 

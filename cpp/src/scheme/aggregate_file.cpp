@@ -32,9 +32,7 @@ AggregateFile::AggregateFile(const std::string& path, const Round& round)
   try {
     read_head(round);
   } catch (const VeilsumError&) {
-    check_checksum_of(
-        [&](std::uint64_t offset, std::span<std::uint8_t> out) { file_->read_at(offset, out); },
-        size, ObjectKind::kAggregate);
+    check_damage();
     throw;
   }
 }
@@ -79,6 +77,12 @@ void AggregateFile::read_head(const Round& round) {
   in.finish();
   request_ = std::make_shared<const OpeningRequest>(
       OpeningRequest{std::move(manifest), Bytes(sum.begin(), sum.end())});
+}
+
+void AggregateFile::check_damage() const {
+  check_checksum_of(
+      [&](std::uint64_t offset, std::span<std::uint8_t> out) { file_->read_at(offset, out); },
+      file_->size(), ObjectKind::kAggregate);
 }
 
 void AggregateFile::check_checksum(std::uint32_t crc_of_blocks) const {

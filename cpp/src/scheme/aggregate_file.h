@@ -27,6 +27,9 @@ class AggregateFile {
   /// @param crc_of_blocks of all blocks, as they were read
   /// @throws WireFormatError when the file's checksum is another one
   void check_checksum(std::uint32_t crc_of_blocks) const;
+  /// Reads the whole file for its checksum alone.
+  /// @throws WireFormatError when it is wrong
+  void check_damage() const;
   /// Reads all blocks: every residue and the checksum.
   /// @throws WireFormatError
   void verify(int threads) const;

@@ -199,8 +199,8 @@ TEST("an unsigned upload's damage is taken back with its weight, in every ring")
   for (const Plan& plan : plans_of_every_ring()) {
     const SecretKey key = make_key(plan);
     const Round round = make_round(plan, key, 3 * plan.block_capacity() + 9);
-    const std::vector<Upload> uploads = {make_upload(round, 1), make_upload(round, 2),
-                                         make_upload(round, 3)};
+    std::vector<Upload> uploads;
+    for (std::uint64_t k = 1; k <= 3; ++k) uploads.push_back(make_upload(round, k));
     const std::uint64_t weight = plan.weight_bits() == 0 ? 1 : 3;
     const TemporaryFolder folder;
     Bytes bytes = uploads[2].to_bytes();
@@ -215,8 +215,9 @@ TEST("an unsigned upload's damage is taken back with its weight, in every ring")
       }
       if (before == 2)
         CHECK_THROWS(accumulator.add_file(folder / "damaged", weight, 2), VeilsumError);
-      const Aggregate expected = weighted_sum(round, std::vector{&uploads[0], &uploads[1]},
-                                              std::vector{weight, weight}, nullptr, 1);
+      const Aggregate expected =
+          weighted_sum(round, std::vector<const Upload*>{&uploads[0], &uploads[1]},
+                       std::vector{weight, weight}, nullptr, 1);
       CHECK(accumulator.finish().to_bytes() == expected.to_bytes());
     }
   }

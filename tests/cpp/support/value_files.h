@@ -25,12 +25,6 @@ inline std::vector<Tensor> random_update(const scheme::Round& round, std::uint64
   return out;
 }
 
-inline std::vector<codec::Piece> pieces_of(const std::vector<Tensor>& update) {
-  std::vector<codec::Piece> out;
-  for (const Tensor& tensor : update) out.push_back(tensor.piece());
-  return out;
-}
-
 /// Writes the tensors last to first, three bytes apart, to one file.
 inline std::vector<codec::FilePiece> write_update(const std::string& path,
                                                   const std::vector<Tensor>& update) {
