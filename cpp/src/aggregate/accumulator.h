@@ -62,8 +62,11 @@ class Accumulator {
   /// Registers an upload: the checks of the manifest.
   void begin(const scheme::UploadHead& head, std::uint64_t weight);
   void end(bool spoiled) noexcept;
-  /// Adds one step of blocks; false when a residue is out of range and nothing was added.
   struct Scratch;
+  /// Adds blocks that were checked before, in place; false when they were not what was promised,
+  /// and the sum is lost.
+  bool add_trusted(std::uint64_t block, ByteView bytes, std::uint64_t weight, Scratch& scratch);
+  /// Adds one step of blocks; false when a residue is out of range and nothing was added.
   bool add_blocks(std::uint64_t block, std::uint64_t blocks, ByteView bytes, std::uint64_t weight,
                   Sign sign, Scratch& scratch);
   void take_back(const UploadCheck& upload, std::uint64_t weight,

@@ -17,6 +17,7 @@ namespace {
 /// Exclusive lock between processes, on a file of its own beside the ledger, for one scope.
 class FileLock {
  public:
+  /// @throws std::system_error; with what cannot_write() says yes to where `path` may only be read
   explicit FileLock(const std::string& path)
       : fd_(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
     if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0) {
@@ -32,6 +33,12 @@ class FileLock {
  private:
   int fd_;
 };
+
+bool cannot_write(const std::system_error& error) {
+  const std::error_code code = error.code();
+  return code == std::errc::permission_denied || code == std::errc::read_only_file_system ||
+         code == std::errc::operation_not_permitted;
+}
 
 constexpr std::size_t kHexDigits = 64;
 constexpr std::size_t kLineBytes = kHexDigits + 1 + kHexDigits + 1;
@@ -102,6 +109,12 @@ void OpeningLedger::attach(const std::string& path) {
         append_line_durably(path_, line_of(round_id, manifest));
       }
     }
+  } catch (const std::system_error& error) {
+    opened_ = in_memory;
+    // A key may be looked at where nothing can be written; record() needs the file, and asks again.
+    if (in_memory.empty() && cannot_write(error)) return;
+    path_ = before;
+    throw;
   } catch (...) {  // what was opened stays known
     opened_ = in_memory;
     path_ = before;
@@ -124,7 +137,16 @@ void OpeningLedger::record(const Digest& round_id, const Digest& manifest) {
     decide();
     return;
   }
-  const FileLock lock(path_);
+  const FileLock lock = [&] {
+    try {
+      return FileLock(path_);
+    } catch (const std::system_error& error) {
+      throw std::system_error(error.code(),
+                              "this opening must be recorded in " + path_ +
+                                  ", which cannot be written; move the key and its .opened file, "
+                                  "if there is one, to a folder that can");
+    }
+  }();
   read_file_locked();
   if (!decide()) return;
   try {

@@ -263,6 +263,36 @@ TEST("processes that race for the same rounds: one wins each") {
   ledger.attach(path);  // every line is whole
 }
 
+TEST("where nothing can be written a ledger attaches, but records nothing") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "key.opened";
+  CHECK(::chmod(folder.path().c_str(), 0555) == 0);
+  const Ending ending = run_child([&] {
+    if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) return 2;
+    OpeningLedger ledger;
+    ledger.attach(path);
+    for (int i = 0; i < 2; ++i) {  // the same error again: nothing was remembered half-way
+      try {
+        ledger.record(Digest{1}, Digest{static_cast<std::uint8_t>(2 + i)});
+        return 3;
+      } catch (const std::system_error& error) {
+        if (std::string(error.what()).find("must be recorded in") == std::string::npos) return 4;
+      }
+    }
+    OpeningLedger full;
+    full.record(Digest{1}, Digest{2});
+    try {
+      full.attach(path);  // what is known must go to the file at once
+    } catch (const std::system_error&) {
+      return 7;
+    }
+    return 5;
+  });
+  CHECK_EQ(ending.exit_status, 7);
+  CHECK(::chmod(folder.path().c_str(), 0755) == 0);
+  CHECK(folder.names().empty());
+}
+
 TEST("threads that race for the same rounds: one wins each") {
   for (const bool with_file : {false, true}) {
     constexpr std::uint64_t kThreads = 4, kRounds = 20;
