@@ -51,6 +51,8 @@ class Profile:
         Values of an update in it.
     threads_values : int
         Values of an update in the curve over threads.
+    file_values : int
+        Values of the vectors that are worked on from file to file.
     kernel_s : float
         Seconds that one round of a kernel takes.
     """
@@ -74,6 +76,7 @@ class Profile:
     scaling_clients: tuple[int, ...]
     clients_values: int
     threads_values: int
+    file_values: int
     kernel_s: float
 
 
@@ -100,6 +103,7 @@ PROFILES = {
             scaling_clients=(2, 3, 10, 30, 100, 300, 1000),
             clients_values=1_000_000,
             threads_values=10_000_000,
+            file_values=100_000_000,
             kernel_s=0.02,
         ),
         Profile(
@@ -122,6 +126,7 @@ PROFILES = {
             scaling_clients=(2, 10, 1000),
             clients_values=100_000,
             threads_values=1_000_000,
+            file_values=10_000_000,
             kernel_s=0.002,
         ),
         Profile(
@@ -144,6 +149,7 @@ PROFILES = {
             scaling_clients=(2, 20),
             clients_values=1_000,
             threads_values=10_000,
+            file_values=100_000,
             kernel_s=0.0,
         ),
     )

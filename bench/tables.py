@@ -14,6 +14,7 @@ TITLES = {
     "paper_table": "AES and Veilsum: the paper's table",
     "peers": "Other ways to sum encrypted values",
     "scaling": "Scaling",
+    "files": "From file to file",
     "kernels": "Kernels",
 }
 CALM = 0.3  # load a core beyond which a run was disturbed
@@ -69,6 +70,7 @@ def markdown(results: Results, plots: Sequence[str] = ()) -> str:
         "paper_table": _paper_table,
         "peers": _peers,
         "scaling": _scaling,
+        "files": _files,
         "kernels": _kernels,
     }
     for name, section in sections.items():
@@ -214,6 +216,22 @@ def _scaling(section: Section) -> list[str]:
         head = ["step", "values", "clients", "threads", "plan", "time", "ns a value"]
         blocks += [f"### {title}", _table([*head, "bytes a value"], body, "lrrrlrrr")]
     return blocks
+
+
+def _files(section: Section) -> list[str]:
+    body = [
+        [
+            row.operation,
+            f"{row.values:,}",
+            str(row.threads),
+            _duration(row.seconds),
+            f"{_rate(row.values_per_s)}",
+            f"{row.values_per_s * (row.bytes_per_value or 0.0) / 1e9:.3g}",
+        ]
+        for row in section.rows
+    ]
+    head = ["step", "values", "threads", "time", "values/s", "GB of upload a second"]
+    return [*_ratios(section), _table(head, body, "lrrrrr") if body else ""]
 
 
 def _kernels(section: Section) -> list[str]:

@@ -24,7 +24,7 @@ def test_smoke_run(tmp_path):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     (path,) = tmp_path.glob("*.json")
     results = Results.load(path)
-    assert {"ratios", "paper_table", "peers", "scaling"} <= set(results.sections)
+    assert {"ratios", "paper_table", "peers", "scaling", "files"} <= set(results.sections)
     names = [ratio.name for ratio in results.sections["ratios"].ratios]
     assert names[:5] == [
         "encrypt / AES-256-CBC of the same bytes",

@@ -1,0 +1,160 @@
+"""The steps from file to file: peak memory, throughput, and the sum against reading its inputs.
+
+Files stand in pytest's temporary folder, and in the page cache: the disk is not what is measured,
+but for the sync at the end of each output, which is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import veilsum as vs
+from bench.measure import Measure
+from bench.peak import STEPS, peak_bytes
+from bench.profiles import Profile
+from bench.results import Ratio
+from bench.sums import LIMIT, check_mean, make_update
+
+CORES = os.cpu_count() or 1
+UPLOADS = 10
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def work(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """Everything that the steps read, for a vector of the profile's size."""
+    folder = tmp_path_factory.mktemp("files")
+    plan = vs.Plan(clients=UPLOADS)
+    secret, public = vs.keygen(plan)
+    rnd = vs.Round(plan, public, size=profile.file_values, limit=LIMIT)
+    rnd.save(folder / "round.vs")
+    update = make_update(rnd.size)
+    np.save(folder / "in.npy", update)
+    for name in ("a", "b"):
+        vs.encrypt_file(rnd, folder / "in.npy", folder / f"{name}.up")
+    total = vs.sum_files(rnd, [folder / "a.up", folder / "b.up"], folder / "total.vs")
+    key = vs.open_sum(secret, rnd, total)
+    key.save(folder / "sum.key")
+    yield SimpleNamespace(
+        folder=folder, plan=plan, round=rnd, total=total, key=key, update=update, secret=secret
+    )
+    for path in folder.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_peak_memory(measure: Measure, work: SimpleNamespace, step: str) -> None:
+    """DESIGN.md section 8: at most 256 MiB of extra memory at any size."""
+    if not Path("/proc/self/clear_refs").exists():
+        measure.skip(f"peak extra memory: {step}", "peaks are read from Linux's /proc")
+    found: list[int] = []
+    measure.interleaved({"peak": lambda: found.append(peak_bytes(step, work.folder))}, 1)
+    peak = max(found) / MIB
+    assert peak <= 256
+    measure.add_ratio(
+        Ratio(
+            f"peak extra memory from file to file: {step}, MiB",
+            peak,
+            peak,
+            peak,
+            must=256.0,
+            note=f"{work.round.size:,} values, {CORES} threads, a process of its own; no timing",
+        )
+    )
+
+
+def cases_of_test_throughput(_profile: Profile) -> tuple[str, list[tuple[str, int]]]:
+    threads = sorted({1, CORES})
+    return "step,threads", [(step, n) for step in ("encrypt", "sum", "decrypt") for n in threads]
+
+
+def test_throughput(measure: Measure, work: SimpleNamespace, step: str, threads: int) -> None:
+    """Time from file to file, output synced to disk."""
+    folder, rnd = work.folder, work.round
+    uploads = [folder / "a.up", folder / "b.up"]
+    steps = {
+        "encrypt": lambda: vs.encrypt_file(
+            rnd, folder / "in.npy", folder / "x.up", threads=threads
+        ),
+        "sum": lambda: vs.sum_files(rnd, uploads, folder / "x.vs", threads=threads),
+        "decrypt": lambda: vs.decrypt_file(work.key, work.total, folder / "x.npy", threads=threads),
+    }
+    measure.row(
+        steps[step],
+        method="Veilsum, files",
+        operation=f"{step} of two" if step == "sum" else step,
+        values=rnd.size,
+        threads=threads,
+        nbytes=work.plan.upload_bytes(rnd.size),
+    )
+    if step == "encrypt":
+        assert vs.Upload.load(folder / "x.up", rnd).clipped == 0
+    elif step == "sum":
+        assert (folder / "x.vs").read_bytes() == (folder / "total.vs").read_bytes()
+    else:
+        mean = np.load(folder / "x.npy", mmap_mode="r")
+        check_mean(mean, [work.update, work.update], work.plan)
+    (folder / {"encrypt": "x.up", "sum": "x.vs", "decrypt": "x.npy"}[step]).unlink()
+
+
+def test_sum_against_reading(measure: Measure, profile: Profile, tmp_path: Path) -> None:
+    """Ten files summed and checked, against reading the same files once into a buffer."""
+    plan = vs.Plan(clients=UPLOADS)
+    _, public = vs.keygen(plan)
+    rnd = vs.Round(plan, public, size=profile.ratio_values, limit=LIMIT)
+    np.save(tmp_path / "in.npy", make_update(rnd.size))
+    paths = [tmp_path / f"{index}.up" for index in range(UPLOADS)]
+    for path in paths:
+        vs.encrypt_file(rnd, tmp_path / "in.npy", path)
+    buffer = memoryview(bytearray(1 << 20))  # stays in the cache: the fastest way to read a file
+    size = sum(path.stat().st_size for path in paths)
+
+    def read() -> None:
+        done = 0
+        for path in paths:
+            with path.open("rb", buffering=0) as file:
+                while count := file.readinto(buffer):
+                    done += count
+        assert done == size
+
+    def accumulate() -> vs.Aggregate:
+        aggregator = vs.Aggregator(rnd)
+        for path in paths:
+            aggregator.add_file(path, threads=1)
+        return aggregator.finish()
+
+    times = measure.interleaved(
+        {
+            "sum": lambda: vs.sum_files(rnd, paths, tmp_path / "total.vs", threads=1),
+            "read": read,
+            "accumulate": accumulate,
+        },
+        profile.ratio_rounds,
+    )
+    assert accumulate().to_bytes() == (tmp_path / "total.vs").read_bytes()
+    note = (
+        f"{size:,} bytes in the page cache, read by read(2) into 1 MiB; the sum also checks every "
+        f"residue and checksum"
+    )
+    measure.ratio(
+        f"sum of {UPLOADS} files to a file / reading them once",
+        times["sum"],
+        times["read"],
+        must=None,
+        goal=1.3,
+        note=f"{note}, and writes and syncs its output",
+    )
+    measure.ratio(
+        f"streaming accumulator of {UPLOADS} files / reading them once",
+        times["accumulate"],
+        times["read"],
+        must=None,
+        goal=1.3,
+        note=note,
+    )
