@@ -26,7 +26,9 @@
 
 #if defined(VEILSUM_TESTS_UNDER_TSAN)
 /// A forked child cannot join the threads of its parent, and tsan calls them leaked when it ends.
-extern "C" const char* __tsan_default_options() { return "report_thread_leaks=0"; }  // NOLINT
+extern "C" __attribute__((visibility("default"))) const char* __tsan_default_options() {  // NOLINT
+  return "report_thread_leaks=0";
+}
 #endif
 
 namespace veilsum::test {
