@@ -282,7 +282,7 @@ def test_privacy_stands_in_every_record_that_claims_it(make_config: Make) -> Non
         assert one["model"] == "distributed"
         assert one["delta"] == 1e-5
         assert "not the pooled statistics" in one["covers"]
-        assert "at most 1 clouds" in one["assumes"]
+        assert "at most 1 of a sum's clouds" in one["assumes"]
     plain = run_method("veilsum", make_config())
     assert all("privacy" not in record for record in plain.records)
 

@@ -385,7 +385,7 @@ class EncryptedAveraging:
             cloud.loss = None
         outcome.privacy = self._accountant.loss(
             "distributed",
-            f"at most {options.colluders} clouds of a sum tell others their noise; the authority "
+            f"at most {options.colluders} of a sum's clouds tell others their noise; the authority "
             "opens sums only",
         )
 
