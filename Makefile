@@ -16,6 +16,8 @@ SOURCES := $(shell find cmake cpp python -name __pycache__ -prune -o -print 2>/d
            CMakeLists.txt pyproject.toml README.md LICENSE
 INSTALL = $(PIP) install --quiet --no-deps --no-build-isolation --force-reinstall
 
+TEST_DEPS = $(addprefix $(VENV)/.deps-,train mimic he dp test)
+
 .DELETE_ON_ERROR:
 .PHONY: help train test test-quick cpp-test asan tsan lint format bench bench-quick install install-testing clean
 
@@ -25,10 +27,10 @@ help:  ## this list
 train: install $(VENV)/.deps-train  ## the main job: federated training under encryption (ARGS="config.toml")
 	$(VENV)/bin/veilsum train $(ARGS)
 
-test: asan install-testing $(VENV)/.deps-mimic $(VENV)/.deps-test  ## C++ tests under asan+ubsan, then all Python tests
+test: asan install-testing $(TEST_DEPS)  ## C++ tests under asan+ubsan, then all Python tests
 	$(PY) -m pytest $(ARGS)
 
-test-quick: install-testing $(VENV)/.deps-mimic $(VENV)/.deps-test  ## Python tests without the slow ones
+test-quick: install-testing $(TEST_DEPS)  ## Python tests without the slow ones
 	$(PY) -m pytest -m "not slow" $(ARGS)
 
 cpp-test: cpp-dev  ## C++ tests, optimised

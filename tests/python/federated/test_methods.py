@@ -10,8 +10,16 @@ import pytest
 
 import veilsum as vs
 from veilsum.federated import METHODS, TrainConfig, make_method, run_method
-from veilsum.federated.methods import EncryptedAveraging, FedAvg, Method, PlainMethod, prepare
+from veilsum.federated.methods import (
+    EncryptedAveraging,
+    FedAvg,
+    Method,
+    PlainMethod,
+    he_fl,
+    prepare,
+)
 from veilsum.federated.methods.he_fl import ERROR_BOUND, HeFl
+from veilsum.federated.methods.plain import from_float32, to_float32
 from veilsum.federated.rounding import Grid
 
 Make = Callable[..., TrainConfig]
@@ -253,3 +261,26 @@ def test_server_optimisers_work_with_the_encrypted_mean(make_config: Make, optim
         assert client._replica is not None
         for name, array in method.parameters.items():
             np.testing.assert_array_equal(client._replica.parameters[name], array)
+
+
+def test_cut_messages_of_he_fl_are_refused() -> None:
+    parts = [b"abc", b"", b"0123456789"]
+    joined = he_fl._join(parts)
+    assert he_fl._cut(joined, 3) == parts
+    for length in range(len(joined)):
+        with pytest.raises(vs.WireFormatError, match="ends"):
+            he_fl._cut(joined[:length], 3)
+    with pytest.raises(vs.WireFormatError, match="goes on"):
+        he_fl._cut(joined + b"\0", 3)
+
+
+def test_plaintext_messages_are_checked() -> None:
+    shapes = {"a": (2, 2), "b": (1,)}
+    tensors = {"a": np.arange(4.0).reshape(2, 2), "b": np.array([7.0])}
+    data = to_float32(tensors)
+    for name, array in from_float32(data, shapes).items():
+        np.testing.assert_array_equal(array, tensors[name])
+    with pytest.raises(vs.WireFormatError, match="the model has 20"):
+        from_float32(data[:-1], shapes)
+    with pytest.raises(vs.WireFormatError, match="not finite"):
+        from_float32(to_float32(tensors | {"b": np.array([np.nan])}), shapes)
