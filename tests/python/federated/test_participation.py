@@ -249,3 +249,22 @@ def test_a_cloud_answers_one_pass_at_a_time(make_config: Make) -> None:
     client.weight_upload(shares.propose_round(method._small_sums))
     with pytest.raises(vs.RoundError, match="was not opened for this cloud"):
         client.weight_upload(shares.propose_round(method._small_sums))
+
+
+def test_a_measured_bandwidth_replaces_the_configured_one(make_config: Make) -> None:
+    config = make_config("aggregation.weights=dynamic", "aggregation.bandwidth_exponent=1.0")
+    clouds = prepare(config).federation.clouds
+
+    def weights(measured: dict[int, int]) -> list[float]:
+        method = EncryptedAveraging(config, clouds)
+        for i, bandwidth in measured.items():
+            method.clients[i].measure_bandwidth(bandwidth)
+        return [cloud.weight for cloud in method.run_round(1).clouds]
+
+    before, after = weights({}), weights({0: 4_000_000_000})
+    # Four times the bandwidth, relative to each of the others.
+    for i in (1, 2, 3):
+        assert after[0] / after[i] == pytest.approx(4 * before[0] / before[i], rel=1e-3)
+    assert sum(after) == pytest.approx(4)
+    with pytest.raises(vs.ParameterError, match="must be above 0"):
+        EncryptedAveraging(config, clouds).clients[0].measure_bandwidth(0)

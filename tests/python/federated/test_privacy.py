@@ -316,3 +316,19 @@ def test_a_report_that_claims_privacy_states_epsilon_and_its_terms(make_config: 
     page = write_report(train(make_config()).folder).read_text()
     assert "Differential privacy (" not in page
     assert "which this run did not use" in page
+
+
+def test_no_loss_is_logged_where_privacy_is_claimed(make_config: Make) -> None:
+    needs_accounting()
+
+    class Losing(Reliable):
+        def delivers(self, client: int, number: int, upload: bytes) -> bytes | None:
+            return None if number == 2 else upload
+
+    config = make_config(*DISTRIBUTED)
+    for name in ("veilsum", "dp-fl"):
+        run = run_method(name, config, conditions=Losing())
+        assert [bool(record.get("skipped")) for record in run.records] == [False, True]
+        for record in run.records:
+            assert record["train_loss"] is None
+            assert all(cloud["loss"] is None for cloud in record["simulation"])

@@ -220,7 +220,9 @@ class EncryptedAveraging:
                     self.clients[i].prepare(description)
             with watch.phase("train", clouds[i]):
                 self.clients[i].train(number)
-            clouds[i].loss = self.clients[i].loss
+            # A log that claims privacy must not show losses, not even as a simulation.
+            if not self._config.privacy.distributed:
+                clouds[i].loss = self.clients[i].loss
             clouds[i].state = "summed"
             there.append(i)
         self._require(len(there))
@@ -374,15 +376,13 @@ class EncryptedAveraging:
             self._followed[i] += 1
 
     def _account(self, outcome: RoundOutcome) -> None:
-        """Add an opened round with distributed noise; keep losses out of what is shown."""
+        """Add an opened round with distributed noise; its loss was not sent."""
         options, clients = self._config.privacy, len(self.aggregator.seen)
         plan = noise_plan(self._config, sum(one.size for one in self.parameters.values()))
         if self._accountant is None:
             self._accountant = Accountant(options.delta)
         self._accountant.add(plan.loss(clients - options.colluders), plan.failure(clients))
         outcome.train_loss = None
-        for cloud in outcome.clouds:
-            cloud.loss = None
         outcome.privacy = self._accountant.loss(
             "distributed",
             f"at most {options.colluders} of a sum's clouds tell others their noise; the authority "

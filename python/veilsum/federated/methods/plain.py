@@ -181,7 +181,8 @@ class PlainMethod(ABC):
                 continue
             with watch.phase("train", clouds[i]):
                 results[i] = self._trainers[i].train(self._parameters, number)
-            clouds[i].loss = results[i].loss
+            if self.sends_loss:
+                clouds[i].loss = results[i].loss
         least = max(self._config.min_clients, math.ceil(1 / self._rule.cap - 1e-9))
         weights = self.weigh(results) if len(results) >= least else {}
         arrived: dict[int, bytes] = {}
