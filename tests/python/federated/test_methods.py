@@ -41,6 +41,7 @@ def test_every_method_trains_and_says_what_it_costs(config: TrainConfig, name: s
     for record in run.records:
         assert record["method"] == name
         assert record["seconds"]["train"] > 0
+        assert record["encrypted_fraction"] == (1 if name in ("he-fl", "veilsum") else 0)
         if name == "centralised":
             continue
         assert len(record["simulation"]) == 4

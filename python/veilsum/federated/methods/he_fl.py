@@ -77,6 +77,8 @@ class HeFl(PlainMethod):
         When TenSEAL is not installed.
     """
 
+    encrypts = True
+
     def __init__(self, setting: Setting, conditions: Conditions | None = None) -> None:
         super().__init__(setting, conditions)
         self._tenseal = load_tenseal()

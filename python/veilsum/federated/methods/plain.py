@@ -48,6 +48,7 @@ class PlainMethod(ABC):
     """
 
     sends_loss = True
+    encrypts = False
 
     def __init__(self, setting: Setting, conditions: Conditions | None = None) -> None:
         self._setting = setting
@@ -194,7 +195,11 @@ class PlainMethod(ABC):
             clouds[i].state = self._deliver(clouds[i], number, message, arrived)
             clouds[i].weight = weight if clouds[i].state == "summed" else 0.0
         outcome = RoundOutcome(
-            parameters=self._parameters, train_loss=None, seconds=watch.seconds, clouds=clouds
+            parameters=self._parameters,
+            train_loss=None,
+            seconds=watch.seconds,
+            clouds=clouds,
+            encrypted_fraction=float(self.encrypts),
         )
         if len(arrived) < self._config.min_clients:
             left = len(arrived) if weights else len(results)
