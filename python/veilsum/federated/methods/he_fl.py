@@ -1,9 +1,9 @@
 """HE-FL: federated averaging under CKKS by TenSEAL, tensor by tensor, as people do it today.
 
 Federated loop, methods. The parameters are NVFLARE's: degree 8192, moduli of 60, 40, 40 and 60
-bits (128-bit security), scale 2^40; one `ckks_vector` a tensor. All clouds share one secret key and
-the server holds the public context, as there. Weights are applied by the clouds in the clear, and
-the server is told them, as there.
+bits (128-bit security), scale 2^40; each tensor is a `ckks_vector` of its own, in pieces of 4096
+values. All clouds share one secret key and the server holds the public context, as there. Weights
+are applied by the clouds in the clear, and the server is told them, as there.
 
 Agreement with plaintext averaging: with K uploads, weights that sum to S, an entry of the mean is
 within K * `ERROR_BOUND` / S of the exact one, with overwhelming probability.
@@ -11,12 +11,9 @@ within K * `ERROR_BOUND` / S of the exact one, with overwhelming probability.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import struct
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +30,8 @@ from veilsum.federated.run_directory import HE_FL
 DEGREE = 8192
 MODULI_BITS = (60, 40, 40, 60)
 SCALE_BITS = 40
+SLOTS = DEGREE // 2
+"""Values of one ciphertext; TenSEAL cuts longer vectors just so, but warns each time."""
 
 _SIGMA = 3.2
 ERROR_BOUND = (
@@ -89,6 +88,7 @@ class HeFl(PlainMethod):
         self._clients_context = context
         public = context.serialize(save_secret_key=False)
         self._server_context = self._tenseal.context_from(public)
+        self._vectors = sum(-(-math.prod(shape) // SLOTS) for shape in self._shapes.values())
         # Every cloud receives the context with the secret key, as in NVFLARE's provisioning.
         self._setup_bytes = len(context.serialize(save_secret_key=True))
 
@@ -115,15 +115,13 @@ class HeFl(PlainMethod):
             Cloud and round.
         """
         del client, number
-        with _quiet():
-            return _join(
-                [
-                    self._tenseal.ckks_vector(
-                        self._clients_context, (weight * array).reshape(-1)
-                    ).serialize()
-                    for array in update.values()
-                ]
-            )
+        return _join(
+            [
+                self._tenseal.ckks_vector(self._clients_context, part).serialize()
+                for array in update.values()
+                for part in np.split((weight * array).ravel(), range(SLOTS, array.size, SLOTS))
+            ]
+        )
 
     def combine(self, messages: Sequence[bytes], weights: Sequence[float], number: int) -> bytes:
         """Return the sum of the encrypted vectors.
@@ -142,7 +140,7 @@ class HeFl(PlainMethod):
         for message in messages:
             vectors = [
                 self._tenseal.ckks_vector_from(self._server_context, part)
-                for part in _cut(message, len(self._shapes))
+                for part in _cut(message, self._vectors)
             ]
             totals = (
                 [total + one for total, one in zip(totals, vectors, strict=True)]
@@ -161,14 +159,15 @@ class HeFl(PlainMethod):
         weights : sequence of float
             Of the clouds in the sum.
         """
-        parts = _cut(answer, len(self._shapes))
-        return {
-            name: np.array(
-                self._tenseal.ckks_vector_from(self._clients_context, part).decrypt()
-            ).reshape(shape)
-            / sum(weights)
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
+        parts = iter(_cut(answer, self._vectors))
+        mean: dict[str, NDArray[np.float64]] = {}
+        for name, shape in self._shapes.items():
+            values = [
+                self._tenseal.ckks_vector_from(self._clients_context, next(parts)).decrypt()
+                for _ in range(-(-math.prod(shape) // SLOTS))
+            ]
+            mean[name] = np.concatenate(values).reshape(shape) / sum(weights)
+        return mean
 
 
 def _join(parts: Sequence[bytes]) -> bytes:
@@ -190,19 +189,3 @@ def _cut(data: bytes, count: int) -> list[bytes]:
     if offset != len(data):
         raise vs.WireFormatError("a message goes on after its last tensor")
     return parts
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep TenSEAL's warning about vectors of several ciphertexts off standard output.
-
-    Its C++ code writes to the descriptor itself, each time; sums work on such vectors all the same.
-    """
-    with tempfile.TemporaryFile() as sink:
-        saved = os.dup(1)
-        try:
-            os.dup2(sink.fileno(), 1)
-            yield
-        finally:
-            os.dup2(saved, 1)
-            os.close(saved)
