@@ -22,7 +22,7 @@ from veilsum.errors import VeilsumError
 
 __all__ = ["add_arguments", "run"]
 
-_OPTIONAL = ("torch", "safetensors", "rich", "flwr", "transformers", "peft")
+_OPTIONAL = ("torch", "safetensors", "rich", "flwr", "transformers", "peft", "tenseal", "opacus")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
