@@ -266,17 +266,16 @@ std::unique_ptr<Incoming> Accumulator::receive(std::uint64_t total_bytes,
   {
     const std::lock_guard<std::mutex> lock(guard_);
     check_usable();
-    if (arriving_ >= round_.plan().clients()) {
-      throw RoundError(std::to_string(arriving_) +
-                       " uploads are arriving already, as many as the plan has clients; finish or "
-                       "drop one first");
-    }
-    ++arriving_;
+  }
+  if (arriving_.fetch_add(1) >= round_.plan().clients()) {
+    --arriving_;
+    throw RoundError(std::to_string(round_.plan().clients()) +
+                     " uploads are arriving already, as many as the plan has clients; finish or "
+                     "drop one first");
   }
   try {
     return std::make_unique<Incoming>(*this, total_bytes, folder);
   } catch (...) {
-    const std::lock_guard<std::mutex> lock(guard_);
     --arriving_;
     throw;
   }
@@ -312,10 +311,7 @@ Incoming::Incoming(Accumulator& owner, std::uint64_t total_bytes, const std::str
   }
 }
 
-Incoming::~Incoming() {
-  const std::lock_guard<std::mutex> lock(owner_.guard_);
-  --owner_.arriving_;
-}
+Incoming::~Incoming() { --owner_.arriving_; }
 
 std::uint64_t Incoming::received_bytes() const {
   const std::lock_guard<std::mutex> lock(guard_);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <map>
@@ -82,9 +83,12 @@ class Accumulator {
   std::condition_variable idle_;
   scheme::Manifest manifest_;
   std::uint64_t adding_ = 0;
-  std::uint64_t arriving_ = 0;
   bool finished_ = false;
   bool spoiled_ = false;  // manifest and blocks may disagree
+
+  // Not under guard_: an Incoming may be destroyed by a thread that a verifier, called under
+  // guard_, waits for (the interpreter's lock).
+  std::atomic<std::uint64_t> arriving_{0};
 
   AlignedBuffer<std::uint8_t> blocks_;  // allocated by the first upload, under guard_
   std::vector<std::uint8_t> filled_;  // by block: whether it holds anything; under its span's lock

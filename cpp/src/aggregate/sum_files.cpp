@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <deque>
 #include <map>
 #include <memory>
@@ -67,9 +66,8 @@ class FileSum {
         path, head_.size() + round.payload_bytes() + scheme::kEnvelopeTrailerBytes, options.resume,
         facts());
     for (const Bytes& record : output_->history()) {
-      std::uint64_t first = 0;
-      std::memcpy(&first, record.data(), sizeof first);
-      done_[first] = record;
+      ByteReader in(record, "journal");
+      done_[in.u64()] = record;
     }
     output_->forget_history();
   }
@@ -262,7 +260,7 @@ class FileSum {
     ByteReader in(found->second, "journal");
     (void)in.u64();
     const std::uint32_t spans = in.u32();
-    if (spans > spans_.count() - first) return false;
+    if (spans == 0 || spans > spans_.count() - first) return false;
     results_.assign(spans, {});
     for (std::uint32_t i = 0; i < spans; ++i) {
       Result& result = results_[i];

@@ -169,13 +169,13 @@ OutputFile::OutputFile(std::string path, std::string working_name, std::uint64_t
     struct stat status{};
     if (::fstat(file_.get(), &status) != 0) throw_errno("cannot stat", working_name_);
     if (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid()) {
-      keep_ = true;
       throw ParameterError(working_name_ + " is in the way and not a file of this user");
     }
     if (::fchmod(file_.get(), 0600) != 0) throw_errno("cannot protect", working_name_);
     reserve(file_.get(), bytes, path_);
   } catch (...) {
-    if (!keep_) ::unlink(working_name_.c_str());
+    // What an earlier run wrote is not this one's to remove.
+    if (existing == Existing::kRefuse) ::unlink(working_name_.c_str());
     throw;
   }
 }

@@ -260,7 +260,7 @@ void register_aggregate(py::module_& m) {
       .def("add_file", &Aggregator::add_file, py::arg("path"), py::arg("weight") = 1,
            py::arg("threads") = 0, py::call_guard<py::gil_scoped_release>())
       .def("receive", &Aggregator::receive, py::arg("total_bytes"), py::arg("folder") = py::none(),
-           py::keep_alive<0, 1>(), docs::kReceive)
+           py::keep_alive<0, 1>(), py::call_guard<py::gil_scoped_release>(), docs::kReceive)
       .def_property_readonly("count", &Aggregator::count)
       .def_property_readonly("total_weight", &Aggregator::total_weight)
       .def("finish", &Aggregator::finish, py::call_guard<py::gil_scoped_release>());

@@ -205,7 +205,10 @@ class FileDecryption {
   /// True when an earlier run wrote these spans and they are still right; `count` becomes its own.
   bool take_over(std::uint64_t first, std::uint64_t& count) {
     const auto found = done_.find(first);
-    if (found == done_.end() || found->second.size() > spans_.count() - first) return false;
+    if (found == done_.end() || found->second.empty() ||
+        found->second.size() > spans_.count() - first) {
+      return false;
+    }
     count = found->second.size();
     results_ = found->second;
     std::atomic<bool> good{true};

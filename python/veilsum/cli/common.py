@@ -84,7 +84,7 @@ def resumable(args: argparse.Namespace) -> Iterator[None]:
     """
     try:
         yield
-    except BaseException as error:
+    except (KeyboardInterrupt, OSError, MemoryError) as error:
         journal = f"{args.out}.journal"
         if args.resume and os.path.lexists(journal):
             stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
