@@ -106,6 +106,22 @@ TEST("CRC-32C: check value and the examples of RFC 3720, B.4") {
   });
 }
 
+TEST("CRC-32C: every level equals scalar on long data, continued from any value") {
+  on_every_level([](const KernelTable& table) {
+    Random random(5);
+    Bytes data(70'000);
+    for (std::uint8_t& byte : data) byte = static_cast<std::uint8_t>(random.next());
+    for (const std::size_t size : {1023u, 1024u, 1025u, 1279u, 1280u, 1281u, 6143u, 6144u, 12'345u,
+                                   65'535u, 65'536u, 69'990u}) {
+      for (std::size_t offset = 0; offset < 9; offset += 4) {
+        const auto start = static_cast<std::uint32_t>(random.next());
+        const std::uint8_t* at = data.data() + offset;
+        CHECK_EQ(table.crc32c(start, at, size), isa::scalar_table()->crc32c(start, at, size));
+      }
+    }
+  });
+}
+
 TEST("CRC-32C: bit by bit, in one piece or two, at any alignment") {
   on_every_level([](const KernelTable& table) {
     Random random(4);

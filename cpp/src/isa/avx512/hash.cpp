@@ -1,7 +1,8 @@
 // Layer: isa, level avx512. SHA-256 by the SHA extensions (FIPS 180-4; message schedule four words
-// at a time) and CRC-32C by the CRC32 instruction (RFC 3720). The CRC32 instruction has a latency
-// of three and a throughput of one, so three neighbouring stretches run side by side and are joined
-// by a carry-less product with x^(8 * length) mod P (Gopal et al., Intel 2011).
+// at a time) and CRC-32C (RFC 3720): long data by folding with VPCLMULQDQ, the rest by the CRC32
+// instruction, which has a latency of three and a throughput of one, so that three neighbouring
+// stretches run side by side and are joined by a carry-less product with x^(8 * length) mod P
+// (Gopal et al., Intel 2011).
 #include "isa/avx512/kernels_internal.h"
 #include "isa/avx512/vector_ops.h"
 
@@ -98,6 +99,37 @@ inline std::uint64_t advance_crc(std::uint64_t crc) {
 inline std::uint64_t load64(const std::uint8_t* p) {
   std::uint64_t value;
   __builtin_memcpy(&value, p, 8);
+  return value;
+}
+
+/// Folds 256 bytes at a time (Gopal et al., "Fast CRC Computation Using PCLMULQDQ", Intel 2009,
+/// over VPCLMULQDQ): sixteen 128-bit remainders, each moved 2048 bits on by two carry-less products
+/// and joined with the data there. What is left, 256 bytes with the same remainder modulo P, goes
+/// through the CRC32 instruction. The loop is bound by the two products for each 64 bytes; the
+/// CRC32 instruction alone is bound by its throughput of 8 bytes a cycle.
+/// @param bytes at least 256, a multiple of 256
+inline std::uint64_t fold_crc(std::uint64_t crc, const std::uint8_t* p, std::size_t bytes) {
+  constexpr long long kLow = static_cast<long long>(std::uint64_t{power_of_x(2048 + 32)} << 1);
+  constexpr long long kHigh = static_cast<long long>(std::uint64_t{power_of_x(2048 - 32)} << 1);
+  const __m512i factors = _mm512_set4_epi64(kHigh, kLow, kHigh, kLow);
+  __m512i rest[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) rest[i] = _mm512_loadu_si512(p + 64 * i);
+  rest[0] = _mm512_xor_si512(
+      rest[0], _mm512_zextsi128_si512(_mm_cvtsi64_si128(static_cast<long long>(crc))));
+  for (p += 256, bytes -= 256; bytes > 0; p += 256, bytes -= 256) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m512i low = _mm512_clmulepi64_epi128(rest[i], factors, 0x00);
+      const __m512i high = _mm512_clmulepi64_epi128(rest[i], factors, 0x11);
+      rest[i] = _mm512_ternarylogic_epi64(low, high, _mm512_loadu_si512(p + 64 * i), 0x96);
+    }
+  }
+  alignas(64) std::uint64_t words[32];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) _mm512_store_si512(words + 8 * i, rest[i]);
+  std::uint64_t value = 0;
+  for (const std::uint64_t word : words) value = _mm_crc32_u64(value, word);
   return value;
 }
 
@@ -200,11 +232,12 @@ void sha256_compress_lanes(std::uint32_t state[8][kHashLanes],
 }
 
 std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* data, std::size_t bytes) {
-  constexpr std::uint32_t kLong = 2048;
   constexpr std::uint32_t kShort = 128;
-  std::uint64_t value = ~crc;
-  for (; bytes >= 3 * kLong; bytes -= 3 * kLong, data += 3 * kLong) {
-    value = crc_three<kLong>(value, data);
+  std::uint64_t value = static_cast<std::uint32_t>(~crc);
+  if (const std::size_t whole = bytes / 256 * 256; whole >= 1024) {
+    value = fold_crc(value, data, whole);
+    data += whole;
+    bytes -= whole;
   }
   for (; bytes >= 3 * kShort; bytes -= 3 * kShort, data += 3 * kShort) {
     value = crc_three<kShort>(value, data);
