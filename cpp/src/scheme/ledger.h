@@ -15,7 +15,8 @@ namespace veilsum::scheme {
 class OpeningLedger {
  public:
   /// Reads `path` when it exists and appends to it from now on, together with what is in memory.
-  /// Where nothing can be written and nothing is to be, only remembers the path: record() will fail.
+  /// Where nothing can be written and nothing is to be, only remembers the path: record() will
+  /// fail.
   /// @throws WireFormatError when the file is not a ledger
   void attach(const std::string& path);
 

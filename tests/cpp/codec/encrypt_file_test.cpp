@@ -120,7 +120,9 @@ struct Large {
   }
 };
 
-TEST("interrupted after any portion, the next run goes on with the first seeds and gives the same bytes") {
+TEST(
+    "interrupted after any portion, the next run goes on with the first seeds and gives the same "
+    "bytes") {
   Large large;
   int stops = 0;
   // Fresh seeds each time: those of the journal must win.
