@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -85,7 +86,10 @@ std::optional<CapsuleShape> capsule_for(std::uint32_t degree, std::uint32_t secu
       const std::uint32_t bits = lanes * shape.lane_bits + 1;
       if (bits > kMaxPlaneBits) break;
       // The top bit only counts modulo 2: each wrap adds Q - Delta 2^bits < 2^bits of noise.
-      const std::uint64_t noise = max_weight * (fresh + (std::uint64_t{1} << bits));
+      const std::uint64_t each = fresh + (std::uint64_t{1} << bits);
+      // A product beyond 64 bits needs more than 43 message bits, which leave Delta 56 at most.
+      if (max_weight > std::numeric_limits<std::uint64_t>::max() / each) break;
+      const std::uint64_t noise = max_weight * each;
       if (!decodes(choice.limbs, bits, noise)) break;
       shape.lanes = lanes;
       shape.message_bits = bits;
