@@ -372,7 +372,9 @@ def test_an_interrupt_keeps_the_journal_and_says_so(large, monkeypatch, capsys):
 
 def test_ctrl_c_stops_even_without_a_progress_function(large):
     code = (
-        "import sys, veilsum as vs; f = sys.argv[1]; rnd = vs.Round.load(f + '/round.vs')\n"
+        "import signal, sys, veilsum as vs\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored under nohup\n"
+        "f = sys.argv[1]; rnd = vs.Round.load(f + '/round.vs')\n"
         "print('ready', flush=True)\n"
         "try:\n"
         "    while True: vs.encrypt_file(rnd, f + '/in.npy', f + '/c.up')\n"
