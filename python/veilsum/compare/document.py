@@ -163,6 +163,17 @@ def _leakage(run: Comparison) -> Section:
         "rows, so its rate is 100 % by definition. Where methods coincide, wider lines lie under "
         "narrower ones."
     )
+    by_share: list[Figure | Table] = []
+    if run.sweep:
+        sensitivity = summary["configuration"]["hybrid"]["sensitivity"]
+        by_share.append(
+            Figure(
+                "leakage-by-share",
+                f"Leakage of a hybrid upload in round {run.sweep[0]['round']}, against the share "
+                f"of the coordinates that is encrypted (by sensitivity: {sensitivity}). One step "
+                "on the same probes, analytic attack only.",
+            )
+        )
     return Section(
         "Figure 1: data leakage",
         text,
@@ -170,6 +181,7 @@ def _leakage(run: Comparison) -> Section:
             Figure("figure-1-leakage", caption),
             *tables.leakage_tables(run),
             Table((), [], notes=tables.LEAKAGE_NOTES),
+            *by_share,
         ],
     )
 

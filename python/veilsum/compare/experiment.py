@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 from veilsum.compare import aes_table, agreement
 from veilsum.compare.contenders import (
     CENTRALISED,
+    HYBRID,
     Contender,
     choose,
     configuration,
     configuration_settings,
 )
-from veilsum.compare.files import AES, LEAKAGE, SUMMARY, write_json
+from veilsum.compare.files import AES, LEAKAGE, SUMMARY, SWEEP, write_json
 from veilsum.compare.options import CompareOptions
+from veilsum.compare.sweep import leakage_by_share
 from veilsum.compare.views import Aggregator
 from veilsum.errors import BackendUnavailableError, ParameterError
 from veilsum.federated import environment
@@ -158,7 +160,7 @@ class Experiment:
                 MetricsLog(folder / METRICS) as rounds,
                 MetricsLog(folder / LEAKAGE) as leaks,
             ):
-                self._rounds(rounds, leaks)
+                self._rounds(rounds, leaks, folder)
             if self._options.aes:
                 self._aes(folder)
             summary["status"] = "finished"
@@ -174,7 +176,7 @@ class Experiment:
             write_json(folder / SUMMARY, summary)
         return folder
 
-    def _rounds(self, rounds: MetricsLog, leaks: MetricsLog) -> None:
+    def _rounds(self, rounds: MetricsLog, leaks: MetricsLog, folder: Path) -> None:
         attacked = self._options.rounds_to_attack(self._config.training.rounds)
         for number in range(1, self._config.training.rounds + 1):
             before = {one.contender.key: one.method.parameters for one in self._running}
@@ -197,6 +199,14 @@ class Experiment:
             for record in self._chance(number, guesses):
                 leaks.append(record)
             self._say(f"round {number}: attacked")
+            hybrid = next((one for one in self._running if one.contender.key == HYBRID), None)
+            if hybrid is not None and number == attacked[-1]:
+                model = before[HYBRID]
+                with MetricsLog(folder / SWEEP) as log:
+                    for record in leakage_by_share(
+                        self._setting, hybrid.config, model, number, self._probes
+                    ):
+                        log.append(record)
 
     def _attack(self, one: _Running, before: Parameters, number: int, last: bool) -> list[Record]:
         """Attack one method's round, and check its mean on the way."""

@@ -102,6 +102,8 @@ def write_figures(run: Comparison) -> dict[str, Plot]:
     if run.leaks:
         width = 3.2 * len(run.attack_names) + 0.6
         wanted.append(("figure-1-leakage", (width, 3.9), _leakage))
+    if run.sweep:
+        wanted.append(("leakage-by-share", (8.2, 3.4), _by_share))
     if costs(run):
         wanted.append(("figure-2-communication", (8.2, 4.2), _communication))
         wanted.append(("figure-3-computation", (8.2, 4.2), _computation))
@@ -197,6 +199,48 @@ def _leakage(figure: Figure, run: Comparison) -> str:
     figure.set_layout_engine("constrained", wspace=0.06)
     _legend(figure, run, handles)
     return "Line charts of the data leakage rate a round. " + "; ".join(described) + "."
+
+
+def _by_share(figure: Figure, run: Comparison) -> str:
+    axes = figure.add_subplot()
+    plain_axes(axes)
+    described = []
+    names = list(dict.fromkeys(str(one["attack"]) for one in run.sweep))
+    for name, marker, dashes in zip(
+        names, "os^vD", ("-", (0, (4, 2)), ":", "-.", "--"), strict=False
+    ):
+        chosen = [one for one in run.sweep if one["attack"] == name]
+        x = [100 * float(one["encrypted_share"]) for one in chosen]
+        y = [100 * float(one["rate"]) for one in chosen]
+        axes.plot(
+            x,
+            y,
+            color=SERIES[5],
+            linewidth=2,
+            linestyle=dashes,
+            marker=marker,
+            markersize=5,
+            clip_on=False,
+        )
+        # Named where the line is highest above the others: at the middle of the axis.
+        middle = min(range(len(x)), key=lambda i: abs(x[i] - 45))
+        axes.annotate(
+            attack_title(name),
+            (x[middle], y[middle]),
+            xytext=(6, 7),
+            textcoords="offset points",
+            fontsize=9,
+            color=INK,
+        )
+        described.append(f"{attack_title(name)}: {y[0]:.0f} % with nothing encrypted")
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_ylim(0, 108)
+    axes.set_xlim(-1, 101)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.set_xlabel("share of the coordinates that is encrypted, the most sensitive first")
+    axes.set_title("Data leakage rate of a hybrid upload", loc="left", fontsize=11)
+    return "Line chart of the leakage rate against the encrypted share. " + "; ".join(described)
 
 
 def _communication(figure: Figure, run: Comparison) -> str:

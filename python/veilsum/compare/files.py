@@ -6,6 +6,7 @@ Comparison layer, bottom. Reports are made from these files alone, so they can b
     compare.json    what was compared, on what, and what each method came to
     metrics.jsonl   one record a round and method
     leakage.jsonl   one record an attacked round, method and attack
+    sweep.jsonl     one record an encrypted share and attack, where the hybrid ran
     aes.jsonl       one record a case of the AES table
     *.csv, figures/, report.md, report.html     made from the files above
 """
@@ -24,6 +25,7 @@ from veilsum.federated.run_directory import CONFIG, METRICS, write_whole
 SUMMARY = "compare.json"
 LEAKAGE = "leakage.jsonl"
 AES = "aes.jsonl"
+SWEEP = "sweep.jsonl"
 
 Record = dict[str, Any]
 
@@ -38,8 +40,8 @@ class Comparison:
         Its folder.
     summary : dict
         compare.json.
-    rounds, leaks, aes : tuple of dict
-        The three logs.
+    rounds, leaks, aes, sweep : tuple of dict
+        The logs.
     config : str
         config.toml.
     """
@@ -49,6 +51,7 @@ class Comparison:
     rounds: tuple[Record, ...]
     leaks: tuple[Record, ...]
     aes: tuple[Record, ...]
+    sweep: tuple[Record, ...]
     config: str
 
     @property
@@ -124,10 +127,11 @@ def read_comparison(folder: str | Path) -> Comparison:
             raise ParameterError(
                 f"{folder} is no folder of a comparison: it lacks {name}"
             ) from error
-    aes = folder / AES
-    texts[AES] = aes.read_text(encoding="utf-8") if aes.exists() else ""
+    for name in (AES, SWEEP):
+        path = folder / name
+        texts[name] = path.read_text(encoding="utf-8") if path.exists() else ""
     logs: dict[str, tuple[Record, ...]] = {}
-    for name in (METRICS, LEAKAGE, AES):
+    for name in (METRICS, LEAKAGE, AES, SWEEP):
         logs[name] = tuple(_read(folder, name, line) for line in texts[name].splitlines())
     return Comparison(
         folder,
@@ -135,6 +139,7 @@ def read_comparison(folder: str | Path) -> Comparison:
         logs[METRICS],
         logs[LEAKAGE],
         logs[AES],
+        logs[SWEEP],
         texts[CONFIG],
     )
 

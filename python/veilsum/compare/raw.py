@@ -32,7 +32,7 @@ _ROUND_COLUMNS = (
 
 
 def write_csv(run: Comparison) -> list[Path]:
-    """Write rounds.csv, leakage.csv, costs.csv and aes.csv.
+    """Write rounds.csv, leakage.csv, costs.csv, sweep.csv and aes.csv.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ def write_csv(run: Comparison) -> list[Path]:
         "rounds": [_round(record) for record in run.rounds],
         "leakage": [dict(record) for record in run.leaks],
         "costs": _costs(run),
+        "sweep": [dict(record) for record in run.sweep],
         "aes": [dict(record) for record in run.aes],
     }
     written = []
