@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from veilsum.compare import tables
-from veilsum.compare.contenders import CENTRALISED, HYBRID
+from veilsum.compare.contenders import CENTRALISED, DP_FL, HYBRID
 from veilsum.compare.costs import time_ratio
 from veilsum.compare.figures import attack_title, costs
 from veilsum.compare.files import Comparison
@@ -156,6 +156,13 @@ def _leakage(run: Comparison) -> Section:
             "unit repeats the record, so hiding the most sensitive coordinates does not hide it as "
             "long as one unit's weights and bias stay readable. Hybrid encryption lowers what "
             "leaks of larger batches; it is no substitute for encrypting everything."
+        )
+    if run.attacks(DP_FL, "step-1"):
+        text.append(
+            "DP-FL: a server that adds the noise itself reads clipped updates, which give records "
+            "away like FedAvg's; noise added by the clouds would hide them from it as well "
+            "(privacy.baseline_noise). Where its rate falls, the noisy model has become extreme: it "
+            "is certain of many records, and their gradient is exactly 0."
         )
     caption = (
         "Figure 1. Data leakage rate per round: share of the probes recovered. Dotted: as many "

@@ -334,6 +334,9 @@ def _bandwidth_axes(axes: Axes) -> None:
     axes.set_xticks([10e6, 100e6, 1e9, 10e9], ["10 Mbit/s", "100 Mbit/s", "1 Gbit/s", "10 Gbit/s"])
     axes.xaxis.set_minor_locator(_no_ticks())
     axes.yaxis.set_minor_locator(_no_ticks())
+    low, high = axes.get_ylim()
+    if high / low < 1000:  # few decades: whole powers of ten alone would leave the axis bare
+        axes.yaxis.set_major_locator(_log_ticks())
     axes.yaxis.set_major_formatter(lambda value, _: format_seconds(value).replace(".0 ", " "))
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_xlabel("bandwidth of a cloud's link")
@@ -377,6 +380,12 @@ def _whole_numbers() -> Any:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(integer=True)
+
+
+def _log_ticks() -> Any:
+    from matplotlib.ticker import LogLocator
+
+    return LogLocator(subs=(1.0, 2.0, 5.0))
 
 
 def _no_ticks() -> Any:

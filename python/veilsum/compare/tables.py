@@ -499,6 +499,11 @@ def computing_table(run: Comparison) -> Table:
         ("method", "training", "packing, encrypting, decrypting", "servers", "together"),
         rows,
         "Computing in a round, measured: the slowest cloud, and the servers after it",
+        1,
+        [
+            "Local training is the same work in all federated methods; where it differs here, the "
+            "machine was disturbed (and a model that noise has driven to extremes computes slowly)."
+        ],
     )
 
 
@@ -565,7 +570,7 @@ AES_NOTES = [
     "bulk: one call over all records. GCM is authenticated, CBC and CTR are not.",
     "Veilsum's ciphertexts can be summed without a key, AES's cannot; its decryption is of a sum "
     "of two uploads. Rows with more than one thread are Veilsum's blocks in parallel; AES in bulk "
-    "could be cut up in the same way, which `make bench` measures with one process a core.",
+    "could be cut up in the same way, which make bench measures with one process a core.",
     "* measured on fewer records and scaled.",
 ]
 
