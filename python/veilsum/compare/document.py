@@ -157,11 +157,12 @@ def _leakage(run: Comparison) -> Section:
             "long as one unit's weights and bias stay readable. Hybrid encryption lowers what "
             "leaks of larger batches; it is no substitute for encrypting everything."
         )
-    if run.attacks(DP_FL, "step-1"):
+    noise = next((one.get("privacy") for one in run.ran if one["key"] == DP_FL), None)
+    if noise and noise["model"] == "central" and run.attacks(DP_FL, "step-1"):
         text.append(
             "DP-FL: a server that adds the noise itself reads clipped updates, which give records "
             "away like FedAvg's; noise added by the clouds would hide them from it as well "
-            "(privacy.baseline_noise). Where its rate falls, the noisy model has become extreme: it "
+            "(privacy.baseline_noise). Where its rate falls, noise has made the model extreme: it "
             "is certain of many records, and their gradient is exactly 0."
         )
     caption = (
