@@ -1,7 +1,7 @@
 """The experiment: all methods take turns round by round, are attacked, and are written down.
 
-Comparison layer. Methods run in turn within each round, so that a disturbance of the machine hits
-all of them, and ratios pair rounds of the same minute. Attacks and checks run between the rounds
+Comparison layer. Methods run in turn within each round, in an order drawn anew, so that a disturbance
+of the machine hits all of them, and ratios pair rounds of the same minute. Attacks and checks run between the rounds
 and are in nobody's time. Every record is on disk before the next begins; an interrupt ends the
 experiment after the last whole record, and the report is made of what there is.
 """
@@ -180,12 +180,13 @@ class Experiment:
         attacked = self._options.rounds_to_attack(self._config.training.rounds)
         for number in range(1, self._config.training.rounds + 1):
             before = {one.contender.key: one.method.parameters for one in self._running}
-            said = []
-            for one in self._running:
+            aucs = {}
+            for one in self._turns(number):
                 record, one.last = next(one.rounds)
                 record |= _costs(one, one.last)
                 rounds.append(record)
-                said.append(f"{one.contender.key} {record['auc']:.4f}")
+                aucs[one.contender.key] = record["auc"]
+            said = [f"{one.contender.key} {aucs[one.contender.key]:.4f}" for one in self._running]
             self._say(f"round {number}: AUC {', '.join(said)}")
             if number not in attacked:
                 continue
@@ -207,6 +208,11 @@ class Experiment:
                         self._setting, hybrid.config, model, number, self._probes
                     ):
                         log.append(record)
+
+    def _turns(self, number: int) -> list[_Running]:
+        """Return the methods in the round's order: what runs before a method may slow it down."""
+        generator = numpy_generator(self._config.run.seed, "turns", number)
+        return [self._running[i] for i in generator.permutation(len(self._running))]
 
     def _attack(self, one: _Running, before: Parameters, number: int, last: bool) -> list[Record]:
         """Attack one method's round, and check its mean on the way."""
