@@ -1,9 +1,10 @@
 """The experiment: all methods take turns round by round, are attacked, and are written down.
 
-Comparison layer. Methods run in turn within each round, in an order drawn anew, so that a disturbance
-of the machine hits all of them, and ratios pair rounds of the same minute. Attacks and checks run between the rounds
-and are in nobody's time. Every record is on disk before the next begins; an interrupt ends the
-experiment after the last whole record, and the report is made of what there is.
+Comparison layer. Methods run in turn within each round, in an order drawn anew, so that a
+disturbance of the machine hits all of them, and ratios pair rounds of the same minute. Attacks and
+checks run between the rounds and are in nobody's time. Every record is on disk before the next
+begins; an interrupt ends the experiment after the last whole record, and the report is made of what
+there is.
 """
 
 from __future__ import annotations

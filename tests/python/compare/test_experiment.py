@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -20,10 +21,12 @@ from veilsum.compare.experiment import Experiment
 from veilsum.compare.files import Comparison, read_comparison
 from veilsum.compare.options import CompareOptions
 from veilsum.compare.report import write_report
+from veilsum.compare.sweep import SHARES, leakage_by_share
 from veilsum.compare.tables import claims, over_rounds
 from veilsum.compare.views import Aggregator
 from veilsum.federated.config import TrainConfig, with_overrides
 from veilsum.federated.methods import make_method, prepare
+from veilsum.leakage import choose_probes
 
 Make = Callable[..., TrainConfig]
 
@@ -156,6 +159,45 @@ def test_the_aggregator_reads_ciphertext_and_nothing_else(make_config: Make) -> 
     true = np.concatenate([array.ravel() for array in update.values()])
     # Unrelated values: beyond 5 / sqrt(n) only once in 1.7 million.
     assert abs(np.corrcoef(seen, true)[0, 1]) < 5 / np.sqrt(len(true))
+
+
+def test_the_hybrid_shows_what_its_mask_leaves(make_config: Make) -> None:
+    config = make_config("hybrid.fraction=0.3")
+    setting = prepare(config)
+    method = make_method("veilsum", config, setting=setting)
+    before = method.parameters
+    outcome = method.run_round(1)
+    update = agreement.replay(setting, before, 1, outcome)[0]
+    aggregator = Aggregator(method, config)
+    for view in (
+        aggregator.view(update, 0, 1, outcome),
+        aggregator.real_view(update, 0, 1, outcome),
+    ):
+        assert view.readable == pytest.approx(0.7, abs=0.01)
+        for name, array in view.values.items():
+            gaps = np.isnan(array)
+            np.testing.assert_array_equal(gaps, np.isnan(outcome.visible[0][name]))
+            # What is readable is the (weighted) update, in bfloat16.
+            true, seen = update[name][~gaps], array[~gaps]
+            if len(true) > 2:
+                assert np.corrcoef(true, seen)[0, 1] > 0.999
+
+
+def test_more_encryption_leaks_less_and_everything_leaks_nothing(make_config: Make) -> None:
+    config = make_config()
+    setting = prepare(config)
+    generator = np.random.default_rng(1)
+    probes = {
+        size: choose_probes(setting.inputs, setting.labels, 16, size, generator) for size in (1, 4)
+    }
+    records = list(leakage_by_share(setting, config, setting.initial_parameters(), 1, probes))
+    assert len(records) == len(SHARES) * 2
+    for size in probes:
+        rates = [one["rate"] for one in records if one["attack"] == f"step-{size}"]
+        assert rates[0] >= 0.5
+        assert rates[-1] == 0
+        # A mask that grows can only take from the attack, but for a lucky guess.
+        assert all(late <= early + 1 / 16 for early, late in itertools.pairwise(rates))
 
 
 def test_an_existing_folder_is_left_alone(

@@ -160,6 +160,21 @@ def test_missing_coordinates_are_put_together_from_several_units(generator) -> N
     assert np.abs(guesses[0] - record).max() < 1e-6
 
 
+def test_units_of_rounded_numbers_are_still_put_together(generator) -> None:
+    """bfloat16 numbers agree less closely; told so, the attack merges them all the same."""
+    record = generator.standard_normal(6)
+    slopes = generator.uniform(0.5, 2, 12)
+    weight, bias = slopes[:, None] * record, slopes.copy()
+    weight[np.arange(12), np.arange(12) % 6] = np.nan
+    rounding = generator.uniform(-1, 1, (12, 7)) * 2.0**-9
+    weight, bias = weight * (1 + rounding[:, :6]), bias * (1 + rounding[:, 6])
+    told = first_layer_guesses(weight, bias, 2.0**-8)
+    # The first guess is the joint one; of units that agree, one is left.
+    assert len(told) == 2
+    assert leakage_rate(record[None], told[1:], 0.02).recovered == 1
+    assert len(first_layer_guesses(weight, bias)) > 2
+
+
 def test_noise_is_averaged_over_units(generator) -> None:
     """With the same noise on every entry the joint guess beats every unit's own quotient."""
     record = generator.standard_normal(6)
