@@ -109,7 +109,9 @@ class Experiment:
             try:
                 mine = configuration(config, one)
                 method = make_method(one.method, mine, setting=self._setting)
-            except BackendUnavailableError as error:
+            except (BackendUnavailableError, ParameterError) as error:
+                # The common configuration is right; what is wrong is what this one adds to it,
+                # such as plain parts beside distributed noise.
                 self._missing[one.key] = str(error)
                 say(f"{one.title}: not run: {error}")
             else:

@@ -120,6 +120,20 @@ def test_what_cannot_run_is_named(make_config: Make, monkeypatch: pytest.MonkeyP
     assert "tenseal" in write_report(run.folder).read_text()
 
 
+def test_settings_that_contradict_leave_one_method_out(make_config: Make) -> None:
+    pytest.importorskip("opacus", reason="the extra dp is not installed")
+    config = make_config(
+        "training.rounds=1", "privacy.distributed=true", "aggregation.weights=uniform"
+    )
+    run = compare(config, methods=("hybrid", "veilsum"), batch_sizes=(1,), attacked_rounds=1)
+    hybrid, veilsum = run.methods
+    assert hybrid["status"] == "not run"
+    assert "privacy.distributed" in hybrid["reason"]
+    assert veilsum["privacy"]["model"] == "distributed"
+    assert veilsum["unchecked"] == "noise is added on purpose"
+    assert "ε" in write_report(run.folder).read_text()
+
+
 def test_none_that_can_run_is_an_error(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tenseal", None)
     with pytest.raises(vs.ParameterError, match="none of the methods"):
