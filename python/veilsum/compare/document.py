@@ -82,6 +82,22 @@ def headline(run: Comparison) -> str:
     return text
 
 
+def warning(run: Comparison) -> str:
+    """Return what must stand above everything; empty for real rows.
+
+    Parameters
+    ----------
+    run : Comparison
+        The comparison.
+    """
+    if not run.synthetic:
+        return ""
+    return (
+        "Synthetic data. The rows were made up; nobody is among them, and no number here says "
+        "anything about medicine."
+    )
+
+
 def sections(run: Comparison) -> list[Section]:
     """Return the report's sections.
 
@@ -113,7 +129,7 @@ def _results(run: Comparison) -> Section:
         blocks.append(
             Figure(
                 "accuracy",
-                "AUC of the global model after each round, on patients that no cloud trained on. "
+                "AUC of the global model after each round, on rows that no cloud trained on. "
                 "The last round counts; no round was picked by its score. Where methods coincide, "
                 "wider lines lie under narrower ones.",
             )
@@ -167,7 +183,7 @@ def _leakage(run: Comparison) -> Section:
         )
     caption = (
         "Figure 1. Data leakage rate per round: share of the probes recovered. Dotted: as many "
-        "guesses drawn from held-out patients (null control). Centralised training hands over the "
+        "guesses drawn from held-out rows (null control). Centralised training hands over the "
         "rows, so its rate is 100 % by definition. Where methods coincide, wider lines lie under "
         "narrower ones."
     )

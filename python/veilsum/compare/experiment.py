@@ -152,7 +152,7 @@ class Experiment:
         """
         threads = choose_threads(self._config, len(self._setting.preprocessor.names))
         folder = create_run_directory(
-            self._config, self._setting.federation.study.name, prefix="compare-"
+            self._config, f"compare-{self._setting.federation.study.name}"
         )
         started = time.time()
         summary = self._describe(threads.core, started)
@@ -286,7 +286,7 @@ class Experiment:
         return _leak(key, number, WHOLE_ROUND, total, most, readable, 0)
 
     def _chance(self, number: int, guesses: dict[str, int]) -> list[Record]:
-        """Guess as often as the busiest attack, from the held-out patients: the null control."""
+        """Guess as often as the busiest attack, from the held-out rows: the null control."""
         found: list[Record] = []
         for name, most in guesses.items():
             size = int(name.removeprefix("step-")) if name != WHOLE_ROUND else 1
@@ -362,6 +362,8 @@ class Experiment:
                 "source": study.source,
                 "outcome": study.outcome,
                 "rows": len(study),
+                # Made-up rows are marked on everything that is made of them.
+                "synthetic": bool(getattr(study, "synthetic", False)),
             },
             "clouds": [len(one) for one in setting.federation.clouds],
             "held_out": len(setting.federation.held_out),

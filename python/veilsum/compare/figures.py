@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from veilsum.compare.contenders import CENTRALISED, DP_FL, FEDAVG, HE_FL, HYBRID, VEILSUM
 from veilsum.compare.costs import BANDWIDTHS_BPS, RoundCost, round_cost
 from veilsum.compare.files import Comparison
-from veilsum.report.plots import GRID, INK, MUTED, SERIES, Plot, draw_plot, plain_axes
+from veilsum.report.plots import GRID, INK, MUTED, SERIES, SYNTHETIC, Plot, draw_plot, plain_axes
 from veilsum.report.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def write_figures(run: Comparison) -> dict[str, Plot]:
     def make(
         name: str, size: tuple[float, float], draw: Callable[[Figure, Comparison], str]
     ) -> Plot:
-        return draw_plot(folder, name, size, lambda figure: draw(figure, run))
+        mark = SYNTHETIC if run.synthetic else ""
+        return draw_plot(folder, name, size, lambda figure: draw(figure, run), mark)
 
     return {name: make(name, size, draw) for name, size, draw in wanted}
 
@@ -316,7 +317,7 @@ def _accuracy(figure: Figure, run: Comparison) -> str:
     axes.set_xlim(1 - 0.02 * last, last * 1.02)
     axes.set_xlabel("round")
     axes.xaxis.set_major_locator(_whole_numbers())
-    axes.set_title("AUC on held-out patients", loc="left", fontsize=11)
+    axes.set_title("AUC on held-out rows", loc="left", fontsize=11)
     _right_labels(axes, labels)
     return "Line chart of the AUC a round. " + "; ".join(
         f"{titles[one['key']]}: {run.records(one['key'])[-1]['auc']:.4f}" for one in run.ran

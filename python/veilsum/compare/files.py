@@ -55,6 +55,11 @@ class Comparison:
     config: str
 
     @property
+    def synthetic(self) -> bool:
+        """Whether the rows were made up."""
+        return bool(self.summary["study"].get("synthetic", False))
+
+    @property
     def methods(self) -> list[dict[str, Any]]:
         """What compare.json says of each contender, in the order of the page."""
         return list(self.summary["methods"])

@@ -39,8 +39,12 @@ def write_html(run: Comparison, plots: dict[str, Plot]) -> Path:
     """
     name = run.folder.resolve().name
     status = run.summary["status"]
+    above = document.warning(run)
+    marked = f'<p class="synthetic">{escape(above)}</p>\n' if above else ""
+    title = f"Veilsum comparison {name}" + (" (synthetic data)" if above else "")
     parts = [
         f'<h1>Comparison: {escape(name)}<span class="status {status}">{status}</span></h1>\n'
+        f"{marked}"
         f'<p class="lead">{escape(document.headline(run))}</p>',
         _tiles(run),
     ]
@@ -57,7 +61,7 @@ def write_html(run: Comparison, plots: dict[str, Plot]) -> Path:
     )
     path = run.folder / "report.html"
     with atomic_file(path) as file:
-        file.write(whole_page(f"Veilsum comparison {name}", parts).encode())
+        file.write(whole_page(title, parts).encode())
     return path
 
 

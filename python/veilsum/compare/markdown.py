@@ -37,8 +37,10 @@ def write_markdown(run: Comparison, plots: dict[str, Plot]) -> Path:
     """
     blocks = [
         f"# Veilsum comparison {run.folder.resolve().name} ({run.summary['status']})",
-        document.headline(run),
     ]
+    if document.warning(run):
+        blocks.append(f"**{document.warning(run)}**")
+    blocks.append(document.headline(run))
     for section in document.sections(run):
         blocks.append(f"## {section.title}")
         blocks += section.text

@@ -106,8 +106,8 @@ def summary_table(run: Comparison) -> Table:
     )
     errors = [one["membership"]["standard_error"] for one in run.ran if one.get("membership")]
     notes = [
-        "Final AUC: of the last round's model on held-out patients, ± its standard error (Hanley "
-        "and McNeil); accuracy at threshold 0.5. All methods are scored on the same patients. "
+        "Final AUC: of the last round's model on held-out rows, ± its standard error (Hanley "
+        "and McNeil); accuracy at threshold 0.5. All methods are scored on the same rows. "
         "Leakage: share of the probe records recovered, over all attacked rounds: of one step on a "
         "batch of that size, or of the real update of a round; figure 1 has the terms. "
         "Membership AUC: how well a threshold on the loss of the released model tells training "
@@ -309,7 +309,7 @@ def _leakage_claims(run: Comparison) -> list[Claim]:
     if probes:
         made.append(
             Claim(
-                "Null control: as many guesses drawn from the held-out patients",
+                "Null control: as many guesses drawn from the held-out rows",
                 f"{recovered} of {probes} probes",
                 "about 0",
                 recovered <= 0.02 * probes,

@@ -35,7 +35,7 @@ DP_FL = "dp-fl"
 """Names of the methods in records."""
 
 
-def create_run_directory(config: TrainConfig, study: str = "", prefix: str = "") -> Path:
+def create_run_directory(config: TrainConfig, study: str = "") -> Path:
     """Make the folder of a new run and write its configuration.
 
     Parameters
@@ -45,8 +45,6 @@ def create_run_directory(config: TrainConfig, study: str = "", prefix: str = "")
         with a number after it when that is taken.
     study : str
         The study's own name for that, such as that of synthetic rows; empty for the configured.
-    prefix : str
-        What a made-up name begins with.
 
     Returns
     -------
@@ -72,8 +70,7 @@ def create_run_directory(config: TrainConfig, study: str = "", prefix: str = "")
                 "it out to get a fresh one"
             ) from None
     else:
-        made_up = f"{prefix}{study or config.data.study}-{datetime.now():%Y%m%d-%H%M%S}"
-        folder = _fresh(parent, made_up)
+        folder = _fresh(parent, f"{study or config.data.study}-{datetime.now():%Y%m%d-%H%M%S}")
     write_whole(folder / CONFIG, config.to_toml())
     return folder
 

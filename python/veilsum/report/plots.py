@@ -104,19 +104,10 @@ def write_plots(run: RunFiles) -> dict[str, Plot]:
     ]
 
     def make(name: str, draw: Callable[[Axes, RunFiles], str], size: tuple[float, float]) -> Plot:
-        return draw_plot(folder, name, size, lambda figure: _labelled(figure, draw, run))
+        mark = SYNTHETIC if run.summary["study"].get("synthetic") else ""
+        return draw_plot(folder, name, size, lambda figure: draw(one_axes(figure), run), mark)
 
     return {name: make(name, draw, size) for name, draw, size in figures}
-
-
-def _labelled(figure: Figure, draw: Callable[[Axes, RunFiles], str], run: RunFiles) -> str:
-    axes = one_axes(figure)
-    description = draw(axes, run)
-    if run.synthetic:
-        # A picture travels without its page.
-        axes.set_title("synthetic data", loc="right", fontsize=9, color=MUTED)
-        description += " The data are synthetic."
-    return description
 
 
 def _matplotlib() -> Any:
@@ -127,8 +118,16 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
+SYNTHETIC = "synthetic data"
+"""The mark on figures of made-up rows."""
+
+
 def draw_plot(
-    folder: Path, name: str, size: tuple[float, float], draw: Callable[[Figure], str]
+    folder: Path,
+    name: str,
+    size: tuple[float, float],
+    draw: Callable[[Figure], str],
+    mark: str = "",
 ) -> Plot:
     """Draw one figure in the style of all reports, into PNG and SVG files and for a page.
 
@@ -142,6 +141,8 @@ def draw_plot(
         Width and height in inches.
     draw : callable
         Draws on an empty figure and returns a description for those who cannot see it.
+    mark : str
+        Above the figure, at the right: a picture travels without its page.
 
     Returns
     -------
@@ -177,6 +178,9 @@ def draw_plot(
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         description = draw(figure)
+        if mark:
+            figure.suptitle(mark, x=0.995, ha="right", fontsize=9, color=MUTED)
+            description += f" {mark[0].upper()}{mark[1:]}."
         figure.savefig(folder / f"{name}.png", dpi=160)
         svg = _svg(figure)
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8")

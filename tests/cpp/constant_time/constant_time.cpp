@@ -161,9 +161,9 @@ void run_plan(Steps& steps, const scheme::Plan& plan) {
   steps.done("encryption: " + name);
 
   // From here on the upload is public.
-  require_hidden(upload.head().capsule.data(), upload.head().capsule.size(), "the capsule");
+  require_hidden(upload.head().capsule.bytes().data(), upload.head().capsule.size(), "the capsule");
   require_hidden(upload.blocks().data(), upload.blocks().size(), "a block");
-  Bytes capsule = upload.head().capsule;
+  Bytes capsule = upload.head().capsule.bytes();
   reveal(capsule.data(), capsule.size());
   reveal(upload.blocks().data(), upload.blocks().size());
   reveal(&secret.id(), sizeof secret.id());

@@ -131,6 +131,19 @@ def test_a_comparison_without_any_round(make_folder: Callable[..., Path]) -> Non
     assert Page(text).open == []
 
 
+def test_synthetic_rows_are_marked_everywhere(make_folder: Callable[..., Path]) -> None:
+    folder = make_folder()
+    summary = json.loads((folder / "compare.json").read_text())
+    assert "ynthetic data" not in write_report(folder).read_text()
+    summary["study"]["synthetic"] = True
+    (folder / "compare.json").write_text(json.dumps(summary))
+    text = write_report(folder).read_text()
+    assert "(synthetic data)</title>" in text
+    assert 'class="synthetic">Synthetic data. The rows were made up' in text
+    assert text.count(">synthetic data</text>") == len(FIGURES)
+    assert "**Synthetic data." in (folder / "report.md").read_text()
+
+
 @pytest.mark.parametrize("name", ["compare.json", "metrics.jsonl", "leakage.jsonl", "config.toml"])
 def test_a_missing_file_is_named(make_folder: Callable[..., Path], name: str) -> None:
     folder = make_folder()
@@ -191,7 +204,7 @@ def test_claims_that_do_not_hold_are_said(make_folder: Callable[..., Path]) -> N
         "Plaintext, one step on a batch of one: the attack recovers the probes",
         "Veilsum's ciphertext: the same attacks recover nothing",
         "Veilsum hybrid, one step, a batch of 8: leakage between encrypted and plaintext",
-        "Null control: as many guesses drawn from the held-out patients",
+        "Null control: as many guesses drawn from the held-out rows",
     }
     assert write_report(folder).read_text().count("DOES NOT HOLD") == len(wrong)
 
