@@ -8,9 +8,6 @@ endif()
 find_package(pybind11 3.0 CONFIG REQUIRED HINTS "${pybind11_hint}")
 
 set(VEILSUM_CORE veilsum_aggregate)
-if(TARGET veilsum_openfhe)
-  list(APPEND VEILSUM_CORE veilsum_openfhe)
-endif()
 
 if(VEILSUM_TESTING)
   # Both modules must share one core: a test that switches the active ISA level through
@@ -60,4 +57,20 @@ endfunction()
 veilsum_add_module(_core "${VEILSUM_SOURCE_ROOT}/bindings")
 if(VEILSUM_TESTING)
   veilsum_add_module(_core_testing "${VEILSUM_SOURCE_ROOT}/bindings/testing")
+endif()
+
+# The OpenFHE engine, a module apart: `import veilsum` neither loads nor needs OpenFHE. Its shared
+# libraries are looked for where they were found.
+if(TARGET veilsum_openfhe)
+  pybind11_add_module(_openfhe MODULE NO_EXTRAS
+    "${VEILSUM_SOURCE_ROOT}/bindings/openfhe/module.cpp")
+  target_link_libraries(_openfhe PRIVATE veilsum_options veilsum_openfhe ${VEILSUM_OPENFHE_LIBRARIES})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(_openfhe PRIVATE -Wno-attributes)
+  endif()
+  # DT_RPATH, not DT_RUNPATH: OpenFHE's libraries need each other and do not say where they lie.
+  target_link_options(_openfhe PRIVATE "-Wl,--disable-new-dtags")
+  set_target_properties(_openfhe PROPERTIES
+    BUILD_RPATH "${VEILSUM_OPENFHE_LIBDIR}" INSTALL_RPATH "${VEILSUM_OPENFHE_LIBDIR}")
+  install(TARGETS _openfhe LIBRARY DESTINATION veilsum)
 endif()

@@ -19,22 +19,10 @@ SECURITY.md says what this protects against and what not.
 
 from __future__ import annotations
 
-from veilsum._core import (
-    Aggregate,
-    AggregateFile,
-    OpeningRequest,
-    Plan,
-    PublicKey,
-    SecretKey,
-    SumKey,
-    Upload,
-    build_info,
-    isa_level,
-    isa_levels,
-    keygen,
-    max_threads,
-)
-from veilsum.crypto import Aggregator, decrypt, encrypt, open_sum, weighted_sum
+from typing import TYPE_CHECKING
+
+from veilsum._core import AggregateFile, build_info, isa_level, isa_levels, max_threads
+from veilsum.crypto import decrypt, encrypt, open_sum, weighted_sum
 from veilsum.errors import (
     BackendUnavailableError,
     HeadroomError,
@@ -48,7 +36,35 @@ from veilsum.large_files import UploadFile, decrypt_file, encrypt_file, sum_file
 from veilsum.layout import Layout
 from veilsum.pads import PadStore
 from veilsum.roster import Identity, Roster
-from veilsum.rounds import Round
+
+# One name for the classes of all engines. To a type checker they are the native ones, whose
+# interface the other engines share.
+if TYPE_CHECKING:
+    from veilsum._core import (
+        Aggregate,
+        OpeningRequest,
+        Plan,
+        PublicKey,
+        SecretKey,
+        SumKey,
+        Upload,
+        keygen,
+    )
+    from veilsum.crypto import Aggregator
+    from veilsum.rounds import Round
+else:
+    from veilsum.engines.facade import (
+        Aggregate,
+        Aggregator,
+        OpeningRequest,
+        Plan,
+        PublicKey,
+        Round,
+        SecretKey,
+        SumKey,
+        Upload,
+        keygen,
+    )
 
 __version__: str = build_info()["version"]
 

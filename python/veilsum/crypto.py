@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from veilsum import _core
+from veilsum.engines.base import EngineObject, refuse_mixture
 from veilsum.errors import KeyMismatchError, ParameterError, RoundError
 from veilsum.roster import Signer
 from veilsum.rounds import layout_of, verifier_of
@@ -88,7 +89,20 @@ def encrypt(
     KeyMismatchError
         When the signer is not in the round's roster.
     """
-    client = client_number(rnd, signer)
+    if isinstance(rnd, EngineObject):
+        if pads is not None:
+            raise ParameterError("pads are of the native engine; this round is of another")
+        return rnd.steps.encrypt(  # type: ignore[no-any-return]
+            rnd,
+            update,
+            weight=weight,
+            rounding=rounding,
+            signer=signer,
+            on_clip=on_clip,
+            threads=threads,
+            progress=progress,
+        )
+    client = client_number(rnd.roster, signer)
     layout = layout_of(rnd)
     pieces, dtypes = layout.pieces(update)
     try:
@@ -157,7 +171,13 @@ def weighted_sum(
     RoundError
         When an upload is of another round, is given twice, or is not signed as the roster asks.
     """
+    if isinstance(rnd, EngineObject):
+        return rnd.steps.weighted_sum(  # type: ignore[no-any-return]
+            rnd, uploads, weights, threads=threads
+        )
     items = list(uploads)
+    for item in items:
+        refuse_mixture("native", upload=item)
     integers = None
     if weights is not None:
         integers = integer_weights(weights, rnd.plan.max_weight)
@@ -202,6 +222,7 @@ def open_sum(
     total: _core.Aggregate | _core.AggregateFile | _core.OpeningRequest,
     *,
     export: bool = False,
+    uploads: Iterable[Any] | None = None,
 ) -> _core.SumKey:
     """Open an aggregate's capsules: the authority's one step.
 
@@ -222,6 +243,9 @@ def open_sum(
         Whether the key of a sum with weights other than 1 may be written out. Such a key can
         reveal single updates to whoever also holds the single uploads: say yes only when it goes to
         parties that do not.
+    uploads : iterable of Upload or path, optional
+        For the OpenFHE engine, and there only for an aggregate that came as bytes: what it was
+        summed from, in its order. The native engine checks a sum by its capsules.
 
     Returns
     -------
@@ -236,6 +260,15 @@ def open_sum(
         When the aggregate sums fewer than the round's min_clients, holds an upload twice, was
         tampered with, has a bad signature, or when the round was opened for another aggregate.
     """
+    if isinstance(rnd, EngineObject):
+        return rnd.steps.open_sum(  # type: ignore[no-any-return]
+            secret, rnd, total, export=export, uploads=uploads
+        )
+    refuse_mixture("native", secret_key=secret, aggregate=total)
+    if uploads is not None:
+        raise ParameterError(
+            "uploads is for the OpenFHE engine; the native one checks a sum by its capsules"
+        )
     request = total if isinstance(total, _core.OpeningRequest) else total.opening_request()
     return _core.open_sum(secret, rnd, request, verify=verifier_of(rnd), export=export)
 
@@ -292,6 +325,18 @@ def decrypt(
     BackendUnavailableError
         When torch tensors are to be made and torch is not installed.
     """
+    if isinstance(total, EngineObject):
+        return total.steps.decrypt(
+            key,
+            total,
+            average=average,
+            dtype=dtype,
+            output=output,
+            threads=threads,
+            progress=progress,
+            out=out,
+        )
+    refuse_mixture("native", sum_key=key)
     layout = layout_of(total.round)
     if dtype not in (None, "float32", "float64"):
         raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
@@ -391,13 +436,13 @@ def _check_weight(weight: object, index: int) -> int | float:
     return number
 
 
-def client_number(rnd: _core.Round, signer: Signer | None) -> int:
+def client_number(roster: list[bytes], signer: Signer | None) -> int:
     """Find the signer in the round's roster.
 
     Parameters
     ----------
-    rnd : Round
-        The round.
+    roster : list of bytes
+        Verification keys of the round's clients; empty for a round without a roster.
     signer : Identity or None
         Who signs.
 
@@ -415,7 +460,6 @@ def client_number(rnd: _core.Round, signer: Signer | None) -> int:
     KeyMismatchError
         When the signer is not in the roster.
     """
-    roster = rnd.roster
     if not roster:
         if signer is not None:
             raise ParameterError(

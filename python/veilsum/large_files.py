@@ -116,7 +116,7 @@ def encrypt_file(
     OSError
         When a file cannot be read or written.
     """
-    client = client_number(rnd, signer)
+    client = client_number(rnd.roster, signer)
     layout = layout_of(rnd)
     stored = files.locate_update(source)
     if isinstance(stored, dict):

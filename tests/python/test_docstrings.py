@@ -25,7 +25,7 @@ SECTIONS = (
 # Packages with many optional dependencies: their modules are walked where they can be imported.
 OPTIONAL = {
     "torch", "sksurv", "sklearn", "pandas", "matplotlib", "tensorboard", "rich", "tomli", "flwr",
-    "scipy", "transformers", "peft", "tenseal", "opacus", "polars",
+    "scipy", "transformers", "peft", "tenseal", "opacus", "polars", "openfhe",
 }  # fmt: skip
 
 #: Where every parameter and every result has to be documented.

@@ -23,4 +23,20 @@ int default_threads() noexcept {
 #endif
 }
 
+// A region is active, so has threads of its own, only up to this many levels of nesting; the level
+// that the thread is on already leaves none. Not the number of threads: libraries name that number
+// in their pragmas.
+InnerRegionsSerial::InnerRegionsSerial() noexcept : saved_levels_(0) {
+#if VEILSUM_WITH_OPENMP
+  saved_levels_ = omp_get_max_active_levels();
+  omp_set_max_active_levels(omp_get_active_level());
+#endif
+}
+
+InnerRegionsSerial::~InnerRegionsSerial() {
+#if VEILSUM_WITH_OPENMP
+  omp_set_max_active_levels(saved_levels_);
+#endif
+}
+
 }  // namespace veilsum

@@ -22,6 +22,20 @@ int default_threads() noexcept;
 /// (data loaders of training frameworks fork). Plain threads do the work then.
 bool openmp_usable() noexcept;
 
+/// While it lives, OpenMP regions that this thread enters run on this thread alone. A library that
+/// parallelises inside its own calls gets one in each worker of parallel_for (as its scratch), or
+/// every worker would start as many threads again.
+class InnerRegionsSerial {
+ public:
+  InnerRegionsSerial() noexcept;
+  ~InnerRegionsSerial();
+  InnerRegionsSerial(const InnerRegionsSerial&) = delete;
+  InnerRegionsSerial& operator=(const InnerRegionsSerial&) = delete;
+
+ private:
+  int saved_levels_;
+};
+
 /// Calls body(item, scratch) for every item in [0, items). Each thread owns one `scratch`, made by
 /// make_scratch() in that thread.
 /// @param threads at most this many; 0 means default_threads()

@@ -1,0 +1,171 @@
+"""The public classes of all engines under one name each: `veilsum.Plan`, `veilsum.Round`, ...
+
+Layer: Python API, above rounds and crypto. Calling such a class makes an object of the engine that
+the arguments belong to, reading bytes one of the engine that the bytes name, and `isinstance` holds
+for every engine's. Whatever else is asked of the class is asked of the native one. Engines beside
+the native one are imported when they are first needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from veilsum import _core
+from veilsum.crypto import Aggregator as NativeAggregator
+from veilsum.engines.base import EngineObject
+from veilsum.errors import ParameterError
+from veilsum.rounds import Round as NativeRound
+
+__all__ = [
+    "Aggregate",
+    "Aggregator",
+    "OpeningRequest",
+    "Plan",
+    "PublicKey",
+    "Round",
+    "SecretKey",
+    "SumKey",
+    "Upload",
+    "keygen",
+]
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+#: The high byte of an envelope's kind names the engine: docs/wire-format.md.
+_ENGINES = {0: "native", 1: "openfhe"}
+_HEADER = struct.Struct("<4sHBB")
+
+
+def _engine_module(engine: str) -> Any:
+    return importlib.import_module(f"veilsum.engines.{engine}")
+
+
+def _engine_of_bytes(data: Any) -> str:
+    """Name the engine of an envelope; "native", whose reader knows the words, for odd bytes."""
+    head = bytes(memoryview(data)[: _HEADER.size])
+    if len(head) < _HEADER.size:
+        return "native"
+    magic, _, _, engine = _HEADER.unpack(head)
+    return _ENGINES.get(engine, "native") if magic == b"VSUM" else "native"
+
+
+class _AnyEngine(type):
+    """Metaclass of the classes here; see the module."""
+
+    _native: type
+
+    def __call__(cls, *arguments: Any, **options: Any) -> Any:
+        engine = options.get("engine") if cls.__name__ == "Plan" else None
+        for thing in (*arguments[:1], *options.values()):
+            if isinstance(thing, EngineObject):
+                engine = thing.engine
+        if engine is None or engine == "native" or engine not in _ENGINES.values():
+            return cls._native(*arguments, **options)
+        return getattr(_engine_module(engine), cls.__name__)(*arguments, **options)
+
+    def __instancecheck__(cls, thing: object) -> bool:
+        if isinstance(thing, cls._native):
+            return True
+        if not isinstance(thing, EngineObject):
+            return False
+        return isinstance(thing, getattr(_engine_module(thing.engine), cls.__name__))
+
+    def __getattr__(cls, name: str) -> Any:
+        # Also the descriptors of methods and properties, for help() and for tests.
+        return getattr(cls._native, name)
+
+    def __dir__(cls) -> list[str]:
+        return dir(cls._native)
+
+    def _read(cls, data: Any, *more: Any) -> Any:
+        """Call from_bytes of the engine that the round, or else the bytes, belong to."""
+        owner = more[0] if more else None
+        engine = owner.engine if isinstance(owner, EngineObject) else _engine_of_bytes(data)
+        if owner is not None and not isinstance(owner, EngineObject):
+            engine = "native"
+        return cls._of(engine).from_bytes(data, *more)
+
+    def _open(cls, path: Any, *more: Any) -> Any:
+        owner = more[0] if more else None
+        if isinstance(owner, EngineObject):
+            engine = owner.engine
+        elif owner is not None:
+            engine = "native"
+        else:
+            with Path(path).open("rb") as file:
+                engine = _engine_of_bytes(file.read(_HEADER.size))
+        return cls._of(engine).load(path, *more)
+
+    def _of(cls, engine: str) -> Any:
+        if engine == "native":
+            return cls._native
+        return getattr(_engine_module(engine), cls.__name__)
+
+
+def _facade(name: str, native: type, *, reads: bool = True) -> Any:
+    members: dict[str, Any] = {
+        "_native": native,
+        "__doc__": native.__doc__,
+        "__module__": "veilsum",
+    }
+    if reads:
+        # Static functions of their own, so that the native ones keep their documentation.
+        made: dict[str, Callable[..., Any]] = {}
+
+        def from_bytes(data: Any, *more: Any) -> Any:
+            return made["class"]._read(data, *more)  # type: ignore[attr-defined]
+
+        def load(path: PathLike, *more: Any) -> Any:
+            return made["class"]._open(path, *more)  # type: ignore[attr-defined]
+
+        from_bytes.__doc__ = native.from_bytes.__doc__  # type: ignore[attr-defined]
+        load.__doc__ = native.load.__doc__  # type: ignore[attr-defined]
+        members["from_bytes"] = staticmethod(from_bytes)
+        members["load"] = staticmethod(load)
+        cls = _AnyEngine(name, (), members)
+        made["class"] = cls
+        return cls
+    return _AnyEngine(name, (), members)
+
+
+Plan = _facade("Plan", _core.Plan)
+PublicKey = _facade("PublicKey", _core.PublicKey)
+SecretKey = _facade("SecretKey", _core.SecretKey)
+Round = _facade("Round", NativeRound)
+Upload = _facade("Upload", _core.Upload)
+Aggregate = _facade("Aggregate", _core.Aggregate)
+OpeningRequest = _facade("OpeningRequest", _core.OpeningRequest)
+SumKey = _facade("SumKey", _core.SumKey)
+Aggregator = _facade("Aggregator", NativeAggregator, reads=False)
+
+
+def keygen(plan: Any) -> tuple[Any, Any]:
+    """Make the authority's key pair for a plan, from the operating system's entropy.
+
+    Parameters
+    ----------
+    plan : Plan
+        The parameters; they choose the engine.
+
+    Returns
+    -------
+    (SecretKey, PublicKey)
+        The first stays with the authority, the second goes into rounds.
+
+    Raises
+    ------
+    ParameterError
+        When `plan` is no plan, or one for several parties, who make their keys in turn.
+    """
+    if isinstance(plan, EngineObject):
+        return _engine_module(plan.engine).keygen(plan)  # type: ignore[no-any-return]
+    if not isinstance(plan, _core.Plan):
+        raise ParameterError(
+            f"plan is a {type(plan).__qualname__}; make one with Plan(clients=...)"
+        )
+    return _core.keygen(plan)
