@@ -629,12 +629,9 @@ def test_a_sum_key_opens_its_own_sum_only(plan, keys):
         vs.decrypt(sum_keys[0], totals[1])
 
 
-def test_an_unknown_engine_and_a_missing_one():
+def test_an_unknown_engine():
     with pytest.raises(vs.ParameterError, match="engine"):
         vs.Plan(2, engine="paillier")
-    if "openfhe" not in vs.build_info()["engines"]:
-        with pytest.raises(vs.BackendUnavailableError, match="OpenFHE"):
-            vs.Plan(2, engine="openfhe")
 
 
 # --- bytes and files -----------------------------------------------------------------------------

@@ -277,8 +277,7 @@ def test_doctor_tells_and_never_fails(run):
     assert facts["isa_levels"][0] == "scalar"
     assert facts["threads"] == vs.max_threads()
     assert facts["engines"]["native"] == "built in"
-    if "openfhe" not in vs.build_info()["engines"]:
-        assert "install OpenFHE" in facts["engines"]["openfhe"]
+    assert "OpenFHE" in facts["engines"]["openfhe"]
 
 
 @pytest.mark.parametrize(
@@ -430,10 +429,17 @@ def test_rules_are_6(run, summed):
     fail(run, 6, "sum", "round2.vs", "0.up", "1.up", "--out", "x.vs")
 
 
-def test_a_missing_engine_is_7(run):
-    if "openfhe" in vs.build_info()["engines"]:
-        pytest.skip("this build has OpenFHE")
-    line = fail(run, 7, "plan", "--clients", 2, "--engine", "openfhe")
+def test_a_missing_engine_is_7(run, monkeypatch):
+    from veilsum.engines.openfhe import backend
+
+    backend._load.cache_clear()
+    monkeypatch.setitem(sys.modules, "veilsum._openfhe", None)
+    monkeypatch.delattr(vs, "_openfhe", raising=False)
+    monkeypatch.setitem(sys.modules, "openfhe", None)
+    monkeypatch.delitem(sys.modules, "veilsum.engines.openfhe.wheel", raising=False)
+    monkeypatch.delattr("veilsum.engines.openfhe.wheel", raising=False)
+    line = fail(run, 7, "plan", "--clients", 778, "--engine", "openfhe")
+    backend._load.cache_clear()
     assert "OpenFHE" in line
     assert "native" in line
 

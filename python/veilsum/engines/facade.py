@@ -111,7 +111,7 @@ def _facade(name: str, native: type, *, reads: bool = True) -> Any:
     members: dict[str, Any] = {
         "_native": native,
         "__doc__": native.__doc__,
-        "__module__": "veilsum",
+        "__module__": native.__module__,
     }
     if reads:
         # Static functions of their own, so that the native ones keep their documentation.

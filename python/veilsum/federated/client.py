@@ -210,7 +210,7 @@ class Client:
         """
         options = self._config.encryption
         self._drop_pads()
-        if options.pads_ahead:
+        if options.pads_ahead and options.engine == "native":
             rnd = self._read_round(round_description)
             self._pads = vs.PadStore(rnd, budget_bytes=options.pad_budget_mib << 20)
 

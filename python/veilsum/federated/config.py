@@ -267,7 +267,7 @@ class EncryptionOptions:
     security: int = _option(128, "bits of security", _one_of(128, 192, 256))
     optimise: str = _option("speed", "what the planner prefers", _one_of("speed", "size"))
     profile: str = _option("auto", 'ring; "auto": the planner chooses')
-    engine: str = _option("native", "implementation of the scheme", _one_of("native"))
+    engine: str = _option("native", "implementation of the scheme", _one_of("native", "openfhe"))
     rounding: str = _option(
         "stochastic",
         "onto the grid of values; stochastic: unbiased, from the run's seed",

@@ -18,6 +18,7 @@ import numpy as np
 
 import veilsum
 from veilsum.cli.common import add_json, print_table
+from veilsum.engines import openfhe
 from veilsum.errors import VeilsumError
 
 __all__ = ["add_arguments", "run"]
@@ -143,11 +144,10 @@ def _aes() -> str:
 
 def _engines(build: dict[str, Any]) -> dict[str, str]:
     engines = dict.fromkeys(build.get("engines", ["native"]), "built in")
-    if "openfhe" not in engines:
-        try:
-            veilsum.Plan(clients=2, engine="openfhe")
-        except VeilsumError as reason:
-            engines["openfhe"] = f"not available: {reason}"
+    try:
+        engines["openfhe"] = openfhe.describe()
+    except VeilsumError as reason:
+        engines["openfhe"] = f"not available: {reason}"
     return engines
 
 

@@ -213,6 +213,31 @@ class Plan(PlanObject):
         return 1
 
     @property
+    def lane_bits(self) -> int:
+        """Bits of a lane: none, a slot holds a real number."""
+        return 0
+
+    @property
+    def delta(self) -> int:
+        """The scale: what the limit is multiplied by before it is rounded to an integer."""
+        return int(HALVING * 2.0 ** (_FLOODING if self._choice.flooding else _SMALL)[1])
+
+    @property
+    def capsule_bytes(self) -> int:
+        """Bytes of a capsule: there is none, clients encrypt to the authority's key."""
+        return 0
+
+    @property
+    def capsule_degree(self) -> int:
+        """Ring degree of a capsule; none."""
+        return 0
+
+    @property
+    def capsule_limbs(self) -> int:
+        """Primes of a capsule; none."""
+        return 0
+
+    @property
     def max_weight(self) -> int:
         """The most uploads; weights themselves are real numbers."""
         return self.clients

@@ -151,6 +151,7 @@ class Round(PlanObject):
             raise ParameterError(
                 f"the roster lists {len(roster)} clients, fewer than min_clients = {min_clients}"
             )
+        plan.upload_bytes(layout.size)  # refuses a size out of range
         self.plan = plan
         self.public = public
         self.seed = seed

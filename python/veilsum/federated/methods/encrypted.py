@@ -85,11 +85,9 @@ class EncryptedAveraging:
             profile=options.profile,
             engine=options.engine,
         )
+        # Statistics are counts and moments, which must be exact: always the native engine.
         statistics_plan = vs.Plan(
-            clients=len(clouds),
-            value_bits=statistics.VALUE_BITS,
-            security=options.security,
-            engine=options.engine,
+            clients=len(clouds), value_bits=statistics.VALUE_BITS, security=options.security
         )
         self.plan = plan
         self.authority = AuthorityService()
