@@ -19,7 +19,7 @@ INSTALL = $(PIP) install --quiet --no-deps --no-build-isolation --force-reinstal
 TEST_DEPS = $(addprefix $(VENV)/.deps-,train mimic he dp test)
 
 .DELETE_ON_ERROR:
-.PHONY: help train test test-quick cpp-test asan tsan lint format bench bench-quick install install-testing clean
+.PHONY: help train test test-quick test-openfhe cpp-test asan tsan lint format bench bench-quick install install-testing clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -27,8 +27,11 @@ help:  ## this list
 train: install $(VENV)/.deps-train  ## the main job: federated training under encryption (ARGS="config.toml")
 	$(VENV)/bin/veilsum train $(ARGS)
 
-test: asan install-testing $(TEST_DEPS)  ## C++ tests under asan+ubsan, then all Python tests
+test: asan install-testing $(TEST_DEPS) test-openfhe  ## C++ tests under asan+ubsan, then all Python tests
 	$(PY) -m pytest $(ARGS)
+
+test-openfhe: $(VENV)/.tools  ## the OpenFHE engine through the Python package, where it can be had
+	$(PY) .ci/test_openfhe.py
 
 test-quick: install-testing $(TEST_DEPS)  ## Python tests without the slow ones
 	$(PY) -m pytest -m "not slow" $(ARGS)
@@ -86,4 +89,4 @@ $(VENV)/.deps-%: pyproject.toml constraints.txt .ci/extras.py $(VENV)/.tools
 .PRECIOUS: $(VENV)/.deps-%
 
 clean:  ## remove builds, caches and .venv (never runs/)
-	rm -rf $(VENV) .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .venv-openfhe .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

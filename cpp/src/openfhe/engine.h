@@ -7,6 +7,7 @@
 // received byte ever reaches OpenFHE's deserialiser.
 #pragma once
 
+#include <complex>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -109,9 +110,9 @@ class Context {
   Blocks share(const SecretKey& key, const Blocks& blocks, int threads) const;
   /// Adds shares of the same blocks into one.
   Blocks add_shares(const std::vector<Blocks>& shares, int threads) const;
-  /// Fuses blocks and the sum of all parties' shares into out[i * slots ...].
-  /// @throws HeadroomError when OpenFHE finds the approximation error too high
-  void decrypt(const Blocks& blocks, const Blocks& shares, std::span<double> out,
+  /// Fuses blocks and the sum of all parties' shares into out[i * slots ...]. Real values went in,
+  /// so an imaginary part is nothing but error. The same values for whoever decrypts.
+  void decrypt(const Blocks& blocks, const Blocks& shares, std::span<std::complex<double>> out,
                int threads) const;
 
   std::size_t residues(Shape shape) const;  ///< 64-bit residues a block

@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="train once more with plaintext averaging, and on all rows at one place, to compare",
     )
+    parser.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="native or openfhe; short for --set encryption.engine=NAME",
+    )
     parser.add_argument("--name", metavar="NAME", help="folder of this run under runs/")
     parser.add_argument(
         "--print-config",
@@ -94,6 +99,8 @@ def read_config(args: argparse.Namespace) -> TrainConfig:
     settings = list(args.settings)
     if args.baseline:
         settings.append("run.baseline=true")
+    if args.engine is not None:
+        settings.append(f"encryption.engine={args.engine}")
     # The command line's common options; absent when someone else's parser is used.
     if getattr(args, "threads", None) is not None:
         settings.append(f"run.threads={args.threads}")

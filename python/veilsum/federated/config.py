@@ -438,6 +438,11 @@ class TrainConfig:
                 f"{aggregation.max_share:g} with privacy.distributed; the noise is sized for "
                 'clouds that count the same: use weights = "uniform" and max_share = 1'
             )
+        if self.encryption.engine != "native":
+            raise ParameterError(
+                f"privacy.distributed with engine {self.encryption.engine}: the noise is of whole "
+                "numbers, and only the native engine sums exactly"
+            )
         if self.is_hybrid:
             raise ParameterError(
                 "privacy.distributed with hybrid aggregation: single updates would travel in the "

@@ -1,4 +1,4 @@
-"""Ways to OpenFHE: which one is taken, what is said where there is none, threads that do not nest."""
+"""Ways to OpenFHE: which is taken, what is said where there is none, threads that do not nest."""
 
 from __future__ import annotations
 

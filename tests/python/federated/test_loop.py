@@ -262,3 +262,18 @@ def test_the_default_run_is_good_quick_and_as_good_as_plaintext(tmp_path: Path) 
     encrypted = [record for record in run.records if record["method"] == "veilsum"]
     assert sum(record["seconds"]["total"] for record in encrypted) < 120
     assert sum(record["clipped"] for record in encrypted) < 1e-4 * 25 * 4 * 35_585
+
+
+def test_a_run_on_the_openfhe_engine_follows_plaintext_averaging(
+    make_config: Callable[..., TrainConfig],
+) -> None:
+    """The same calls end to end, and clouds that stay in step: CKKS decrypts alike for all."""
+    from veilsum.engines import openfhe
+
+    try:
+        openfhe.describe()
+    except vs.BackendUnavailableError as reason:
+        pytest.skip(str(reason))
+    run = train(make_config("encryption.engine=openfhe"))
+    native = train(make_config())
+    assert run.records[-1]["auc"] == pytest.approx(native.records[-1]["auc"], abs=1e-3)

@@ -22,12 +22,11 @@ def coefficients(values: list[int], prime: int, root: int) -> list[int]:
     inverse = pow(root, -1, prime)
     points = [2 * reverse(i, bits) + 1 for i in range(degree)]
     scale = pow(degree, -1, prime)
+    pairs = list(zip(values, points, strict=True))
     return [
-        scale
-        * sum(value * pow(inverse, j * point, prime) for value, point in zip(values, points, strict=True))
-        % prime
+        scale * sum(value * pow(inverse, j * point, prime) for value, point in pairs) % prime
         for j in range(degree)
-    ]  # fmt: skip
+    ]
 
 
 def centred(rows: list[list[int]], moduli: list[int], roots: list[int]) -> list[int]:

@@ -2,8 +2,9 @@
 
     PYTHONPATH=python python tests/vectors/openfhe/generate.py    (with a built engine)
 
-N = 32 has no security: contexts of that size exist only here, below the checks of `Plan`. Everything
-is residues in the order of OpenFHE's binary format, modulo q0 and then q1 for each polynomial.
+N = 32 has no security: contexts of that size exist only here, below the checks of `Plan`.
+Everything is residues in the order of OpenFHE's binary format, modulo q0 and then q1 for each
+polynomial.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 // Layer: bindings. The extension veilsum._openfhe: the OpenFHE engine over NumPy arrays. A module
 // of its own, so that veilsum._core never loads OpenFHE. No logic; the interpreter's lock is
 // released around OpenFHE's work, which touches no Python object.
+#include <pybind11/complex.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -116,8 +117,9 @@ PYBIND11_MODULE(_openfhe, m) {
       .def(
           "decrypt",
           [](const Context& c, const Blocks& blocks, const Blocks& shares, int threads) {
-            Array<double> out(static_cast<py::ssize_t>(blocks.count() * c.slots()));
-            const std::span<double> span(out.mutable_data(), static_cast<std::size_t>(out.size()));
+            Array<std::complex<double>> out(static_cast<py::ssize_t>(blocks.count() * c.slots()));
+            const std::span<std::complex<double>> span(out.mutable_data(),
+                                                       static_cast<std::size_t>(out.size()));
             {
               const py::gil_scoped_release unlocked;
               c.decrypt(blocks, shares, span, threads);

@@ -22,6 +22,7 @@ __all__ = ["Backend", "Context", "ContextRequest", "context_for", "describe", "l
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 Values: TypeAlias = npt.NDArray[np.float64]
+ComplexValues: TypeAlias = npt.NDArray[np.complex128]
 
 _VARIABLE = "VEILSUM_OPENFHE_BACKEND"
 
@@ -98,7 +99,7 @@ class Context(Protocol):
         """Add shares of the same blocks."""
         ...
 
-    def decrypt(self, blocks: Blocks, shares: Blocks, threads: int = 0) -> Values:
+    def decrypt(self, blocks: Blocks, shares: Blocks, threads: int = 0) -> ComplexValues:
         """Fuse blocks with the sum of all shares."""
         ...
 

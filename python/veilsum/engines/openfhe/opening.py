@@ -570,8 +570,7 @@ def decrypt(
 
     CKKS is approximate: the error is at most `plan.error_bound` times the limit for a sum, divided
     by the number of uploads for their mean, and `plan.weighted_error` times the limit for a mean
-    with weights of the aggregator's. OpenFHE's decoder adds noise of its own, so two decryptions
-    differ.
+    with weights of the aggregator's. Everybody who decrypts with one sum key gets the same values.
 
     Parameters
     ----------
@@ -602,7 +601,7 @@ def decrypt(
     KeyMismatchError
         When `key` was made for another aggregate.
     HeadroomError
-        When OpenFHE finds the approximation error too high, naming the parameters.
+        When the approximation error is too high, naming the parameters.
     RoundError
         When the values lie where no sum of clipped values can lie.
     ParameterError
@@ -627,14 +626,7 @@ def decrypt(
     wide = any(tensor.dtype == "float64" for tensor in layout.tensors)
     made = dtype if dtype is not None else "float64" if wide else "float32"
     values = flat_out if flat_out is not None else np.empty(rnd.size, dtype=made)
-    try:
-        _decrypt_into(values, key, total, average, core_threads(threads), progress)
-    except HeadroomError as error:
-        plan = rnd.plan
-        raise HeadroomError(
-            f"{error}; the sum has N = {plan.ring_degree}, {plan.log2_modulus} bits of modulus, "
-            f"{total.count} of {plan.clients} clients. A key of other parties does this too"
-        ) from None
+    _decrypt_into(values, key, total, average, core_threads(threads), progress)
     if out is not None:
         return out
     return layout.assemble(values, dtype=dtype, library=output)
@@ -653,9 +645,20 @@ def _decrypt_into(
     mean, whole = total.manifest.scale()
     # Clipped values sum to at most their number, and a mean of weights that sum to 1 to at most 1.
     most = 1.0 if total.manifest.weighted else float(total.count)
-    most += plan.weighted_error if total.manifest.weighted else plan.error_bound
-    decrypted = plan.context.decrypt(total.handle, key.handle, threads)[: rnd.size]
-    decrypted /= HALVING
+    bound = plan.weighted_error if total.manifest.weighted else plan.error_bound
+    slots = plan.context.decrypt(total.handle, key.handle, threads)
+    slots /= HALVING
+    # Real values went in: what is imaginary is error, and as wide as that of the real part.
+    error = float(np.abs(slots.imag).max())
+    if error > bound:
+        raise HeadroomError(
+            f"the approximation error is too high: {error:.3g} of the limit, where N = "
+            f"{plan.ring_degree}, a modulus of {plan.log2_modulus} bits and noise for "
+            f"{plan.clients} clients give at most {bound:.3g}. An upload was made up, or a share "
+            f"is of another key"
+        )
+    decrypted = np.ascontiguousarray(slots.real[: rnd.size])
+    most += bound
     beyond = np.abs(decrypted) > most
     if beyond.any():
         raise RoundError(

@@ -535,9 +535,8 @@ def _choose(degree: int, flooding: bool, clients: int, parties: int) -> _Choice:
 
     An upload's noise is v * e_pk + e0 + e1 * s, with v and every party's key ternary and uniform
     (variance 2/3) and e_pk, s sums over the parties; a coefficient of a product has N terms. The
-    flooding of every party's share is far wider. Decoding takes the real part of a slot, whose
-    variance is N/2 times a coefficient's, and OpenFHE's decoder adds as much again of its own; so
-    a value's deviation is sqrt(N) times a coefficient's.
+    flooding of every party's share is far wider. A slot is the sum of N coefficients times roots
+    of unity, and its real part counts: a value's deviation is sqrt(N / 2) times a coefficient's.
     """
     upload = _DEVIATION**2 * (1 + 4 / 3 * degree * parties)
     rounding = (1 + 2 / 3 * degree * parties) / 12  # of rescaling
@@ -550,7 +549,7 @@ def _choose(degree: int, flooding: bool, clients: int, parties: int) -> _Choice:
     deviation = math.sqrt(parties * flood**2 + clients * upload + rounding)
     scale = HALVING * 2.0 ** (_FLOODING if flooding else _SMALL)[1]
     # The last term is for the doubles of encoding and decoding.
-    bound = _TAIL * math.sqrt(degree) * deviation / scale + clients * 2.0**-44
+    bound = _TAIL * math.sqrt(degree / 2) * deviation / scale + clients * 2.0**-44
     return _Choice(degree, flooding, quarters, noise_bits, deviation, bound)
 
 
