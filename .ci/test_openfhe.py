@@ -75,6 +75,7 @@ def prepare() -> tuple[str | None, str]:
                "--only-binary=:all:", "--timeout=20", "--retries=2")  # fmt: skip
         for command in (
             (base, "-m", "venv", str(HOME)),
+            (*pip, "--upgrade", "pip>=24"),
             (
                 *pip,
                 PACKAGES[version],

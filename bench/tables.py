@@ -13,6 +13,7 @@ TITLES = {
     "ratios": "Ratios",
     "paper_table": "AES and Veilsum: the paper's table",
     "peers": "Other ways to sum encrypted values",
+    "engines": "Engines: OpenFHE beside the native one",
     "scaling": "Scaling",
     "files": "From file to file",
     "kernels": "Kernels",
@@ -69,6 +70,7 @@ def markdown(results: Results, plots: Sequence[str] = ()) -> str:
         "ratios": _ratios,
         "paper_table": _paper_table,
         "peers": _peers,
+        "engines": _engines,
         "scaling": _scaling,
         "files": _files,
         "kernels": _kernels,
@@ -187,6 +189,33 @@ def _peers(section: Section) -> list[str]:
         "another, `decrypt` opens a sum; the last but one column is Veilsum's encrypt rate over "
         "this one's. Masking is no encryption: it needs all clients to stay, or secret shares.",
         _table([*head, "Veilsum / this", "terms"], body, "lrrrrrrl"),
+    ]
+
+
+def _engines(section: Section) -> list[str]:
+    body = []
+    for method in _unique(row.method for row in section.rows):
+        for threads in sorted({row.threads for row in section.rows if row.method == method}):
+            rows = {
+                row.operation: row
+                for row in section.rows
+                if row.method == method and row.threads == threads
+            }
+            first = next(iter(rows.values()))
+            cells = [method, str(threads), f"{first.values:,}"]
+            for step in ("encrypt", "weight", "add", "decrypt"):
+                cells.append(_rate(rows[step].values_per_s) if step in rows else "")
+            encrypt = rows.get("encrypt")
+            cells.append(f"{encrypt.bytes_per_value:.4g}" if encrypt and encrypt.nbytes else "")
+            body.append([*cells, first.note])
+    if not body:
+        return []
+    head = ["engine", "threads", "values", "encrypt", "weight", "add", "decrypt"]
+    return [
+        "Values a second. `weight` multiplies one upload by a real number and rescales it; `add` "
+        "adds two uploads; `decrypt` takes a decryption share and the fusion for OpenFHE, and for the "
+        "native engine an opened sum. OpenFHE's steps are timed on ciphertexts in memory.",
+        _table([*head, "bytes a value", "terms"], body, "lrrrrrrrl"),
     ]
 
 
