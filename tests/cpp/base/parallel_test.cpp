@@ -37,6 +37,30 @@ TEST("the default number of threads is positive, and negative means default") {
   CHECK_EQ(done.load(), 10);
 }
 
+TEST("under InnerRegionsSerial a region runs on its own thread, and afterwards as before") {
+  if (!openmp_usable()) return;  // plain threads are not OpenMP's to limit
+  const auto threads_of_a_region = [] {
+    std::mutex guard;
+    std::set<std::thread::id> seen;
+    parallel_for(64, 4, kNoScratch, [&](std::size_t, int) {
+      const std::lock_guard<std::mutex> lock(guard);
+      seen.insert(std::this_thread::get_id());
+    });
+    return seen.size();
+  };
+  const std::size_t before = threads_of_a_region();
+  {
+    const InnerRegionsSerial serial;
+    CHECK_EQ(threads_of_a_region(), 1u);
+    std::atomic<int> wrong{0};  // and inside the workers of a loop, each with a guard of its own
+    parallel_for(
+        8, 4, [] { return InnerRegionsSerial(); },
+        [&](std::size_t, InnerRegionsSerial&) { wrong += threads_of_a_region() != 1; });
+    CHECK_EQ(wrong.load(), 0);
+  }
+  CHECK_EQ(threads_of_a_region(), before);
+}
+
 /// Counts how many exist; remembers the thread that made it.
 struct Scratch {
   explicit Scratch(std::atomic<int>& count) : alive(&count), owner(std::this_thread::get_id()) {
