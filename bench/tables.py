@@ -213,8 +213,8 @@ def _engines(section: Section) -> list[str]:
     head = ["engine", "threads", "values", "encrypt", "weight", "add", "decrypt"]
     return [
         "Values a second. `weight` multiplies one upload by a real number and rescales it; `add` "
-        "adds two uploads; `decrypt` takes a decryption share and the fusion for OpenFHE, and for the "
-        "native engine an opened sum. OpenFHE's steps are timed on ciphertexts in memory.",
+        "adds two uploads; `decrypt` takes a decryption share and the fusion for OpenFHE, and an "
+        "opened sum for the native engine. OpenFHE's steps are timed on ciphertexts in memory.",
         _table([*head, "bytes a value", "terms"], body, "lrrrrrrrl"),
     ]
 

@@ -8,18 +8,34 @@ summing and writing are the core's. Everything here can be resumed, see docs/lar
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from veilsum import _core, files
-from veilsum.crypto import Progress, client_number, core_threads, encrypt, integer_weights
-from veilsum.errors import ParameterError
+from veilsum.crypto import (
+    Progress,
+    client_number,
+    core_threads,
+    decrypt,
+    encrypt,
+    integer_weights,
+)
+from veilsum.engines import facade
+from veilsum.engines.base import EngineObject
+from veilsum.errors import ParameterError, VeilsumError
 from veilsum.roster import Signer
 from veilsum.rounds import layout_of, verifier_of
 
-__all__ = ["UploadFile", "decrypt_file", "encrypt_file", "journal_path", "sum_files"]
+__all__ = [
+    "UploadFile",
+    "aggregate_file",
+    "decrypt_file",
+    "encrypt_file",
+    "journal_path",
+    "sum_files",
+]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -117,6 +133,26 @@ def encrypt_file(
         When a file cannot be read or written.
     """
     client = client_number(rnd.roster, signer)
+    if isinstance(rnd, EngineObject):
+        upload = _whole(
+            resume,
+            target,
+            lambda: encrypt(
+                rnd,
+                files.read_update(source),
+                weight=weight,
+                rounding=rounding,
+                signer=signer,
+                on_clip=on_clip,
+                threads=threads,
+                progress=progress,
+            ),
+        )
+        upload.save(target)
+        number = None if signer is None else client
+        return UploadFile(
+            os.fspath(target), rnd.id, upload.nbytes, upload.clipped, number, upload.blocks_digest
+        )
     layout = layout_of(rnd)
     stored = files.locate_update(source)
     if isinstance(stored, dict):
@@ -221,6 +257,10 @@ def sum_files(
         When a file cannot be read or written.
     """
     paths = [os.fspath(path) for path in uploads]
+    if isinstance(rnd, EngineObject):
+        total = _whole(resume, target, lambda: _sum_whole(rnd, paths, weights, threads, progress))
+        total.save(target)
+        return total
     integers = None
     if weights is not None:
         integers = integer_weights(weights, rnd.plan.max_weight)
@@ -286,6 +326,22 @@ def decrypt_file(
     OSError
         When a file cannot be read or written.
     """
+    if isinstance(total, EngineObject):
+        mean = _whole(
+            resume,
+            target,
+            lambda: decrypt(
+                key,
+                total,
+                average=average,
+                dtype=dtype,
+                output="numpy",
+                threads=threads,
+                progress=progress,
+            ),
+        )
+        files.write_update(target, mean)
+        return
     layout = layout_of(total.round)
     if dtype not in (None, "float32", "float64"):
         raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
@@ -317,6 +373,35 @@ def decrypt_file(
     )
 
 
+def aggregate_file(path: PathLike, rnd: _core.Round) -> Any:
+    """Open a sum in a file for `open_sum` and `decrypt_file`.
+
+    Parameters
+    ----------
+    path : str or path
+        What `sum_files` wrote.
+    rnd : Round
+        Its round.
+
+    Returns
+    -------
+    AggregateFile or Aggregate
+        The values stay in the file where the round's engine can work in portions.
+
+    Raises
+    ------
+    RoundError
+        When the sum is of another round.
+    WireFormatError
+        When the file is damaged.
+    OSError
+        When it cannot be read.
+    """
+    if isinstance(rnd, EngineObject):
+        return facade.Aggregate.load(path, rnd)
+    return _core.AggregateFile(os.fspath(path), rnd)
+
+
 def journal_path(target: PathLike) -> Path:
     """Say where the journal of a resumable output stands.
 
@@ -331,6 +416,40 @@ def journal_path(target: PathLike) -> Path:
         Present while a run with resume=True is unfinished.
     """
     return Path(f"{os.fspath(target)}.journal")
+
+
+def _whole(resume: bool, target: PathLike, work: Callable[[], Any]) -> Any:
+    """Work in memory, for an engine that cannot work in portions."""
+    if resume:
+        raise ParameterError(
+            "only the native engine's work on files can be resumed; leave out resume"
+        )
+    _refuse_journal(target)
+    return work()
+
+
+def _sum_whole(
+    rnd: _core.Round,
+    paths: Sequence[str],
+    weights: Sequence[float] | None,
+    threads: int | None,
+    progress: Progress | None,
+) -> Any:
+    """Add uploads one at a time, so that few are in memory besides what the engine keeps."""
+    if weights is not None and len(weights) != len(paths):
+        raise ParameterError(
+            f"there are {len(weights)} weights for {len(paths)} uploads; give one for each"
+        )
+    aggregator = facade.Aggregator(rnd)
+    for index, path in enumerate(paths):
+        try:
+            upload = facade.Upload.load(path, rnd)
+            aggregator.add(upload, 1 if weights is None else weights[index], core_threads(threads))
+        except VeilsumError as reason:
+            raise type(reason)(f"{path}: {reason}") from reason
+        if progress is not None:
+            progress((index + 1) * rnd.size // len(paths), rnd.size)
+    return aggregator.finish()
 
 
 def _refuse_journal(target: PathLike) -> None:

@@ -405,6 +405,7 @@ Blocks Context::read(const PublicKey& key, std::span<const std::uint64_t> residu
   std::vector<Cipher> items(residues_in.size() / each);
   for_each_block("read a block", items.size(), threads, [&](std::size_t i) {
     std::vector<Poly> polys;
+    polys.reserve(shape.elements);
     for (std::uint32_t e = 0; e < shape.elements; ++e) {
       polys.push_back(
           make_poly(params, residues_in.data() + i * each + e * (each / shape.elements)));

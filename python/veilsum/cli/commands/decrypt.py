@@ -18,6 +18,7 @@ from veilsum.cli.common import (
 )
 from veilsum.cli.progress import Progress
 from veilsum.files import check_suffix
+from veilsum.large_files import aggregate_file
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     layout = rnd.structure
     check_suffix(args.out, mapping=layout.kind == "mapping")
     key = veilsum.SumKey.load(args.key, rnd)
-    total = veilsum.AggregateFile(args.total, rnd)
+    total = aggregate_file(args.total, rnd)
     with resumable(args), Progress(args, "decrypting") as progress:
         veilsum.decrypt_file(
             key,

@@ -10,6 +10,7 @@ import argparse
 
 import veilsum
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
+from veilsum.large_files import aggregate_file
 
 __all__ = ["add_arguments", "run"]
 
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write the key even of a sum with weights; it must then go only to parties that do "
         "not hold the single uploads",
+    )
+    parser.add_argument(
+        "--uploads",
+        nargs="+",
+        metavar="UPLOAD",
+        help="engine openfhe: the uploads of the sum, in its order, which the authority sums again",
     )
     add_force(parser, "a sum key")
     add_json(parser)
@@ -57,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing([args.out], force=args.force)
     rnd = veilsum.Round.load(args.round)
     secret = veilsum.SecretKey.load(args.key)
-    total = veilsum.AggregateFile(args.total, rnd)
-    key = veilsum.open_sum(secret, rnd, total, export=args.export)
+    total = aggregate_file(args.total, rnd)
+    key = veilsum.open_sum(secret, rnd, total, export=args.export, uploads=args.uploads)
     key.save(args.out)
     report(
         args,

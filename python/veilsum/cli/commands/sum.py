@@ -6,6 +6,7 @@ The aggregator needs no key and learns nothing; uploads may be larger than memor
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import veilsum
 from veilsum.cli.common import (
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         0.
     """
     rnd = veilsum.Round.load(args.round)
-    weights = _weights(args.weights, len(args.uploads), rnd.plan.max_weight)
+    weights = _weights(args.weights, len(args.uploads), rnd.plan)
     with resumable(args), Progress(args, "summing") as progress:
         total = veilsum.sum_files(
             rnd,
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             resume=args.resume,
         )
-    if any(weight != 1 for weight in weights):
+    if rnd.plan.engine == "native" and any(weight != 1 for weight in weights):
         note(
             args,
             "the sum has weights: its key may go only to parties that do not hold the uploads",
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _weights(option: str | None, count: int, capacity: int) -> list[int]:
+def _weights(option: str | None, count: int, plan: veilsum.Plan) -> list[Any]:
     if option is None:
         return [1] * count
     numbers: list[float] = []
@@ -108,4 +109,6 @@ def _weights(option: str | None, count: int, capacity: int) -> list[int]:
         raise ParameterError(
             f"--weights has {len(numbers)} numbers for {count} uploads; give one for each"
         )
-    return integer_weights(numbers, capacity)
+    if plan.engine != "native":
+        return numbers
+    return integer_weights(numbers, plan.max_weight)

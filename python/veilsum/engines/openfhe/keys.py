@@ -372,19 +372,15 @@ class SecretKey(PlanObject):
         return cls(public.plan, key, public, ledger)
 
     def save(self, path: PathLike) -> None:
-        """Write the key to a new file of mode 0600.
+        """Write the key to a file of mode 0600.
 
         Parameters
         ----------
         path : str or path
-            Its name. Beside it, FILE.opened will list the rounds that the key has opened.
-
-        Raises
-        ------
-        FileExistsError
-            When the file exists.
+            Its name; an existing file is replaced. Beside it, FILE.opened will list the rounds that
+            the key has opened.
         """
-        files.write_secret(path, self.to_bytes())
+        files.write_secret(path, self.to_bytes(), overwrite=True)
 
     @classmethod
     def load(cls, path: PathLike) -> SecretKey:

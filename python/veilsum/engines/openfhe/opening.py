@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from veilsum import files
 from veilsum.engines.base import refuse_mixture
 from veilsum.engines.openfhe.backend import Blocks
 from veilsum.engines.openfhe.blocks import read_blocks, write_blocks
@@ -64,7 +65,7 @@ class OpeningRequest(PlanObject):
             raise RoundError(
                 "this aggregate came as bytes, without the uploads it was summed from, and the "
                 "authority can only check a CKKS sum by summing the uploads itself: pass them "
-                "(open_sum(..., uploads=[...])), or make the round with trust_aggregator=True"
+                "(open_sum(..., uploads=[...]); veilsum open --uploads ...), or make the round with trust_aggregator=True"
             )
         self.total = total
         self.uploads = () if total.round.trust_aggregator else tuple(uploads)
@@ -264,14 +265,14 @@ class _Shares(PlanObject):
         return b"".join(seal(self._KIND, self._pieces()))
 
     def save(self, path: PathLike) -> None:
-        """Write it to a file.
+        """Write it to a file of mode 0600: with the aggregate, it shows the sum.
 
         Parameters
         ----------
         path : str or path
             Its name; an existing file is replaced.
         """
-        save_pieces(path, seal(self._KIND, self._pieces()))
+        files.write_secret(path, self.to_bytes(), overwrite=True)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -324,7 +325,7 @@ class SumKey(_Shares):
         rnd : Round
             The round it must belong to.
         """
-        return cls.from_bytes(Path(path).read_bytes(), rnd)
+        return cls.from_bytes(files.read_secret(path), rnd)
 
 
 class DecryptionShare(_Shares):
@@ -386,7 +387,7 @@ class DecryptionShare(_Shares):
         rnd : Round
             The round it must belong to.
         """
-        return cls.from_bytes(Path(path).read_bytes(), rnd)
+        return cls.from_bytes(files.read_secret(path), rnd)
 
 
 def open_share(
