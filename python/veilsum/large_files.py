@@ -260,7 +260,7 @@ def sum_files(
     if isinstance(rnd, EngineObject):
         total = _whole(resume, target, lambda: _sum_whole(rnd, paths, weights, threads, progress))
         total.save(target)
-        return total
+        return total  # type: ignore[no-any-return]
     integers = None
     if weights is not None:
         integers = integer_weights(weights, rnd.plan.max_weight)
@@ -332,7 +332,7 @@ def decrypt_file(
             target,
             lambda: decrypt(
                 key,
-                total,
+                total,  # type: ignore[arg-type]
                 average=average,
                 dtype=dtype,
                 output="numpy",

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from veilsum import _core
 from veilsum.crypto import Aggregator as NativeAggregator
-from veilsum.engines.base import EngineObject
+from veilsum.engines.base import EngineObject, engine_name
 from veilsum.errors import ParameterError
 from veilsum.rounds import Round as NativeRound
 
@@ -82,20 +82,14 @@ class _AnyEngine(type):
     def __dir__(cls) -> list[str]:
         return dir(cls._native)
 
-    def _read(cls, data: Any, *more: Any) -> Any:
+    def _read(cls, data: Any, more: tuple[Any, ...]) -> Any:
         """Call from_bytes of the engine that the round, or else the bytes, belong to."""
-        owner = more[0] if more else None
-        engine = owner.engine if isinstance(owner, EngineObject) else _engine_of_bytes(data)
-        if owner is not None and not isinstance(owner, EngineObject):
-            engine = "native"
+        engine = engine_name(more[0]) if more else _engine_of_bytes(data)
         return cls._of(engine).from_bytes(data, *more)
 
-    def _open(cls, path: Any, *more: Any) -> Any:
-        owner = more[0] if more else None
-        if isinstance(owner, EngineObject):
-            engine = owner.engine
-        elif owner is not None:
-            engine = "native"
+    def _open(cls, path: Any, more: tuple[Any, ...]) -> Any:
+        if more:
+            engine = engine_name(more[0])
         else:
             with Path(path).open("rb") as file:
                 engine = _engine_of_bytes(file.read(_HEADER.size))
@@ -105,6 +99,14 @@ class _AnyEngine(type):
         if engine == "native":
             return cls._native
         return getattr(_engine_module(engine), cls.__name__)
+
+
+def _only_round(named: dict[str, Any]) -> tuple[Any, ...]:
+    """Take the round out of keyword arguments; there is no other."""
+    rest = sorted(named.keys() - {"round"})
+    if rest:
+        raise TypeError(f"unexpected keyword argument {rest[0]!r}")
+    return tuple(named.values())
 
 
 def _facade(name: str, native: type, *, reads: bool = True) -> Any:
@@ -117,11 +119,11 @@ def _facade(name: str, native: type, *, reads: bool = True) -> Any:
         # Static functions of their own, so that the native ones keep their documentation.
         made: dict[str, Callable[..., Any]] = {}
 
-        def from_bytes(data: Any, *more: Any) -> Any:
-            return made["class"]._read(data, *more)  # type: ignore[attr-defined]
+        def from_bytes(data: Any, *more: Any, **named: Any) -> Any:
+            return made["class"]._read(data, (*more, *_only_round(named)))  # type: ignore[attr-defined]
 
-        def load(path: PathLike, *more: Any) -> Any:
-            return made["class"]._open(path, *more)  # type: ignore[attr-defined]
+        def load(path: PathLike, *more: Any, **named: Any) -> Any:
+            return made["class"]._open(path, (*more, *_only_round(named)))  # type: ignore[attr-defined]
 
         from_bytes.__doc__ = native.from_bytes.__doc__  # type: ignore[attr-defined]
         load.__doc__ = native.load.__doc__  # type: ignore[attr-defined]

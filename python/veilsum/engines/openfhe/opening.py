@@ -65,7 +65,8 @@ class OpeningRequest(PlanObject):
             raise RoundError(
                 "this aggregate came as bytes, without the uploads it was summed from, and the "
                 "authority can only check a CKKS sum by summing the uploads itself: pass them "
-                "(open_sum(..., uploads=[...]); veilsum open --uploads ...), or make the round with trust_aggregator=True"
+                "(open_sum(..., uploads=[...]); veilsum open --uploads ...), or "
+                "make the round with trust_aggregator=True"
             )
         self.total = total
         self.uploads = () if total.round.trust_aggregator else tuple(uploads)
