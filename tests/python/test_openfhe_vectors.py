@@ -110,8 +110,8 @@ def test_openfhe_reads_what_it_wrote(record):
 
     try:
         load()
-    except vs.BackendUnavailableError as reason:
-        pytest.skip(str(reason))
+    except vs.BackendUnavailableError:
+        pytest.skip("OpenFHE is not available here")
     request = ContextRequest(record["degree"], 0, True, record["noise_bits"], 60, 59)
     context = context_for(request)
     assert context.moduli == record["moduli"]

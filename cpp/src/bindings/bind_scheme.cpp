@@ -30,7 +30,7 @@ Plan make_plan(std::int64_t clients, std::int64_t value_bits, std::int64_t weigh
           "engine \"openfhe\" is not part of this build; install OpenFHE >= 1.3 and build Veilsum "
           "with -DVEILSUM_OPENFHE=ON, or use engine=\"native\"");
     }
-    throw ParameterError("engine \"" + engine + "\" is unknown; use \"native\"");
+    throw ParameterError("engine \"" + engine + "\" is unknown; use \"native\" or \"openfhe\"");
   }
   scheme::PlanRequest request;
   request.clients = not_negative("clients", clients);
