@@ -401,7 +401,8 @@ def test_file_content_is_4(run, summed):
         ],
     }.items():  # fmt: skip
         good = Path(name).read_bytes()
-        for damaged in (good[:-7], good[:40] + b"\xff" + good[41:], good + b"x", b""):
+        flipped = good[:40] + bytes([good[40] ^ 0xFF]) + good[41:]
+        for damaged in (good[:-7], flipped, good + b"x", b""):
             Path(name).write_bytes(damaged)
             fail(run, 4, *command)
         Path(name).write_bytes(good)
