@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from bench.measure import Measure
+from bench.measure import Measure, Reported
 from bench.peers.worker import FOLDER, team
 from bench.profiles import Profile
 from bench.terms import memory_available
@@ -150,7 +150,7 @@ def test_veilsum_ready_pads(measure: Measure, kind: str, records: int, cores: st
     threads = 1 if cores == "one" else CORES
     work = Sum(values, clients=CLIENTS, updates=1)
     upload = measure.row(
-        lambda: work.encrypt_from_ready_pads(threads=threads),
+        lambda: Reported(*work.encrypt_from_ready_pads(threads=threads)),
         method="Veilsum, from ready pads",
         operation="encrypt",
         values=values,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from bench.measure import Measure
+from bench.measure import Measure, Reported
 from bench.peers import environments
 from bench.peers.worker import Worker, WorkerError
 from bench.profiles import Profile
@@ -39,7 +39,7 @@ def test_encrypt_and_decrypt_against_aes(measure: Measure, profile: Profile, ten
             "encrypt": lambda: ten.encrypt(0, threads=1),
             "CBC": ciphers["CBC"].encrypt,
             "GCM": ciphers["GCM"].encrypt,
-            "ready pads": lambda: ten.encrypt_from_ready_pads(0, threads=1),
+            "ready pads": lambda: Reported(*ten.encrypt_from_ready_pads(0, threads=1)),
             "decrypt": lambda: ten.decrypt(threads=1),
         },
         profile.ratio_rounds,
@@ -70,7 +70,7 @@ def test_encrypt_and_decrypt_against_aes(measure: Measure, profile: Profile, ten
 
 def check_ready_pads(work: Sum) -> None:
     """Raise AssertionError unless uploads from ready pads sum and open to the right mean."""
-    work.uploads = [work.encrypt_from_ready_pads(index).value for index in range(len(work.updates))]
+    work.uploads = [work.encrypt_from_ready_pads(index)[1] for index in range(len(work.updates))]
     total = work.sum()
     work.uploads = []
     secret, rnd = work.secret, work.round

@@ -166,3 +166,11 @@ def test_a_wrong_tree_is_reported(tmp_path: Path, file: str, line: str, reason: 
     assert len(found) == 1, found
     assert file.removeprefix("cpp/") in found[0]
     assert reason in found[0]
+
+
+def test_the_package_imports_nothing_that_is_not_installed_with_it():
+    """bench/ and tests/ import the package, never the other way round."""
+    foreign = re.compile(r"^\s*(?:from|import)\s+(bench|tests|parties|oracle)\b", re.MULTILINE)
+    package = ROOT.parent / "python" / "veilsum"
+    found = [str(path) for path in package.rglob("*.py") if foreign.search(path.read_text("utf-8"))]
+    assert found == []

@@ -88,6 +88,7 @@ void sum_files(const Round& round, const std::vector<std::filesystem::path>& pat
                const std::optional<py::function>& progress, bool resume) {
   const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
   std::vector<std::string> names;
+  names.reserve(paths.size());
   for (const std::filesystem::path& path : paths) names.push_back(path.string());
   const std::vector<std::uint64_t> factors = weights.value_or(std::vector<std::uint64_t>{});
   if (weights && factors.size() != names.size()) {

@@ -185,6 +185,7 @@ void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
   options.threads = checked_threads(threads);
   options.progress = make_interruptible(progress);
   std::vector<codec::FileTarget> targets;
+  targets.reserve(places.size());
   for (const auto& [offset, type, count] : places) {
     targets.push_back({offset, element_type(type), count});
   }

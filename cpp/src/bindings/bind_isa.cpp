@@ -10,8 +10,6 @@
 #define VEILSUM_VERSION "unknown"
 #endif
 
-namespace py = pybind11;
-
 namespace veilsum::bindings {
 namespace {
 

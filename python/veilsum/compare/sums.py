@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 import veilsum as vs
-from bench.measure import Reported
 
 __all__ = ["LIMIT", "Sum", "check_mean", "make_update"]
 
@@ -83,15 +82,20 @@ class Sum:
         """Encrypt one update."""
         return vs.encrypt(self.round, self.updates[index], threads=threads)
 
-    def encrypt_from_ready_pads(self, index: int = 0, threads: int | None = 1) -> Reported:
-        """Encrypt one update with pads that are all ready; making them is not timed."""
+    def encrypt_from_ready_pads(
+        self, index: int = 0, threads: int | None = 1
+    ) -> tuple[float, vs.Upload]:
+        """Return the upload of one update from pads that are all ready, and the seconds it took.
+
+        Making the pads is not timed.
+        """
         nbytes = self.plan.upload_bytes(self.size)
         with vs.PadStore(self.round, budget_bytes=nbytes) as pads:
             if not pads.wait():
-                raise RuntimeError("the pads were not made")
+                raise vs.VeilsumError("the pads were not made")
             start = time.perf_counter()
             upload = vs.encrypt(self.round, self.updates[index], threads=threads, pads=pads)
-            return Reported(time.perf_counter() - start, upload)
+            return time.perf_counter() - start, upload
 
     def upload_all(self, threads: int | None = 1) -> list[vs.Upload]:
         """Encrypt every update; keeps the uploads."""

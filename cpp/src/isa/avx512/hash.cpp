@@ -109,9 +109,9 @@ inline std::uint64_t load64(const std::uint8_t* p) {
 /// CRC32 instruction alone is bound by its throughput of 8 bytes a cycle.
 /// @param bytes at least 256, a multiple of 256
 inline std::uint64_t fold_crc(std::uint64_t crc, const std::uint8_t* p, std::size_t bytes) {
-  constexpr long long kLow = static_cast<long long>(std::uint64_t{power_of_x(2048 + 32)} << 1);
-  constexpr long long kHigh = static_cast<long long>(std::uint64_t{power_of_x(2048 - 32)} << 1);
-  const __m512i factors = _mm512_set4_epi64(kHigh, kLow, kHigh, kLow);
+  constexpr std::uint64_t kLow = std::uint64_t{power_of_x(2048 + 32)} << 1;
+  constexpr std::uint64_t kHigh = std::uint64_t{power_of_x(2048 - 32)} << 1;
+  const __m512i factors = _mm512_mask_mov_epi64(splat(kLow), 0xaa, splat(kHigh));
   __m512i rest[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) rest[i] = _mm512_loadu_si512(p + 64 * i);
