@@ -17,7 +17,7 @@ import pytest
 import veilsum as vs
 from bench.measure import Measure
 from bench.profiles import Profile
-from bench.sums import Sum, make_update
+from veilsum.compare.sums import Sum, make_update
 from veilsum.engines import openfhe
 
 CORES = os.cpu_count() or 1

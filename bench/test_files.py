@@ -19,7 +19,7 @@ from bench.measure import Measure
 from bench.peak import STEPS, peak_bytes
 from bench.profiles import Profile
 from bench.results import Ratio
-from bench.sums import LIMIT, check_mean, make_update
+from veilsum.compare.sums import LIMIT, check_mean, make_update
 
 CORES = os.cpu_count() or 1
 UPLOADS = 10
