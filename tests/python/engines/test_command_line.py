@@ -23,6 +23,12 @@ def test_a_weighted_sum_on_files(tmp_path, capsys, monkeypatch):
     for index, update in enumerate(values):
         np.save(f"{index}.npy", update)
         run("encrypt", "round", f"{index}.npy", "--out", f"{index}.up")
+        refused = run("encrypt", "round", f"{index}.npy", "--out", "again", "--resume", expect=3)
+        assert "only the native engine" in refused.err
+        assert not (tmp_path / "again").exists()
+    (tmp_path / "cut.up").write_bytes((tmp_path / "1.up").read_bytes()[:-9])
+    assert "cut.up" in run("sum", "round", "0.up", "cut.up", "--out", "bad", expect=4).err
+    assert not (tmp_path / "bad").exists()
     run("sum", "round", "0.up", "1.up", "--weights", "1,2.5", "--out", "total")
     open_it = ("open", "--key", "authority.key", "round", "total", "--out", "sum.key")
     assert "--uploads" in run("open", "--help").out
