@@ -99,7 +99,7 @@ def read_config(args: argparse.Namespace) -> TrainConfig:
     settings = list(args.settings)
     if args.baseline:
         settings.append("run.baseline=true")
-    if args.engine is not None:
+    if getattr(args, "engine", None) is not None:
         settings.append(f"encryption.engine={args.engine}")
     # The command line's common options; absent when someone else's parser is used.
     if getattr(args, "threads", None) is not None:
