@@ -18,7 +18,7 @@ import numpy as np
 from veilsum import files
 from veilsum.engines.openfhe.backend import Key, Words, load
 from veilsum.engines.openfhe.blocks import as_bytes
-from veilsum.engines.openfhe.plan import Plan, PlanObject
+from veilsum.engines.openfhe.plan import Plan, PlanObject, PublicObject
 from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, digest, open_envelope, seal
 from veilsum.errors import KeyMismatchError, ParameterError, RoundError, WireFormatError
 
@@ -32,7 +32,7 @@ _PLAN_BYTES = 16
 _MAX_BLOB = 1 << 16
 
 
-class PublicKey(PlanObject):
+class PublicKey(PublicObject):
     """What clients encrypt to: OpenFHE's public key, with the context it belongs to.
 
     Attributes
@@ -160,28 +160,6 @@ class PublicKey(PlanObject):
         made = cls.read(reader)
         reader.finish()
         return made
-
-    def save(self, path: PathLike) -> None:
-        """Write the key to a file.
-
-        Parameters
-        ----------
-        path : str or path
-            Its name; an existing file is replaced.
-        """
-        with files.atomic_file(path) as file:
-            file.write(self.to_bytes())
-
-    @classmethod
-    def load(cls, path: PathLike) -> PublicKey:
-        """Read a key from a file.
-
-        Parameters
-        ----------
-        path : str or path
-            What `save` wrote.
-        """
-        return cls.from_bytes(Path(path).read_bytes())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PublicKey) and self.id == other.id and self.plan == other.plan

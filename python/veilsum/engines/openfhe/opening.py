@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +23,7 @@ from veilsum.engines.openfhe.keys import SecretKey
 from veilsum.engines.openfhe.plan import HALVING, PlanObject
 from veilsum.engines.openfhe.rounds import Round
 from veilsum.engines.openfhe.sums import Aggregate, Manifest, sum_blocks
-from veilsum.engines.openfhe.uploads import Upload, check_round_id, save_pieces, take_blocks
+from veilsum.engines.openfhe.uploads import RoundObject, Upload, check_round_id, take_blocks
 from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, open_envelope, seal
 from veilsum.errors import HeadroomError, KeyMismatchError, ParameterError, RoundError
 
@@ -42,7 +41,7 @@ PathLike: TypeAlias = str | os.PathLike[str]
 Progress: TypeAlias = Callable[[int, int], None]
 
 
-class OpeningRequest(PlanObject):
+class OpeningRequest(RoundObject):
     """What an aggregator sends to the authority: an aggregate, and the uploads it was summed from.
 
     Parameters
@@ -59,6 +58,8 @@ class OpeningRequest(PlanObject):
     """
 
     __slots__ = ("total", "uploads")
+
+    _KIND = Kind.OPENING_REQUEST
 
     def __init__(self, total: Aggregate, uploads: Sequence[Upload]) -> None:
         if not uploads and not total.round.trust_aggregator:
@@ -153,54 +154,6 @@ class OpeningRequest(PlanObject):
             uploads.append(Upload(rnd, blocks, entry.clipped, entry.client, entry.signature))
         reader.finish()
         return cls(Aggregate(manifest, sum_blocks(manifest, uploads), uploads), uploads)
-
-    def to_bytes(self) -> bytes:
-        """Return the request as bytes."""
-        return b"".join(seal(Kind.OPENING_REQUEST, self.payload()))
-
-    @classmethod
-    def from_bytes(cls, data: Buffer, rnd: Round) -> OpeningRequest:
-        """Read a request from untrusted bytes.
-
-        Parameters
-        ----------
-        data : bytes-like
-            What `to_bytes` wrote.
-        rnd : Round
-            The round it must belong to.
-
-        Raises
-        ------
-        WireFormatError
-            When they are malformed.
-        RoundError
-            When they are of another round, or break one of its rules.
-        """
-        refuse_mixture("openfhe", round=rnd)
-        return cls.read(open_envelope(data, Kind.OPENING_REQUEST), rnd)
-
-    def save(self, path: PathLike) -> None:
-        """Write the request to a file.
-
-        Parameters
-        ----------
-        path : str or path
-            Its name; an existing file is replaced.
-        """
-        save_pieces(path, seal(Kind.OPENING_REQUEST, self.payload()))
-
-    @classmethod
-    def load(cls, path: PathLike, rnd: Round) -> OpeningRequest:
-        """Read a request from a file.
-
-        Parameters
-        ----------
-        path : str or path
-            What `save` wrote.
-        rnd : Round
-            The round it must belong to.
-        """
-        return cls.from_bytes(Path(path).read_bytes(), rnd)
 
     def __repr__(self) -> str:
         return f"<veilsum.OpeningRequest openfhe of {self.count} uploads>"

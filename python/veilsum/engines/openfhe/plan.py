@@ -12,7 +12,8 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from pathlib import Path
+from typing import ClassVar, TypeAlias, TypeVar
 
 from veilsum import files
 from veilsum.engines.base import EngineObject, Steps
@@ -59,6 +60,52 @@ class PlanObject(EngineObject):
         return openfhe
 
 
+Made = TypeVar("Made", bound="PublicObject")
+
+
+class PublicObject(PlanObject):
+    """What is public and belongs to no round: kept in files as the bytes that travel."""
+
+    __slots__ = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the object as bytes."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_bytes(cls: type[Made], data: Buffer) -> Made:
+        """Read an object from untrusted bytes.
+
+        Parameters
+        ----------
+        data : bytes-like
+            What `to_bytes` wrote.
+        """
+        raise NotImplementedError
+
+    def save(self, path: PathLike) -> None:
+        """Write the object to a file.
+
+        Parameters
+        ----------
+        path : str or path
+            Its name; an existing file is replaced.
+        """
+        with files.atomic_file(path) as file:
+            file.write(self.to_bytes())
+
+    @classmethod
+    def load(cls: type[Made], path: PathLike) -> Made:
+        """Read an object from a file.
+
+        Parameters
+        ----------
+        path : str or path
+            What `save` wrote.
+        """
+        return cls.from_bytes(Path(path).read_bytes())
+
+
 @dataclass(frozen=True)
 class _Choice:
     """A ring, and the precision it gives."""
@@ -71,7 +118,7 @@ class _Choice:
     error_bound: float
 
 
-class Plan(PlanObject):
+class Plan(PublicObject):
     """Immutable, checked parameters of a CKKS sum.
 
     Parameters
@@ -461,29 +508,6 @@ class Plan(PlanObject):
         payload = reader.take(_FIELDS.size)
         reader.finish()
         return cls.from_payload(payload)
-
-    def save(self, path: PathLike) -> None:
-        """Write the plan to a file.
-
-        Parameters
-        ----------
-        path : str or path
-            Its name; an existing file is replaced.
-        """
-        with files.atomic_file(path) as file:
-            file.write(self.to_bytes())
-
-    @classmethod
-    def load(cls, path: PathLike) -> Plan:
-        """Read a plan from a file.
-
-        Parameters
-        ----------
-        path : str or path
-            What `save` wrote.
-        """
-        with open(path, "rb") as file:  # noqa: PTH123 - any path-like
-            return cls.from_bytes(file.read())
 
     def __reduce__(self) -> tuple[Callable[[bytes], Plan], tuple[bytes]]:
         return Plan.from_bytes, (self.to_bytes(),)

@@ -9,13 +9,11 @@ import os
 import secrets
 import struct
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, TypeAlias
 
-from veilsum import files
 from veilsum.engines.base import refuse_mixture
 from veilsum.engines.openfhe.keys import PublicKey
-from veilsum.engines.openfhe.plan import Plan, PlanObject
+from veilsum.engines.openfhe.plan import Plan, PublicObject
 from veilsum.engines.openfhe.wire import Buffer, Kind, digest, open_envelope, seal
 from veilsum.errors import KeyMismatchError, ParameterError
 from veilsum.layout import Layout
@@ -29,7 +27,7 @@ _SEED_BYTES = 32
 _KEY_BYTES = 32
 
 
-class Round(PlanObject):
+class Round(PublicObject):
     """The public description of one sum: plan, public key, ranges, layout, clients.
 
     Attributes
@@ -247,28 +245,6 @@ class Round(PlanObject):
         except (ParameterError, KeyMismatchError) as error:
             raise reader.error(str(error)) from None
         return made
-
-    def save(self, path: PathLike) -> None:
-        """Write the round to a file.
-
-        Parameters
-        ----------
-        path : str or path
-            Its name; an existing file is replaced.
-        """
-        with files.atomic_file(path) as file:
-            file.write(self.to_bytes())
-
-    @classmethod
-    def load(cls, path: PathLike) -> Round:
-        """Read a round from a file.
-
-        Parameters
-        ----------
-        path : str or path
-            What `save` wrote.
-        """
-        return cls.from_bytes(Path(path).read_bytes())
 
     def __reduce__(self) -> tuple[Callable[[bytes], Round], tuple[bytes]]:
         return Round.from_bytes, (self.to_bytes(),)

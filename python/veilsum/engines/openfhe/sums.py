@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from veilsum.engines.base import engine_name, refuse_mixture
@@ -20,13 +19,13 @@ from veilsum.engines.openfhe.blocks import blocks_digest, read_blocks, write_blo
 from veilsum.engines.openfhe.plan import PlanObject
 from veilsum.engines.openfhe.rounds import Round
 from veilsum.engines.openfhe.uploads import (
+    RoundObject,
     Upload,
     check_round_id,
     check_signature,
-    save_pieces,
     take_blocks,
 )
-from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, digest, open_envelope, seal
+from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, digest
 from veilsum.errors import HeadroomError, ParameterError, RoundError
 
 __all__ = ["Aggregate", "Aggregator", "Entry", "Manifest", "sum_blocks", "weighted_sum"]
@@ -174,7 +173,7 @@ class Manifest:
             raise reader.error(str(error)) from None
 
 
-class Aggregate(PlanObject):
+class Aggregate(RoundObject):
     """An encrypted sum, with what the authority needs to open it.
 
     Attributes
@@ -186,6 +185,8 @@ class Aggregate(PlanObject):
     """
 
     __slots__ = ("_blocks", "_digest", "manifest", "uploads")
+
+    _KIND = Kind.AGGREGATE
 
     def __init__(self, manifest: Manifest, blocks: Blocks, uploads: Sequence[Upload] = ()) -> None:
         self.manifest = manifest
@@ -297,54 +298,6 @@ class Aggregate(PlanObject):
         data = take_blocks(reader, rnd, 8 * rnd.plan.words(2, rescaled=rescaled))
         reader.finish()
         return cls(manifest, read_blocks(rnd.plan, rnd.public.handle, data, 2, rescaled))
-
-    def to_bytes(self) -> bytes:
-        """Return the aggregate as bytes, without its uploads."""
-        return b"".join(seal(Kind.AGGREGATE, self.payload()))
-
-    @classmethod
-    def from_bytes(cls, data: Buffer, rnd: Round) -> Aggregate:
-        """Read an aggregate from untrusted bytes.
-
-        Parameters
-        ----------
-        data : bytes-like
-            What `to_bytes` wrote.
-        rnd : Round
-            The round it must belong to.
-
-        Raises
-        ------
-        WireFormatError
-            When they are malformed.
-        RoundError
-            When they are of another round, or break one of its rules.
-        """
-        refuse_mixture("openfhe", round=rnd)
-        return cls.read(open_envelope(data, Kind.AGGREGATE), rnd)
-
-    def save(self, path: PathLike) -> None:
-        """Write the aggregate to a file, without its uploads.
-
-        Parameters
-        ----------
-        path : str or path
-            Its name; an existing file is replaced.
-        """
-        save_pieces(path, seal(Kind.AGGREGATE, self.payload()))
-
-    @classmethod
-    def load(cls, path: PathLike, rnd: Round) -> Aggregate:
-        """Read an aggregate from a file.
-
-        Parameters
-        ----------
-        path : str or path
-            What `save` wrote.
-        rnd : Round
-            The round it must belong to.
-        """
-        return cls.from_bytes(Path(path).read_bytes(), rnd)
 
     def __repr__(self) -> str:
         return f"<veilsum.Aggregate openfhe of {self.count} uploads>"

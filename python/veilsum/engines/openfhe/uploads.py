@@ -9,7 +9,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, open_envelope, se
 from veilsum.errors import ParameterError, RoundError, WireFormatError
 from veilsum.roster import Roster, Signer
 
-__all__ = ["Upload", "encrypt"]
+__all__ = ["RoundObject", "Upload", "encrypt"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -33,7 +33,88 @@ _SIGNATURE_BYTES = 64
 _CHUNK_BLOCKS = 64
 
 
-class Upload(PlanObject):
+Made = TypeVar("Made", bound="RoundObject")
+
+
+class RoundObject(PlanObject):
+    """What belongs to one round and travels: as bytes and in files.
+
+    A subclass gives its kind, its payload in pieces, and how a payload is read.
+    """
+
+    __slots__ = ()
+
+    _KIND: ClassVar[Kind]
+
+    def payload(self) -> list[Buffer]:
+        """Return the content in pieces, to be put in an envelope."""
+        raise NotImplementedError
+
+    @classmethod
+    def read(cls: type[Made], reader: Reader, rnd: Round) -> Made:
+        """Read the content.
+
+        Parameters
+        ----------
+        reader : Reader
+            Untrusted.
+        rnd : Round
+            The round that the object must belong to.
+        """
+        raise NotImplementedError
+
+    def to_bytes(self) -> bytes:
+        """Return the object as bytes."""
+        return b"".join(seal(self._KIND, self.payload()))
+
+    @classmethod
+    def from_bytes(cls: type[Made], data: Buffer, rnd: Round) -> Made:
+        """Read an object from untrusted bytes.
+
+        Parameters
+        ----------
+        data : bytes-like
+            What `to_bytes` wrote.
+        rnd : Round
+            The round it must belong to.
+
+        Raises
+        ------
+        WireFormatError
+            When they are malformed.
+        RoundError
+            When they are of another round, or break one of its rules.
+        """
+        refuse_mixture("openfhe", round=rnd)
+        return cls.read(open_envelope(data, cls._KIND), rnd)
+
+    def save(self, path: PathLike) -> None:
+        """Write the object to a file.
+
+        Parameters
+        ----------
+        path : str or path
+            Its name; an existing file is replaced.
+        """
+        with files.atomic_file(path) as file:
+            for piece in seal(self._KIND, self.payload()):
+                file.write(piece)
+
+    @classmethod
+    def load(cls: type[Made], path: PathLike, rnd: Round) -> Made:
+        """Read an object from a file.
+
+        Parameters
+        ----------
+        path : str or path
+            What `save` wrote.
+        rnd : Round
+            The round it must belong to.
+        """
+        return cls.from_bytes(Path(path).read_bytes(), rnd)
+
+
+class Upload(RoundObject):
     """A client's ciphertexts for one round.
 
     Attributes
@@ -47,6 +128,8 @@ class Upload(PlanObject):
     """
 
     __slots__ = ("_blocks", "_digest", "_signature", "client", "clipped", "round")
+
+    _KIND = Kind.UPLOAD
 
     def __init__(
         self,
@@ -180,54 +263,6 @@ class Upload(PlanObject):
         reader.finish()
         blocks = read_blocks(rnd.plan, rnd.public.handle, data, 2, False)
         return cls(rnd, blocks, clipped, client, signature)
-
-    def to_bytes(self) -> bytes:
-        """Return the upload as bytes."""
-        return b"".join(seal(Kind.UPLOAD, self.payload()))
-
-    @classmethod
-    def from_bytes(cls, data: Buffer, rnd: Round) -> Upload:
-        """Read an upload from untrusted bytes.
-
-        Parameters
-        ----------
-        data : bytes-like
-            What `to_bytes` wrote.
-        rnd : Round
-            The round it must belong to.
-
-        Raises
-        ------
-        WireFormatError
-            When they are malformed.
-        RoundError
-            When they are of another round.
-        """
-        refuse_mixture("openfhe", round=rnd)
-        return cls.read(open_envelope(data, Kind.UPLOAD), rnd)
-
-    def save(self, path: PathLike) -> None:
-        """Write the upload to a file.
-
-        Parameters
-        ----------
-        path : str or path
-            Its name; an existing file is replaced.
-        """
-        save_pieces(path, seal(Kind.UPLOAD, self.payload()))
-
-    @classmethod
-    def load(cls, path: PathLike, rnd: Round) -> Upload:
-        """Read an upload from a file.
-
-        Parameters
-        ----------
-        path : str or path
-            What `save` wrote.
-        rnd : Round
-            The round it must belong to.
-        """
-        return cls.from_bytes(Path(path).read_bytes(), rnd)
 
     def __repr__(self) -> str:
         return f"<veilsum.Upload openfhe: {len(self._blocks)} blocks for {self.round!r}>"
@@ -459,18 +494,3 @@ def take_blocks(reader: Reader, rnd: Round, size: int) -> memoryview:
     if count != rnd.blocks:
         raise WireFormatError(f"there are {count} blocks; the round's vector has {rnd.blocks}")
     return reader.take(count * size)
-
-
-def save_pieces(path: PathLike, pieces: list[Buffer]) -> None:
-    """Write an object's pieces to a file, all or nothing.
-
-    Parameters
-    ----------
-    path : str or path
-        Its name; an existing file is replaced.
-    pieces : list of bytes-like
-        What `seal` returned.
-    """
-    with files.atomic_file(path) as file:
-        for piece in pieces:
-            file.write(piece)
