@@ -102,10 +102,17 @@ def _torch_to_numpy(tensor: Any, dtype: str) -> Array:
     return cast(Array, tensor.numpy())
 
 
-def _is_tensor(thing: object) -> bool:
-    torch = sys.modules.get("torch")
-    kind = getattr(torch, "Tensor", None)
+def _is_a(thing: object, module: str, name: str) -> bool:
+    """Whether it is of a class in a module that may not have been imported: then it is not.
+
+    Importing here would take Python's import lock, and a child forked in between waits forever.
+    """
+    kind = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(thing, kind)
+
+
+def _is_tensor(thing: object) -> bool:
+    return _is_a(thing, "torch", "Tensor")
 
 
 def _refuse_dtype(where: str, dtype: str, library: Library) -> ParameterError:
@@ -121,7 +128,7 @@ def _inspect(thing: object, where: str) -> _Leaf:
     """Recognise one array or tensor; `where` names it in messages."""
     if _is_tensor(thing):
         return _inspect_tensor(thing, where)
-    if isinstance(thing, np.ma.MaskedArray):
+    if _is_a(thing, "numpy.ma", "MaskedArray"):
         raise ParameterError(
             f"{where} is a masked array, whose masked values would be summed as if they were not; "
             f"fill them first, for example with .filled(0)"

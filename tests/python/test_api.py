@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -813,3 +815,39 @@ except vs.BackendUnavailableError as error:
     )
     assert "'torch'" in done.stdout
     assert "pip install 'veilsum[train]'" in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_others_encrypt_can_encrypt():
+    """The core keeps large buffers behind a lock, which a fork must not leave locked."""
+    plan = vs.Plan(clients=4)
+    rnd = vs.Round(plan, vs.keygen(plan)[1], size=3_000_000, limit=1.0)  # 9.4 MB an upload
+    update = np.zeros(3_000_000, np.float32)
+    stop = threading.Event()
+
+    def others():
+        while not stop.is_set():
+            vs.encrypt(rnd, update, threads=1)
+
+    threads = [threading.Thread(target=others) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    endings = []
+    try:
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)  # ends a child that waits for a lock nobody holds there
+                status = 1
+                try:
+                    vs.encrypt(rnd, update, threads=1)
+                    status = 0
+                finally:
+                    os._exit(status)
+            endings.append(os.waitpid(child, 0)[1])
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert endings == [0] * 10

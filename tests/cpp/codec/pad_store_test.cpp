@@ -380,6 +380,10 @@ TEST("a forked child gets no pads, and the parent's stay good") {
   const Round round = make_round(plan, key, 20 * plan.block_capacity());
   const Update update = random_update(round, 1);
   for (const bool ready : {true, false}) {
+#if defined(VEILSUM_ALLOCATION_HOOKS)
+    // The background thread may be inside a sanitizer's allocator, which a fork leaves locked.
+    if (!ready) continue;
+#endif
     PadStore store(round, {round.payload_bytes(), 1, 1}, numbered_seeds());
     if (ready) CHECK(store.wait(kLong));
     const Ending child = run_child([&] {
