@@ -33,6 +33,12 @@ struct Accumulator::Scratch {
   RowScratch rows;
 };
 
+/// What of a span is in the sum, and the checksum of its bytes.
+struct Accumulator::Added {
+  std::uint64_t blocks = 0;
+  std::uint32_t crc = 0;
+};
+
 namespace {
 
 /// out = -in modulo q, for one block whose residues are in range.
@@ -143,8 +149,7 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
     std::uint32_t crc = 0;
     Bytes pieces;
   };
-  std::vector<std::uint64_t> added(
-      static_cast<std::size_t>(spans_.count()));  // blocks of each span
+  std::vector<Added> added(static_cast<std::size_t>(spans_.count()));
   std::vector<Result> results;
   codec::ScratchPool<Scratch> pool;
   const std::uint64_t step = codec::blocks_in_step(spans_);
@@ -178,7 +183,9 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
               if (!add_blocks(block, blocks, bytes, weight, Sign::kPlus, *lease)) {
                 throw WireFormatError("upload: a residue is not below its modulus");
               }
-              added[static_cast<std::size_t>(span)] += blocks;
+              Added& so_far = added[static_cast<std::size_t>(span)];
+              so_far.blocks += blocks;
+              so_far.crc = result.crc;
             }
             if (hashed) hasher.finish();
           });
@@ -205,19 +212,25 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
 }
 
 void Accumulator::take_back(const UploadCheck& upload, std::uint64_t weight,
-                            const std::vector<std::uint64_t>& added, int threads) {
+                            const std::vector<Added>& added, int threads) {
   const std::uint64_t step = codec::blocks_in_step(spans_);
   parallel_for(
       added.size(), threads,
       [&] { return Scratch(round_.plan(), static_cast<std::size_t>(step) * spans_.block_bytes()); },
       [&](std::size_t span, Scratch& scratch) {
-        for (std::uint64_t done = 0; done < added[span]; done += step) {
+        std::uint32_t crc = 0;
+        for (std::uint64_t done = 0; done < added[span].blocks; done += step) {
           const std::uint64_t block = spans_.first_block(span) + done;
-          const std::uint64_t blocks = std::min(step, added[span] - done);
+          const std::uint64_t blocks = std::min(step, added[span].blocks - done);
           const std::span<std::uint8_t> bytes =
               scratch.in.span().first(spans_.bytes_of(block, blocks));
           upload.read_blocks(block * spans_.block_bytes(), bytes);
-          add_blocks(block, blocks, bytes, weight, Sign::kMinus, scratch);
+          crc = isa::kernels().crc32c(crc, bytes.data(), bytes.size());
+          if (!add_blocks(block, blocks, bytes, weight, Sign::kMinus, scratch)) crc = ~crc;
+        }
+        // A file that somebody writes to meanwhile: what was subtracted is not what was added.
+        if (crc != added[span].crc) {
+          throw WireFormatError("upload: changed while it was being read");
         }
       });
 }
@@ -419,8 +432,21 @@ void Incoming::write(std::uint64_t offset, ByteView bytes) {
   std::unique_lock<std::mutex> lock(guard_);
   // What is compared may still be on its way from another thread. Who waits here writes nothing.
   written_.wait(lock, [&] { return writing_ == 0; });
+  if (closed_) refuse_closed();
+  ++comparing_;
   lock.unlock();
-  for (const auto& run : known) compare(run.first, part(run));
+  const auto done = [&] {
+    const std::lock_guard<std::mutex> again(guard_);
+    --comparing_;
+    written_.notify_all();
+  };
+  try {
+    for (const auto& run : known) compare(run.first, part(run));
+  } catch (...) {
+    done();
+    throw;
+  }
+  done();
 }
 
 void Incoming::finish(std::uint64_t weight, int threads) {
@@ -439,6 +465,9 @@ void Incoming::finish(std::uint64_t weight, int threads) {
       owner_.round_, total_,
       [this](std::uint64_t offset, std::span<std::uint8_t> out) { load(offset, out); });
   owner_.add_checked(check, weight, threads);
+  // A piece that came again may still be compared with what is here.
+  std::unique_lock<std::mutex> lock(guard_);
+  written_.wait(lock, [&] { return comparing_ == 0; });
   spool_.reset();
   memory_ = Bytes();
 }

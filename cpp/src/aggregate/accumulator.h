@@ -70,8 +70,11 @@ class Accumulator {
   /// Adds one step of blocks; false when a residue is out of range and nothing was added.
   bool add_blocks(std::uint64_t block, std::uint64_t blocks, ByteView bytes, std::uint64_t weight,
                   Sign sign, Scratch& scratch);
-  void take_back(const UploadCheck& upload, std::uint64_t weight,
-                 const std::vector<std::uint64_t>& added, int threads);
+  struct Added;
+  /// @throws WireFormatError when the upload no longer has the bytes that were added: the sum is
+  /// lost
+  void take_back(const UploadCheck& upload, std::uint64_t weight, const std::vector<Added>& added,
+                 int threads);
   void check_usable() const;
   std::mutex& lock_of(std::uint64_t span) noexcept { return locks_[span % locks_.size()]; }
 
@@ -133,10 +136,11 @@ class Incoming {
   Bytes memory_;
   std::unique_ptr<SpoolFile> spool_;
   mutable std::mutex guard_;
-  std::condition_variable written_;
+  std::condition_variable written_;              // or compared
   std::map<std::uint64_t, std::uint64_t> runs_;  // begin -> end of what was taken in
   std::uint64_t received_ = 0;
-  std::uint64_t writing_ = 0;  // threads that store bytes of runs_
+  std::uint64_t writing_ = 0;    // threads that store bytes of runs_
+  std::uint64_t comparing_ = 0;  // threads that read what is stored
   bool closed_ = false;
 };
 

@@ -139,3 +139,70 @@ def test_an_upload_on_its_way_keeps_its_aggregator_alive():
     incoming = vs.Aggregator(rnd).receive(uploads[0].nbytes)
     incoming.write(0, uploads[0].to_bytes())
     incoming.finish()
+
+
+def send_again(incoming, data, failures):
+    try:
+        for _ in range(4):
+            incoming.write(0, data)
+    except vs.VeilsumError as error:
+        failures.append(error)
+
+
+def test_a_piece_that_comes_again_while_the_upload_is_finished():
+    # Found in review: the piece was compared with bytes that finish() had let go of.
+    _, rnd, _, uploads = make(2_000_000, 3)
+    aggregator = vs.Aggregator(rnd)
+    for upload in uploads:
+        data = upload.to_bytes()
+        incoming = aggregator.receive(len(data))
+        incoming.write(0, data)
+        failures = []
+        threads = [
+            threading.Thread(target=send_again, args=(incoming, data, failures)) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        incoming.finish()
+        for thread in threads:
+            thread.join()
+        assert all("takes no more pieces" in str(error) for error in failures)
+    assert aggregator.finish().to_bytes() == vs.weighted_sum(rnd, uploads).to_bytes()
+
+
+def test_a_file_that_changes_while_its_damage_is_taken_back_never_spoils_the_sum_silently(tmp_path):
+    _, rnd, _, uploads = make(1_000_000, 4)
+    expected = vs.weighted_sum(rnd, uploads[:2]).to_bytes()
+    path = tmp_path / "damaged.up"
+    uploads[3].save(path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # found at the end, when all of it was added
+    path.write_bytes(data)
+    place = len(data) // 2
+    for _ in range(8):
+        aggregator = vs.Aggregator(rnd)
+        aggregator.add(uploads[0])
+        stop = threading.Event()
+
+        def writer(stop=stop):
+            with path.open("r+b", buffering=0) as file:
+                byte = data[place]
+                while not stop.is_set():
+                    byte ^= 1
+                    file.seek(place)
+                    file.write(bytes([byte]))
+
+        thread = threading.Thread(target=writer)
+        thread.start()
+        try:
+            with pytest.raises(vs.WireFormatError):
+                aggregator.add_file(path)
+        finally:
+            stop.set()
+            thread.join()
+        try:
+            aggregator.add(uploads[1])
+        except vs.RoundError as error:
+            assert "this sum is lost" in str(error)
+        else:
+            assert aggregator.finish().to_bytes() == expected
