@@ -411,6 +411,60 @@ def test_a_changed_input_is_not_encrypted_with_the_journals_seeds(folder):
     assert not Path("out").exists()
 
 
+def test_zeros_that_a_crash_left_at_the_end_of_a_journal_do_not_count(folder):
+    here = stage(size=30_000_000)
+    np.save("in.npy", np.zeros(30_000_000, np.float32))
+
+    def stop(done, total):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        vs.encrypt_file(here.round, "in.npy", "out", resume=True, progress=stop)
+    with Path("out.journal").open("ab") as journal:
+        journal.write(bytes(4096))
+    vs.encrypt_file(here.round, "in.npy", "out", resume=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["in.npy", "out"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("step", ["encrypt", "sum"])
+def test_a_forked_child_neither_goes_on_nor_touches_the_parents_files(folder, step, resume):
+    # Encrypting, there would be two processes under one key, whose input may differ by then.
+    size = 20_000_000
+    here = stage(size=size)
+    np.save("in.npy", np.zeros(size, np.float32))
+    for name in ("a", "b"):
+        vs.encrypt_file(here.round, "in.npy", f"{name}.up")
+    child = None
+
+    def fork(done, total):
+        nonlocal child
+        if child is None:
+            child = os.fork()
+            if child:
+                assert os.waitpid(child, 0)[1] == 0
+
+    options = {"progress": fork, "resume": resume, "threads": 1}
+    refused = False
+    try:
+        if step == "encrypt":
+            vs.encrypt_file(here.round, "in.npy", "out", **options)
+        else:
+            vs.sum_files(here.round, ["a.up", "b.up"], "out", **options)
+    except vs.RoundError as error:
+        refused = "forked" in str(error)
+    finally:
+        if child == 0:
+            os._exit(0 if refused else 1)
+    assert not refused
+    if step == "encrypt":
+        vs.sum_files(here.round, ["out", "a.up"], "total").verify()
+        Path("total").unlink()
+    else:
+        vs.AggregateFile("out", here.round).verify()
+    assert sorted(path.name for path in folder.iterdir()) == ["a.up", "b.up", "in.npy", "out"]
+
+
 # --- memory ----------------------------------------------------------------------------------
 
 PEAK = """

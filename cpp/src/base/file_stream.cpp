@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <mutex>
 #include <system_error>
 #include <utility>
 
@@ -31,6 +32,8 @@ FileIdentity identity_of(const struct stat& status) {
 /// The mode that the user wants for new files. A stricter mask stands for an instant: a file that
 /// another thread makes just then is less open, never more.
 mode_t ordinary_mode() {
+  static std::mutex one_at_a_time;  // or one thread would take the other's mask for the user's
+  const std::lock_guard<std::mutex> lock(one_at_a_time);
   const mode_t mask = ::umask(077);
   ::umask(mask);
   return 0666 & ~mask;
@@ -181,11 +184,11 @@ OutputFile::OutputFile(std::string path, std::string working_name, std::uint64_t
 }
 
 OutputFile::~OutputFile() {
-  if (!done_ && !keep_) ::unlink(working_name_.c_str());
+  if (!done_ && !keep_ && process_.is_here()) ::unlink(working_name_.c_str());
 }
 
 void OutputFile::discard() noexcept {
-  if (done_) return;
+  if (done_ || !process_.is_here()) return;
   ::unlink(working_name_.c_str());
   keep_ = true;  // nothing left to remove
 }
@@ -210,6 +213,10 @@ void OutputFile::flush_range(std::uint64_t offset, std::uint64_t bytes) noexcept
 }
 
 void OutputFile::commit() {
+  if (!process_.is_here()) {
+    throw RoundError("the process was forked while it wrote " + path_ +
+                     "; only the one that began finishes it");
+  }
   if (::fsync(file_.get()) != 0) throw_errno("cannot sync", path_);
   if (::fchmod(file_.get(), ordinary_mode()) != 0) throw_errno("cannot set the mode of", path_);
   if (::rename(working_name_.c_str(), path_.c_str()) != 0) throw_errno("cannot replace", path_);

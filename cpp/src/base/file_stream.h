@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/process.h"
 
 namespace veilsum {
 
@@ -67,7 +68,8 @@ class InputFile {
 };
 
 /// A file in the making: mode 0600 under a name of its own beside `path`, until commit().
-/// write_at() is thread-safe for ranges that do not overlap.
+/// write_at() is thread-safe for ranges that do not overlap. It belongs to the process that made
+/// it: a forked child neither commits nor removes it.
 class OutputFile {
  public:
   enum class Existing { kRefuse, kContinue };
@@ -93,12 +95,14 @@ class OutputFile {
   /// Remove the unfinished file now, keep() or not.
   void discard() noexcept;
   /// Syncs, gives the file the mode that new files have, and moves it to its name.
+  /// @throws RoundError in a forked child
   void commit();
 
  private:
   std::string path_;
   std::string working_name_;
   Descriptor file_;
+  const ProcessMark process_;
   bool keep_ = false;
   bool done_ = false;
 };

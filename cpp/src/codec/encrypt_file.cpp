@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "base/process.h"
 #include "base/wipe.h"
 #include "codec/block_encryptor.h"
 #include "codec/element.h"
@@ -34,6 +35,9 @@ using scheme::Spans;
 /// Input that a resumable run holds at a time: what its digests promise must be what is encrypted.
 constexpr std::uint64_t kHeldBytes = std::uint64_t{48} << 20;
 constexpr std::size_t kAlignment = 64;
+/// Raise it with any change of the numbers that a value becomes: journals of before are refused
+/// then.
+constexpr std::uint32_t kQuantisation = 1;
 constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
 
 /// Some consecutive values of the update, read into memory.
@@ -140,13 +144,15 @@ std::vector<scheme::JournalFact> facts_of(const Round& round, std::span<const Fi
   choices.u8(signer ? 1 : 0);
   choices.u32(signer ? signer->client : 0);
   ByteWriter kind;
-  kind.text("encrypt");
+  // Another version may round the same input to other numbers, which the same pads must not meet.
+  kind.text("encrypt " + std::to_string(kQuantisation));
   ByteWriter of_round;
   of_round.raw(round.id());
-  return {{"it is the journal of another kind of run", kind.take()},
-          {"it is of another round", of_round.take()},
-          {"the input is another file, or it was changed since the run began", files.take()},
-          {"weight, rounding or signer are other ones", choices.take()}};
+  return {
+      {"it is the journal of another kind of run, or of another version of Veilsum", kind.take()},
+      {"it is of another round", of_round.take()},
+      {"the input is another file, or it was changed since the run began", files.take()},
+      {"weight, rounding or signer are other ones", choices.take()}};
 }
 
 /// One run of encrypt_file().
@@ -248,6 +254,11 @@ class FileEncryption {
       output_->file().flush_range(head_bytes_ + spans_.offset(first),
                                   count * spans_.bytes_per_span());
       if (options_.progress) options_.progress(spans_.end_value(first + count - 1), round_.size());
+      if (!process_.is_here()) {
+        throw RoundError(
+            "the process was forked while it encrypted, so there are two that would go on under "
+            "one key; the child must encrypt anew");
+      }
     }
     if (options_.on_clip == OnClip::kError && clipped != 0) {
       throw ParameterError(std::to_string(clipped) + " of " + std::to_string(round_.size()) +
@@ -431,6 +442,7 @@ class FileEncryption {
   const std::optional<FileSigner>& signer_;
   Spans spans_;
   std::size_t head_bytes_;
+  const ProcessMark process_;
   UploadSeeds seeds_;
   std::unique_ptr<scheme::ResumableOutput> output_;
   std::map<std::uint64_t, Digest> begun_;     // by span

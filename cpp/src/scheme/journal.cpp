@@ -79,7 +79,8 @@ void Journal::read_records() {
       std::uint32_t crc = 0;
       std::memcpy(&length, rest.data(), 4);
       std::memcpy(&crc, rest.data() + 4, 4);
-      if (length > rest.size() - kFrame) break;
+      // No record is empty; zeros that a crash left would be many empty ones.
+      if (length == 0 || length > rest.size() - kFrame) break;
       const ByteView payload = rest.subspan(kFrame, length);
       if (crc_of(payload) != crc) break;
       records_.emplace_back(payload.begin(), payload.end());
@@ -117,6 +118,7 @@ void Journal::append(ByteView payload) {
 }
 
 void Journal::erase() {
+  if (!process_.is_here()) return;  // the lock, and the run, are the parent's
   const Bytes zeros(std::size_t{1} << 16);
   for (std::uint64_t at = 0; at < end_; at += zeros.size()) {
     const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), end_ - at));

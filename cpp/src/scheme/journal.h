@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/file_stream.h"
+#include "base/process.h"
 
 namespace veilsum::scheme {
 
@@ -35,7 +36,7 @@ class Journal {
   /// The records were looked at: wipes them from memory.
   void forget();
   void append(ByteView payload);
-  /// Overwrites the file, removes it.
+  /// Overwrites the file, removes it; in a forked child does nothing.
   void erase();
 
  private:
@@ -43,6 +44,7 @@ class Journal {
 
   std::string path_;
   Descriptor file_;
+  const ProcessMark process_;
   std::uint64_t end_ = 0;
   std::vector<Bytes> records_;
 };
