@@ -38,7 +38,7 @@ def write_html(run: Comparison, plots: dict[str, Plot]) -> Path:
         When it cannot be written.
     """
     name = run.folder.resolve().name
-    status = run.summary["status"]
+    status = escape(run.summary["status"])
     above = document.warning(run)
     marked = f'<p class="synthetic">{escape(above)}</p>\n' if above else ""
     title = f"Veilsum comparison {name}" + (" (synthetic data)" if above else "")
