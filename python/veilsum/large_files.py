@@ -133,6 +133,7 @@ def encrypt_file(
         When a file cannot be read or written.
     """
     client = client_number(rnd.roster, signer)
+    _refuse_input(target, [source])
     if isinstance(rnd, EngineObject):
         upload = _whole(
             resume,
@@ -257,6 +258,7 @@ def sum_files(
         When a file cannot be read or written.
     """
     paths = [os.fspath(path) for path in uploads]
+    _refuse_input(target, paths)
     if isinstance(rnd, EngineObject):
         total = _whole(resume, target, lambda: _sum_whole(rnd, paths, weights, threads, progress))
         total.save(target)
@@ -342,6 +344,7 @@ def decrypt_file(
         )
         files.write_update(target, mean)
         return
+    _refuse_input(target, [total.path])
     layout = layout_of(total.round)
     if dtype not in (None, "float32", "float64"):
         raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
@@ -450,6 +453,19 @@ def _sum_whole(
         if progress is not None:
             progress((index + 1) * rnd.size // len(paths), rnd.size)
     return aggregator.finish()
+
+
+def _refuse_input(target: PathLike, sources: Sequence[PathLike]) -> None:
+    """Refuse an output that would replace what it is made of."""
+    names = (Path(target), Path(f"{os.fspath(target)}.part"))
+    written = [name for name in names if name.exists()]
+    for source in sources:
+        for name in written:
+            if Path(source).exists() and name.samefile(source):
+                raise ParameterError(
+                    f"{os.fspath(target)} would be written over its own input "
+                    f"{os.fspath(source)}; give the output another name"
+                )
 
 
 def _refuse_journal(target: PathLike) -> None:

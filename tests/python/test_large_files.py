@@ -192,6 +192,26 @@ def test_refusals_name_the_thing_and_leave_the_old_file(folder):
     assert vs.encrypt_file(here.round, "in.safetensors", "out.up").clipped == 0
 
 
+def test_no_output_replaces_its_own_input(folder):
+    here = stage(size=1000)
+    np.save("a.npy", np.zeros(1000, np.float32))
+    for name in ("a", "b"):
+        vs.encrypt_file(here.round, "a.npy", f"{name}.up")
+    total = vs.sum_files(here.round, ["a.up", "b.up"], "total.npy")
+    key = vs.open_sum(here.secret, here.round, total)
+    os.link("b.up", "c.part")
+    Path("d").symlink_to("a.up")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(vs.ParameterError, match=r"over its own input a\.npy"):
+        vs.encrypt_file(here.round, "a.npy", "./a.npy")
+    for target in ("a.up", folder / "b.up", "c", "d"):
+        with pytest.raises(vs.ParameterError, match="over its own input"):
+            vs.sum_files(here.round, ["a.up", "b.up"], target, resume=True)
+    with pytest.raises(vs.ParameterError, match="over its own input"):
+        vs.decrypt_file(key, total, "total.npy")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_damaged_files_are_refused_and_named(folder):
     here = stage(size=60_000)
     np.save("a.npy", np.zeros(60_000, np.float32))
@@ -424,6 +444,28 @@ def test_zeros_that_a_crash_left_at_the_end_of_a_journal_do_not_count(folder):
         journal.write(bytes(4096))
     vs.encrypt_file(here.round, "in.npy", "out", resume=True)
     assert sorted(path.name for path in folder.iterdir()) == ["in.npy", "out"]
+
+
+def test_a_journal_that_is_damaged_in_the_middle_is_not_continued(folder):
+    # Forgetting the digests of what was encrypted would let a changed input pass unseen.
+    here = stage(size=30_000_000)
+    np.save("in.npy", np.zeros(30_000_000, np.float32))
+
+    def stop(done, total):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        vs.encrypt_file(here.round, "in.npy", "out", resume=True, progress=stop)
+    whole = Path("out.journal").read_bytes()
+    first = 8 + 8 + int.from_bytes(whole[8:12], "little")  # magic, frame, seeds
+    for at in (12, 20, first + 4, first + 100):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        Path("out.journal").write_bytes(damaged)
+        with pytest.raises(vs.ParameterError, match=r"out\.journal is damaged"):
+            vs.encrypt_file(here.round, "in.npy", "out", resume=True)
+    Path("out.journal").write_bytes(whole[:-5])  # a record that a crash cut short
+    vs.encrypt_file(here.round, "in.npy", "out", resume=True)
 
 
 @pytest.mark.parametrize("resume", [False, True])

@@ -79,10 +79,18 @@ void Journal::read_records() {
       std::uint32_t crc = 0;
       std::memcpy(&length, rest.data(), 4);
       std::memcpy(&crc, rest.data() + 4, 4);
-      // No record is empty; zeros that a crash left would be many empty ones.
-      if (length == 0 || length > rest.size() - kFrame) break;
+      if (length > rest.size() - kFrame) break;
       const ByteView payload = rest.subspan(kFrame, length);
-      if (crc_of(payload) != crc) break;
+      // A crash cuts the last record short, or leaves zeros where it was to be (no record is
+      // empty). Records behind a bad one are damage: to forget them could be to forget a digest.
+      const bool zeros =
+          length == 0 && std::all_of(rest.begin(), rest.end(), [](auto b) { return b == 0; });
+      if (zeros) break;
+      if (length == 0 || crc_of(payload) != crc) {
+        if (rest.size() == kFrame + length) break;
+        secure_wipe(bytes.data(), bytes.size());
+        throw ParameterError(path_ + " is damaged" + remedy(path_));
+      }
       records_.emplace_back(payload.begin(), payload.end());
       rest = rest.subspan(kFrame + length);
       end_ += kFrame + length;
