@@ -106,7 +106,7 @@ class RunOptions:
     directory: str = _option(
         "runs",
         "folder that collects runs",
-        Rule("a path that is not empty", lambda value: bool(value)),
+        Rule("a path that is not empty", lambda value: bool(value) and "\0" not in value),
     )
     seed: int = _option(
         7,
@@ -330,7 +330,9 @@ class HybridOptions:
         "bfloat16", "of the plain values on the wire", _one_of("bfloat16", "float32")
     )
     plain_noise_multiplier: float = _option(
-        0.0, "Gaussian noise on the plain part, over `plain_clip`; 0: none", _at_least(0)
+        0.0,
+        "Gaussian noise on the plain part, over `plain_clip`; 0: none",
+        Rule("0, or between 1e-6 and 1e6", lambda value: value == 0 or 1e-6 <= value <= 1e6),
     )
     plain_clip: float = _option(1.0, "largest L2 norm of a noisy plain part", _above(0))
 
@@ -341,7 +343,7 @@ class PrivacyOptions:
 
     clip: float = _option(1.0, "largest L2 norm of a cloud's update; longer ones shrink", _above(0))
     noise_multiplier: float = _option(
-        1.0, "standard deviation of the noise in the sum, over the clip", _above(0)
+        1.0, "standard deviation of the noise in the sum, over the clip", _between(1e-6, 1e6)
     )
     delta: float = _option(1e-5, "probability with which epsilon may fail", _strictly_between(0, 1))
     baseline_noise: str = _option(
@@ -693,7 +695,10 @@ def _convert(wanted: Any, value: Any, where: str) -> Any:
             raise ParameterError(f"{where} is {value!r}; must be a list, each {_TYPE_NAMES[inner]}")
         return tuple(_convert(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ParameterError(f"{where} is {value}; must be finite") from None
     # bool is a subclass of int, so an exact comparison keeps `true` out of whole numbers.
     if type(value) is not wanted:
         raise ParameterError(f"{where} is {value!r}; must be {_TYPE_NAMES[wanted]}")
