@@ -32,7 +32,7 @@ from veilsum.federated.weights import (
     WeightRule,
     weight_rule,
 )
-from veilsum.hybrid import PlainPart, hybrid_layout, noisy
+from veilsum.hybrid import PlainPart, noisy
 
 _T = TypeVar("_T")
 
@@ -78,6 +78,7 @@ class Client:
         self._weight: float | None = None
         self._mean_rows = 1.0
         self._sensed = False
+        self._counted = False
         self._number = 0
         configured = config.aggregation.bandwidths_bps
         self._bandwidth_bps = configured[index] if configured else REFERENCE_BANDWIDTH_BPS
@@ -159,11 +160,18 @@ class Client:
         Raises
         ------
         veilsum.RoundError
-            When the round is not as agreed.
+            When the round is not as agreed, or the statistics were encrypted before.
         """
         agreement = _made(self._statistics, "agree")
+        # Two sums of the same statistics over different clouds would give away their difference.
+        if self._counted:
+            raise vs.RoundError(
+                "the statistics were encrypted before; a retry sends the same bytes"
+            )
         self._round = statistics.read_round(agreement, round_description, self._study)
-        return statistics.upload(self._round, self._study, self._identity, self._threads)
+        upload = statistics.upload(self._round, self._study, self._identity, self._threads)
+        self._counted = True
+        return upload
 
     def receive_statistics(self, aggregate: bytes, sum_key: bytes) -> None:
         """Decrypt the pooled statistics and prepare rows and model.
@@ -233,9 +241,21 @@ class Client:
         Parameters
         ----------
         number : int
-            The round, from 1.
+            The round, from 1; higher than that of the last training.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When the cloud has trained for this round or a later one.
         """
         replica = _made(self._replica, "receive_statistics")
+        # Training again would give the same update, and two sums of it over different clouds would
+        # give away their difference, one cloud's own.
+        if number <= self._number:
+            raise vs.RoundError(
+                f"asked to train for round {number} after round {self._number}; each is trained "
+                "once, and in order"
+            )
         self._share = None
         self._share_round = None
         self._sensed = False
@@ -380,7 +400,7 @@ class Client:
         else:
             weight = rule.weight(LocalFacts(result.rows, result.loss, self._bandwidth_bps))
         if self._config.privacy.distributed:
-            return self._private_upload(rnd, result)
+            return self._private_upload(rnd, result, replica)
         contribution = Contribution(result.update, weight, result.loss)
         options = self._config.encryption
         pads = self._pads
@@ -391,12 +411,10 @@ class Client:
             dither = numpy_generator(self._config.run.seed, "dither", self._index, number)
         values = encode(contribution, replica.limits, options.value_bits, dither)
         masks = replica.masks
-        encrypted = values
-        if masks is not None:
-            encrypted = masks.encrypted_part(values) | hybrid_layout(masks.mask)
+        encrypted = values if masks is None else masks.encrypted_part(values)
         upload = vs.encrypt(
             rnd,
-            encrypted,
+            {**encrypted, **replica.marks},
             rounding="nearest",
             signer=self._identity,
             on_clip=options.on_clip,
@@ -420,7 +438,7 @@ class Client:
         part = PlainPart.seal(rnd, self._index, plain, hybrid.plain_dtype, self._identity)
         return join_parts(upload.to_bytes(), part)
 
-    def _private_upload(self, rnd: vs.Round, result: LocalResult) -> bytes:
+    def _private_upload(self, rnd: vs.Round, result: LocalResult, replica: Replica) -> bytes:
         """Clip, round, add the cloud's share of noise, encrypt and sign."""
         values = sum(array.size for array in result.update.values())
         private = noise_plan(self._config, values).private(result.update)
@@ -428,7 +446,7 @@ class Client:
         # hold every point of the grid, so the public count of clipped values is 0 for all.
         upload = vs.encrypt(
             rnd,
-            private_parts(private),
+            private_parts(private) | replica.marks,
             rounding="nearest",
             signer=self._identity,
             on_clip="error",

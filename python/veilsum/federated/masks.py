@@ -23,7 +23,7 @@ import veilsum as vs
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.config import HybridOptions
 from veilsum.federated.contribution import UPDATE
-from veilsum.hybrid import Mask, budget_fraction, hybrid_layout, named_coordinates, top_fraction
+from veilsum.hybrid import Mask, budget_fraction, named_coordinates, top_fraction
 
 _LARGEST_EXPOSURE = 4.0
 _PLAIN_BYTES = {"float32": 4.0, "bfloat16": 2.0}
@@ -164,26 +164,6 @@ class MaskState:
             always=self._always,
             never=self._never,
         )
-
-    def layout(self, whole: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-        """Return an example of what uploads hold encrypted, with the mask's digest in it.
-
-        Parameters
-        ----------
-        whole : mapping of str to ndarray
-            Example of uploads that hold everything.
-        """
-        return self.encrypted_part(whole) | hybrid_layout(self._mask)
-
-    def limits(self, whole: Mapping[str, float]) -> dict[str, float]:
-        """Return the ranges of what uploads hold encrypted.
-
-        Parameters
-        ----------
-        whole : mapping of str to float
-            Ranges of uploads that hold everything.
-        """
-        return dict(whole) | dict.fromkeys(hybrid_layout(self._mask), 1.0)
 
     def encrypted_part(self, whole: Tensors) -> dict[str, NDArray[np.float64]]:
         """Return the encrypted coordinates of each tensor, and everything that is no update.

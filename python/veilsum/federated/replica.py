@@ -3,10 +3,16 @@
 Federated loop. Each cloud and the coordinator hold one, start from the same configuration, and
 take in the same opened sums, so their copies stay identical; the aggregator holds none and never
 sees the model. Who follows can check each proposed round, because its ranges follow from the state.
+
+Ciphertexts can be altered without being read, so an aggregator could hand every cloud another sum:
+clouds with models of its choice, whose updates it could tell apart in the next sum (Pasquini et
+al., CCS 2022). So each round's layout names the digest of all messages that led to it: clouds that
+were handed different ones expect different rounds, and their updates never sum.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +24,9 @@ from veilsum.federated.contribution import OpenedMean, decode, sum_layout, sum_l
 from veilsum.federated.masks import MaskState
 from veilsum.federated.ranges import RangePolicy
 from veilsum.federated.server import Parameters, ServerOptimiser
+from veilsum.hybrid import hybrid_layout
+
+_LABEL = b"veilsum/1/training-history"
 
 
 class Replica:
@@ -59,6 +68,7 @@ class Replica:
         self._weight_limit = weight_limit
         self._threads = threads
         self._layout = sum_layout(parameters)
+        self._history = hashlib.sha256(_LABEL).digest()
 
     @property
     def parameters(self) -> Parameters:
@@ -85,10 +95,15 @@ class Replica:
         return self._masks
 
     @property
+    def marks(self) -> dict[str, NDArray[np.float64]]:
+        """Empty tensors that bind a round and its uploads to the public state."""
+        history = {f"history.{self._history.hex()}": np.zeros(0)}
+        return history if self._masks is None else history | hybrid_layout(self._masks.mask)
+
+    @property
     def _description(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-        if self._masks is None:
-            return self._layout, self.limits
-        return self._masks.layout(self._layout), self._masks.limits(self.limits)
+        layout = self._layout if self._masks is None else self._masks.encrypted_part(self._layout)
+        return layout | self.marks, self.limits | dict.fromkeys(self.marks, 1.0)
 
     def read_round(self, data: bytes) -> vs.Round:
         """Read a proposed round, refusing one that does not follow from the public state.
@@ -137,6 +152,10 @@ class Replica:
             sums = self._masks.merge(sums, values)
         opened = decode(sums)
         self._parameters = self._optimiser.step(self._parameters, opened.update)
+        messages = [hashlib.sha256(part).digest() for part in (aggregate, sum_key, plain)]
+        self._history = hashlib.sha256(
+            b"".join([_LABEL, self._history, rnd.id, *messages])
+        ).digest()
         self._policy.observe(opened.update, sum(total.clipped), total.count * rnd.size)
         return opened
 

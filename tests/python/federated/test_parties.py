@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import veilsum as vs
+from oracle.crc import crc32c
 from veilsum.data import Study
 from veilsum.federated import statistics
 from veilsum.federated.aggregator import AggregatorServer, byte_entropy
@@ -91,7 +92,7 @@ def test_the_aggregator_holds_no_key_no_update_and_no_model(method: EncryptedAve
         assert secrets_in(method.aggregator) == set()
     method.aggregator.close_round()
     assert secrets_in(method.aggregator) == set()
-    method.run_round(1)
+    method.run_round(2)
     assert secrets_in(method.aggregator) == set()
 
 
@@ -153,6 +154,66 @@ def test_an_update_is_encrypted_once(method: EncryptedAveraging) -> None:
         client.upload(description, 1)
 
 
+def test_a_round_is_trained_once_and_the_statistics_are_encrypted_once(
+    method: EncryptedAveraging,
+) -> None:
+    # Twice the same update, or the same statistics, in sums of different clouds would give away one
+    # cloud's own by their difference, wherever min_clients leaves room for that.
+    client = method.clients[0]
+    client.train(1)
+    client.upload(described(method), 1)
+    with pytest.raises(vs.RoundError, match="train for round 1 after round 1"):
+        client.train(1)
+    client.train(3)
+    with pytest.raises(vs.RoundError, match="train for round 2 after round 3"):
+        client.train(2)
+    study = client._study
+    with pytest.raises(vs.RoundError, match="statistics were encrypted before"):
+        client.statistics_upload(statistics.propose_round(method._small_sums, study))
+
+
+def altered(aggregate: bytes, rnd: vs.Round) -> bytes:
+    """Change the first coefficient's first lane by a few steps, as whoever holds it can."""
+    end = len(aggregate) - 4
+    start = next(
+        at + 8
+        for at in range(16, end)
+        if int.from_bytes(aggregate[at : at + 8], "little") == end - at - 8
+    )
+    changed = bytearray(aggregate)
+    bit = rnd.plan.delta.bit_length() + 1
+    changed[start + bit // 8] ^= 1 << bit % 8
+    changed[-4:] = crc32c(bytes(changed[:-4])).to_bytes(4, "little")
+    return bytes(changed)
+
+
+def test_clouds_that_were_handed_different_sums_encrypt_for_no_common_round(
+    method: EncryptedAveraging,
+) -> None:
+    description = described(method)
+    method.aggregator.open_round(description)
+    for upload in uploads(method, description):
+        method.aggregator.receive(upload)
+    key = method.authority.open(description, method.aggregator.close_round())
+    rnd, honest = vs.Round.from_bytes(description), method.aggregator.aggregate
+    other = altered(honest, rnd)
+    sums = [
+        vs.decrypt(vs.SumKey.from_bytes(key, rnd), vs.Aggregate.from_bytes(one, rnd))
+        for one in (honest, other)
+    ]
+    changed = sum(int((sums[0][name] != sums[1][name]).sum()) for name in sums[0])
+    assert changed == 1  # it decrypts, to a model of the aggregator's choice
+    method._replica.advance(rnd, honest, key)
+    for index, client in enumerate(method.clients):
+        client.receive(other if index == 0 else honest, key)
+        client.train(2)
+    description = described(method)
+    with pytest.raises(vs.RoundError, match="another layout than was agreed"):
+        method.clients[0].upload(description, 2)
+    for client in method.clients[1:]:
+        client.upload(description, 2)
+
+
 def test_steps_out_of_order_are_refused(config: TrainConfig, federation: Federation) -> None:
     client = Client(0, federation.clouds[0], config)
     with pytest.raises(vs.RoundError, match="agree comes first"):
@@ -200,11 +261,11 @@ def _wider(agreed: Agreement) -> dict[str, Any]:
 def test_a_cloud_encrypts_for_no_round_that_was_not_agreed(
     method: EncryptedAveraging, change: Callable[[Agreement], dict[str, Any]], named: str
 ) -> None:
-    agreed, replica = method._updates, method._replica
+    agreed, (like, limits) = method._updates, method._replica._description
     options: dict[str, Any] = {
         "public": agreed._public,
-        "like": replica._layout,
-        "limit": replica.limits,
+        "like": like,
+        "limit": limits,
         "min_clients": 4,
         "roster": agreed._roster,
     }
@@ -220,13 +281,13 @@ def test_a_cloud_encrypts_for_no_round_that_was_not_agreed(
 
 
 def test_a_cloud_refuses_a_round_of_another_plan(method: EncryptedAveraging) -> None:
-    agreed, replica = method._updates, method._replica
+    agreed, (like, limits) = method._updates, method._replica._description
     plan = vs.Plan(clients=5, value_bits=16)
     bad = vs.Round(
         plan,
         vs.keygen(plan)[1],
-        like=replica._layout,
-        limit=replica.limits,
+        like=like,
+        limit=limits,
         min_clients=4,
         roster=agreed._roster,
     )
