@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/file_io.h"
+#include "veilsum/errors.h"
 
 namespace veilsum::scheme {
 namespace {
@@ -134,6 +135,11 @@ void OpeningLedger::record(const Digest& round_id, const Digest& manifest) {
     return fresh;
   };
   if (path_.empty()) {
+    if (!process_.is_here()) {
+      throw RoundError(
+          "this key was made in the process that this one was forked from, and which rounds it has "
+          "opened is known to neither alone; save the key, and load it in each process");
+    }
     decide();
     return;
   }

@@ -384,6 +384,36 @@ def test_the_memory_of_openings_is_read_by_other_processes(door, tmp_path):
     assert run(paths["three"]) == "opened"
 
 
+def test_a_forked_child_opens_nothing_with_a_key_without_a_file(door, tmp_path):
+    # Found in review: parent and child each opened another set of one round, and the difference of
+    # the sums was one client's update.
+    stage = stage_of(door)
+    uploads = uploads_of(stage, 3)
+    requests = [stage.sum_of(uploads[:count]).opening_request() for count in (2, 3)]
+    memory, saved = stage.fresh_secret(), stage.fresh_secret()
+    saved.save(str(tmp_path / "key"))
+    core.open_sum(saved, stage.round, requests[1])
+
+    def refusal(secret, request):
+        try:
+            core.open_sum(secret, stage.round, request)
+        except core.RoundError as error:
+            return str(error)
+        return ""
+
+    child = os.fork()
+    if not child:
+        try:
+            good = "forked from" in refusal(memory, requests[0])
+            good = good and "opened before" in refusal(saved, requests[0])
+            good = good and refusal(saved, requests[1]) == ""
+            os._exit(0 if good else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    core.open_sum(memory, stage.round, requests[1])
+
+
 def test_a_damaged_memory_of_openings(door, tmp_path):
     """A last line cut short by a crash opened nothing; anything else is not trusted."""
     stage = stage_of(door)

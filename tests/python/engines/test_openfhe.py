@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 
 import numpy as np
@@ -263,7 +264,7 @@ def test_a_round_is_opened_once(parties, tmp_path):
     uploads = [vs.encrypt(rnd, np.zeros(4)) for _ in range(3)]
     first, second = vs.weighted_sum(rnd, uploads[:2]), vs.weighted_sum(rnd, uploads)
     path = tmp_path / "key"
-    parties.secret.save(path)
+    again(parties.secret).save(path)
     secret = vs.SecretKey.load(path)
     key = vs.open_sum(secret, rnd, first)
     assert vs.open_sum(secret, rnd, first).to_bytes() == key.to_bytes()
@@ -276,9 +277,53 @@ def test_a_round_is_opened_once(parties, tmp_path):
         vs.open_sum(restarted, rnd, first)
     ledger = tmp_path / "key.opened"
     assert ledger.stat().st_mode & 0o777 == 0o600
-    ledger.write_text("nonsense\n")
-    with pytest.raises(vs.RoundError, match="damaged"):
+    line = ledger.read_text()
+    ledger.write_text(line + line[:70])  # a crash while appending: that opening gave nothing out
+    with pytest.raises(vs.RoundError, match="averaged away"):
         vs.open_sum(vs.SecretKey.load(path), rnd, first)
+    assert ledger.read_text() == line
+    for damaged in ("nonsense\n", line[1:], line + "x", line[:64] + line[65:], "\n" + line):
+        ledger.write_text(damaged)
+        with pytest.raises(vs.RoundError, match="damaged"):
+            vs.open_sum(vs.SecretKey.load(path), rnd, first)
+
+
+def again(secret):
+    """The same key, with a ledger of its own."""
+    return vs.SecretKey.from_bytes(secret.to_bytes())
+
+
+def test_what_was_opened_before_or_after_saving_is_in_the_file(parties, tmp_path):
+    # Found in review: a key that was saved after an opening opened the round again from the file.
+    secret, path = again(parties.secret), tmp_path / "key"
+    rounds = [parties.round(4), parties.round(4)]
+    sums = []
+    for rnd in rounds:
+        uploads = [vs.encrypt(rnd, np.zeros(4)) for _ in range(3)]
+        sums.append([vs.weighted_sum(rnd, uploads[:count]) for count in (2, 3)])
+    vs.open_sum(secret, rounds[0], sums[0][0])
+    secret.save(path)
+    vs.open_sum(secret, rounds[1], sums[1][0])
+    for rnd, (_, other) in zip(rounds, sums, strict=True):
+        with pytest.raises(vs.RoundError, match="another aggregate"):
+            vs.open_sum(vs.SecretKey.load(path), rnd, other)
+
+
+def test_a_forked_child_opens_nothing_with_a_key_without_a_file(parties):
+    rnd = parties.round(4)
+    total = vs.weighted_sum(rnd, [vs.encrypt(rnd, np.zeros(4)) for _ in range(2)])
+    secret = again(parties.secret)
+    child = os.fork()
+    if not child:
+        try:
+            # The ledger is asked before OpenFHE, whose threads a child lacks, makes anything.
+            secret.open_once(rnd.id, total.digest, lambda: os._exit(1))
+        except vs.RoundError as error:
+            os._exit(0 if "forked from" in str(error) else 2)
+        finally:
+            os._exit(3)
+    assert os.waitpid(child, 0)[1] == 0
+    vs.open_sum(secret, rnd, total)
 
 
 def test_a_lying_aggregator_is_refused(parties):
@@ -477,7 +522,7 @@ def test_secrets_stay_secret(parties, tmp_path):
         pickle.dumps(parties.secret)
     assert parties.secret.id.hex() in repr(parties.secret)
     path = tmp_path / "key"
-    parties.secret.save(path)
+    again(parties.secret).save(path)
     assert path.stat().st_mode & 0o777 == 0o600
     path.chmod(0o644)
     with pytest.raises(vs.ParameterError, match="chmod 600"):

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, BinaryIO, Final, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -30,6 +33,8 @@ _TAG_BYTES = 32
 _ID_BYTES = 16
 _PLAN_BYTES = 16
 _MAX_BLOB = 1 << 16
+_LINE: Final = re.compile(rb"[0-9a-f]{64} [0-9a-f]{64}")
+_CUT_LINE: Final = re.compile(rb"[0-9a-f]{0,63}|[0-9a-f]{64}( [0-9a-f]{0,64})?")
 
 
 class PublicKey(PublicObject):
@@ -176,6 +181,7 @@ class Ledger:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
+        self._process = os.getpid()
         self._opened: dict[bytes, bytes] = {}
 
     def claim(self, round_id: bytes, what: bytes) -> None:
@@ -191,28 +197,70 @@ class Ledger:
         Raises
         ------
         RoundError
-            When it was opened before.
+            When it was opened before; in a forked child, when there is no file.
         """
         if self._path is None:
+            if self._process != os.getpid():
+                raise RoundError(
+                    "this key was made in the process that this one was forked from, and which "
+                    "rounds it has opened is known to neither alone; save the key, and load it in "
+                    "each process"
+                )
             self._claim(round_id, what)
             return
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with self._file(self._path) as file:
+            self._opened |= self._read(file)
+            self._claim(round_id, what)
+            self._append(file, {round_id: what})
+
+    def attach(self, path: Path) -> None:
+        """Keep the ledger in a file from now on, together with what is in memory.
+
+        Parameters
+        ----------
+        path : Path
+            Made when it is missing; what it lists already counts.
+
+        Raises
+        ------
+        RoundError
+            When it is no ledger.
+        """
+        with self._file(path) as file:
+            listed = self._read(file)
+            self._append(file, {k: v for k, v in self._opened.items() if k not in listed})
+            self._opened |= listed
+        self._path = path
+
+    @contextmanager
+    def _file(self, path: Path) -> Iterator[BinaryIO]:
+        """Open the file, and keep other processes from it meanwhile."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            for line in file.read().splitlines():
-                parts = line.split()
-                try:
-                    known, before = (bytes.fromhex(part.decode("ascii")) for part in parts)
-                except ValueError:
-                    raise RoundError(
-                        f"{self._path} is damaged; without it nobody can say which rounds were "
-                        f"opened: restore it, or make a new key"
-                    ) from None
-                self._opened[known] = before
-            self._claim(round_id, what)
+            yield file
+
+    @staticmethod
+    def _read(file: BinaryIO) -> dict[bytes, bytes]:
+        text = file.read()
+        # The last line may be one that a crash cut short: its opening never gave anything out.
+        whole, _, cut = text.rpartition(b"\n")
+        lines = whole.split(b"\n") if whole else []
+        if not (all(_LINE.fullmatch(line) for line in lines) and _CUT_LINE.fullmatch(cut)):
+            raise RoundError(
+                f"{file.name} is damaged; without it nobody can say which rounds were opened: "
+                f"restore it, or make a new key"
+            )
+        file.truncate(len(text) - len(cut))
+        pairs = (line.decode("ascii").split() for line in lines)
+        return {bytes.fromhex(round_id): bytes.fromhex(what) for round_id, what in pairs}
+
+    @staticmethod
+    def _append(file: BinaryIO, entries: Mapping[bytes, bytes]) -> None:
+        for round_id, what in entries.items():
             file.write(f"{round_id.hex()} {what.hex()}\n".encode("ascii"))
-            file.flush()
-            os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
 
     def _claim(self, round_id: bytes, what: bytes) -> None:
         if round_id in self._opened:
@@ -355,10 +403,11 @@ class SecretKey(PlanObject):
         Parameters
         ----------
         path : str or path
-            Its name; an existing file is replaced. Beside it, FILE.opened will list the rounds that
-            the key has opened.
+            Its name; an existing file is replaced. From now on FILE.opened beside it lists the
+            rounds that the key has opened.
         """
         files.write_secret(path, self.to_bytes(), overwrite=True)
+        self._ledger.attach(Path(os.fspath(path) + ".opened"))
 
     @classmethod
     def load(cls, path: PathLike) -> SecretKey:
