@@ -246,7 +246,8 @@ class Client:
         Raises
         ------
         veilsum.RoundError
-            When the cloud has trained for this round or a later one.
+            When the cloud has trained for this round or a later one, or with distributed noise for
+            as many rounds as were agreed.
         """
         replica = _made(self._replica, "receive_statistics")
         # Training again would give the same update, and two sums of it over different clouds would
@@ -255,6 +256,12 @@ class Client:
             raise vs.RoundError(
                 f"asked to train for round {number} after round {self._number}; each is trained "
                 "once, and in order"
+            )
+        most = self._config.training.rounds
+        if self._config.privacy.distributed and number > most:
+            raise vs.RoundError(
+                f"asked to train for round {number}; the privacy that was agreed on is of {most} "
+                "rounds"
             )
         self._share = None
         self._share_round = None

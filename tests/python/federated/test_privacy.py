@@ -192,6 +192,16 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     assert all(not array.any() for array in drawn), "noise must be wiped after use"
 
 
+def test_a_cloud_answers_no_more_rounds_than_the_privacy_was_agreed_for(make_config: Make) -> None:
+    needs_accounting()
+    config = make_config(*DISTRIBUTED, "training.rounds=2")
+    client = EncryptedAveraging(config, prepare(config).federation.clouds).clients[0]
+    client.train(1)
+    client.train(2)
+    with pytest.raises(vs.RoundError, match="agreed on is of 2 rounds"):
+        client.train(3)
+
+
 def test_the_opened_sum_is_clipped_updates_and_all_shares(
     make_config: Make, shares: list[np.ndarray]
 ) -> None:
