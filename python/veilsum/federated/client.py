@@ -319,7 +319,28 @@ class Client:
         """
         rnd = _made(self._share_round, "weight_upload")
         _made(self._share, "weight_upload").observe(shares.read(rnd, aggregate, sum_key))
+        _made(self._replica, "receive_statistics").note(rnd, aggregate, sum_key)
         self._share_round = None
+
+    def follow_weights(self, round_description: bytes, aggregate: bytes, sum_key: bytes) -> None:
+        """Take note of a pass of agreeing on shares that the cloud had no part in.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round of the pass.
+        aggregate : bytes
+            From the aggregator.
+        sum_key : bytes
+            From the authority.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When the round is not as agreed.
+        """
+        rnd = shares.read_round(_made(self._statistics, "agree"), round_description)
+        _made(self._replica, "receive_statistics").note(rnd, aggregate, sum_key)
 
     def sensitivity_upload(self, round_description: bytes) -> bytes:
         """Encrypt how sensitive each coordinate is at this cloud, to agree on a mask.

@@ -152,12 +152,22 @@ class Replica:
             sums = self._masks.merge(sums, values)
         opened = decode(sums)
         self._parameters = self._optimiser.step(self._parameters, opened.update)
-        messages = [hashlib.sha256(part).digest() for part in (aggregate, sum_key, plain)]
-        self._history = hashlib.sha256(
-            b"".join([_LABEL, self._history, rnd.id, *messages])
-        ).digest()
+        self.note(rnd, aggregate, sum_key, plain)
         self._policy.observe(opened.update, sum(total.clipped), total.count * rnd.size)
         return opened
+
+    def note(self, rnd: vs.Round, *messages: bytes) -> None:
+        """Take a round's messages into the history that later rounds name.
+
+        Parameters
+        ----------
+        rnd : Round
+            The round.
+        *messages : bytes
+            What was opened of it, as it was received.
+        """
+        digests = [hashlib.sha256(message).digest() for message in messages]
+        self._history = hashlib.sha256(b"".join([_LABEL, self._history, rnd.id, *digests])).digest()
 
 
 def write_plain_sum(rnd: vs.Round, total: NDArray[np.float64]) -> bytes:

@@ -15,7 +15,7 @@ import torch
 import veilsum as vs
 from oracle.crc import crc32c
 from veilsum.data import Study
-from veilsum.federated import statistics
+from veilsum.federated import shares, statistics
 from veilsum.federated.aggregator import AggregatorServer, byte_entropy
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.authority import AuthorityService
@@ -212,6 +212,48 @@ def test_clouds_that_were_handed_different_sums_encrypt_for_no_common_round(
         method.clients[0].upload(description, 2)
     for client in method.clients[1:]:
         client.upload(description, 2)
+
+
+def test_clouds_that_were_handed_different_sums_of_weights_encrypt_for_no_common_round(
+    make_config: Callable[..., TrainConfig], federation: Federation
+) -> None:
+    # Told a large sum, all clouds but one would count for next to nothing.
+    method = EncryptedAveraging(
+        make_config("aggregation.weights=dynamic", "encryption.pads_ahead=false"), federation.clouds
+    )
+    description = shares.propose_round(method._small_sums)
+    method.aggregator.open_round(description)
+    for client in method.clients:
+        client.train(1)
+        method.aggregator.receive(client.weight_upload(description))
+    key = method.authority.open(description, method.aggregator.close_round())
+    rnd, honest = vs.Round.from_bytes(description), method.aggregator.aggregate
+    other = altered(honest, rnd)
+    assert shares.read(rnd, other, key).free != shares.read(rnd, honest, key).free
+    for index, client in enumerate(method.clients):
+        client.receive_weights(other if index == 0 else honest, key)
+    method._replica.note(rnd, honest, key)
+    description = described(method)
+    with pytest.raises(vs.RoundError, match="another layout than was agreed"):
+        method.clients[0].upload(description, 1)
+    for client in method.clients[1:]:
+        client.upload(description, 1)
+
+
+def test_clouds_without_a_part_in_a_pass_follow_it(
+    make_config: Callable[..., TrainConfig], federation: Federation
+) -> None:
+    config = make_config(
+        "aggregation.weights=dynamic",
+        "aggregation.max_share=0.4",
+        "training.participation=0.75",
+    )
+    method = EncryptedAveraging(config, federation.clouds)
+    for number in (1, 2, 3, 4):
+        assert not method.run_round(number).skipped
+    for client in method.clients:
+        assert client._replica is not None
+        assert client._replica.marks.keys() == method._replica.marks.keys()
 
 
 def test_steps_out_of_order_are_refused(config: TrainConfig, federation: Federation) -> None:

@@ -38,6 +38,7 @@ class _Opened:
     sum_key: bytes
     plain: bytes = b""
     of_sensitivities: bool = False
+    of_shares: bool = False
 
     @property
     def size(self) -> int:
@@ -181,9 +182,9 @@ class EncryptedAveraging:
         )
         try:
             # Proposed before training, so that clouds can prepare their encryptions meanwhile;
-            # after it where what is encrypted depends on the training.
+            # after it where something is agreed on in between, which the round then names.
             renews = self._replica.masks is not None and self._replica.masks.renews(number)
-            description = None if renews else self._propose(watch)
+            description = None if renews or self._weights.agreed else self._propose(watch)
             there = self._train(number, description, clouds, watch)
             if self._weights.agreed:
                 self._agree_on_shares(there, clouds, watch)
@@ -249,13 +250,16 @@ class EncryptedAveraging:
                 clouds[i].up_bytes += len(upload)
                 with watch.phase("aggregate"):
                     self.aggregator.receive(upload)
-            opened = self._open(description, watch)
+            opened = replace(self._open(description, watch), of_shares=True)
+            self._opened.append(opened)
             for i in there:
                 with watch.phase("decrypt", clouds[i]):
                     self.clients[i].receive_weights(opened.aggregate, opened.sum_key)
                 clouds[i].down_bytes += opened.size
+                self._followed[i] = len(self._opened)
             rnd = shares.read_round(self._small_sums, description)
             passes.observe(shares.read(rnd, opened.aggregate, opened.sum_key))
+            self._replica.note(rnd, opened.aggregate, opened.sum_key)
 
     def _agree_on_mask(
         self, there: Sequence[int], clouds: list[CloudRound], watch: Stopwatch
@@ -368,6 +372,8 @@ class EncryptedAveraging:
                 one = self.clients[i]
                 if opened.of_sensitivities:
                     one.follow_mask(opened.description, opened.aggregate, opened.sum_key)
+                elif opened.of_shares:
+                    one.follow_weights(opened.description, opened.aggregate, opened.sum_key)
                 else:
                     one.follow(opened.description, opened.aggregate, opened.sum_key, opened.plain)
             cloud.down_bytes += opened.size
