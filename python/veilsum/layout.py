@@ -36,6 +36,7 @@ Array: TypeAlias = npt.NDArray[Any]
 BFLOAT16: Final[np.dtype[Any]] = np.dtype([("bfloat16", "<u2")])
 
 _FLOATS: Final = ("float32", "float64", "float16", "bfloat16")
+_NATIVE: Final = {np.dtype(name): name for name in ("float32", "float64", "float16")}
 _VERSION: Final = 1
 _MAX_DIMENSIONS: Final = 64
 _MAX_EXTENT: Final = 1 << 40  # as many values as the core lets a round have
@@ -84,6 +85,8 @@ class _Leaf(NamedTuple):
             array = np.asarray(self.source)
             if self.dtype == "bfloat16":
                 array = array.view(np.uint16)
+        if array.flags.carray and array.dtype.isnative:
+            return array.reshape(-1)
         native = array.dtype.newbyteorder("=")
         # A copy only where the array is strided, misaligned or byte-swapped.
         return np.require(array, dtype=native, requirements=["C", "A"]).reshape(-1)
@@ -126,6 +129,8 @@ def _refuse_dtype(where: str, dtype: str, library: Library) -> ParameterError:
 
 def _inspect(thing: object, where: str) -> _Leaf:
     """Recognise one array or tensor; `where` names it in messages."""
+    if type(thing) is np.ndarray and thing.dtype in _NATIVE:
+        return _Leaf(thing, "numpy", _NATIVE[thing.dtype], thing.shape)
     if _is_tensor(thing):
         return _inspect_tensor(thing, where)
     if _is_a(thing, "numpy.ma", "MaskedArray"):

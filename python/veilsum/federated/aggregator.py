@@ -7,7 +7,7 @@ sum of ciphertexts, and a transcript of what it saw. Everything it receives and 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,15 +31,23 @@ class SeenUpload:
         Length of the upload.
     clipped : int
         How many values were clipped, as the client says.
-    entropy : float
-        Empirical entropy of the upload's last 32 KiB, in bits a byte. Ciphertexts look random, so
-        it is near 8; an update in float32 has less. It illustrates, and proves nothing.
+    sample : bytes
+        The upload's last 32 KiB.
     """
 
     client: int
     payload_bytes: int
     clipped: int
-    entropy: float
+    sample: bytes = field(repr=False)
+
+    @property
+    def entropy(self) -> float:
+        """Empirical entropy of the sample, in bits a byte.
+
+        Ciphertexts look random, so it is near 8; an update in float32 has less. It illustrates, and
+        proves nothing; no step of the protocol waits for it.
+        """
+        return byte_entropy(self.sample)
 
 
 class AggregatorServer:
@@ -130,8 +138,7 @@ class AggregatorServer:
         client = -1 if read.client is None else read.client
         if plain is not None:
             self._plain[client] = plain.values
-        entropy = byte_entropy(upload[-_ENTROPY_SAMPLE:])
-        self._seen.append(SeenUpload(client, size, read.clipped, entropy))
+        self._seen.append(SeenUpload(client, size, read.clipped, upload[-_ENTROPY_SAMPLE:]))
 
     def close_round(self) -> bytes:
         """End the round and return the opening request for the authority.

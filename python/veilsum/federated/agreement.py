@@ -77,17 +77,15 @@ class Agreement:
             roster=self._roster,
         )
 
-    def read_round(
-        self, data: bytes, like: Mapping[str, Any], limits: Mapping[str, float]
-    ) -> vs.Round:
+    def read_round(self, data: bytes, layout: vs.Layout, limits: Mapping[str, float]) -> vs.Round:
         """Read a round that somebody proposes, and refuse one that was not agreed on.
 
         Parameters
         ----------
         data : bytes
             The round.
-        like : mapping of str to array
-            Names and shapes that it should sum.
+        layout : Layout
+            Names, shapes and dtypes that it should sum.
         limits : mapping of str to float
             Ranges that it should have.
 
@@ -99,7 +97,6 @@ class Agreement:
             When the round differs from the agreement.
         """
         proposed = vs.Round.from_bytes(data)
-        layout = vs.Layout.like(dict(like))
         agreed = {
             "plan": proposed.plan == self._plan,
             "public key": proposed.public.to_bytes() == self._public.to_bytes(),

@@ -36,6 +36,9 @@ from veilsum.hybrid import PlainPart, noisy
 
 _T = TypeVar("_T")
 
+_PADS_FROM = 1 << 18
+"""Models below this many values, whose pads take under a millisecond, are not worth a thread."""
+
 
 def _made(value: _T | None, step: str) -> _T:
     """Return what an earlier step made, or say which step is missing."""
@@ -71,7 +74,6 @@ class Client:
         self._replica: Replica | None = None
         self._result: LocalResult | None = None
         self._pads: vs.PadStore | None = None
-        self._offered: tuple[bytes, vs.Round] | None = None
         self._background_seconds = 0.0
         self._share: shares.OwnShare | None = None
         self._share_round: vs.Round | None = None
@@ -204,7 +206,7 @@ class Client:
     def prepare(self, round_description: bytes) -> None:
         """Begin to prepare the upload in the background, as far as the configuration says.
 
-        Optional: without, `upload` does everything itself.
+        Optional: without, `upload` does everything itself, as it does for small models.
 
         Parameters
         ----------
@@ -218,16 +220,11 @@ class Client:
         """
         options = self._config.encryption
         self._drop_pads()
-        if options.pads_ahead and options.engine == "native":
-            rnd = self._read_round(round_description)
+        replica = _made(self._replica, "receive_statistics")
+        values = sum(array.size for array in replica.parameters.values())
+        if options.pads_ahead and options.engine == "native" and values >= _PADS_FROM:
+            rnd = replica.read_round(round_description)
             self._pads = vs.PadStore(rnd, budget_bytes=options.pad_budget_mib << 20)
-
-    def _read_round(self, round_description: bytes) -> vs.Round:
-        """Hold a round against the public state, once."""
-        if self._offered is None or self._offered[0] != round_description:
-            replica = _made(self._replica, "receive_statistics")
-            self._offered = round_description, replica.read_round(round_description)
-        return self._offered[1]
 
     def _drop_pads(self) -> None:
         """Wipe pads that nothing was encrypted with."""
@@ -421,7 +418,7 @@ class Client:
         replica = _made(self._replica, "receive_statistics")
         # Rule 1: an update is encrypted once; a retry sends the same bytes again.
         result = _made(self._result, "train")
-        rnd = self._read_round(round_description)
+        rnd = replica.read_round(round_description)
         rule = _made(self._weights, "receive_statistics")
         if rule.agreed:
             weight = _made(self._share, "weight_upload").weight
@@ -505,7 +502,6 @@ class Client:
         replica = _made(self._replica, "receive_statistics")
         replica.advance(_made(self._round, "upload"), aggregate, sum_key, plain)
         self._round = None
-        self._offered = None
 
     def follow(
         self, round_description: bytes, aggregate: bytes, sum_key: bytes, plain: bytes = b""
@@ -531,7 +527,6 @@ class Client:
         replica = _made(self._replica, "receive_statistics")
         replica.advance(replica.read_round(round_description), aggregate, sum_key, plain)
         self._round = None
-        self._offered = None
 
 
 def configured_weights(config: TrainConfig, total_rows: float) -> WeightRule:

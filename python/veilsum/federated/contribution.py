@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum import RoundError
-from veilsum.federated.rounding import Grid
+from veilsum.federated.rounding import Grid, dither
 
 UPDATE = "update."
 """Prefix of the names of updates among what an upload holds."""
@@ -100,7 +100,7 @@ def encode(
     contribution: Contribution,
     limits: Mapping[str, float],
     value_bits: int,
-    dither: np.random.Generator | None,
+    numbers: np.random.Generator | None,
 ) -> dict[str, NDArray[np.float64]]:
     """Return what is to be encrypted, with rounding to nearest.
 
@@ -115,7 +115,7 @@ def encode(
         As `sum_limits` returned them.
     value_bits : int
         Of the plan.
-    dither : numpy.random.Generator or None
+    numbers : numpy.random.Generator or None
         Stochastic rounding of the updates with its numbers; None leaves them as they are.
 
     Raises
@@ -129,12 +129,10 @@ def encode(
             f"a weight of {contribution.weight:g} vanishes next to the largest possible, "
             f"{limits[_WEIGHT]:g}, at {value_bits} bits; use more value_bits or uniform weights"
         )
-    parts: dict[str, NDArray[np.float64]] = {}
-    for name, array in contribution.update.items():
-        weighted = weight * array
-        if dither is not None:
-            weighted = Grid(limits[UPDATE + name], value_bits).dither(weighted, dither)
-        parts[UPDATE + name] = weighted
+    parts = {UPDATE + name: weight * array for name, array in contribution.update.items()}
+    if numbers is not None:
+        grids = {name: Grid(limits[name], value_bits) for name in parts}
+        parts = dither(parts, grids, numbers)
     parts[_WEIGHT] = np.array([weight])
     parts[_LOSS] = np.array([weight * min(max(contribution.loss, 0.0), LOSS_LIMIT)])
     return parts

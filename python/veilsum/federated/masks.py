@@ -67,6 +67,7 @@ class MaskState:
         if options.steer == "budget":
             self._like |= {"wanted": np.zeros(1), "exposure": np.zeros(1)}
             self._limits |= {"wanted": _LARGEST_EXPOSURE, "exposure": _LARGEST_EXPOSURE}
+        self._layout = vs.Layout.like(self._like)
         self._mask = Mask.everything(size)
         # Refuses contradictory patterns now, not in the first round.
         top_fraction(np.zeros(size), options.floor, always=self._always, never=self._never)
@@ -98,7 +99,7 @@ class MaskState:
         data : bytes
             The round.
         """
-        return self._agreement.read_round(data, self._like, self._limits)
+        return self._agreement.read_round(data, self._layout, self._limits)
 
     def contribution(
         self,

@@ -144,7 +144,7 @@ class AdaptiveRange:
             if self._quiet >= _QUIET_ROUNDS:
                 self._boost = max(self._boost / 2, 1.0)
                 self._quiet = 0
-        largest = {name: float(np.max(np.abs(mean[name]), initial=0.0)) for name in self._limits}
+        largest = {name: float(np.abs(mean[name]).max(initial=0.0)) for name in self._limits}
         common = max(largest.values()) * _TENSOR_FRACTION
         for name, last in self._limits.items():
             wanted = max(largest[name], common) * self._margin * self._boost

@@ -67,8 +67,10 @@ class Replica:
         self._optimiser = optimiser
         self._weight_limit = weight_limit
         self._threads = threads
-        self._layout = sum_layout(parameters)
+        self._like = sum_layout(parameters)
         self._history = hashlib.sha256(_LABEL).digest()
+        # Of the last round that was read: its bytes, the names of the marks it had to have.
+        self._read: tuple[bytes, tuple[str, ...], vs.Round] | None = None
 
     @property
     def parameters(self) -> Parameters:
@@ -87,7 +89,10 @@ class Replica:
 
     def propose_round(self) -> bytes:
         """Describe the next round; who coordinates does this."""
-        return self._agreement.make_round(*self._description).to_bytes()
+        rnd = self._agreement.make_round(*self._description)
+        data = rnd.to_bytes()
+        self._read = data, tuple(self.marks), rnd
+        return data
 
     @property
     def masks(self) -> MaskState | None:
@@ -102,11 +107,13 @@ class Replica:
 
     @property
     def _description(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-        layout = self._layout if self._masks is None else self._masks.encrypted_part(self._layout)
-        return layout | self.marks, self.limits | dict.fromkeys(self.marks, 1.0)
+        like = self._like if self._masks is None else self._masks.encrypted_part(self._like)
+        return like | self.marks, self.limits | dict.fromkeys(self.marks, 1.0)
 
     def read_round(self, data: bytes) -> vs.Round:
         """Read a proposed round, refusing one that does not follow from the public state.
+
+        The same bytes are read and checked once, as long as the state stays the same.
 
         Parameters
         ----------
@@ -120,7 +127,12 @@ class Replica:
         veilsum.WireFormatError
             When the bytes are malformed.
         """
-        return self._agreement.read_round(data, *self._description)
+        marks = tuple(self.marks)  # they name the whole state: history and mask
+        if self._read is None or self._read[:2] != (data, marks):
+            like, limits = self._description
+            checked = self._agreement.read_round(data, vs.Layout.like(like), limits)
+            self._read = data, marks, checked
+        return self._read[2]
 
     def advance(
         self, rnd: vs.Round, aggregate: bytes, sum_key: bytes, plain: bytes = b""

@@ -16,6 +16,7 @@ The noise is no secret and need not be: what hides an update is the encryption.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,8 +79,20 @@ class Grid:
         ndarray
             Grid points. Values beyond the range stay as they are: the core clips and counts them.
         """
-        scaled = values * (self.levels / self.limit)
-        numbers = np.floor(scaled + generator.random(values.shape))
+        return dither({"": values}, {"": self}, generator)[""]
+
+    def kept(
+        self, values: NDArray[np.float64], numbers: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return numbers of grid points as values; what is beyond the range stays as it is.
+
+        Parameters
+        ----------
+        values : ndarray
+            What was rounded.
+        numbers : ndarray
+            Its grid points' numbers, from 0 in the middle.
+        """
         rounded = self._points(np.clip(numbers, -self.levels, self.levels))
         return np.where(np.abs(values) > self.limit, values, rounded)
 
@@ -94,3 +107,44 @@ class Grid:
         # The factor covers the roundings of the double arithmetic itself, a few parts in 2^52.
         share = 0.5 if rounding == "nearest" else 1.0
         return share * self.step + self.limit * 8 * math.ulp(1.0)
+
+
+def dither(
+    parts: Mapping[str, NDArray[np.float64]],
+    grids: Mapping[str, Grid],
+    generator: np.random.Generator,
+) -> dict[str, NDArray[np.float64]]:
+    """Round several arrays stochastically, each onto its own grid.
+
+    The numbers are drawn and floored for all of them at once: most tensors of a network are so
+    small that the calls would cost more than the work.
+
+    Parameters
+    ----------
+    parts : mapping of str to ndarray
+        Arrays by name, finite.
+    grids : mapping of str to Grid
+        Of each array, all with the same number of bits.
+    generator : numpy.random.Generator
+        Gives one number a value, array after array, also for clipped ones.
+
+    Returns
+    -------
+    dict of str to ndarray
+        As `Grid.dither` returns them, one array after another.
+    """
+    numbers = generator.random(sum(values.size for values in parts.values()))
+    views, start = {}, 0
+    for name, values in parts.items():
+        grid = grids[name]
+        views[name] = numbers[start : start + values.size].reshape(values.shape)
+        start += values.size
+        views[name] += values * (grid.levels / grid.limit)
+    np.floor(numbers, out=numbers)
+    levels = min(grid.levels for grid in grids.values())
+    # Two points from either end nothing is cut or beyond a range, whatever the roundings.
+    if max(numbers.max(initial=0.0), -numbers.min(initial=0.0)) < levels - 2:
+        for name, view in views.items():
+            view *= grids[name].step
+        return views
+    return {name: grids[name].kept(parts[name], view) for name, view in views.items()}

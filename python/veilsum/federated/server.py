@@ -59,10 +59,12 @@ class FederatedAveraging:
         mean : mapping of str to ndarray
             Weighted mean update of the round.
         """
-        return {
-            name: (array + self._learning_rate * mean[name]).astype(np.float32)
-            for name, array in parameters.items()
-        }
+        made: Parameters = {}
+        for name, array in parameters.items():
+            moved = self._learning_rate * mean[name]
+            moved += array
+            made[name] = moved.astype(np.float32)
+        return made
 
 
 class FederatedMomentum:

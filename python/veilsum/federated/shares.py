@@ -29,6 +29,7 @@ LIMIT = 4096.0
 """Public bound of relative weights; dimensionless and near 1 by construction (`weights.py`)."""
 
 _LIKE = {"relative": np.zeros(1), "held": np.zeros(1)}
+_LAYOUT = vs.Layout.like(_LIKE)
 _LIMITS = {"relative": LIMIT, "held": 1.0}
 _GRID = Grid(LIMIT, VALUE_BITS)
 
@@ -205,7 +206,7 @@ def read_round(agreement: Agreement, data: bytes) -> vs.Round:
     data : bytes
         The round.
     """
-    return agreement.read_round(data, _LIKE, _LIMITS)
+    return agreement.read_round(data, _LAYOUT, _LIMITS)
 
 
 def read(rnd: vs.Round, aggregate: bytes, sum_key: bytes) -> Totals:

@@ -55,7 +55,8 @@ def read_round(agreement: Agreement, data: bytes, study: Study) -> vs.Round:
     veilsum.RoundError
         When the round is not as agreed.
     """
-    return agreement.read_round(data, *_like_and_limits(study))
+    like, limits = _like_and_limits(study)
+    return agreement.read_round(data, vs.Layout.like(like), limits)
 
 
 def upload(rnd: vs.Round, study: Study, signer: vs.Identity, threads: int | None) -> bytes:

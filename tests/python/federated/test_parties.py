@@ -96,6 +96,21 @@ def test_the_aggregator_holds_no_key_no_update_and_no_model(method: EncryptedAve
     assert secrets_in(method.aggregator) == set()
 
 
+def test_a_round_is_read_once_for_one_public_state(method: EncryptedAveraging) -> None:
+    replica = method.clients[0]._replica
+    assert replica is not None
+    first, second = described(method), described(method)
+    rnd = replica.read_round(first)
+    assert replica.read_round(bytes(bytearray(first))) is rnd
+    assert replica.read_round(second).id != rnd.id
+    # The coordinator's own proposal is what it reads back.
+    assert method._replica.read_round(second).to_bytes() == second
+    method.run_round(1)
+    for stale in (first, second):
+        with pytest.raises(vs.RoundError, match="ranges"):
+            replica.read_round(stale)
+
+
 def test_the_walk_finds_what_is_there(method: EncryptedAveraging) -> None:
     # The other way round: the same walk does find the secrets of those who have some.
     assert "SecretKey" in secrets_in(method.authority)

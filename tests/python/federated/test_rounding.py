@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import veilsum as vs
-from veilsum.federated.rounding import Grid
+from veilsum.federated.rounding import Grid, dither
 
 LIMITS = st.floats(1e-12, 1e12)
 BITS = st.integers(2, 32)
@@ -79,6 +79,33 @@ def test_values_beyond_the_range_stay_for_the_core_to_count() -> None:
     rounded = grid.dither(values, np.random.default_rng(1))
     np.testing.assert_array_equal(rounded, values)
     np.testing.assert_array_equal(grid.nearest(values), [-1, -1, 1, 1, 1])
+
+
+@given(
+    value_bits=BITS,
+    seed=st.integers(0, 2**32),
+    limits=st.lists(LIMITS, min_size=1, max_size=4),
+    reach=st.sampled_from([0.01, 0.5, 1.0, 1.5]),
+)
+def test_all_arrays_at_once_give_what_one_after_another_gives(
+    value_bits: int, seed: int, limits: list[float], reach: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    parts = {
+        str(i): reach * limit * generator.uniform(-1, 1, generator.integers(0, 9, 2))
+        for i, limit in enumerate(limits)
+    }
+    grids = {str(i): Grid(limit, value_bits) for i, limit in enumerate(limits)}
+    made = dither(parts, grids, np.random.default_rng(seed))
+    again = np.random.default_rng(seed)
+    for name, grid in grids.items():
+        values = parts[name]
+        # The definition, step by step.
+        scaled = values * (grid.levels / grid.limit)
+        numbers = np.clip(np.floor(scaled + again.random(values.shape)), -grid.levels, grid.levels)
+        points = np.clip(numbers * grid.step, -grid.limit, grid.limit)
+        wanted = np.where(np.abs(values) > grid.limit, values, points)
+        np.testing.assert_array_equal(made[name], wanted)
 
 
 def test_dithering_is_unbiased() -> None:

@@ -308,7 +308,7 @@ class EncryptedAveraging:
             cloud = clouds[i]
             with watch.phase("encrypt", cloud):
                 upload = self.clients[i].upload(description, number)
-            if self._config.encryption.pads_ahead:
+            if self.clients[i].background_seconds:
                 watch.add("background", self.clients[i].background_seconds)
             cloud.weight = self.clients[i].weight or 0.0
             cloud.up_bytes += len(upload)
