@@ -152,7 +152,7 @@ def _leakage(run: Comparison) -> Section:
         "the probes' batch, from the round's global model, and sends it the way the method sends "
         "updates; this is what FedSGD shares, and the worst case. The real update of a round: the "
         "update that the clouds really made, of "
-        f"{summary['configuration']['training']['epochs']} epoch(s) in batches of "
+        f"{_counted(summary['configuration']['training']['epochs'], 'epoch')} in batches of "
         f"{summary['configuration']['training']['batch_size']} with "
         f"{summary['configuration']['training']['optimiser']}; the attack treats it as one step.",
         "The attack: analytic for the first layer (Phong et al. 2018; units that fire for one "
@@ -160,9 +160,9 @@ def _leakage(run: Comparison) -> Section:
         "together from several units; noise is averaged by a rank-one fit), and gradient matching "
         "where that does not explain what was seen (Zhu et al. 2019; Geiping et al. 2020; labels "
         f"by Zhao et al. 2020), in the last attacked round on up to "
-        f"{options['optimised_batches']} batches. Of a ciphertext the aggregator holds residues; "
-        "they are read the way decryption reads them, without the pad being taken off, and "
-        "attacked like any other numbers: 0 is a result and no assumption.",
+        f"{_counted(options['optimised_batches'], 'batch', 'batches')}. Of a ciphertext the "
+        "aggregator holds residues; they are read the way decryption reads them, without the pad "
+        "being taken off, and attacked like any other numbers: 0 is a result and no assumption.",
     ]
     hybrid = run.attacks(HYBRID, "step-1")
     if hybrid:
@@ -208,6 +208,10 @@ def _leakage(run: Comparison) -> Section:
             *by_share,
         ],
     )
+
+
+def _counted(number: int, one: str, several: str = "") -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def _communication(run: Comparison) -> Section:

@@ -91,8 +91,12 @@ def _tiles(run: Comparison) -> str:
             found.append(tile(percent(rate), text))
     checks = claims(run)
     for start, text in (
-        ("Veilsum: time of a round", "time of Veilsum's round over plaintext FedAvg's"),
-        ("HE-FL by TenSEAL: upload over Veilsum's", "HE-FL's upload over Veilsum's"),
+        (
+            "Veilsum: time of a round",
+            "time of Veilsum's round over plaintext FedAvg's, the median of paired rounds"
+            + ("; a quick run is too short to judge it" if run.summary["quick"] else ""),
+        ),
+        ("HE-FL by TenSEAL: upload over Veilsum's", "bytes of HE-FL's upload over Veilsum's"),
     ):
         for one in checks:
             if one.text.startswith(start):

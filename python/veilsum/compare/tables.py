@@ -231,8 +231,8 @@ def _cost_claims(run: Comparison) -> list[Claim]:
             made.append(
                 Claim(
                     "Veilsum: time of a round over plaintext FedAvg's",
-                    f"{ratio[0]:.3f} (quartiles {ratio[1]:.3f} to {ratio[2]:.3f})",
-                    "≤ 1.10",
+                    f"{ratio[0]:.3f} × (quartiles {ratio[1]:.3f} to {ratio[2]:.3f})",
+                    "≤ 1.10 ×",
                     None if run.summary["quick"] else ratio[0] <= 1.10,
                     timing=True,
                 )
@@ -297,10 +297,9 @@ def _leakage_claims(run: Comparison) -> list[Claim]:
         made.append(
             Claim(
                 f"Veilsum hybrid, {attack_title(name)}: leakage between encrypted and plaintext",
-                f"{percent(low[2])} < {percent(middle[2])} < {percent(high[2])}"
-                if between
-                else f"{percent(low[2])}, {percent(middle[2])}, {percent(high[2])}",
-                "between" if name != "step-1" else "",
+                f"encrypted {percent(low[2])}, hybrid {percent(middle[2])}, plaintext "
+                f"{percent(high[2])}",
+                "between" if name != "step-1" else "none: see figure 1",
                 between if name != "step-1" else None,
             )
         )

@@ -21,7 +21,7 @@ from veilsum.report.plots import (
     mean_seconds,
 )
 from veilsum.report.run_files import METHOD_TITLES, RunFiles
-from veilsum.report.units import format_bytes, format_loss, format_seconds
+from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
 
 
 def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
@@ -56,7 +56,9 @@ def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
             _ranges(run),
         ]
     else:
-        parts += ["<p>The run ended before its first round was finished.</p>", _clouds(run)]
+        if not run.rounds(ENCRYPTED):
+            parts.append("<p>The run ended before its first round was finished.</p>")
+        parts.append(_clouds(run))
     parts += [_inputs(run), _limits(run), _terms(run), _rounds(run)]
     name = f"{run.folder.resolve().name}{' (synthetic data)' if run.synthetic else ''}"
     page = whole_page(f"Veilsum training run {name}", parts)
@@ -79,11 +81,14 @@ def _head(run: RunFiles) -> str:
     study, clouds = summary["study"], summary["clouds"]
     done, planned = len(run.opened(ENCRYPTED)), summary["configuration"]["training"]["rounds"]
     ended = {
-        "finished": f"It ran all {planned} rounds",
+        "finished": f"It ran all {planned} rounds"
+        if done == planned
+        else f"It summed {done} of {planned} rounds and skipped the others",
         "interrupted": f"It was interrupted after {done} of {planned} rounds",
         "failed": f"It failed after {done} of {planned} rounds ({summary.get('error', '')})",
         "running": f"It had done {done} of {planned} rounds when this page was made",
     }[summary["status"]]
+    note = skipped_note(summary, run.rounds(ENCRYPTED))
     lead = (
         f"{len(clouds)} clouds trained one model on {_number(study['rows'])} {run.rows_are} of the "
         f"study {study['name']} to predict {study['outcome']}, without any cloud's rows or "
@@ -97,6 +102,7 @@ def _head(run: RunFiles) -> str:
         + (_SYNTHETIC if run.synthetic else "")
         + f'<p class="lead">{escape(lead)}</p>\n'
         f'<p class="note">{escape(study["title"])}. Source: {escape(study["source"])}.</p>'
+        + (f'\n<p class="warning">{escape(note)}</p>' if note else "")
     )
 
 
@@ -118,8 +124,11 @@ def _tiles(run: RunFiles) -> str:
             f"AUC on {_number(run.summary['held_out']['rows'])} held-out {run.rows_are} "
             f"(standard error {mine['auc_standard_error']:.3f})",
         ),
-        _tile(f"{mine['accuracy']:.1%}", "accuracy at threshold 0.5"),
-        _tile(f"{mine['log_loss']:.4f}", "log loss"),
+        _tile(f"{mine['accuracy']:.1%}", f"accuracy on the same {run.rows_are}, at threshold 0.5"),
+        _tile(
+            f"{mine['log_loss']:.4f}",
+            f"log loss on the same {run.rows_are} (natural logarithm; lower is better)",
+        ),
     ]
     difference = run.plaintext_difference
     if difference is not None:
@@ -361,7 +370,6 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
     summary = run.summary
     sizes = run.opened(ENCRYPTED)[-1]["bytes"]
     clouds, values = len(summary["clouds"]), int(summary["model"]["values"])
-    skipped = [record["round"] for record in run.rounds(ENCRYPTED) if record.get("skipped")]
     directions = {
         "round": ("coordinator", "everyone", clouds + 2),
         "upload": ("each cloud", "aggregator", clouds),
@@ -385,14 +393,7 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
         f"<p>An update has {_number(values)} values. Encrypted at {plan['value_bits']} bits they "
         f"take {plan['bytes_per_value']:.3f} bytes each (4 in clear fp32) plus a capsule of "
         f"{format_bytes(plan['capsule_bytes'])} that does not grow with the model. Messages were "
-        "passed inside one process; sizes are measured, no network was involved."
-        + (
-            f" {len(skipped)} of the rounds were skipped because too few clouds were left: "
-            f"{', '.join(map(str, skipped))}."
-            if skipped
-            else ""
-        )
-        + "</p>\n"
+        "passed inside one process; sizes are measured, no network was involved.</p>\n"
         + _figure(
             plots["bytes"],
             "Sizes in the last round, in decimal units. The encrypted sum travels with the "

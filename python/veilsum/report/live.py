@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from veilsum.errors import missing_extra
 from veilsum.federated.run_directory import ENCRYPTED, PLAINTEXT
 from veilsum.report.run_files import METHOD_TITLES, Record
-from veilsum.report.units import format_bytes, format_loss, format_seconds
+from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -25,6 +25,10 @@ _CRYPTO = ("encrypt", "aggregate", "open", "decrypt")
 
 def _crypto_seconds(record: Record) -> float:
     return sum(float(record["seconds"].get(phase, 0.0)) for phase in _CRYPTO)
+
+
+def _of(records: Sequence[Record], method: str) -> list[Record]:
+    return [record for record in records if record["method"] == method]
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
@@ -67,6 +71,7 @@ class LinesView:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else sys.stdout
         self._rounds = 0
+        self._records: list[Record] = []
 
     def run_started(self, folder: Path, summary: Mapping[str, Any]) -> None:
         """Print what runs and where.
@@ -90,13 +95,15 @@ class LinesView:
         record : dict
             As metrics.jsonl has it.
         """
+        self._records.append(record)
+        head = f"{METHOD_TITLES[record['method']]}  round {record['round']:>3}/{self._rounds}  "
+        if record.get("skipped"):
+            self._print(f"{head}auc {record['auc']:.4f} as before  skipped: {record['skipped']}")
+            return
         line = (
-            f"{METHOD_TITLES[record['method']]}  round {record['round']:>3}/{self._rounds}  "
-            f"auc {record['auc']:.4f}  accuracy {record['accuracy']:.4f}  "
+            f"{head}auc {record['auc']:.4f}  accuracy {record['accuracy']:.4f}  "
             f"log loss {record['log_loss']:.4f}  train loss {format_loss(record['train_loss'])}  "
         )
-        if record.get("skipped"):
-            line += f"skipped: {record['skipped']}  "
         if record["clouds"]:
             line += (
                 f"clipped {record['clipped']}  upload {format_bytes(record['bytes']['upload'])}  "
@@ -113,6 +120,9 @@ class LinesView:
             As run.json has it.
         """
         self._print(f"{summary['status']}: {_outcome(summary)}")
+        note = skipped_note(summary, _of(self._records, ENCRYPTED))
+        if note:
+            self._print(note)
 
     def _print(self, line: str) -> None:
         # Flushed, so that a pipe shows rounds as they end.
@@ -181,6 +191,9 @@ class TableView:
         self._console.print(
             f"[bold {colour}]{summary['status']}[/]: {_outcome(summary)}", highlight=False
         )
+        note = skipped_note(summary, _of(self._records, ENCRYPTED))
+        if note:
+            self._console.print(note, style="yellow", highlight=False, markup=False)
 
     def _show(self, *, final: bool = False) -> None:
         self._live.update(self._render(final=final), refresh=True)
@@ -195,12 +208,21 @@ class TableView:
         ]
         methods = list(dict.fromkeys(record["method"] for record in self._records))
         for method in methods[:-1]:
-            last = [record for record in self._records if record["method"] == method][-1]
+            last = _of(self._records, method)[-1]
             parts.append(
                 Text(f"{METHOD_TITLES[method]}: AUC {last['auc']:.4f} in round {last['round']}")
             )
         current = methods[-1] if methods else ENCRYPTED
         parts.append(self._table(current))
+        skipped = [one for one in _of(self._records, current) if one.get("skipped")]
+        if skipped and not final:
+            last = skipped[-1]
+            parts.append(
+                Text(
+                    f"{len(skipped)} skipped; the last, round {last['round']}: {last['skipped']}",
+                    style="yellow",
+                )
+            )
         if not final:
             parts.append(self._progress())
         return Group(*parts)
@@ -247,7 +269,7 @@ class TableView:
         for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("crypto", justify="right", no_wrap=True, style="cyan")
-        records = [record for record in self._records if record["method"] == method]
+        records = _of(self._records, method)
         # Room for headline, header, progress and the shell's prompt; at least a few rows.
         for record in records[-max(self._console.height - 13, 3) :]:
             encrypted = bool(record["clouds"])
@@ -258,10 +280,11 @@ class TableView:
                 f"{record['accuracy']:.4f}",
                 f"{record['log_loss']:.4f}",
                 format_loss(record["train_loss"]),
-                str(record["clipped"]) if encrypted else "",
+                "skipped" if record.get("skipped") else str(record["clipped"]) if encrypted else "",
                 format_bytes(sent) if sent else "",
                 format_seconds(record["seconds"]["train"]),
                 format_seconds(_crypto_seconds(record)) if encrypted else "",
+                style="yellow" if record.get("skipped") else None,
             )
         return table
 

@@ -31,6 +31,7 @@ p, ul { max-width: 46rem; } .lead { font-size: 1.05rem; }
 .note, figcaption, .terms { color: var(--muted); font-size: .9rem; }
 .status { display: inline-block; padding: 0 .6rem; border-radius: 1rem; font-size: .85rem;
   border: 1px solid currentColor; vertical-align: .2rem; margin-left: .5rem; }
+.warning { border-left: .25rem solid var(--bad); padding: .1rem 0 .1rem .9rem; }
 .synthetic { border: 2px solid var(--bad); border-radius: .5rem; padding: .6rem 1rem;
   font-weight: 600; }
 .finished { color: var(--good); } .interrupted, .failed, .running { color: var(--bad); }
@@ -49,12 +50,17 @@ caption { text-align: left; color: var(--muted); font-size: .9rem; padding-botto
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--grid);
   vertical-align: top; }
 th { font-weight: 600; color: var(--muted); }
-td.n, th.n { text-align: right; white-space: nowrap; }
+td.n, th.n { text-align: right; } td.n { white-space: nowrap; } th { vertical-align: bottom; }
 pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto;
   font-size: .85rem; line-height: 1.45; }
 code { font-size: .92em; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
-@media (max-width: 32rem) { .figures { grid-template-columns: 1fr; } }
+@media (max-width: 40rem) { .figures { grid-template-columns: 1fr; }
+  main { padding: 1.2rem .9rem 3rem; } .status { margin-left: .3rem; }
+  figure.wide { overflow-x: auto; } figure.wide svg { min-width: 34rem; }
+  figcaption { position: sticky; left: 0; }
+  table { font-size: .82rem; line-height: 1.4; } th, td { padding-right: .6rem; }
+  th:first-child, td:first-child { min-width: 5.5rem; } }
 """
 
 
@@ -96,7 +102,9 @@ def table(
 
     def cell(tag: str, i: int, value: Any) -> str:
         kind = "" if i < text else ' class="n"'
-        return f"<{tag}{kind}>{escape(str(value))}</{tag}>"
+        # A number and its sign stay on one line.
+        shown = escape(str(value)).replace(" %", "\u00a0%").replace(" ×", "\u00a0×")
+        return f"<{tag}{kind}>{shown}</{tag}>"
 
     head = "".join(cell("th", i, name) for i, name in enumerate(columns))
     body = "\n".join(

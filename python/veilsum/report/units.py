@@ -1,9 +1,12 @@
-"""Numbers with units, as people read them.
+"""Numbers with units, and notes on rounds, as people read them.
 
 Report layer, bottom.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def format_bytes(size: float) -> str:
@@ -33,6 +36,8 @@ def format_seconds(seconds: float) -> str:
     seconds : float
         At least 0.
     """
+    if seconds == 0:
+        return "0 s"
     if seconds >= 90:
         whole = round(seconds)
         return f"{whole // 60} min {whole % 60} s"
@@ -53,3 +58,45 @@ def format_loss(loss: float | None) -> str:
         None in a skipped round, or where differential privacy keeps losses in.
     """
     return "–" if loss is None else f"{loss:.4f}"
+
+
+def skipped_note(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    """Say which rounds were skipped, why, and which options decide; empty where none was.
+
+    Parameters
+    ----------
+    summary : mapping
+        As run.json has it.
+    records : sequence of mapping
+        One method's, as metrics.jsonl has them.
+    """
+    skipped = [record for record in records if record.get("skipped")]
+    if not skipped:
+        return ""
+    numbers = [str(record["round"]) for record in skipped[:10]]
+    more = ", ..." if len(skipped) > len(numbers) else ""
+    which = f"{len(skipped)} of {len(records)} rounds were skipped and left the model as it was"
+    last = skipped[-1]
+    note = (
+        f"{which}: {', '.join(numbers)}{more}. Why the last one, round {last['round']}: "
+        f"{last['skipped']}."
+    )
+    if "aggregation.max_share" in last["skipped"]:
+        return note
+    options, least = summary["configuration"], int(summary["min_clients"])
+    configured = options["aggregation"]["min_clients"]
+    note += (
+        f" aggregation.min_clients = {configured} decides how many clouds a sum needs"
+        + (f"; 0 means all that take part in a round, here {least}" if not configured else "")
+        + ". "
+    )
+    note += (
+        "A lower number, 2 at least, lets rounds go on without missing clouds; each cloud then "
+        "hides in a smaller crowd."
+        if least > 2
+        else "It cannot be lower: the sum of one upload is that upload."
+    )
+    deadline = options["training"].get("deadline_s")
+    if deadline and "late: " in last["skipped"]:
+        note += f" A cloud is late after training.deadline_s = {deadline:g} seconds."
+    return note

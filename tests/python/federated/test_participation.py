@@ -131,7 +131,8 @@ def test_a_round_of_too_few_is_skipped_and_says_so(
     method = make(config, Scripted({(3, 1): failure}))
     before = method.parameters
     outcome = method.run_round(1)
-    assert outcome.skipped == "3 clouds are left; the round needs 4"
+    what = {"before": "absent", "lost": "lost", "cut": "damaged"}[failure]
+    assert outcome.skipped == f"3 of 4 clouds are left ({what}: cloud 4); a sum needs 4"
     assert outcome.train_loss is None
     assert outcome.uploads == []
     assert all(cloud.weight == 0 for cloud in outcome.clouds)
@@ -234,7 +235,12 @@ def test_a_run_with_skipped_rounds_has_a_report(
     run = train(make_config("training.rounds=3"))
     assert [bool(record.get("skipped")) for record in run.records] == [True, False, True]
     page = Path(write_report(run.folder)).read_text()
-    assert "2 of the rounds were skipped" in page
+    assert "It summed 1 of 3 rounds and skipped the others" in page
+    assert "2 of 3 rounds were skipped and left the model as it was: 1, 3." in page
+    assert (
+        "3 of 4 clouds are left (lost: cloud 1); a sum needs 4. aggregation.min_clients = 0" in page
+    )
+    assert "here 4. A lower number" in page
 
 
 def test_a_cloud_answers_one_pass_at_a_time(make_config: Make) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from veilsum.federated.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
 from veilsum.report import live
 from veilsum.report.live import LinesView, TableView, make_view
 from veilsum.report.tensorboard import EventsWriter
+from veilsum.report.units import skipped_note
 
 ALL = (ENCRYPTED, PLAINTEXT, CENTRALISED)
 
@@ -44,6 +46,61 @@ def test_lines_of_a_run_without_rounds(make_run: Callable[..., Path]) -> None:
     stream = io.StringIO()
     replay(LinesView(stream), make_run(rounds=0, status="interrupted"))
     assert stream.getvalue().splitlines()[-1] == "interrupted: no round was finished"
+
+
+REASON = "3 of 4 clouds are left (late: cloud 2); a sum needs 4"
+
+
+def skip_rounds(folder: Path, *numbers: int) -> Path:
+    """Rewrite a run's log so that these rounds were skipped."""
+    path = folder / "metrics.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        if record["round"] in numbers:
+            record |= {"skipped": REASON, "train_loss": None, "clouds": [], "bytes": {}}
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return folder
+
+
+def test_lines_of_a_run_with_skipped_rounds(make_run: Callable[..., Path]) -> None:
+    stream = io.StringIO()
+    replay(LinesView(stream), skip_rounds(make_run(methods=(ENCRYPTED,)), 2, 3))
+    lines = stream.getvalue().splitlines()
+    assert lines[3].endswith(f"as before  skipped: {REASON}")
+    assert lines[-1].startswith("2 of 3 rounds were skipped and left the model as it was: 2, 3. ")
+    assert f"round 3: {REASON}. aggregation.min_clients = 0 " in lines[-1]
+
+
+def test_the_table_marks_skipped_rounds(
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    stream = io.StringIO()
+    view = TableView()
+    view._console = Console(file=stream, width=80, height=40, force_terminal=True)
+    monkeypatch.setattr(view._live, "console", view._console)
+    replay(view, skip_rounds(make_run(methods=(ENCRYPTED,)), 2))
+    text = " ".join(re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", stream.getvalue()).split())
+    assert f"1 skipped; the last, round 2: {REASON}" in text
+    assert "aggregation.min_clients = 0" in text
+
+
+def test_the_note_names_the_option_that_decided() -> None:
+    summary = {
+        "min_clients": 2,
+        "configuration": {
+            "aggregation": {"min_clients": 2},
+            "training": {"deadline_s": 1.5},
+        },
+    }
+    record = {"round": 1, "skipped": "1 of 3 clouds is left (late: clouds 2, 3); a sum needs 2"}
+    note = skipped_note(summary, [record])
+    assert "It cannot be lower" in note
+    assert note.endswith("training.deadline_s = 1.5 seconds.")
+    capped = {"round": 1, "skipped": "2 clouds are left, too few for aggregation.max_share"}
+    assert "min_clients" not in skipped_note(summary, [capped])
+    assert skipped_note(summary, [{"round": 1}]) == ""
 
 
 @pytest.mark.parametrize("height", [5, 24, 100])

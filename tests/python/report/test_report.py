@@ -181,7 +181,7 @@ def test_format_bytes(size: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0.0 µs"),
+        (0, "0 s"),
         (4.4e-6, "4.4 µs"),
         (0.00099949, "999 µs"),
         (0.001, "1.0 ms"),

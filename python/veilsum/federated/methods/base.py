@@ -7,7 +7,7 @@ step of the global model. This file knows no way to do it; each other file here 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -93,6 +93,36 @@ class RoundOutcome:
     privacy: PrivacyLoss | None = None
     encrypted_fraction: float = 0.0
     visible: dict[int, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
+
+
+def too_few(clouds: Sequence[CloudRound], left: int, least: int) -> str:
+    """Say why a round is skipped: who is missing, and how many a sum needs.
+
+    Parameters
+    ----------
+    clouds : sequence of CloudRound
+        All of them, with their states.
+    left : int
+        How many are left.
+    least : int
+        How many a sum needs.
+    """
+    missing = {
+        state: [str(cloud.client + 1) for cloud in clouds if cloud.state == state]
+        for state in _MISSING
+    }
+    drawn = left + sum(len(numbers) for numbers in missing.values())
+    named = "; ".join(
+        f"{state}: cloud{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
+        for state, numbers in missing.items()
+        if numbers
+    )
+    verb = "is" if left == 1 else "are"
+    return f"{left} of {drawn} clouds {verb} left ({named}); a sum needs {least}"
+
+
+_MISSING = ("absent", "lost", "damaged", "late")
+"""States of clouds that should be in a sum and are not."""
 
 
 class Method(Protocol):

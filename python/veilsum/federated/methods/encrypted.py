@@ -21,7 +21,7 @@ from veilsum.federated.agreement import Agreement
 from veilsum.federated.authority import AuthorityService
 from veilsum.federated.client import Client, configured_weights, new_replica, noise_plan
 from veilsum.federated.config import TrainConfig
-from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch
+from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch, too_few
 from veilsum.federated.participation import Conditions, Reliable, participants
 from veilsum.federated.privacy import Accountant, PrivacyLoss, gaussian_rho
 from veilsum.federated.replica import Replica
@@ -224,17 +224,17 @@ class EncryptedAveraging:
                 clouds[i].loss = self.clients[i].loss
             clouds[i].state = "summed"
             there.append(i)
-        self._require(len(there))
+        self._require(len(there), clouds)
         if len(there) * self._weights.cap < 1 - 1e-9:
             raise _Skip(
                 f"{len(there)} clouds are left, too few for a largest share of "
-                f"{self._weights.cap:g}"
+                f"{self._weights.cap:g} (aggregation.max_share)"
             )
         return there
 
-    def _require(self, count: int) -> None:
+    def _require(self, count: int, clouds: Sequence[CloudRound]) -> None:
         if count < self._config.min_clients:
-            raise _Skip(f"{count} clouds are left; the round needs {self._config.min_clients}")
+            raise _Skip(too_few(clouds, count, self._config.min_clients))
 
     def _agree_on_shares(
         self, there: Sequence[int], clouds: list[CloudRound], watch: Stopwatch
@@ -315,7 +315,7 @@ class EncryptedAveraging:
             cloud.state = self._deliver(cloud, number, upload, watch)
             if cloud.state != "summed":
                 cloud.weight = 0.0
-        self._require(len(self.aggregator.seen))
+        self._require(len(self.aggregator.seen), clouds)
         opened = self._open(description, watch)
         if mask is not None and mask.count < mask.size:
             opened = replace(opened, plain=self.aggregator.plain_sum)

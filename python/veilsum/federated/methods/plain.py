@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import veilsum as vs
 from veilsum.federated.client import configured_weights
-from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch
+from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch, too_few
 from veilsum.federated.methods.setting import Setting
 from veilsum.federated.participation import Conditions, Reliable, participants
 from veilsum.federated.privacy import PrivacyLoss
@@ -203,7 +203,7 @@ class PlainMethod(ABC):
         )
         if len(arrived) < self._config.min_clients:
             left = len(arrived) if weights else len(results)
-            outcome.skipped = f"{left} clouds are left; the round needs {least}"
+            outcome.skipped = too_few(clouds, left, least)
             for i in results:
                 summed = clouds[i].state in ("summed", "not sampled")
                 clouds[i].state = "round skipped" if summed else clouds[i].state
