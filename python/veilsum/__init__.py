@@ -21,6 +21,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+try:
+    import veilsum._core  # noqa: F401 - here for the sake of its error
+except ModuleNotFoundError as reason:
+    if reason.name != "veilsum._core":
+        raise
+    from pathlib import Path
+
+    raise ImportError(
+        f"{Path(__file__).parent} has no compiled core: it is the source folder, or was built for "
+        f"another Python. Install the package (pip install . in the repository) and start Python "
+        f"in another folder than the one that holds the source folder veilsum"
+    ) from None
+
 from veilsum._core import AggregateFile, build_info, isa_level, isa_levels, max_threads
 from veilsum.crypto import decrypt, encrypt, open_sum, weighted_sum
 from veilsum.errors import (

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from veilsum import _core
+from veilsum.arguments import call_core, check_number, check_type, type_name
 from veilsum.engines.base import EngineObject, refuse_mixture
 from veilsum.errors import KeyMismatchError, ParameterError, RoundError
 from veilsum.roster import Signer
@@ -102,15 +103,18 @@ def encrypt(
             threads=threads,
             progress=progress,
         )
+    check_type("encrypt(rnd, update)", "rnd", rnd, _core.Round)
     client = client_number(rnd.roster, signer)
     layout = layout_of(rnd)
     pieces, dtypes = layout.pieces(update)
     try:
-        upload = _core.encrypt(
+        upload = call_core(
+            "encrypt",
+            _core.encrypt,
             rnd,
             pieces,
             dtypes,
-            weight=weight,
+            weight=check_number("weight", weight),
             rounding=rounding,
             on_clip=on_clip,
             threads=core_threads(threads),
@@ -175,9 +179,14 @@ def weighted_sum(
         return rnd.steps.weighted_sum(  # type: ignore[no-any-return]
             rnd, uploads, weights, threads=threads
         )
+    call = "weighted_sum(rnd, [upload, upload, ...])"
+    check_type(call, "rnd", rnd, _core.Round)
+    if not isinstance(uploads, Iterable):
+        raise ParameterError(f"uploads is {type_name(uploads)}, but must be a list: call {call}")
     items = list(uploads)
-    for item in items:
+    for index, item in enumerate(items):
         refuse_mixture("native", upload=item)
+        check_type(call, f"upload {index}", item, _core.Upload)
     integers = None
     if weights is not None:
         integers = integer_weights(weights, rnd.plan.max_weight)
@@ -213,7 +222,34 @@ class Aggregator(_core.Aggregator):
         rnd : Round
             The round to sum. With a roster, each upload's signature is checked when it is added.
         """
+        check_type("Aggregator(rnd)", "rnd", rnd, _core.Round)
         super().__init__(rnd, verify=verifier_of(rnd))
+
+    def add(self, upload: _core.Upload, weight: int = 1, threads: int = 0) -> None:
+        """Add an upload to the sum.
+
+        Parameters
+        ----------
+        upload : Upload
+            Of this round. Each counts once.
+        weight : int
+            A homomorphic weight, in a plan made with weight_bits.
+        threads : int
+            How many threads to use; 0 for all cores.
+
+        Raises
+        ------
+        ParameterError
+            When `upload` is no upload, or another argument is out of range.
+        HeadroomError
+            When the weights are more than the plan holds.
+        RoundError
+            When the upload is of another round, was added before, or is not signed as the roster
+            asks.
+        """
+        refuse_mixture("native", upload=upload)
+        check_type("add(upload)", "upload", upload, _core.Upload)
+        super().add(upload, weight, threads)
 
 
 def open_sum(
@@ -265,6 +301,10 @@ def open_sum(
             secret, rnd, total, export=export, uploads=uploads
         )
     refuse_mixture("native", secret_key=secret, aggregate=total)
+    call = "open_sum(secret, rnd, total)"
+    check_type(call, "secret", secret, _core.SecretKey)
+    check_type(call, "rnd", rnd, _core.Round)
+    check_type(call, "total", total, _core.Aggregate, _core.AggregateFile, _core.OpeningRequest)
     if uploads is not None:
         raise ParameterError(
             "uploads is for the OpenFHE engine; the native one checks a sum by its capsules"
@@ -337,6 +377,12 @@ def decrypt(
             out=out,
         )
     refuse_mixture("native", sum_key=key)
+    check_type("decrypt(key, total)", "key", key, _core.SumKey)
+    if isinstance(total, _core.AggregateFile):
+        raise ParameterError(
+            "total is an AggregateFile, whose values stay on disk: decrypt_file(key, total, path)"
+        )
+    check_type("decrypt(key, total)", "total", total, _core.Aggregate)
     layout = layout_of(total.round)
     if dtype not in (None, "float32", "float64"):
         raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
@@ -464,13 +510,17 @@ def client_number(roster: list[bytes], signer: Signer | None) -> int:
         if signer is not None:
             raise ParameterError(
                 "a signer is given, but the round has no roster to check signatures with; make the "
-                "round with roster=, or leave the signer out"
+                "round with a roster (roster=, --roster), or leave the signer out"
             )
         return 0
     if signer is None:
         raise RoundError(
             f"the round has a roster of {len(roster)} clients, so every upload must be signed; "
-            f"pass signer=Identity.load(path)"
+            f"pass signer=Identity.load(path), or --identity KEY on the command line"
+        )
+    if not isinstance(signer, Signer):
+        raise ParameterError(
+            f"signer is {type_name(signer)}; pass an Identity: Identity.load(path)"
         )
     public = signer.public_key
     if public not in roster:

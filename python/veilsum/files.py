@@ -16,7 +16,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +32,12 @@ __all__ = [
     "StoredArray",
     "atomic_file",
     "locate_update",
+    "named_errors",
     "npy_output",
     "output_header",
     "read_secret",
     "read_update",
+    "refuse_own_input",
     "write_secret",
     "write_update",
 ]
@@ -258,6 +260,62 @@ def check_suffix(path: PathLike, *, mapping: bool) -> None:
         )
 
 
+def refuse_own_input(target: PathLike, inputs: Iterable[PathLike]) -> None:
+    """Refuse to write over what is being read, or over a folder.
+
+    Parameters
+    ----------
+    target : str or path
+        What is about to be written.
+    inputs : iterable of str or path
+        What it is made from. Missing ones are somebody else's error.
+
+    Raises
+    ------
+    ParameterError
+        When the output is one of the inputs, or a folder.
+    """
+    target = Path(target)
+    if target.is_dir():
+        raise ParameterError(f"the output {target} is a folder; give the name of a file")
+    # Large files grow under a name of their own before they take the target's.
+    written = [name for name in (target, Path(f"{target}.part")) if name.exists()]
+    for path in inputs:
+        if Path(path).exists() and any(name.samefile(path) for name in written):
+            raise ParameterError(
+                f"the output {target} is also an input, which it would overwrite; give the output "
+                f"another name"
+            )
+
+
+@contextmanager
+def named_errors(path: PathLike) -> Iterator[None]:
+    """Name the file in an error about its content.
+
+    Parameters
+    ----------
+    path : str or path
+        What is being read.
+
+    Yields
+    ------
+    None
+        While it is read.
+
+    Raises
+    ------
+    WireFormatError
+        Of the body, with the file's name in front.
+    """
+    try:
+        yield
+    except WireFormatError as reason:
+        name = os.fspath(path)
+        if str(reason).startswith(name):
+            raise
+        raise WireFormatError(f"{name}: {reason}") from None
+
+
 @contextmanager
 def atomic_file(path: PathLike) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name only when it is complete and on disk.
@@ -331,13 +389,15 @@ def npy_output(path: PathLike, shape: tuple[int, ...], dtype: str) -> Iterator[A
         array.flush()
 
 
-def read_secret(path: PathLike) -> bytes:
+def read_secret(path: PathLike, *, public: bytes | None = None) -> bytes:
     """Read a secret file, refusing one that others can access.
 
     Parameters
     ----------
     path : str or path
         A regular file of mode 0600 or less.
+    public : bytes, optional
+        What the public counterpart of such a file begins with: a likely mistake, which is no leak.
 
     Returns
     -------
@@ -348,6 +408,8 @@ def read_secret(path: PathLike) -> bytes:
     ------
     ParameterError
         When group or others have any right on it.
+    WireFormatError
+        When it is the public counterpart.
     OSError
         When it cannot be read.
     """
@@ -355,6 +417,12 @@ def read_secret(path: PathLike) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ParameterError(f"{os.fspath(path)} is not a regular file")
+        if public is not None and file.read(len(public)) == public:
+            raise WireFormatError(
+                f"{os.fspath(path)} holds no Ed25519 private key but a public one; give the file "
+                f"that ends in .key"
+            )
+        file.seek(0)
         mode = stat.S_IMODE(status.st_mode)
         if mode & 0o077:
             raise ParameterError(
@@ -436,9 +504,15 @@ def _allocate(file: BinaryIO, start: int, size: int) -> None:
 
 
 def _unknown_suffix(path: Path) -> ParameterError:
+    ends = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
+    how = {
+        ".npz": "; take one array out of it, and save it with numpy.save",
+        ".pt": "; save the state_dict with safetensors.torch.save_file",
+        ".pth": "; save the state_dict with safetensors.torch.save_file",
+        ".bin": "; save the state_dict with safetensors.torch.save_file",
+    }.get(path.suffix, "")
     return ParameterError(
-        f"{path} ends in {path.suffix or 'no suffix'!r}; Veilsum reads and writes .npy and "
-        f".safetensors files"
+        f"{path} {ends}; Veilsum reads and writes .npy and .safetensors files{how}"
     )
 
 

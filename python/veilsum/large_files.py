@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from veilsum import _core, files
+from veilsum.arguments import call_core, check_number, check_type
 from veilsum.crypto import (
     Progress,
     client_number,
@@ -132,8 +133,9 @@ def encrypt_file(
     OSError
         When a file cannot be read or written.
     """
+    check_type("encrypt_file(rnd, source, target)", "rnd", rnd, facade.Round)
+    files.refuse_own_input(target, [source])
     client = client_number(rnd.roster, signer)
-    _refuse_input(target, [source])
     if isinstance(rnd, EngineObject):
         upload = _whole(
             resume,
@@ -188,11 +190,13 @@ def encrypt_file(
             for place, tensor in zip(places, found, strict=True)
             if tensor.size
         ]
-        nbytes, clipped, digest = _core.encrypt_file(
+        nbytes, clipped, digest = call_core(
+            "encrypt_file",
+            _core.encrypt_file,
             rnd,
             sources,
             os.fspath(target),
-            weight=weight,
+            weight=check_number("weight", weight),
             rounding=rounding,
             on_clip=on_clip,
             threads=core_threads(threads),
@@ -257,8 +261,9 @@ def sum_files(
     OSError
         When a file cannot be read or written.
     """
+    check_type("sum_files(rnd, [path, path, ...], target)", "rnd", rnd, facade.Round)
     paths = [os.fspath(path) for path in uploads]
-    _refuse_input(target, paths)
+    files.refuse_own_input(target, paths)
     if isinstance(rnd, EngineObject):
         total = _whole(resume, target, lambda: _sum_whole(rnd, paths, weights, threads, progress))
         total.save(target)
@@ -344,7 +349,10 @@ def decrypt_file(
         )
         files.write_update(target, mean)
         return
-    _refuse_input(target, [total.path])
+    call = "decrypt_file(key, AggregateFile(path, rnd), target)"
+    check_type(call, "key", key, _core.SumKey)
+    check_type(call, "total", total, _core.AggregateFile)
+    files.refuse_own_input(target, [total.path])
     layout = layout_of(total.round)
     if dtype not in (None, "float32", "float64"):
         raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
@@ -402,7 +410,8 @@ def aggregate_file(path: PathLike, rnd: _core.Round) -> Any:
     """
     if isinstance(rnd, EngineObject):
         return facade.Aggregate.load(path, rnd)
-    return _core.AggregateFile(os.fspath(path), rnd)
+    with files.named_errors(path):
+        return _core.AggregateFile(os.fspath(path), rnd)
 
 
 def journal_path(target: PathLike) -> Path:
@@ -453,19 +462,6 @@ def _sum_whole(
         if progress is not None:
             progress((index + 1) * rnd.size // len(paths), rnd.size)
     return aggregator.finish()
-
-
-def _refuse_input(target: PathLike, sources: Sequence[PathLike]) -> None:
-    """Refuse an output that would replace what it is made of."""
-    names = (Path(target), Path(f"{os.fspath(target)}.part"))
-    written = [name for name in names if name.exists()]
-    for source in sources:
-        for name in written:
-            if Path(source).exists() and name.samefile(source):
-                raise ParameterError(
-                    f"{os.fspath(target)} would be written over its own input "
-                    f"{os.fspath(source)}; give the output another name"
-                )
 
 
 def _refuse_journal(target: PathLike) -> None:

@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from veilsum.arguments import type_name
 from veilsum.errors import ParameterError, WireFormatError, missing_extra
 
 __all__ = ["BFLOAT16", "Layout", "TensorSpec"]
@@ -482,11 +483,10 @@ class Layout:
                 _check_leaf(leaf, self.tensors[0])
             return [leaf]
         if not isinstance(update, Mapping):
-            kind = type(update).__qualname__
             remedy = "its state_dict()" if hasattr(update, "state_dict") else "a mapping of names"
             raise ParameterError(
-                f"update is a {kind}, but the round sums {len(self.tensors)} named tensors; pass "
-                f"{remedy}"
+                f"update is {type_name(update)}, but the round sums {len(self.tensors)} named "
+                f"tensors; pass {remedy}"
             )
         given = dict(_items(update))
         for tensor in self.tensors:

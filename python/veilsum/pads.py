@@ -11,6 +11,7 @@ import weakref
 from types import TracebackType
 
 from veilsum import _core
+from veilsum.arguments import check_type
 
 __all__ = ["PadStore"]
 
@@ -54,6 +55,7 @@ class PadStore(_core.PadStore):
         ParameterError
             When the budget is too small for a single block, or a number is out of range.
         """
+        check_type("PadStore(rnd, budget_bytes=...)", "rnd", rnd, _core.Round)
         super().__init__(rnd, budget_bytes=budget_bytes, uploads=uploads, threads=threads)
         _open.add(self)
 

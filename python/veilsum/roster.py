@@ -28,6 +28,7 @@ _KEY_BYTES = 32
 # What `cryptography` raises for bytes that are no key: a private key of 31 bytes, for one, reaches
 # OpenSSL and comes back as an InternalError.
 _NOT_A_KEY = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+_PUBLIC_PEM = b"-----BEGIN PUBLIC KEY"
 _RAW = serialization.Encoding.Raw
 _PEM = serialization.Encoding.PEM
 
@@ -122,7 +123,7 @@ class Identity:
         OSError
             When it cannot be read.
         """
-        data = files.read_secret(path)
+        data = files.read_secret(path, public=_PUBLIC_PEM)
         try:
             key = serialization.load_pem_private_key(data, password=None)
         except _NOT_A_KEY:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from veilsum import _core
+from veilsum.arguments import check_type, check_whole
 from veilsum.errors import ParameterError, WireFormatError
 from veilsum.layout import Layout
 from veilsum.roster import Roster, Signer
@@ -85,7 +86,7 @@ class Round(_core.Round):
         ParameterError
             When an argument is out of range, or not just one of `size` and `like` is given.
         KeyMismatchError
-            When `public` was made for another plan.
+            When `public` is over another ring than the plan's capsules.
         """
         if (size is None) == (like is None):
             given = "neither" if size is None else "both"
@@ -93,6 +94,9 @@ class Round(_core.Round):
                 f"a round needs either size (a flat vector) or like (an example update), and "
                 f"{given} is given"
             )
+        call = "Round(plan, public, size=...)"
+        check_type(call, "plan", plan, _core.Plan)
+        check_type(call, "public", public, _core.PublicKey)
         layout = Layout.flat(size) if size is not None else Layout.like(like)
         if roster is not None and not isinstance(roster, Roster):
             roster = Roster(roster)
@@ -101,7 +105,7 @@ class Round(_core.Round):
             public,
             layout.segments(limit),
             layout.to_bytes(),
-            min_clients,
+            check_whole("min_clients", min_clients),
             list(roster) if roster is not None else [],
         )
         self._structure = layout

@@ -605,6 +605,62 @@ def test_a_failed_decryption_leaves_the_old_file(run, summed):
     assert not [*Path().glob("*.tmp"), *Path().glob(".*.tmp")]
 
 
+def test_an_output_that_is_an_input_is_refused(run, summed):
+    run("open", "--key", "authority.key", "round.vs", "total.vs", "--out", "sum.key")
+    before = Path("update0.npy").read_bytes()
+    for words in [
+        ("encrypt", "round.vs", "update0.npy", "--out", "update0.npy"),
+        ("encrypt", "round.vs", "update0.npy", "--out", "./round.vs"),
+        ("sum", "round.vs", "0.up", "1.up", "--out", "1.up"),
+        ("decrypt", "sum.key", "round.vs", "total.vs", "--out", "sum.key"),
+        ("open", "--key", "authority.key", "round.vs", "total.vs", "--out", "total.vs", "--force"),
+        ("round", "--plan", "plan.vs", "--public", "authority.pub", "--like", "update0.npy",
+         "--out", "plan.vs", "--force"),
+    ]:  # fmt: skip
+        assert "is also an input, which it would overwrite" in fail(run, 3, *words)
+    assert Path("update0.npy").read_bytes() == before
+    assert "is a folder" in fail(run, 3, "encrypt", "round.vs", "update0.npy", "--out", ".")
+
+
+def test_a_wrong_file_is_named_with_what_it_holds(run, summed):
+    said = fail(run, 4, "sum", "0.up", "1.up", "round.vs", "--out", "x.vs")
+    assert said == "0.up: this is an upload, but a round is needed; are two arguments swapped?"
+    said = fail(run, 4, "open", "--key", "authority.pub", "round.vs", "total.vs", "--out", "x.key")
+    assert said.startswith("authority.pub: this is a public key, but a secret key is needed")
+    run("identity", "new", "me")
+    said = fail(
+        run, 4, "encrypt", "round.vs", "update0.npy", "--identity", "me.pub", "--out", "x.up"
+    )
+    assert "me.pub holds no Ed25519 private key but a public one" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--clients", "9" * 23), "far outside"),
+        (("--clients", "10", "--size", "1" + "0" * 19), "from 1 to 2^40 values"),
+        (("--clients", "10", "--size", "0"), "--size is 0"),
+    ],
+    ids=lambda words: words[-1][:6],
+)
+def test_numbers_beyond_the_machine_are_3(run, words, says):
+    assert says in fail(run, 3, "plan", *words)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("m.pt", "save the state_dict with safetensors.torch.save_file"),
+        ("m.npz", "save it with numpy.save"),
+        ("m", "m has no suffix"),
+        ("m.csv", "m.csv ends in '.csv'; Veilsum reads and writes .npy and .safetensors files"),
+    ],
+)
+def test_other_formats_say_how_to_convert(run, study, name, says):
+    Path(name).write_bytes(b"0")
+    assert says in fail(run, 3, "encrypt", "round.vs", name, "--out", "x.up")
+
+
 def test_writing_where_one_may_not(run, summed):
     assert "no/such" in fail(
         run, 4, "encrypt", "round.vs", "update0.npy", "--out", "no/such/folder.up"

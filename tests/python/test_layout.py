@@ -289,7 +289,7 @@ def test_order_and_library_of_an_update_do_not_matter(torch):
 
 
 def test_an_array_where_a_mapping_belongs_and_the_reverse():
-    with pytest.raises(ParameterError, match="update is a ndarray, but the round sums 2 named"):
+    with pytest.raises(ParameterError, match="update is an ndarray, but the round sums 2 named"):
         Layout.like(good()).pieces(np.zeros(9, np.float32))
     with pytest.raises(ParameterError, match=r"update is a mapping.*like=state_dict"):
         Layout.flat(9).pieces(good())

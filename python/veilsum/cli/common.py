@@ -136,7 +136,7 @@ def refuse_existing(paths: Sequence[str], *, force: bool) -> None:
     for path in paths:
         if os.path.lexists(path):
             raise FileExistsError(
-                17, "exists already and cannot be made again; --force overwrites it", path
+                17, "exists already; --force overwrites it, and what it holds is lost", path
             )
 
 

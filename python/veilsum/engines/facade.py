@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from veilsum import _core
+from veilsum.arguments import call_core, check_whole, type_name
 from veilsum.crypto import Aggregator as NativeAggregator
 from veilsum.engines.base import EngineObject, engine_name
-from veilsum.errors import ParameterError
+from veilsum.errors import ParameterError, WireFormatError
+from veilsum.files import named_errors
 from veilsum.rounds import Round as NativeRound
 
 __all__ = [
@@ -39,6 +42,32 @@ PathLike: TypeAlias = str | os.PathLike[str]
 #: The high byte of an envelope's kind names the engine: docs/wire-format.md.
 _ENGINES = {0: "native", 1: "openfhe"}
 _HEADER = struct.Struct("<4sHBB")
+#: The low byte of an envelope's kind.
+_KINDS = dict(
+    enumerate(
+        (
+            "Plan",
+            "PublicKey",
+            "SecretKey",
+            "Round",
+            "Upload",
+            "Aggregate",
+            "OpeningRequest",
+            "SumKey",
+        ),
+        start=1,
+    )
+)
+_PLAN_OPTIONS = {
+    "clients",
+    "value_bits",
+    "weight_bits",
+    "security",
+    "optimise",
+    "profile",
+    "engine",
+    "parties",
+}
 
 
 def _engine_module(engine: str) -> Any:
@@ -47,11 +76,70 @@ def _engine_module(engine: str) -> Any:
 
 def _engine_of_bytes(data: Any) -> str:
     """Name the engine of an envelope; "native", whose reader knows the words, for odd bytes."""
-    head = bytes(memoryview(data)[: _HEADER.size])
+    try:
+        head = bytes(memoryview(data)[: _HEADER.size])
+    except TypeError:
+        return "native"  # whose reader refuses what is no bytes
     if len(head) < _HEADER.size:
         return "native"
     magic, _, _, engine = _HEADER.unpack(head)
     return _ENGINES.get(engine, "native") if magic == b"VSUM" else "native"
+
+
+def _check_plan(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """Check types here, where a message can name the parameter; ranges are the planner's."""
+    if len(arguments) > 2 or not (arguments or "clients" in options):
+        raise ParameterError(
+            "a plan is made by Plan(clients, value_bits=16, ...); the other parameters have names"
+        )
+    given = {**dict(zip(("clients", "value_bits"), arguments, strict=False)), **options}
+    for name in ("clients", "value_bits", "weight_bits", "security", "parties"):
+        if name in given:
+            check_whole(name, given[name])
+    for name in ("optimise", "profile", "engine"):
+        if name in given and not isinstance(given[name], str):
+            raise ParameterError(f"{name} is {given[name]!r}; it must be a text")
+    unknown = sorted(set(given) - _PLAN_OPTIONS)
+    if unknown:
+        raise ParameterError(
+            f"a plan has no parameter {unknown[0]!r}; it has {', '.join(sorted(_PLAN_OPTIONS))}"
+        )
+
+
+def _check_round(name: str, call: str, more: tuple[Any, ...]) -> None:
+    """Ask for the round where an object is nothing without it."""
+    if name in ("Upload", "Aggregate", "OpeningRequest", "SumKey") and (
+        len(more) != 1 or not isinstance(more[0], Round)
+    ):
+        given = ", ".join(type_name(thing) for thing in more) or "nothing"
+        raise ParameterError(
+            f"{_words(name)} is read with its round, and {given} is given: call {name}.{call}"
+        )
+
+
+def _refuse_other_kind(name: str, engine: str, data: Any) -> None:
+    """Refuse an object of another kind than the class reads, which the header tells.
+
+    Where another engine has a part, its reader's message, which names engines too, is the better.
+    """
+    try:
+        head = bytes(memoryview(data)[: _HEADER.size])
+    except TypeError:
+        raise ParameterError(f"data is {type_name(data)}; pass bytes") from None
+    if len(head) < _HEADER.size or head[:4] != b"VSUM":
+        return
+    if engine != "native" or _engine_of_bytes(head) != "native":
+        return
+    found = _KINDS.get(_HEADER.unpack(head)[2])
+    if found is not None and found != name:
+        raise WireFormatError(
+            f"this is {_words(found)}, but {_words(name)} is needed; are two arguments swapped?"
+        )
+
+
+def _words(name: str) -> str:
+    words = re.sub("(?<!^)(?=[A-Z])", " ", name).lower()
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 class _AnyEngine(type):
@@ -60,12 +148,15 @@ class _AnyEngine(type):
     _native: type
 
     def __call__(cls, *arguments: Any, **options: Any) -> Any:
-        engine = options.get("engine") if cls.__name__ == "Plan" else None
+        engine = None
+        if cls.__name__ == "Plan":
+            engine = options.get("engine")
+            _check_plan(arguments, options)
         for thing in (*arguments[:1], *options.values()):
             if isinstance(thing, EngineObject):
                 engine = thing.engine
         if engine is None or engine == "native" or engine not in _ENGINES.values():
-            return cls._native(*arguments, **options)
+            return call_core(cls.__name__, cls._native, *arguments, **options)
         return getattr(_engine_module(engine), cls.__name__)(*arguments, **options)
 
     def __instancecheck__(cls, thing: object) -> bool:
@@ -85,15 +176,19 @@ class _AnyEngine(type):
     def _read(cls, data: Any, more: tuple[Any, ...]) -> Any:
         """Call from_bytes of the engine that the round, or else the bytes, belong to."""
         engine = engine_name(more[0]) if more else _engine_of_bytes(data)
-        return cls._of(engine).from_bytes(data, *more)
+        _check_round(cls.__name__, "from_bytes(data, rnd)", more)
+        _refuse_other_kind(cls.__name__, engine, data)
+        return call_core(f"{cls.__name__}.from_bytes", cls._of(engine).from_bytes, data, *more)
 
     def _open(cls, path: Any, more: tuple[Any, ...]) -> Any:
-        if more:
-            engine = engine_name(more[0])
-        else:
-            with Path(path).open("rb") as file:
-                engine = _engine_of_bytes(file.read(_HEADER.size))
-        return cls._of(engine).load(path, *more)
+        _check_round(cls.__name__, "load(path, rnd)", more)
+        with Path(path).open("rb") as file:
+            head = file.read(_HEADER.size)
+        engine = engine_name(more[0]) if more else _engine_of_bytes(head)
+        with named_errors(path):
+            # Before the file's mode is looked at: a public key in a secret one's place is no leak.
+            _refuse_other_kind(cls.__name__, engine, head)
+            return call_core(f"{cls.__name__}.load", cls._of(engine).load, path, *more)
 
     def _of(cls, engine: str) -> Any:
         if engine == "native":
@@ -167,7 +262,5 @@ def keygen(plan: Any) -> tuple[Any, Any]:
     if isinstance(plan, EngineObject):
         return _engine_module(plan.engine).keygen(plan)  # type: ignore[no-any-return]
     if not isinstance(plan, _core.Plan):
-        raise ParameterError(
-            f"plan is a {type(plan).__qualname__}; make one with Plan(clients=...)"
-        )
+        raise ParameterError(f"plan is {type_name(plan)}; make one with Plan(clients=...)")
     return _core.keygen(plan)

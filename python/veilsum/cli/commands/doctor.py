@@ -147,7 +147,7 @@ def _engines(build: dict[str, Any]) -> dict[str, str]:
     try:
         engines["openfhe"] = openfhe.describe()
     except VeilsumError as reason:
-        engines["openfhe"] = f"not available: {reason}"
+        engines["openfhe"] = str(reason).removeprefix("engine 'openfhe' is ")
     return engines
 
 

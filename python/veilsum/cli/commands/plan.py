@@ -146,8 +146,8 @@ def run(args: argparse.Namespace) -> int:
     }
     text = str(plan).rstrip()
     if args.size is not None:
-        if args.size < 1:
-            raise ParameterError(f"--size is {args.size}; it must be at least 1 value")
+        if not 1 <= args.size <= 2**40:
+            raise ParameterError(f"--size is {args.size}; it must be from 1 to 2^40 values")
         facts["upload_bytes"] = plan.upload_bytes(args.size)
         text += (
             f"\n\nAn upload of {args.size:,} values is {format_bytes(facts['upload_bytes'])} "

@@ -20,6 +20,7 @@ from veilsum.cli.common import (
 from veilsum.cli.progress import Progress
 from veilsum.crypto import integer_weights
 from veilsum.errors import ParameterError
+from veilsum.files import refuse_own_input
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]
@@ -58,7 +59,13 @@ def run(args: argparse.Namespace) -> int:
     -------
     int
         0.
+
+    Raises
+    ------
+    ParameterError
+        When the output is one of the inputs.
     """
+    refuse_own_input(args.out, [args.round, *args.uploads])
     rnd = veilsum.Round.load(args.round)
     weights = _weights(args.weights, len(args.uploads), rnd.plan)
     with resumable(args), Progress(args, "summing") as progress:

@@ -1,0 +1,195 @@
+"""Arguments of a wrong type: a typed error that names the mistake and never shows a value."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import veilsum as vs
+from veilsum.arguments import call_core, check_number, check_whole, type_name
+
+SECRET_VALUE = 0.4711
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """One of each object of a small sum, by the name that a test gives."""
+    plan = vs.Plan(clients=3)
+    secret, public = vs.keygen(plan)
+    rnd = vs.Round(plan, public, size=8, limit=1.0)
+    uploads = [vs.encrypt(rnd, np.full(8, SECRET_VALUE, np.float32)) for _ in range(3)]
+    total = vs.weighted_sum(rnd, uploads)
+    return {
+        "plan": plan,
+        "secret": secret,
+        "public": public,
+        "rnd": rnd,
+        "uploads": uploads,
+        "total": total,
+        "key": vs.open_sum(secret, rnd, total),
+        "update": np.full(8, SECRET_VALUE, np.float32),
+    }
+
+
+def wrong(function, *arguments, **options):
+    """Call what must refuse its arguments; returns the message."""
+    with pytest.raises(vs.ParameterError) as caught:
+        function(*arguments, **options)
+    text = str(caught.value)
+    assert "Invoked with" not in text
+    assert "0.471" not in text  # no value of an update
+    assert len(text) < 400
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+    return text
+
+
+def test_swapped_arguments_are_named_with_the_call(parts):
+    plan, public, rnd = parts["plan"], parts["public"], parts["rnd"]
+    secret, total, key = parts["secret"], parts["total"], parts["key"]
+    said = wrong(vs.encrypt, parts["update"], rnd)
+    assert said == "rnd is an ndarray, but must be a Round: call encrypt(rnd, update)"
+    assert "Round(plan, public" in wrong(vs.Round, public, plan, size=8)
+    assert "public is a tuple" in wrong(vs.Round, plan, vs.keygen(plan), size=8)
+    assert "public is a SecretKey" in wrong(vs.Round, plan, secret, size=8)
+    assert "rnd is a list" in wrong(vs.weighted_sum, parts["uploads"], rnd)
+    assert "must be a list" in wrong(vs.weighted_sum, rnd, parts["uploads"][0])
+    assert "secret is a Round" in wrong(vs.open_sum, rnd, secret, total)
+    assert "secret is a PublicKey" in wrong(vs.open_sum, public, rnd, total)
+    assert "total is a list" in wrong(vs.open_sum, secret, rnd, parts["uploads"])
+    assert "key is an Aggregate" in wrong(vs.decrypt, total, key)
+    assert "total is an Upload" in wrong(vs.decrypt, key, parts["uploads"][0])
+    assert "rnd is a Plan" in wrong(vs.PadStore, plan, budget_bytes=1)
+    assert "rnd is a Plan" in wrong(vs.Aggregator, plan)
+    assert "upload is a bytes" in wrong(vs.Aggregator(rnd).add, parts["uploads"][0].to_bytes())
+
+
+def test_bytes_in_an_objects_place_are_not_printed(parts):
+    raw = [upload.to_bytes() for upload in parts["uploads"]]
+    said = wrong(vs.weighted_sum, parts["rnd"], raw)
+    assert said.startswith("upload 0 is a bytes, but must be an Upload")
+
+
+def test_an_aggregate_on_disk_says_which_function_decrypts_it(parts, tmp_path):
+    parts["total"].save(tmp_path / "total.vs")
+    total = vs.AggregateFile(tmp_path / "total.vs", parts["rnd"])
+    assert "decrypt_file(key, total, path)" in wrong(vs.decrypt, parts["key"], total)
+    assert "total is a str" in wrong(vs.decrypt_file, parts["key"], "total.vs", "mean.npy")
+
+
+@pytest.mark.parametrize("weight", ["1", np.full(8, SECRET_VALUE), None, [1.0]], ids=type_name)
+def test_a_weight_that_is_no_number(parts, weight):
+    assert "weight is a" in wrong(vs.encrypt, parts["rnd"], parts["update"], weight=weight) or (
+        weight is None
+    )
+
+
+@pytest.mark.parametrize("weight", [1, np.float32(0.5), np.int64(1), np.array(0.5)], ids=type_name)
+def test_a_weight_that_is_one(parts, weight):
+    vs.encrypt(parts["rnd"], parts["update"], weight=weight)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rounding": 3}, {"on_clip": None}, {"progress": 1}, {"pads": "store"}],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_only_the_core_notices_shows_types_alone(parts, options):
+    name = next(iter(options))
+    said = wrong(vs.encrypt, parts["rnd"], parts["update"], **options)
+    assert f"{name}={type_name(options[name])}" in said
+
+
+def test_a_signer_that_is_a_path(parts):
+    me = [vs.Identity.generate() for _ in range(2)]
+    rnd = vs.Round(parts["plan"], parts["public"], size=8, roster=vs.Roster(me))
+    assert "Identity.load(path)" in wrong(vs.encrypt, rnd, parts["update"], signer="me.key")
+
+
+def test_the_bytes_of_a_secret_key_stay_out_of_errors(parts):
+    secret = parts["secret"].to_bytes()
+    for arguments in [(secret, 1), (secret, None), (secret, secret)]:
+        said = wrong(vs.SecretKey.from_bytes, *arguments)
+        assert secret[20:40].hex() not in said
+        assert repr(secret[20:30])[2:-1] not in said
+    assert wrong(vs.SecretKey.from_bytes, "VSUM") == "data is a str; pass bytes"
+
+
+@pytest.mark.parametrize("name", ["Upload", "Aggregate", "OpeningRequest", "SumKey"])
+def test_objects_of_a_round_ask_for_it(parts, name, tmp_path):
+    raw = parts["total"].to_bytes()
+    assert f"call {name}.from_bytes(data, rnd)" in wrong(getattr(vs, name).from_bytes, raw)
+    assert f"call {name}.load(path, rnd)" in wrong(getattr(vs, name).load, tmp_path / "x")
+    assert "a Plan is given" in wrong(getattr(vs, name).from_bytes, raw, parts["plan"])
+
+
+def test_another_kind_of_object_is_named(parts, tmp_path):
+    path = tmp_path / "total.vs"
+    parts["total"].save(path)
+    with pytest.raises(vs.WireFormatError) as caught:
+        vs.Round.load(path)
+    assert str(caught.value) == (
+        f"{path}: this is an aggregate, but a round is needed; are two arguments swapped?"
+    )
+    path.write_bytes(b"rubbish" * 5)
+    with pytest.raises(vs.WireFormatError, match=r"total\.vs: round: .*not a Veilsum object"):
+        vs.Round.load(path)
+    with pytest.raises(vs.WireFormatError, match="this is a round, but a secret key is needed"):
+        vs.SecretKey.from_bytes(parts["rnd"].to_bytes())
+
+
+def test_a_public_key_in_the_place_of_a_secret_one_is_no_leak(parts, tmp_path):
+    path = tmp_path / "authority.pub"
+    parts["public"].save(path)
+    path.chmod(0o644)
+    with pytest.raises(vs.WireFormatError, match="this is a public key, but a secret key"):
+        vs.SecretKey.load(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "says"),
+    [
+        ((), {}, "Plan(clients, value_bits=16, ...)"),
+        ((10, 16, 0), {}, "the other parameters have names"),
+        ((10.0,), {}, "clients is 10.0; it must be a whole number"),
+        ((True,), {}, "clients is True"),
+        ((10**30,), {}, "far outside"),
+        ((10,), {"bits": 16}, "no parameter 'bits'; it has clients, "),
+        ((10,), {"engine": None}, "engine is None"),
+        ((), {"clients": "10", "engine": "openfhe"}, "clients is '10'"),
+    ],
+    ids=str,
+)
+def test_plans(arguments, options, says):
+    assert says in wrong(vs.Plan, *arguments, **options)
+
+
+def test_a_type_error_of_anything_else_passes_through():
+    def broken():
+        raise TypeError("of a callback")
+
+    with pytest.raises(TypeError, match="of a callback"):
+        call_core("broken", broken)
+
+
+def test_the_source_folder_says_that_it_is_not_installed(tmp_path):
+    package = tmp_path / "veilsum"
+    package.mkdir()
+    shutil.copy(Path(vs.__file__), package / "__init__.py")
+    done = subprocess.run(
+        [sys.executable, "-c", "import veilsum"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert f"ImportError: {package} has no compiled core" in done.stderr
+    assert "pip install ." in done.stderr
+
+
+def test_numbers():
+    assert check_whole("n", np.int64(3)) == 3
+    assert check_number("x", 3) == 3.0
+    assert type_name(None) == "None"
+    assert type_name(np.zeros(1)) == "an ndarray"
