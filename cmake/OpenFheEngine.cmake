@@ -14,8 +14,21 @@ endif()
 # them may reach our targets. Imported targets are global only on request, so they are made so here.
 function(veilsum_find_openfhe)
   set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
+  set(given "${OpenFHE_DIR}")  # find_package overwrites it
+  if(NOT given)
+    set(given "$ENV{OpenFHE_DIR}")
+  endif()
   find_package(OpenFHE 1.3 CONFIG QUIET)
   if(NOT OpenFHE_FOUND)
+    set(seen "")
+    foreach(config version IN ZIP_LISTS OpenFHE_CONSIDERED_CONFIGS OpenFHE_CONSIDERED_VERSIONS)
+      string(APPEND seen " ${config} is version ${version}.")
+    endforeach()
+    if(given)
+      string(APPEND seen " OpenFHE_DIR is ${given}.")
+      set(VEILSUM_OPENFHE_GIVEN TRUE PARENT_SCOPE)
+    endif()
+    set(VEILSUM_OPENFHE_SEEN "${seen}" PARENT_SCOPE)
     return()
   endif()
   set(libraries "")
@@ -38,12 +51,14 @@ endfunction()
 veilsum_find_openfhe()
 
 if(NOT VEILSUM_OPENFHE_VERSION)
-  set(hint "OpenFHE >= 1.3 was not found. Install it from its sources and point CMake at it: "
+  set(hint "OpenFHE >= 1.3 was not found.${VEILSUM_OPENFHE_SEEN} Install it from its sources and point CMake at it: "
            "-DOpenFHE_DIR=PREFIX/lib/OpenFHE or -DCMAKE_PREFIX_PATH=PREFIX (through pip: "
            "CMAKE_ARGS=-DCMAKE_PREFIX_PATH=PREFIX pip install .)")
   string(CONCAT hint ${hint})
   if(VEILSUM_OPENFHE STREQUAL "ON")
     message(FATAL_ERROR "VEILSUM_OPENFHE=ON, but ${hint}")
+  elseif(VEILSUM_OPENFHE_GIVEN)  # whoever names a folder wants the engine
+    message(FATAL_ERROR "${hint}, or build without it: -DVEILSUM_OPENFHE=OFF")
   endif()
   message(STATUS "OpenFHE engine: not built. ${hint}")
   return()
