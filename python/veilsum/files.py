@@ -31,6 +31,7 @@ from veilsum.layout import BFLOAT16
 __all__ = [
     "StoredArray",
     "atomic_file",
+    "check_writable",
     "locate_update",
     "named_errors",
     "npy_output",
@@ -286,6 +287,25 @@ def refuse_own_input(target: PathLike, inputs: Iterable[PathLike]) -> None:
                 f"the output {target} is also an input, which it would overwrite; give the output "
                 f"another name"
             )
+
+
+def check_writable(path: PathLike) -> None:
+    """Find out now whether a file can be made, for work that cannot be done twice.
+
+    Parameters
+    ----------
+    path : str or path
+        What is to be written later.
+
+    Raises
+    ------
+    OSError
+        When no file can be made in its folder.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    os.close(_create(temporary, path, 0o600))
+    temporary.unlink()
 
 
 @contextmanager

@@ -458,6 +458,8 @@ def _sum_whole(
             upload = facade.Upload.load(path, rnd)
             aggregator.add(upload, 1 if weights is None else weights[index], core_threads(threads))
         except VeilsumError as reason:
+            if str(reason).startswith(path):
+                raise
             raise type(reason)(f"{path}: {reason}") from reason
         if progress is not None:
             progress((index + 1) * rnd.size // len(paths), rnd.size)

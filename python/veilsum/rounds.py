@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from veilsum import _core
 from veilsum.arguments import check_type, check_whole
+from veilsum.engines.base import refuse_mixture
 from veilsum.errors import ParameterError, WireFormatError
 from veilsum.layout import Layout
 from veilsum.roster import Roster, Signer
@@ -87,6 +88,8 @@ class Round(_core.Round):
             When an argument is out of range, or not just one of `size` and `like` is given.
         KeyMismatchError
             When `public` is over another ring than the plan's capsules.
+        RoundError
+            When plan and key are of different engines.
         """
         if (size is None) == (like is None):
             given = "neither" if size is None else "both"
@@ -94,6 +97,7 @@ class Round(_core.Round):
                 f"a round needs either size (a flat vector) or like (an example update), and "
                 f"{given} is given"
             )
+        refuse_mixture("native", plan=plan, public_key=public)
         call = "Round(plan, public, size=...)"
         check_type(call, "plan", plan, _core.Plan)
         check_type(call, "public", public, _core.PublicKey)

@@ -495,6 +495,12 @@ class TrainConfig:
         types = get_type_hints(cls)
         sections: dict[str, Any] = {}
         for name, options in values.items():
+            if name not in known and not isinstance(options, Mapping):
+                homes = [section for section in known if name in get_type_hints(types[section])]
+                where = f"; put it below [{homes[0]}]" if homes else ""
+                raise ParameterError(
+                    f"{source}: option {name!r} stands outside of the sections{where}"
+                )
             if name not in known:
                 raise ParameterError(f"{source}: unknown section [{name}]{_suggest(name, known)}")
             if not isinstance(options, Mapping):

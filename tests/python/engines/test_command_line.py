@@ -27,13 +27,25 @@ def test_a_weighted_sum_on_files(tmp_path, capsys, monkeypatch):
         assert "only the native engine" in refused.err
         assert not (tmp_path / "again").exists()
     (tmp_path / "cut.up").write_bytes((tmp_path / "1.up").read_bytes()[:-9])
-    assert "cut.up" in run("sum", "round", "0.up", "cut.up", "--out", "bad", expect=4).err
+    said = run("sum", "round", "0.up", "cut.up", "--out", "bad", expect=4).err
+    assert said.count("cut.up") == 1
     assert not (tmp_path / "bad").exists()
     run("sum", "round", "0.up", "1.up", "--weights", "1,2.5", "--out", "total")
     open_it = ("open", "--key", "authority.key", "round", "total", "--out", "sum.key")
     assert "--uploads" in run("open", "--help").out
     assert "uploads" in run(*open_it, expect=6).err
+    # A round is opened once: a place that cannot be written must not cost the one opening.
+    lost = (*open_it[:-1], "no-such-folder/sum.key", "--uploads", "0.up", "1.up")
+    assert "no-such-folder/sum.key: No such file" in run(*lost, expect=4).err
     run(*open_it, "--uploads", "0.up", "1.up")
     run("decrypt", "sum.key", "round", "total", "--out", "mean.npy")
+    wrong = run("sum", "total", "0.up", "1.up", "--out", "x", expect=4).err
+    assert "these bytes are an aggregate of engine 'openfhe'" in wrong
+    run("plan", "--clients", 4, "--out", "native-plan")
+    mixed = run(
+        "round", "--plan", "native-plan", "--public", "authority.pub", "--size", 5, "--out", "x",
+        expect=6,
+    )  # fmt: skip
+    assert "the public key is of engine 'openfhe', but the round is of engine 'native'" in mixed.err
     exact = np.average(np.array(values, dtype=np.float64), axis=0, weights=[1, 2.5])
     np.testing.assert_allclose(np.load("mean.npy"), exact, atol=2e-5)

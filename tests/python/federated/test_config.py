@@ -110,6 +110,13 @@ def test_malformed_settings_are_refused(setting: str) -> None:
         with_overrides({}, [setting])
 
 
+def test_an_option_outside_of_the_sections_is_told_its_place() -> None:
+    with pytest.raises(vs.ParameterError, match=r"'rounds' stands outside .* below \[training\]"):
+        TrainConfig.from_mapping({"rounds": 5})
+    with pytest.raises(vs.ParameterError, match=r"'nonsense' stands outside of the sections$"):
+        TrainConfig.from_mapping({"nonsense": 5})
+
+
 def test_an_option_where_a_section_belongs() -> None:
     with pytest.raises(vs.ParameterError, match="training is a section"):
         TrainConfig.from_mapping({"training": 5})

@@ -10,7 +10,7 @@ import argparse
 
 import veilsum
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
-from veilsum.files import refuse_own_input
+from veilsum.files import check_writable, refuse_own_input
 from veilsum.large_files import aggregate_file
 
 __all__ = ["add_arguments", "run"]
@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     rnd = veilsum.Round.load(args.round)
     secret = veilsum.SecretKey.load(args.key)
     total = aggregate_file(args.total, rnd)
+    check_writable(args.out)  # a round is opened once: a key that cannot be written would be lost
     key = veilsum.open_sum(secret, rnd, total, export=args.export, uploads=args.uploads)
     key.save(args.out)
     report(

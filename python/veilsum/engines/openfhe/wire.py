@@ -249,4 +249,5 @@ def _name(kind: int) -> str:
     owner = {0: "'native'", 1: "'openfhe'"}.get(engine)
     if owner is None or number not in names:
         return f"of unknown kind {kind}"
-    return f"a {names[number]} of engine {owner}"
+    article = "an" if names[number][0] in "aeiou" else "a"
+    return f"{article} {names[number]} of engine {owner}"
