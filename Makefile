@@ -52,7 +52,7 @@ format: $(VENV)/.deps-lint  ## rewrite Python and C++ files in the project's sty
 
 BENCH := $(PY) -m pytest -q -r fE --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname
 
-bench: $(VENV)/.deps-bench  ## all benchmarks: writes bench/results, prints the ratios of DESIGN.md
+bench: $(VENV)/.deps-bench  ## all benchmarks: writes bench/results, prints the ratios and their targets
 	$(MAKE) --no-print-directory install-testing
 	$(BENCH) bench/test_kernels.py $(ARGS)
 	$(MAKE) --no-print-directory install

@@ -126,7 +126,8 @@ def _ratios(section: Section) -> list[str]:
     ]
     head = ["ratio", "median", "quartiles", "must", "goal", "", "first", "second", "terms"]
     return [
-        "Interleaved rounds in one run, one thread. The median of the rounds' ratios.",
+        "Interleaved rounds in one run, one thread unless the row says so. The median of the "
+        "rounds' ratios.",
         _table(head, rows, "lrrrrlrrl"),
     ]
 
@@ -212,6 +213,7 @@ def _engines(section: Section) -> list[str]:
         return []
     head = ["engine", "threads", "values", "encrypt", "weight", "add", "decrypt"]
     return [
+        *_ratios(section),
         "Values a second. `weight` multiplies one upload by a real number and rescales it; `add` "
         "adds two uploads; `decrypt` takes a decryption share and the fusion for OpenFHE, and an "
         "opened sum for the native engine. OpenFHE's steps are timed on ciphertexts in memory.",

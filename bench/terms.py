@@ -11,12 +11,13 @@ import os
 import platform
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import veilsum
 
-__all__ = ["collect", "load_average", "machine_slug", "memory_available", "openssl_version"]
+__all__ = ["collect", "machine_slug", "memory_available", "openssl_version", "other_load"]
 
 ROOT = Path(__file__).resolve().parents[1]
 # What a number depends on.
@@ -34,7 +35,7 @@ def collect(profile: str) -> dict[str, Any]:
         "cpu_id": _cpu_id(cpu),
         "cores": os.cpu_count() or 1,
         "memory_gib": round(_meminfo("MemTotal") / 2**30, 1),
-        "load_at_start": load_average(),
+        "load_at_start": other_load(),
         "system": f"{platform.system()} {platform.machine()}",
         "isa": veilsum.isa_level(),
         "isa_present": list(veilsum.isa_levels()),
@@ -73,12 +74,27 @@ def memory_available() -> int:
     return _meminfo("MemAvailable")
 
 
-def load_average() -> float | None:
-    """Return the load average of the last minute; None where there is none."""
+def other_load(seconds: float = 0.5) -> float | None:
+    """Return how many cores are busy while this process sleeps; None where nothing tells.
+
+    A load average would also count the benchmarks that ran until now.
+    """
+    before = _busy_ticks()
+    time.sleep(seconds)
+    after = _busy_ticks()
+    if before is None or after is None:
+        return None
+    return round((after - before) / os.sysconf("SC_CLK_TCK") / seconds, 2)
+
+
+def _busy_ticks() -> int | None:
+    """Return the clock ticks that all cores worked for; time taken by other machines included."""
     try:
-        return round(os.getloadavg()[0], 2)
+        words = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
     except OSError:
         return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, words[1:9])
+    return user + nice + system + irq + softirq + steal
 
 
 def _cpu_info() -> dict[str, str]:

@@ -5,7 +5,7 @@ process here. In life `keygen` and `open_sum` belong to the authority, `encrypt`
 `weighted_sum` to the aggregator, and what passes between them goes through `to_bytes`.
 """
 
-import numpy as np, veilsum as vs  # noqa: E401, I001 - as DESIGN.md prints it
+import numpy as np, veilsum as vs  # noqa: E401, I001 - as the README prints it
 
 rng = np.random.default_rng(7)
 updates = [rng.normal(0, 0.1, 10_000_000).astype(np.float32) for _ in range(10)]

@@ -43,8 +43,8 @@ def encrypt(
     """Encrypt one client's update for a round.
 
     Every value x is replaced by round(clip(weight * x, ±limit) / step), with the round's limit and
-    step = limit / (2^(value_bits - 1) - 1), and the integers are encrypted (DESIGN.md 3). Each call
-    draws a fresh key from the operating system: encrypting twice gives unrelated uploads.
+    step = limit / (2^(value_bits - 1) - 1), and the integers are encrypted. Each call draws a
+    fresh key from the operating system: encrypting twice gives unrelated uploads.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """HE-FL: federated averaging under CKKS by TenSEAL, tensor by tensor, as people do it today.
 
-Federated loop, methods. The parameters are NVFLARE's: degree 8192, moduli of 60, 40, 40 and 60
-bits (128-bit security), scale 2^40; each tensor is a `ckks_vector` of its own, in pieces of 4096
+Federated loop, methods. The parameters are NVFLARE's: degree 8192, moduli of 60, 40 and 40 bits
+(128-bit security), scale 2^40; each tensor is a `ckks_vector` of its own, in pieces of 4096
 values. All clouds share one secret key and the server holds the public context, as there. Weights
 are applied by the clouds in the clear, and the server is told them, as there.
 
@@ -28,7 +28,7 @@ from veilsum.federated.participation import Conditions
 from veilsum.federated.run_directory import HE_FL
 
 DEGREE = 8192
-MODULI_BITS = (60, 40, 40, 60)
+MODULI_BITS = (60, 40, 40)
 SCALE_BITS = 40
 SLOTS = DEGREE // 2
 """Values of one ciphertext; TenSEAL cuts longer vectors just so, but warns each time."""
