@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,11 @@ from veilsum.engines.base import refuse_mixture
 from veilsum.engines.openfhe.backend import Blocks
 from veilsum.engines.openfhe.blocks import read_blocks, write_blocks
 from veilsum.engines.openfhe.keys import SecretKey
-from veilsum.engines.openfhe.plan import HALVING, PlanObject
+from veilsum.engines.openfhe.plan import HALVING
 from veilsum.engines.openfhe.rounds import Round
 from veilsum.engines.openfhe.sums import Aggregate, Manifest, sum_blocks
 from veilsum.engines.openfhe.uploads import RoundObject, Upload, check_round_id, take_blocks
-from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, open_envelope, seal
+from veilsum.engines.openfhe.wire import Buffer, Kind, Reader
 from veilsum.errors import HeadroomError, KeyMismatchError, ParameterError, RoundError
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Progress: TypeAlias = Callable[[int, int], None]
+Made = TypeVar("Made", bound="_Shares")
 
 
 class OpeningRequest(RoundObject):
@@ -159,12 +160,10 @@ class OpeningRequest(RoundObject):
         return f"<veilsum.OpeningRequest openfhe of {self.count} uploads>"
 
 
-class _Shares(PlanObject):
+class _Shares(RoundObject):
     """Shares of one aggregate, one a block: what a party's share and a sum key have in common."""
 
-    __slots__ = ("_blocks", "_rescaled", "aggregate", "count", "round", "total_weight")
-
-    _KIND: Kind
+    __slots__ = ("_blocks", "aggregate", "count", "round", "total_weight")
 
     def __init__(
         self,
@@ -191,32 +190,50 @@ class _Shares(PlanObject):
         return self._blocks
 
     def _more(self) -> bytes:
+        """Return what a subclass adds to the fields."""
         return b""
 
-    def _pieces(self) -> list[Buffer]:
+    @classmethod
+    def _read_more(cls, reader: Reader, rnd: Round) -> tuple[Any, ...]:  # noqa: ARG003
+        """Read it: the further arguments of the subclass."""
+        return ()
+
+    def payload(self) -> list[Buffer]:
+        """Return the fields, in pieces."""
         head = self.round.id + self.aggregate + struct.pack("<Id", self.count, self.total_weight)
         head += self._more() + struct.pack("<BI", self._blocks.rescaled, len(self._blocks))
         return [head, *write_blocks(self.round.plan, self._blocks)]
 
-    @staticmethod
-    def _read_head(reader: Reader, rnd: Round, what: str) -> tuple[bytes, int, float]:
-        check_round_id(bytes(reader.take(32)), rnd, what)
+    @classmethod
+    def read(cls: type[Made], reader: Reader, rnd: Round) -> Made:
+        """Read the fields.
+
+        Parameters
+        ----------
+        reader : Reader
+            Untrusted.
+        rnd : Round
+            The round they must belong to.
+
+        Raises
+        ------
+        WireFormatError
+            When they are malformed.
+        RoundError
+            When they are of another round.
+        """
+        check_round_id(bytes(reader.take(32)), rnd, cls._KIND.title)
         aggregate = bytes(reader.take(32))
         (count,) = reader.unpack("I")
         if not rnd.min_clients <= count <= rnd.plan.clients:
             raise reader.error(f"it is of a sum of {count} uploads")
-        return aggregate, count, reader.positive()
-
-    @staticmethod
-    def _read_blocks(reader: Reader, rnd: Round) -> Blocks:
+        weight = reader.positive()
+        more = cls._read_more(reader, rnd)
         rescaled = reader.flag()
         data = take_blocks(reader, rnd, 8 * rnd.plan.words(1, rescaled=rescaled))
         reader.finish()
-        return read_blocks(rnd.plan, rnd.public.handle, data, 1, rescaled)
-
-    def to_bytes(self) -> bytes:
-        """Return it as bytes."""
-        return b"".join(seal(self._KIND, self._pieces()))
+        blocks = read_blocks(rnd.plan, rnd.public.handle, data, 1, rescaled)
+        return cls(rnd, aggregate, blocks, count, weight, *more)
 
     def save(self, path: PathLike) -> None:
         """Write it to a file of mode 0600: with the aggregate, it shows the sum.
@@ -227,6 +244,19 @@ class _Shares(PlanObject):
             Its name; an existing file is replaced.
         """
         files.write_secret(path, self.to_bytes(), overwrite=True)
+
+    @classmethod
+    def load(cls: type[Made], path: PathLike, rnd: Round) -> Made:
+        """Read it from a file that nobody else can read.
+
+        Parameters
+        ----------
+        path : str or path
+            What `save` wrote.
+        rnd : Round
+            The round it must belong to.
+        """
+        return cls.from_bytes(files.read_secret(path), rnd)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -244,42 +274,6 @@ class SumKey(_Shares):
     def exportable(self) -> bool:
         """Always true: it holds nothing of any single upload, whatever the weights."""
         return True
-
-    @classmethod
-    def from_bytes(cls, data: Buffer, rnd: Round) -> SumKey:
-        """Read a sum key from untrusted bytes.
-
-        Parameters
-        ----------
-        data : bytes-like
-            What `to_bytes` wrote.
-        rnd : Round
-            The round it must belong to.
-
-        Raises
-        ------
-        WireFormatError
-            When they are malformed.
-        RoundError
-            When they are of another round.
-        """
-        refuse_mixture("openfhe", round=rnd)
-        reader = open_envelope(data, Kind.SUM_KEY)
-        aggregate, count, weight = cls._read_head(reader, rnd, "sum key")
-        return cls(rnd, aggregate, cls._read_blocks(reader, rnd), count, weight)
-
-    @classmethod
-    def load(cls, path: PathLike, rnd: Round) -> SumKey:
-        """Read a sum key from a file.
-
-        Parameters
-        ----------
-        path : str or path
-            What `save` wrote.
-        rnd : Round
-            The round it must belong to.
-        """
-        return cls.from_bytes(files.read_secret(path), rnd)
 
 
 class DecryptionShare(_Shares):
@@ -305,43 +299,11 @@ class DecryptionShare(_Shares):
         return bytes([self.party])
 
     @classmethod
-    def from_bytes(cls, data: Buffer, rnd: Round) -> DecryptionShare:
-        """Read a share from untrusted bytes.
-
-        Parameters
-        ----------
-        data : bytes-like
-            What `to_bytes` wrote.
-        rnd : Round
-            The round it must belong to.
-
-        Raises
-        ------
-        WireFormatError
-            When they are malformed.
-        RoundError
-            When they are of another round.
-        """
-        refuse_mixture("openfhe", round=rnd)
-        reader = open_envelope(data, Kind.DECRYPTION_SHARE)
-        aggregate, count, weight = cls._read_head(reader, rnd, "decryption share")
+    def _read_more(cls, reader: Reader, rnd: Round) -> tuple[Any, ...]:
         (party,) = reader.unpack("B")
         if party >= rnd.plan.parties:
             raise reader.error(f"it is of party {party}; the plan has {rnd.plan.parties}")
-        return cls(rnd, aggregate, cls._read_blocks(reader, rnd), count, weight, party)
-
-    @classmethod
-    def load(cls, path: PathLike, rnd: Round) -> DecryptionShare:
-        """Read a share from a file.
-
-        Parameters
-        ----------
-        path : str or path
-            What `save` wrote.
-        rnd : Round
-            The round it must belong to.
-        """
-        return cls.from_bytes(files.read_secret(path), rnd)
+        return (party,)
 
 
 def open_share(
