@@ -75,6 +75,7 @@ Upload::Upload(const Round& round, UploadHead head, AlignedBuffer<std::uint8_t> 
     : round_id_(round.id()), head_(std::move(head)), blocks_(std::move(blocks)) {}
 
 Digest Upload::blocks_digest(int threads) const {
+  if (const std::optional<Digest> kept = blocks_digest_.get()) return *kept;
   const std::size_t pieces = digest_pieces(blocks_.size());
   Bytes digests(32 * pieces);
   constexpr std::size_t kTogether = isa::kHashLanes;
@@ -86,9 +87,11 @@ Digest Upload::blocks_digest(int threads) const {
                  ring::sha256_pieces_into(blocks().subspan(from, bytes), kDigestPiece,
                                           digests.data() + 32 * run * kTogether);
                });
-  BlocksDigest digest;
-  digest.append(digests);
-  return digest.finish();
+  BlocksDigest hash;
+  hash.append(digests);
+  const Digest digest = hash.finish();
+  blocks_digest_.keep(digest);
+  return digest;
 }
 
 void write_head(ByteWriter& out, const UploadHead& head) {

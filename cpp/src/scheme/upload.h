@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -69,6 +70,42 @@ Bytes signing_payload(const Round& round, std::uint32_t client, std::uint64_t cl
 /// @throws ParameterError when the round has a roster and `verifier` is null
 void check_signature(const Round& round, const UploadHead& head, const SignatureVerifier* verifier);
 
+/// A digest computed from bytes that don't change, kept from then on. Any number of threads may ask
+/// and keep at once: what they keep is equal. No lock, so a process forked meanwhile finds either a
+/// whole digest or none.
+class KeptDigest {
+ public:
+  KeptDigest() = default;
+  KeptDigest(KeptDigest&& other) noexcept { take(other); }
+  KeptDigest& operator=(KeptDigest&& other) noexcept {
+    if (this != &other) take(other);
+    return *this;
+  }
+
+  std::optional<Digest> get() const noexcept {
+    if (state_.load(std::memory_order_acquire) != State::kKept) return std::nullopt;
+    return digest_;
+  }
+  void keep(const Digest& digest) noexcept {
+    State expected = State::kNone;
+    if (!state_.compare_exchange_strong(expected, State::kWriting)) return;  // somebody else does
+    digest_ = digest;
+    state_.store(State::kKept, std::memory_order_release);
+  }
+
+ private:
+  enum class State : std::uint8_t { kNone, kWriting, kKept };
+
+  /// Like every move, by one thread alone. The bytes go with the move, so `other` keeps nothing.
+  void take(KeptDigest& other) noexcept {
+    digest_ = other.digest_;
+    state_ = other.state_.exchange(State::kNone);
+  }
+
+  std::atomic<State> state_{State::kNone};
+  Digest digest_{};
+};
+
 class Upload {
  public:
   /// @param blocks round.payload_bytes() of packed residues, all below their moduli
@@ -80,7 +117,8 @@ class Upload {
   /// Size of to_bytes().
   std::uint64_t wire_bytes() const noexcept;
 
-  /// Digest over the blocks: SHA-256 over the SHA-256 of each 64 KiB piece.
+  /// Digest over the blocks: SHA-256 over the SHA-256 of each 64 KiB piece. The first call computes
+  /// it from the blocks, whatever a signature says of them; the object keeps it for the others.
   Digest blocks_digest(int threads) const;
   void attach_signature(const UploadSignature& signature) { head_.signature = signature; }
 
@@ -97,6 +135,7 @@ class Upload {
   Digest round_id_;
   UploadHead head_;
   AlignedBuffer<std::uint8_t> blocks_;
+  mutable KeptDigest blocks_digest_;
 };
 
 /// Bytes of an upload of this round as it travels.

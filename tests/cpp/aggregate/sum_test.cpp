@@ -345,6 +345,29 @@ TEST("blocks that were altered under a good signature are refused") {
                           "not the ones it signed");
 }
 
+TEST("a signed upload's blocks are hashed once, however often the object is summed") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = round_with_roster(plan, key, 6 * 4096, 4);
+  const FakeVerifier verifier;
+  std::vector<Upload> uploads;
+  for (std::uint32_t client = 0; client < 2; ++client) {
+    uploads.push_back(make_signed_upload(round, client + 1, client));
+  }
+  // A second hash would see a change that no caller can make.
+  const_cast<std::uint8_t*>(uploads[1].blocks().data())[0] ^= 1;
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    weighted_sum(round, pointers_to(uploads), {}, &verifier, 1);
+    Accumulator accumulator(round, &verifier);
+    for (const Upload& upload : uploads) accumulator.add(upload, 1, 1);
+    CHECK_EQ(accumulator.count(), 2u);
+  }
+  // Whoever reads it from bytes hashes what came.
+  CHECK_THROWS_WITH(
+      Accumulator(round, &verifier).add(Upload::from_bytes(uploads[1].to_bytes(), round), 1, 1),
+      RoundError, "not the ones it signed");
+}
+
 TEST("a verifier that throws leaves the sum as it was") {
   struct Interrupted : std::runtime_error {
     Interrupted() : std::runtime_error("interrupted") {}

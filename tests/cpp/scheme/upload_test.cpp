@@ -4,9 +4,12 @@
 #include "scheme/upload.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -28,6 +31,17 @@ using scheme::SecretKey;
 using scheme::Upload;
 
 Bytes copy_of(ByteView view) { return {view.begin(), view.end()}; }
+
+AlignedBuffer<std::uint8_t> buffer_of(ByteView view) {
+  AlignedBuffer<std::uint8_t> buffer(view.size());
+  std::memcpy(buffer.data(), view.data(), view.size());
+  return buffer;
+}
+
+/// Changes the blocks as no caller can, to see whether they are read once more.
+void change_behind(const Upload& upload) {
+  const_cast<std::uint8_t*>(upload.blocks().data())[0] ^= 1;
+}
 
 scheme::RoundFields with_roster(std::uint64_t size, std::uint64_t clients) {
   scheme::RoundFields fields = fields_of({{size, 1.0}});
@@ -97,8 +111,10 @@ TEST("the blocks digest hashes pieces of 64 KiB, with any number of threads") {
       digests.insert(digests.end(), digest.begin(), digest.end());
     }
     const Digest expected = ring::labelled_hash("veilsum/1/blocks-digest", {digests});
-    for (int threads = 0; threads <= 4; ++threads) {
-      CHECK(upload.blocks_digest(threads) == expected);
+    for (int threads = 0; threads <= 4;
+         ++threads) {  // each from a new object: one keeps its digest
+      CHECK(Upload(round, upload.head(), buffer_of(upload.blocks())).blocks_digest(threads) ==
+            expected);
     }
   }
 }
@@ -112,10 +128,71 @@ TEST("the digest changes with every byte of the blocks") {
   Bytes blocks = copy_of(upload.blocks());
   for (const std::size_t at :
        {std::size_t{0}, std::size_t{65535}, std::size_t{65536}, blocks.size() - 1}) {
-    AlignedBuffer<std::uint8_t> changed(blocks.size());
-    std::memcpy(changed.data(), blocks.data(), blocks.size());
+    AlignedBuffer<std::uint8_t> changed = buffer_of(blocks);
     changed[at] ^= 1;
     CHECK(Upload(round, upload.head(), std::move(changed)).blocks_digest(1) != whole);
+  }
+}
+
+TEST("an upload reads its blocks for the digest once, also when it is moved") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, with_roster(4096 * 6, 3));
+  Upload upload = make_upload(round, 1);
+  const Digest first = upload.blocks_digest(2);
+  change_behind(upload);
+  CHECK(upload.blocks_digest(2) == first);
+  const Upload moved = std::move(upload);
+  CHECK(moved.blocks_digest(1) == first);
+  // Not from a reading of its bytes, whose digest is that of the bytes it read.
+  const Upload read = Upload::from_bytes(moved.to_bytes(), round);
+  CHECK(read.blocks_digest(1) != first);
+}
+
+TEST("the digest an upload keeps is that of its own blocks") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, with_roster(4096 * 6, 3));
+  const Digest one = make_upload(round, 1).blocks_digest(1);
+  const Digest two = make_upload(round, 2).blocks_digest(1);
+  CHECK(one != two);
+  Upload upload = make_upload(round, 1);
+  CHECK(upload.blocks_digest(1) == one);
+  upload = make_upload(round, 2);  // one that knows none
+  CHECK(upload.blocks_digest(1) == two);
+  Upload other = make_upload(round, 1);
+  CHECK(other.blocks_digest(1) == one);
+  upload = std::move(other);  // one that knows its own
+  CHECK(upload.blocks_digest(1) == one);
+  // NOLINTNEXTLINE(bugprone-use-after-move): what is left has no blocks, so not their digest either
+  CHECK(other.blocks_digest(1) == Upload(round, upload.head(), {}).blocks_digest(1));
+  // What a signature says of the blocks is the sender's word, and changes nothing.
+  scheme::UploadSignature claim;
+  claim.blocks_digest = two;
+  Upload claimed = make_upload(round, 1);
+  claimed.attach_signature(claim);
+  CHECK(claimed.blocks_digest(1) == one);
+  CHECK(Upload::from_bytes(claimed.to_bytes(), round).blocks_digest(1) == one);
+}
+
+TEST("threads that ask for the digest at once all get it") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key(plan);
+  const Round round = make_round(plan, key, 4096 * 6);
+  const Digest expected = make_upload(round, 1).blocks_digest(1);
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    const Upload upload = make_upload(round, 1);
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> readers;
+    for (int reader = 0; reader < 4; ++reader) {
+      readers.emplace_back([&] {
+        for (int again = 0; again < 3; ++again) wrong += upload.blocks_digest(1) != expected;
+      });
+    }
+    for (std::thread& reader : readers) reader.join();
+    CHECK_EQ(wrong.load(), 0);
+    change_behind(upload);
+    CHECK(upload.blocks_digest(1) == expected);
   }
 }
 
