@@ -16,8 +16,11 @@ namespace {
 
 constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
+/// From here on a buffer is kept when it is released: where C libraries begin to give memory back
+/// to the system, whose fresh pages cost half as much as filling them with an upload, or as much.
+constexpr std::size_t kKeptFrom = std::size_t{128} << 10;
 /// From here on the unused end of the last huge page is a small part of the whole.
-constexpr std::size_t kLargeFrom = 4 * kHugePage;
+constexpr std::size_t kHugeFrom = 4 * kHugePage;
 constexpr std::size_t kMostKept = std::size_t{256} << 20;
 
 // GCC defines macros for its sanitizers, Clang answers __has_feature.
@@ -33,12 +36,12 @@ constexpr bool kKeep = true;
 #endif
 
 std::size_t rounded(std::size_t bytes) {
-  const std::size_t unit = bytes >= kLargeFrom ? kHugePage : kCacheLine;
+  const std::size_t unit = bytes >= kHugeFrom ? kHugePage : kCacheLine;
   if (bytes > static_cast<std::size_t>(-1) - unit) throw std::bad_alloc();
   return (bytes + unit - 1) / unit * unit;
 }
 
-/// Released large buffers, oldest first.
+/// Released buffers, oldest first.
 class Shelf {
  public:
   void* take(std::size_t capacity) {
@@ -101,22 +104,22 @@ Shelf& shelf() {
 
 void* allocate_aligned(std::size_t bytes) {
   const std::size_t capacity = rounded(bytes);
-  const bool large = bytes >= kLargeFrom;
-  if (large) {
+  if (bytes >= kKeptFrom) {
     if (void* kept = shelf().take(capacity)) return kept;
   }
-  void* data = std::aligned_alloc(large ? kHugePage : kCacheLine, capacity);
+  const bool huge = bytes >= kHugeFrom;
+  void* data = std::aligned_alloc(huge ? kHugePage : kCacheLine, capacity);
   if (data == nullptr) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   // Only advice: a kernel without huge pages refuses it and nothing changes.
-  if (large) (void)::madvise(data, capacity, MADV_HUGEPAGE);
+  if (huge) (void)::madvise(data, capacity, MADV_HUGEPAGE);
 #endif
   return data;
 }
 
 void release_aligned(void* data, std::size_t bytes) noexcept {
   if (data == nullptr) return;
-  if (bytes >= kLargeFrom && shelf().keep(data, rounded(bytes))) return;
+  if (bytes >= kKeptFrom && shelf().keep(data, rounded(bytes))) return;
   std::free(data);
 }
 

@@ -16,10 +16,10 @@ enum class Initialise { kNo, kZero };
 
 /// Memory aligned to 64 bytes, to be returned with release_aligned(data, bytes).
 ///
-/// Uploads of tens of megabytes are written once, front to back, and the first touch of fresh pages
-/// would cost as much again as encrypting them. So requests from 8 MiB on are aligned to 2 MiB, ask
-/// the system for pages of that size, and are kept for the next request of the same size, up to
-/// 256 MiB in all.
+/// Uploads are written once, front to back, and the first touch of fresh pages would cost as much
+/// again as encrypting them. So memory from 128 KiB on is kept for the next request of the same
+/// size, up to 256 MiB in all; from 8 MiB on it is aligned to 2 MiB and asks the system for pages
+/// of that size.
 /// @throws std::bad_alloc
 void* allocate_aligned(std::size_t bytes);
 void release_aligned(void* data, std::size_t bytes) noexcept;

@@ -82,7 +82,8 @@ TEST("zeroed on request, also in memory that was used before") {
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
 TEST("large buffers, which are kept for reuse: aligned, apart, and zeroed on request") {
-  const std::size_t sizes[] = {8 * kMiB - 1, 8 * kMiB, 8 * kMiB + 1, 10 * kMiB, 10 * kMiB + 3};
+  const std::size_t sizes[] = {kMiB / 8 - 1, kMiB / 8,     kMiB,      8 * kMiB - 1,
+                               8 * kMiB,     8 * kMiB + 1, 10 * kMiB, 10 * kMiB + 3};
   for (int repeat = 0; repeat < 3; ++repeat) {
     std::vector<AlignedBuffer<std::uint8_t>> alive;
     for (const std::size_t size : sizes) alive.emplace_back(size);
@@ -102,6 +103,31 @@ TEST("large buffers, which are kept for reuse: aligned, apart, and zeroed on req
     CHECK_EQ(any, 0u);
   }
 }
+
+#if !defined(VEILSUM_ALLOCATION_HOOKS)  // under a sanitizer nothing is kept
+TEST("memory from 128 KiB on waits for the next request of its size, wiped if it held secrets") {
+  for (const std::size_t size : {kMiB / 8, kMiB, 3 * kMiB + 1, 8 * kMiB, 8 * kMiB + 1}) {
+    const std::uint8_t* first = nullptr;
+    {
+      AlignedBuffer<std::uint8_t> buffer(size);
+      std::memset(buffer.data(), 7, size);
+      first = buffer.data();
+    }
+    {
+      const AlignedBuffer<std::uint8_t> other(size - 64 * 1024);  // would fit in its place
+      CHECK(other.data() != first);
+      SecretBuffer<std::uint8_t> again(size);
+      CHECK(again.data() == first);
+      CHECK_EQ(again[size - 1], 7);
+    }
+    const AlignedBuffer<std::uint8_t> wiped(size);
+    CHECK(wiped.data() == first);
+    std::size_t left = 0;
+    for (const std::uint8_t byte : wiped) left += byte != 0;
+    CHECK_EQ(left, 0u);
+  }
+}
+#endif
 
 TEST("large buffers from several threads at once") {
   std::vector<std::thread> threads;
