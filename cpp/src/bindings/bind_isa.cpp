@@ -56,15 +56,6 @@ void register_isa(py::module_& m) {
         return names;
       },
       "Levels that this build and this machine have, slowest first.");
-  // For the envelopes that Python code seals itself; not a public name.
-  m.def(
-      "_crc32c",
-      [](const py::buffer& data, std::uint32_t crc) {
-        const BufferView bytes(data);
-        const py::gil_scoped_release unlocked;  // the view keeps the buffer; nothing else is read
-        return isa::kernels().crc32c(crc, bytes.view().data(), bytes.view().size());
-      },
-      py::arg("data"), py::arg("crc") = 0, "CRC-32C of the bytes, continued from `crc`.");
   m.def("max_threads", &default_threads, "Threads that threads=0 means.");
   m.def("build_info", &build_info, "Version, compiler, OpenMP date and engines of this build.");
 }

@@ -384,9 +384,44 @@ void register_sum_key(py::module_& m) {
           py::arg("path"), py::arg("round"));
 }
 
+/// Envelopes for the engines whose payloads are made in Python; no public names.
+void register_wire(py::module_& m) {
+  m.def(
+      "_frame_around",
+      [](std::uint16_t kind, const std::vector<py::buffer>& parts) {
+        const std::vector<BufferView> held(parts.begin(), parts.end());
+        std::vector<ByteView> views;
+        for (const BufferView& part : held) views.push_back(part.view());
+        scheme::Frame frame;
+        {
+          const py::gil_scoped_release unlocked;  // the views keep the buffers
+          frame = scheme::frame_around(static_cast<scheme::ObjectKind>(kind), views);
+        }
+        return std::pair(to_python(frame.header), to_python(frame.trailer));
+      },
+      py::arg("kind"), py::arg("parts"), "What stands before and after a payload.");
+  m.def(
+      "_open_envelope",
+      [](const py::buffer& data, std::uint16_t kind) {
+        const BufferView bytes(data);
+        ByteView payload;
+        {
+          const py::gil_scoped_release unlocked;  // as above
+          payload = scheme::open_envelope(bytes.view(), static_cast<scheme::ObjectKind>(kind));
+        }
+        const py::ssize_t begin = payload.data() - bytes.view().data();
+        const auto size = static_cast<py::ssize_t>(payload.size());
+        return py::object(
+            py::memoryview(data).attr("cast")("B")[py::slice(begin, begin + size, 1)]);
+      },
+      py::arg("data"), py::arg("kind"),
+      "The payload, where it lies, once its envelope is checked.");
+}
+
 }  // namespace
 
 void register_scheme(py::module_& m) {
+  register_wire(m);
   register_plan(m);
   register_keys(m);
   register_round(m);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <utility>
 #include <vector>
 
 #include "isa/dispatch.h"
@@ -12,14 +14,34 @@ namespace {
 
 constexpr char kMagic[4] = {'V', 'S', 'U', 'M'};
 
-/// What stands before and after a payload.
-struct Frame {
-  std::size_t total;
-  Bytes header;
-  Bytes trailer;
-};
+constexpr unsigned engine_of(ObjectKind kind) { return static_cast<std::uint16_t>(kind) >> 8; }
 
-Frame frame_around(ObjectKind kind, std::initializer_list<ByteView> parts) {
+/// A kind's name where one of `expected` belongs: with its engine when that is another.
+std::string name_beside(ObjectKind kind, ObjectKind expected) {
+  const std::string name = kind_name(kind);
+  return engine_of(kind) == 0 && engine_of(expected) != 0 ? name + " of engine 'native'" : name;
+}
+
+std::span<const ByteView> as_span(std::initializer_list<ByteView> parts) {
+  return {parts.begin(), parts.size()};
+}
+
+}  // namespace
+
+std::string kind_name(ObjectKind kind) {
+  static constexpr const char* kNames[] = {
+      "plan",      "public key",      "secret key", "round",           "upload",
+      "aggregate", "opening request", "sum key",    "decryption share"};
+  static constexpr unsigned kNamesOf[] = {8, 9};  // by engine: the native one has no shares
+  const unsigned number = static_cast<std::uint16_t>(kind) & 0xff;
+  const unsigned engine = engine_of(kind);
+  if (engine >= std::size(kNamesOf) || number == 0 || number > kNamesOf[engine]) {
+    return "object of unknown kind " + std::to_string(static_cast<std::uint16_t>(kind));
+  }
+  return kNames[number - 1] + std::string(engine == 0 ? "" : " of engine 'openfhe'");
+}
+
+Frame frame_around(ObjectKind kind, std::span<const ByteView> parts) {
   std::size_t total = kEnvelopeHeaderBytes + kEnvelopeTrailerBytes;
   for (const ByteView part : parts) total += part.size();
   Bytes header = envelope_header(kind, total);
@@ -31,32 +53,8 @@ Frame frame_around(ObjectKind kind, std::initializer_list<ByteView> parts) {
   return {total, std::move(header), trailer.take()};
 }
 
-}  // namespace
-
-std::string kind_name(ObjectKind kind) {
-  switch (kind) {
-    case ObjectKind::kPlan:
-      return "plan";
-    case ObjectKind::kPublicKey:
-      return "public key";
-    case ObjectKind::kSecretKey:
-      return "secret key";
-    case ObjectKind::kRound:
-      return "round";
-    case ObjectKind::kUpload:
-      return "upload";
-    case ObjectKind::kAggregate:
-      return "aggregate";
-    case ObjectKind::kOpeningRequest:
-      return "opening request";
-    case ObjectKind::kSumKey:
-      return "sum key";
-  }
-  return "object of unknown kind " + std::to_string(static_cast<unsigned>(kind));
-}
-
 Bytes seal(ObjectKind kind, std::initializer_list<ByteView> parts) {
-  const Frame frame = frame_around(kind, parts);
+  const Frame frame = frame_around(kind, as_span(parts));
   Bytes out;
   out.reserve(frame.total);
   out.insert(out.end(), frame.header.begin(), frame.header.end());
@@ -67,7 +65,7 @@ Bytes seal(ObjectKind kind, std::initializer_list<ByteView> parts) {
 
 void seal_to_file(const std::string& path, FileKind file_kind, ObjectKind kind,
                   std::initializer_list<ByteView> parts) {
-  const Frame frame = frame_around(kind, parts);
+  const Frame frame = frame_around(kind, as_span(parts));
   std::vector<ByteView> all{frame.header};
   all.insert(all.end(), parts.begin(), parts.end());
   all.emplace_back(frame.trailer);
@@ -96,7 +94,8 @@ void check_envelope_header(ByteView first_bytes, std::uint64_t actual_bytes, Obj
   }
   const std::uint16_t found = in.u16();
   if (found != static_cast<std::uint16_t>(kind)) {
-    in.fail("expected here, but the bytes are a " + kind_name(static_cast<ObjectKind>(found)));
+    in.fail("expected here, but these bytes are of another kind: " +
+            name_beside(static_cast<ObjectKind>(found), kind));
   }
   const std::uint64_t total = in.u64();
   if (total != actual_bytes || total < kEnvelopeHeaderBytes + kEnvelopeTrailerBytes) {

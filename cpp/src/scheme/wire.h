@@ -14,6 +14,8 @@
 
 namespace veilsum::scheme {
 
+/// The native engine's kinds. Another engine's have its number in the high byte, and their payloads
+/// are known to that engine alone.
 enum class ObjectKind : std::uint16_t {
   kPlan = 1,
   kPublicKey = 2,
@@ -29,8 +31,17 @@ inline constexpr std::uint16_t kWireVersion = 1;
 inline constexpr std::size_t kEnvelopeHeaderBytes = 16;
 inline constexpr std::size_t kEnvelopeTrailerBytes = 4;
 
-/// Name of a kind for messages: "upload", "sum key", ...
+/// Name of a kind for messages: "upload", "sum key", "plan of engine 'openfhe'", ...
 std::string kind_name(ObjectKind kind);
+
+/// What stands before and after a payload.
+struct Frame {
+  std::size_t total;  ///< bytes of the object
+  Bytes header;
+  Bytes trailer;
+};
+/// The frame of a payload given in parts, for objects that are written without joining them.
+Frame frame_around(ObjectKind kind, std::span<const ByteView> parts);
 
 /// The object around a payload given in parts: header, parts, checksum. One allocation of the final
 /// size, so that a secret payload leaves no smaller copies behind.

@@ -21,7 +21,8 @@ using scheme::open_envelope;
 const Bytes kPayload = {10, 20, 30, 40, 50};
 
 TEST("the layout, for every kind and however the payload is cut") {
-  for (std::uint16_t kind = 1; kind <= 8; ++kind) {
+  constexpr std::uint16_t kKinds[] = {1, 2, 3, 4, 5, 6, 7, 8, 257, 265};
+  for (const std::uint16_t kind : kKinds) {
     const Bytes expected = envelope_of(kind, kPayload);
     const Bytes first = {10};
     const Bytes second = {20, 30};
@@ -30,6 +31,11 @@ TEST("the layout, for every kind and however the payload is cut") {
     CHECK_EQ(scheme::seal(static_cast<ObjectKind>(kind), {first, ByteView(), second, third}),
              expected);
     CHECK_EQ(scheme::seal(static_cast<ObjectKind>(kind), {}), envelope_of(kind, {}));
+    const ByteView parts[] = {first, second, third};
+    const scheme::Frame frame = scheme::frame_around(static_cast<ObjectKind>(kind), parts);
+    CHECK_EQ(frame.total, expected.size());
+    CHECK_EQ(frame.header, Bytes(expected.begin(), expected.begin() + 16));
+    CHECK_EQ(frame.trailer, Bytes(expected.end() - 4, expected.end()));
   }
 }
 
@@ -55,9 +61,14 @@ TEST("each wrong field has its message") {
   CHECK_THROWS_WITH(open(damaged(4, 2)), WireFormatError, "version 2 is not supported");
   CHECK_THROWS_WITH(open(damaged(4, 0)), WireFormatError, "version 0 is not supported");
   CHECK_THROWS_WITH(open(damaged(5, 1)), WireFormatError, "version 257 is not supported");
-  CHECK_THROWS_WITH(open(damaged(6, 5)), WireFormatError, "the bytes are a upload");
+  CHECK_THROWS_WITH(open(damaged(6, 5)), WireFormatError, "another kind: upload");
   CHECK_THROWS_WITH(open(damaged(6, 0)), WireFormatError, "unknown kind 0");
-  CHECK_THROWS_WITH(open(damaged(7, 1)), WireFormatError, "unknown kind 260");
+  CHECK_THROWS_WITH(open(damaged(7, 1)), WireFormatError, "round of engine 'openfhe'");
+  CHECK_THROWS_WITH(open(damaged(7, 2)), WireFormatError, "unknown kind 516");
+  CHECK_THROWS_WITH(open_envelope(envelope_of(4, kPayload), static_cast<ObjectKind>(261)),
+                    WireFormatError, "upload of engine 'openfhe': expected");
+  CHECK_THROWS_WITH(open_envelope(envelope_of(4, kPayload), static_cast<ObjectKind>(261)),
+                    WireFormatError, "round of engine 'native'");
   for (std::size_t at = 8; at < 16; ++at) {
     CHECK_THROWS_WITH(open(damaged(at, 0xff)), WireFormatError, "truncated or padded");
   }
@@ -118,7 +129,12 @@ TEST("kinds have names for messages") {
   CHECK_EQ(scheme::kind_name(ObjectKind::kAggregate), "aggregate");
   CHECK_EQ(scheme::kind_name(ObjectKind::kOpeningRequest), "opening request");
   CHECK_EQ(scheme::kind_name(ObjectKind::kSumKey), "sum key");
-  CHECK_EQ(scheme::kind_name(static_cast<ObjectKind>(99)), "object of unknown kind 99");
+  CHECK_EQ(scheme::kind_name(static_cast<ObjectKind>(257)), "plan of engine 'openfhe'");
+  CHECK_EQ(scheme::kind_name(static_cast<ObjectKind>(265)), "decryption share of engine 'openfhe'");
+  for (const int unknown : {0, 9, 99, 256, 266, 513, 65535}) {
+    CHECK_EQ(scheme::kind_name(static_cast<ObjectKind>(unknown)),
+             "object of unknown kind " + std::to_string(unknown));
+  }
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ def test_a_weighted_sum_on_files(tmp_path, capsys, monkeypatch):
     run(*open_it, "--uploads", "0.up", "1.up")
     run("decrypt", "sum.key", "round", "total", "--out", "mean.npy")
     wrong = run("sum", "total", "0.up", "1.up", "--out", "x", expect=4).err
-    assert "these bytes are an aggregate of engine 'openfhe'" in wrong
+    assert "these bytes are of another kind: aggregate of engine 'openfhe'" in wrong
     run("plan", "--clients", 4, "--out", "native-plan")
     mixed = run(
         "round", "--plan", "native-plan", "--public", "authority.pub", "--size", 5, "--out", "x",

@@ -1,8 +1,8 @@
 """Envelopes of the OpenFHE engine's objects, and checked reading of what is inside.
 
-Layer: OpenFHE engine, bottom. The envelope is the one of docs/wire-format.md; the high byte of the
-kind is 1, this engine's number. Everything is checked against the bytes at hand before it is used
-or allocated for.
+Layer: OpenFHE engine, bottom. The core writes and checks the envelope (docs/wire-format.md); the
+high byte of the kind is 1, this engine's number. Everything inside is checked against the bytes at
+hand before it is used or allocated for.
 """
 
 from __future__ import annotations
@@ -20,11 +20,6 @@ from veilsum.errors import WireFormatError
 __all__ = ["Buffer", "Kind", "Reader", "digest", "open_envelope", "seal"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-
-_MAGIC = b"VSUM"
-_VERSION = 1
-_HEADER = struct.Struct("<4sHHQ")
-_TRAILER_BYTES = 4
 
 
 class Kind(IntEnum):
@@ -77,12 +72,8 @@ def seal(kind: Kind, parts: Sequence[Buffer]) -> list[Buffer]:
     list of bytes-like
         The pieces of the object, to be joined or written one after the other.
     """
-    total = _HEADER.size + sum(memoryview(part).nbytes for part in parts) + _TRAILER_BYTES
-    pieces: list[Buffer] = [_HEADER.pack(_MAGIC, _VERSION, kind, total), *parts]
-    checksum = 0
-    for piece in pieces:
-        checksum = _crc32c(piece, checksum)
-    return [*pieces, checksum.to_bytes(4, "little")]
+    header, trailer = _core._frame_around(kind, parts)  # type: ignore[attr-defined]
+    return [header, *parts, trailer]
 
 
 def open_envelope(data: Buffer, kind: Kind) -> Reader:
@@ -100,31 +91,8 @@ def open_envelope(data: Buffer, kind: Kind) -> Reader:
     WireFormatError
         Naming the first thing that is wrong.
     """
-    view = memoryview(data).cast("B")
-    if view.nbytes < _HEADER.size + _TRAILER_BYTES:
-        raise WireFormatError(
-            f"these {view.nbytes} bytes are too few for any Veilsum object; were they cut off?"
-        )
-    magic, version, found, total = _HEADER.unpack(view[: _HEADER.size])
-    if magic != _MAGIC:
-        raise WireFormatError("these bytes are no Veilsum object: they do not begin with VSUM")
-    if version != _VERSION:
-        raise WireFormatError(
-            f"these bytes are of format version {version}; this Veilsum reads version {_VERSION}"
-        )
-    if found != kind:
-        raise WireFormatError(
-            f"these bytes are {_name(found)}, but a {kind.title} of engine 'openfhe' is needed"
-        )
-    if total != view.nbytes:
-        raise WireFormatError(
-            f"the {kind.title} says it has {total} bytes, but there are {view.nbytes}; it was cut "
-            f"off or has something behind it"
-        )
-    body, trailer = view[:-_TRAILER_BYTES], view[-_TRAILER_BYTES:]
-    if _crc32c(body, 0) != int.from_bytes(trailer, "little"):
-        raise WireFormatError(f"the {kind.title} fails its checksum; the bytes were damaged")
-    return Reader(body[_HEADER.size :], kind.title)
+    payload = _core._open_envelope(data, kind)  # type: ignore[attr-defined]
+    return Reader(payload, kind.title)
 
 
 class Reader:
@@ -237,17 +205,3 @@ class Reader:
             What is wrong, as a clause.
         """
         return WireFormatError(f"the {self._name} is malformed: {what}")
-
-
-def _crc32c(data: Buffer, checksum: int) -> int:
-    return int(_core._crc32c(data, checksum))  # type: ignore[attr-defined]
-
-
-def _name(kind: int) -> str:
-    number, engine = kind & 0xFF, kind >> 8
-    names = {one.value & 0xFF: one.title for one in Kind}
-    owner = {0: "'native'", 1: "'openfhe'"}.get(engine)
-    if owner is None or number not in names:
-        return f"of unknown kind {kind}"
-    article = "an" if names[number][0] in "aeiou" else "a"
-    return f"{article} {names[number]} of engine {owner}"
