@@ -74,6 +74,8 @@ target_include_directories(veilsum_openfhe SYSTEM PRIVATE
   ${VEILSUM_OPENFHE_INCLUDE}/core ${VEILSUM_OPENFHE_INCLUDE}/pke ${VEILSUM_OPENFHE_INCLUDE}/binfhe)
 target_link_libraries(veilsum_openfhe
   PRIVATE veilsum_options ${VEILSUM_OPENFHE_LIBRARIES} PUBLIC veilsum_base)
+# DT_RPATH, not DT_RUNPATH: OpenFHE's libraries need each other and do not say where they lie.
+target_link_options(veilsum_openfhe INTERFACE "-Wl,--disable-new-dtags")
 # cereal finds polymorphic types by name across the library's border: typeinfo must be visible.
 set_target_properties(veilsum_openfhe PROPERTIES
   CXX_VISIBILITY_PRESET default VISIBILITY_INLINES_HIDDEN OFF)

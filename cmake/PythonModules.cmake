@@ -68,8 +68,6 @@ if(TARGET veilsum_openfhe)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(_openfhe PRIVATE -Wno-attributes)
   endif()
-  # DT_RPATH, not DT_RUNPATH: OpenFHE's libraries need each other and do not say where they lie.
-  target_link_options(_openfhe PRIVATE "-Wl,--disable-new-dtags")
   set_target_properties(_openfhe PROPERTIES
     BUILD_RPATH "${VEILSUM_OPENFHE_LIBDIR}" INSTALL_RPATH "${VEILSUM_OPENFHE_LIBDIR}")
   install(TARGETS _openfhe LIBRARY DESTINATION veilsum)
