@@ -3,8 +3,9 @@
 // may hold secrets (the seeds of an upload): it is created with mode 0600, locked against a second
 // process, and overwritten before it is removed.
 //
-// The journal: the 8 bytes "VSJRNL1\n", then records: u32 length, u32 CRC-32C, payload. A record
-// that a crash cut short does not count. The first record says what the output is made of.
+// The journal: the 8 bytes "VSJRNL1\n", then records: u32 length, u32 CRC-32C, payload. A last
+// record that a crash cut short does not count; a bad one with others behind it is damage. The
+// first record says what the output is made of.
 #pragma once
 
 #include <cstdint>
@@ -28,13 +29,15 @@ struct JournalFact {
 class Journal {
  public:
   /// Opens or creates `path` and locks it.
-  /// @throws ParameterError when another process holds it, others can read it, or it is no journal
+  /// @throws ParameterError when another process holds it, others can read it, it is no journal, or
+  ///         it is damaged
   explicit Journal(std::string path);
   ~Journal();
 
   const std::vector<Bytes>& records() const noexcept { return records_; }
   /// The records were looked at: wipes them from memory.
   void forget();
+  /// @param payload not empty
   void append(ByteView payload);
   /// Overwrites the file, removes it; in a forked child does nothing.
   void erase();

@@ -31,14 +31,14 @@ TEST("records come back in order, in a file that only this user can read") {
     Journal journal(path);
     CHECK(journal.records().empty());
     journal.append(bytes_of("one"));
-    journal.append(Bytes());
+    journal.append(Bytes(2));
     journal.append(bytes_of("three"));
   }
   CHECK_EQ(mode_of(path), 0600u);
   Journal again(path);
   CHECK_EQ(again.records().size(), std::size_t{3});
   CHECK(again.records().at(0) == bytes_of("one"));
-  CHECK(again.records().at(1).empty());
+  CHECK(again.records().at(1) == Bytes(2));
   CHECK(again.records().at(2) == bytes_of("three"));
 }
 
@@ -69,6 +69,32 @@ TEST("a record that was cut short or damaged does not count, and the next one fo
   damaged.back() ^= 1;
   put_contents(path, damaged);
   CHECK_EQ(Journal(path).records().size(), 1u);
+  put_contents(path, first + std::string(4096, '\0'));  // where the next one was to be
+  CHECK_EQ(Journal(path).records().size(), 1u);
+  CHECK_EQ(contents_of(path), first);
+}
+
+TEST("a bad record with others behind it is damage, and refused") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "x.journal";
+  {
+    Journal journal(path);
+    journal.append(bytes_of("first"));
+    journal.append(bytes_of("second"));
+  }
+  const std::string both = contents_of(path);
+  constexpr std::size_t kFirst = 8 + 8;  // magic, frame
+  for (const std::size_t at : {kFirst - 1, kFirst, kFirst + 4}) {
+    std::string damaged = both;
+    damaged[at] ^= 1;
+    put_contents(path, damaged);
+    CHECK_THROWS(Journal(path), ParameterError);
+    CHECK_EQ(contents_of(path), damaged);
+  }
+  std::string gap = both;
+  gap.replace(8, 8, std::string(8, '\0'));  // not only zeros behind it
+  put_contents(path, gap);
+  CHECK_THROWS(Journal(path), ParameterError);
 }
 
 TEST("what is no journal, others can read, or another process holds is refused") {
