@@ -279,13 +279,16 @@ class Client:
         veilsum.ParameterError
             When loss, rows or bandwidth give no weight.
         veilsum.RoundError
-            When `train` gave no update since the last upload, or the round is not as agreed.
+            When `train` gave no update since the last upload, the round is not as agreed, or
+            shares are.
         """
         agreement = _made(self._statistics, "agree")
         result = _made(self._result, "train")
         # Two sums of the same weights over different clouds would give away their difference.
         if self._share_round is not None:
             raise vs.RoundError("the last pass of agreeing on shares was not opened for this cloud")
+        if self._share is not None and self._share.settled:
+            raise vs.RoundError("the shares of this round are agreed on; no more passes are due")
         rule = _made(self._weights, "receive_statistics")
         if self._share is None:
             facts = LocalFacts(result.rows, result.loss, self._bandwidth_bps)

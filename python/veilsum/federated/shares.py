@@ -170,6 +170,11 @@ class OwnShare:
             self._held = True
 
     @property
+    def settled(self) -> bool:
+        """Whether the share is final: no more passes are due."""
+        return self._passes.settled
+
+    @property
     def weight(self) -> float:
         """The share times the number of clouds: 1 on average.
 
