@@ -184,4 +184,4 @@ def _print_claims(run: Comparison) -> None:
 
     for text, measured, required, verdict in claims_table(run).rows:
         rule = f" (required: {required})" if required else ""
-        print(f"{text}: {measured}{rule} {verdict}".rstrip())
+        print(f"{verdict}: {text}: {measured}{rule}")

@@ -1,7 +1,7 @@
 """Client weights: how much a cloud's update counts in the mean.
 
 Federated loop. A weight is computed and applied by the cloud itself, before its update is rounded
-and encrypted (rule 3 of the design: weights that the aggregator applies could reveal single
+and encrypted (SECURITY.md, rule 3: weights that the aggregator applies could reveal single
 ephemeral keys). The weight travels inside the encrypted upload too, so that the opened sum of
 weights normalises the opened sum of weighted updates (equation 6): nobody learns a single cloud's
 weight, and the mean stays right when a cloud is missing.
