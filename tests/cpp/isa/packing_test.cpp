@@ -1,5 +1,6 @@
 // Layer: tests (isa). Packed rows on every level: the bit layout, range checks at every position,
 // and sums at the bounds their laziness rests on.
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -150,6 +151,34 @@ TEST("sum: the bounds, 8192 sources of q - 1 and weights of sum 2^20") {
       CHECK(sum_packed(table, two, &halves, q).words == lazy);
       CHECK(sum_packed(table, two, &uneven, q).words == lazy);
     });
+  }
+}
+
+TEST("sum: moduli next to where the way to reduce depends on the number of sources") {
+  Random random(23);
+  for (const std::size_t count : {3, 4, 10, 64, 127, 128, 300}) {
+    // 2^50 mod q times the sources reaches what is left of q here.
+    const std::uint64_t together = std::min<std::size_t>(count, 128);
+    const std::uint64_t border = (std::uint64_t{1} << 50) / (together + 2) * (together + 1);
+    for (const std::uint64_t q :
+         {primes_below(border, 1)[0], primes_below(border + 1'000'000, 1)[0]}) {
+      const std::size_t n = 72;
+      std::vector<Bytes> rows;
+      std::vector<const Bytes*> pointers;
+      Words expected(n, 0);
+      for (std::size_t k = 0; k < count; ++k) {
+        Words words = random_words(random, n, q);
+        for (std::size_t j = 0; j < n / 2; ++j) words[j] = q - 1 - j % 3;
+        for (std::size_t j = 0; j < n; ++j) expected[j] = (expected[j] + words[j]) % q;
+        rows.push_back(pack_by_bits(words));
+      }
+      for (const Bytes& row : rows) pointers.push_back(&row);
+      on_every_level([&](const KernelTable& table) {
+        const Sum sum = sum_packed(table, pointers, nullptr, q);
+        CHECK(sum.in_range);
+        CHECK(sum.words == expected);
+      });
+    }
   }
 }
 

@@ -38,42 +38,127 @@ struct Folder {
 constexpr std::size_t kGroups = 8;         ///< groups of one chunk
 constexpr std::size_t kAheadBytes = 1536;  ///< prefetch distance in each source
 
-/// Sums kCount groups of all sources. Unit weights: 8192 * 2^50 = 2^63 fits a word.
-template <std::size_t kCount, bool kLast>
-inline Vec sum_units(const SumPacked& args, std::size_t offset, const Unpacker& unpacker,
-                     const Folder& folder, const Packer& packer, Vec largest) {
+/// Writes kCount groups, all of whose sources have been read: whole registers, each over the zeros
+/// that the one before left behind its 50 bytes. Masked stores are twice as dear.
+template <std::size_t kCount, class Group>
+inline void store_groups(std::uint8_t* out, const Group& group) {
+#pragma GCC unroll 8
+  for (std::size_t g = 0; g + 1 < kCount; ++g) _mm512_storeu_si512(out + g * kGroupBytes, group(g));
+  store_group(out + (kCount - 1) * kGroupBytes, group(kCount - 1));
+}
+
+/// Residues as the permute of Unpacker leaves them: lane l shifted up by kPackShift[l], six bits at
+/// most. Sums can do without the shift down and up again.
+struct Lanes {
+  Vec shift = _mm512_load_si512(kPackShift);
+  Vec spread = _mm512_load_si512(kPackTables.spread);
+  Vec even = _mm512_load_si512(kPackTables.even);
+  Vec odd = _mm512_load_si512(kPackTables.odd);
+  Vec mask = up(splat(kResidueMask));
+
+  Vec up(Vec x) const { return _mm512_sllv_epi64(x, shift); }
+  Vec down(Vec x) const { return _mm512_srlv_epi64(x, shift); }
+  Vec unpack(Vec bytes) const {
+    return _mm512_and_si512(_mm512_permutexvar_epi8(spread, bytes), mask);
+  }
+  Vec pack(Vec x) const {
+    return _mm512_or_si512(_mm512_maskz_permutexvar_epi8(kPackTables.even_mask, even, x),
+                           _mm512_maskz_permutexvar_epi8(kPackTables.odd_mask, odd, x));
+  }
+};
+
+/// Sums of at most two residues, in their lanes.
+struct PairFolder {
+  Vec q;
+
+  PairFolder(const Modulus& modulus, const Lanes& lanes) : q(lanes.up(splat(modulus.q))) {}
+  Vec operator()(Vec x, const Lanes&) const { return reduce_once(x, q); }
+};
+
+/// Sums of `count` residues in their lanes when q is so little below 2^50 that what 2^50 leaves
+/// modulo q, times the carries beyond bit 50 (fewer than `count`), stays below 2q - 2^50. That
+/// holds for every modulus of a plan.
+struct CloseFolder {
+  Vec q, mask50, two50;
+
+  CloseFolder(const Modulus& modulus, const Lanes&)
+      : q(splat(modulus.q)), mask50(splat(kResidueMask)), two50(splat(rest(modulus))) {}
+
+  static std::uint64_t rest(const Modulus& modulus) { return kResidueMask + 1 - modulus.q; }
+  static bool serves(const Modulus& modulus, std::uint64_t count) {
+    return count * rest(modulus) <= modulus.q - rest(modulus);
+  }
+  Vec operator()(Vec x, const Lanes& lanes) const {
+    const Vec sum = lanes.down(x);
+    const Vec carries = _mm512_srli_epi64(sum, 50);
+    return lanes.up(reduce_once(add_low(_mm512_and_si512(sum, mask50), carries, two50), q));
+  }
+};
+
+/// Any sum.
+struct AnyFolder {
+  Folder fold;
+
+  AnyFolder(const Modulus& modulus, const Lanes&) : fold(modulus) {}
+  Vec operator()(Vec x, const Lanes& lanes) const { return lanes.up(fold(lanes.down(x))); }
+};
+
+/// So many residues in their lanes, below 2^56, fit a word together with a sum that was folded.
+constexpr std::uint32_t kUnitSources = 127;
+
+/// Largest residues seen: several, since each comparison waits for the one before it.
+struct Largest {
+  Vec of[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+               _mm512_setzero_si512()};
+
+  void see(std::size_t g, Vec x) { of[g % 4] = _mm512_max_epu64(of[g % 4], x); }
+  bool below(Vec bound) const {
+    const Vec pairs[2] = {_mm512_max_epu64(of[0], of[1]), _mm512_max_epu64(of[2], of[3])};
+    return _mm512_cmpge_epu64_mask(_mm512_max_epu64(pairs[0], pairs[1]), bound) == 0;
+  }
+};
+
+/// Sums kCount groups of all sources, weights of one.
+template <std::size_t kCount, bool kLast, class Fold>
+inline void sum_units(const SumPacked& args, std::size_t offset, const Lanes& lanes,
+                      const Fold& fold, Largest& largest) {
   Vec sum[kCount];
 #pragma GCC unroll 8
   for (std::size_t g = 0; g < kCount; ++g) sum[g] = _mm512_setzero_si512();
-  for (std::uint32_t k = 0; k < args.source_count; ++k) {
-    const std::uint8_t* p = args.sources[k] + offset;
-    if constexpr (kCount == kGroups) {
+  for (std::uint32_t begin = 0; begin < args.source_count; begin += kUnitSources) {
+    if (begin != 0) {
 #pragma GCC unroll 8
-      for (std::size_t line = 0; line < kCount * kGroupBytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(p + kAheadBytes + line), _MM_HINT_T0);
+      for (std::size_t g = 0; g < kCount; ++g) sum[g] = fold(sum[g], lanes);
+    }
+    const std::uint32_t left = args.source_count - begin;
+    const std::uint32_t end = begin + (left < kUnitSources ? left : kUnitSources);
+    for (std::uint32_t k = begin; k < end; ++k) {
+      const std::uint8_t* p = args.sources[k] + offset;
+      if constexpr (kCount == kGroups) {
+#pragma GCC unroll 8
+        for (std::size_t line = 0; line < kCount * kGroupBytes; line += 64) {
+          _mm_prefetch(reinterpret_cast<const char*>(p + kAheadBytes + line), _MM_HINT_T0);
+        }
+      }
+#pragma GCC unroll 8
+      for (std::size_t g = 0; g < kCount; ++g) {
+        const Vec bytes =
+            kLast ? load_group(p + g * kGroupBytes) : _mm512_loadu_si512(p + g * kGroupBytes);
+        const Vec x = lanes.unpack(bytes);
+        largest.see(g, x);
+        sum[g] = _mm512_add_epi64(sum[g], x);
       }
     }
-#pragma GCC unroll 8
-    for (std::size_t g = 0; g < kCount; ++g) {
-      const Vec bytes =
-          kLast ? load_group(p + g * kGroupBytes) : _mm512_loadu_si512(p + g * kGroupBytes);
-      const Vec x = unpacker(bytes);
-      largest = _mm512_max_epu64(largest, x);
-      sum[g] = _mm512_add_epi64(sum[g], x);
-    }
   }
-#pragma GCC unroll 8
-  for (std::size_t g = 0; g < kCount; ++g) {
-    store_group(args.out + offset + g * kGroupBytes, packer(folder(sum[g])));
-  }
-  return largest;
+  store_groups<kCount>(args.out + offset,
+                       [&](std::size_t g) { return lanes.pack(fold(sum[g], lanes)); });
 }
 
 /// One group of all sources with weights below 2^52. Low words gain less than 2^52 a source, so
 /// they are folded into the high ones every 2048 sources; high words stay below 2^19.
 template <std::size_t kCount, bool kLast>
-inline Vec sum_weighted(const SumPacked& args, std::size_t offset, const Unpacker& unpacker,
-                        const Folder& folder, const Packer& packer, Vec largest) {
+inline void sum_weighted(const SumPacked& args, std::size_t offset, const Unpacker& unpacker,
+                         const Folder& folder, const Packer& packer, Largest& largest) {
   constexpr std::uint32_t kFold = 2048;
   Vec lo[kCount];
   Vec hi[kCount];
@@ -96,7 +181,7 @@ inline Vec sum_weighted(const SumPacked& args, std::size_t offset, const Unpacke
         const Vec bytes =
             kLast ? load_group(p + g * kGroupBytes) : _mm512_loadu_si512(p + g * kGroupBytes);
         const Vec x = unpacker(bytes);
-        largest = _mm512_max_epu64(largest, x);
+        largest.see(g, x);
         lo[g] = add_low(lo[g], x, weight);
         hi[g] = add_high(hi[g], x, weight);
       }
@@ -107,40 +192,48 @@ inline Vec sum_weighted(const SumPacked& args, std::size_t offset, const Unpacke
       lo[g] = _mm512_and_si512(lo[g], folder.mask52);
     }
   }
-#pragma GCC unroll 8
-  for (std::size_t g = 0; g < kCount; ++g) {
-    store_group(args.out + offset + g * kGroupBytes, packer(folder(hi[g], lo[g])));
+  store_groups<kCount>(args.out + offset,
+                       [&](std::size_t g) { return packer(folder(hi[g], lo[g])); });
+}
+
+/// Whole registers are read except for the last group, whose 50 bytes may end the buffer.
+template <class Fold>
+bool sum_unweighted(const SumPacked& args) {
+  const Lanes lanes;
+  const Fold fold(args.modulus, lanes);
+  const std::size_t groups = args.coefficients / kGroup;
+  Largest largest;
+  std::size_t g = 0;
+  for (; g + kGroups < groups; g += kGroups) {
+    sum_units<kGroups, false>(args, g * kGroupBytes, lanes, fold, largest);
   }
-  return largest;
+  for (; g < groups; ++g) sum_units<1, true>(args, g * kGroupBytes, lanes, fold, largest);
+  return largest.below(lanes.up(splat(args.modulus.q)));
 }
 
 }  // namespace
 
 bool sum_packed(const SumPacked& args) {
+  if (args.weights == nullptr) {
+    const std::uint32_t together =  // with what was folded before
+        args.source_count <= kUnitSources ? args.source_count : kUnitSources + 1;
+    if (together <= 2) return sum_unweighted<PairFolder>(args);
+    if (CloseFolder::serves(args.modulus, together)) return sum_unweighted<CloseFolder>(args);
+    return sum_unweighted<AnyFolder>(args);
+  }
   const Unpacker unpacker;
   const Packer packer;
   const Folder folder(args.modulus);
   const std::size_t groups = args.coefficients / kGroup;
-  Vec largest = _mm512_setzero_si512();
+  Largest largest;
   std::size_t g = 0;
-  // Whole registers are read except for the last group, whose 50 bytes may end the buffer.
-  if (args.weights == nullptr) {
-    for (; g + kGroups < groups; g += kGroups) {
-      largest = sum_units<kGroups, false>(args, g * kGroupBytes, unpacker, folder, packer, largest);
-    }
-    for (; g < groups; ++g) {
-      largest = sum_units<1, true>(args, g * kGroupBytes, unpacker, folder, packer, largest);
-    }
-  } else {
-    for (; g + kGroups / 2 < groups; g += kGroups / 2) {
-      largest = sum_weighted<kGroups / 2, false>(args, g * kGroupBytes, unpacker, folder, packer,
-                                                 largest);
-    }
-    for (; g < groups; ++g) {
-      largest = sum_weighted<1, true>(args, g * kGroupBytes, unpacker, folder, packer, largest);
-    }
+  for (; g + kGroups / 2 < groups; g += kGroups / 2) {
+    sum_weighted<kGroups / 2, false>(args, g * kGroupBytes, unpacker, folder, packer, largest);
   }
-  return _mm512_cmpge_epu64_mask(largest, splat(args.modulus.q)) == 0;
+  for (; g < groups; ++g) {
+    sum_weighted<1, true>(args, g * kGroupBytes, unpacker, folder, packer, largest);
+  }
+  return largest.below(splat(args.modulus.q));
 }
 
 void pack(const std::uint64_t* in, std::size_t coefficients, std::uint8_t* out) {
