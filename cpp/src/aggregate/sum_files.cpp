@@ -29,8 +29,9 @@ using scheme::Manifest;
 using scheme::Round;
 using scheme::Spans;
 
-/// Bytes that a thread has in hand: half of a usual second-level cache.
-constexpr std::size_t kCacheBytes = std::size_t{1} << 20;
+/// Bytes that a thread has in hand: with the piece of the output that it gathers, half of a usual
+/// second-level cache.
+constexpr std::size_t kCacheBytes = (std::size_t{1} << 20) - GatheredWrites::kPiece;
 /// Uploads that are read before they are added together.
 constexpr std::size_t kReadBatch = 16;
 
@@ -88,9 +89,11 @@ class FileSum {
     std::vector<Bytes> upload_pieces;  // of the signed ones
   };
   struct Scratch {
-    Scratch(std::size_t inputs, std::size_t bytes) : in(inputs * bytes), out(bytes) {}
+    Scratch(OutputFile& output, std::size_t inputs, std::size_t bytes)
+        : in(inputs * bytes), out(bytes), writes(output) {}
     AlignedBuffer<std::uint8_t> in;
     AlignedBuffer<std::uint8_t> out;
+    GatheredWrites writes;
     RowScratch rows;
     std::vector<const std::uint8_t*> sources;
     std::vector<std::uint64_t> factors;
@@ -161,10 +164,11 @@ class FileSum {
         [&] {
           return pool_.take([&] {
             return std::make_unique<Scratch>(
-                batch_, static_cast<std::size_t>(step_) * spans_.block_bytes());
+                output_->file(), batch_, static_cast<std::size_t>(step_) * spans_.block_bytes());
           });
         },
         [&](std::size_t item, auto& lease) { sum_span(first + item, *lease, results_[item]); });
+    pool_.for_each([](Scratch& scratch) { scratch.writes.flush(); });
   }
 
   void sum_span(std::uint64_t span, Scratch& scratch, Result& result) {
@@ -185,7 +189,7 @@ class FileSum {
       }
       const ByteView bytes = scratch.out.span().first(spans_.bytes_of(block, blocks));
       result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
-      output_->file().write_at(head_.size() + block * spans_.block_bytes(), bytes);
+      scratch.writes.write_at(head_.size() + block * spans_.block_bytes(), bytes);
     }
     for (scheme::PieceHasher& hasher : scratch.hashers) hasher.finish();
   }

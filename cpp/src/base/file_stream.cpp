@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <mutex>
 #include <system_error>
 #include <utility>
@@ -223,6 +225,26 @@ void OutputFile::commit() {
   done_ = true;
   sync_folder_of(path_);
 }
+
+void GatheredWrites::write_at(std::uint64_t offset, ByteView bytes) {
+  if (offset != offset_ + held_) flush();
+  while (!bytes.empty()) {
+    const std::size_t room = kPiece - static_cast<std::size_t>(offset % kPiece);
+    const ByteView part = bytes.first(std::min(room, bytes.size()));
+    if (part.size() == kPiece) {  // nothing is held: a piece begins here
+      file_.write_at(offset, part);
+    } else {
+      if (held_ == 0) offset_ = offset;
+      std::memcpy(buffer_.data() + held_, part.data(), part.size());
+      held_ += part.size();
+      if (part.size() == room) flush();
+    }
+    bytes = bytes.subspan(part.size());
+    offset += part.size();
+  }
+}
+
+void GatheredWrites::flush() { file_.write_at(offset_, {buffer_.data(), std::exchange(held_, 0)}); }
 
 SpoolFile::SpoolFile(const std::string& folder) : folder_(folder) {
 #if defined(O_TMPFILE)

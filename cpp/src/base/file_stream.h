@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "base/aligned_buffer.h"
 #include "base/bytes.h"
 #include "base/process.h"
 
@@ -105,6 +106,29 @@ class OutputFile {
   const ProcessMark process_;
   bool keep_ = false;
   bool done_ = false;
+};
+
+/// What one thread writes to an OutputFile, gathered into whole pieces of the file. The page cache
+/// keeps such pieces in large units, not page by page: that makes writing the file, and every later
+/// reading of it, cheaper. Wiped when it goes, like the buffers that the bytes come from.
+class GatheredWrites {
+ public:
+  /// Pieces begin at multiples of this.
+  static constexpr std::size_t kPiece = std::size_t{256} * 1024;
+
+  /// @param file must outlive this object
+  explicit GatheredWrites(OutputFile& file) : file_(file), buffer_(kPiece) {}
+
+  /// Bytes that follow those before are gathered with them; others may come at any offset.
+  void write_at(std::uint64_t offset, ByteView bytes);
+  /// Writes what is held. Until then it is not in the file, and it never is without.
+  void flush();
+
+ private:
+  OutputFile& file_;
+  SecretBuffer<std::uint8_t> buffer_;
+  std::uint64_t offset_ = 0;  // of what is held, which lies in one piece
+  std::size_t held_ = 0;
 };
 
 /// A file without a name that vanishes with this object: for data that waits to be checked.

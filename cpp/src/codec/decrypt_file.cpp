@@ -157,12 +157,18 @@ class FileDecryption {
     std::uint32_t out = 0;
   };
   struct Scratch {
-    Scratch(const BlockDecryptor& decryptor, std::size_t in_bytes, std::size_t values)
-        : blocks(decryptor), packed(in_bytes), flat(values * 8), narrow(values * 8) {}
+    Scratch(const BlockDecryptor& decryptor, OutputFile& output, std::size_t in_bytes,
+            std::size_t values)
+        : blocks(decryptor),
+          packed(in_bytes),
+          flat(values * 8),
+          narrow(values * 8),
+          writes(output) {}
     BlockDecryptor::Scratch blocks;
     AlignedBuffer<std::uint8_t> packed;
     SecretBuffer<std::uint8_t> flat;
     SecretBuffer<std::uint8_t> narrow;
+    GatheredWrites writes;
   };
 
   void decrypt() {
@@ -258,7 +264,7 @@ class FileDecryption {
         [&] {
           return pool_.take([&] {
             return std::make_unique<Scratch>(
-                decryptor_, step * spans_.block_bytes(),
+                decryptor_, output_->file(), step * spans_.block_bytes(),
                 static_cast<std::size_t>(step * round_.plan().block_capacity()));
           });
         },
@@ -268,6 +274,7 @@ class FileDecryption {
             if (!decrypt_step(block, blocks, *lease, result)) good.store(false);
           });
         });
+    pool_.for_each([](Scratch& scratch) { scratch.writes.flush(); });
     if (!good.load()) throw WireFormatError("aggregate: a residue is not below its modulus");
     if (!output_->journaled()) return;
     ByteWriter record(16 + 8 * results_.size());
@@ -303,7 +310,7 @@ class FileDecryption {
           }
           const ByteView done(bytes, static_cast<std::size_t>(values * element_bytes(target.type)));
           result.out = crc32c(result.out, done.data(), done.size());
-          output_->file().write_at(offset, done);
+          scratch.writes.write_at(offset, done);
         });
     return true;
   }

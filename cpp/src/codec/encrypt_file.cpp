@@ -203,10 +203,11 @@ class FileEncryption {
     Bytes pieces;
   };
   struct Scratch {
-    Scratch(const BlockEncryptor& encryptor, std::size_t out_bytes)
-        : blocks(encryptor), out(out_bytes) {}
+    Scratch(const BlockEncryptor& encryptor, OutputFile& output, std::size_t out_bytes)
+        : blocks(encryptor), out(out_bytes), writes(output) {}
     BlockEncryptor::Scratch blocks;
     AlignedBuffer<std::uint8_t> out;
+    GatheredWrites writes;
     Values values;
   };
 
@@ -320,13 +321,16 @@ class FileEncryption {
     parallel_for(
         static_cast<std::size_t>(count), options_.threads,
         [&] {
-          return pool_.take(
-              [&] { return std::make_unique<Scratch>(*encryptor_, step * spans_.block_bytes()); });
+          return pool_.take([&] {
+            return std::make_unique<Scratch>(*encryptor_, output_->file(),
+                                             step * spans_.block_bytes());
+          });
         },
         [&](std::size_t item, auto& lease) {
           encrypt_span(first + item, held ? &held_[item] : nullptr, step, *lease, results_[item],
                        not_finite);
         });
+    pool_.for_each([](Scratch& scratch) { scratch.writes.flush(); });
     if (not_finite.load() != kNone) {
       const std::uint64_t index = not_finite.load();
       throw NotFiniteError("the update is not finite: value " + std::to_string(index) +
@@ -388,7 +392,7 @@ class FileEncryption {
       const ByteView bytes = scratch.out.span().first(spans_.bytes_of(block, blocks));
       result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
       if (signer_) hasher.update(bytes);
-      output_->file().write_at(head_bytes_ + block * spans_.block_bytes(), bytes);
+      scratch.writes.write_at(head_bytes_ + block * spans_.block_bytes(), bytes);
     }
     if (signer_) hasher.finish();
   }

@@ -59,20 +59,28 @@ class ScratchPool {
         return Lease(*this, std::move(scratch));
       }
     }
-    return Lease(*this, make());
+    std::unique_ptr<T> made = make();
+    const std::lock_guard<std::mutex> lock(guard_);
+    free_.reserve(++made_);  // here, where it may fail: what comes back is never lost
+    return Lease(*this, std::move(made));
+  }
+
+  /// Calls f(scratch) for every scratch that is not in use.
+  template <typename F>
+  void for_each(F f) {
+    const std::lock_guard<std::mutex> lock(guard_);
+    for (const std::unique_ptr<T>& scratch : free_) f(*scratch);
   }
 
  private:
   void give(std::unique_ptr<T> scratch) noexcept {
-    try {
-      const std::lock_guard<std::mutex> lock(guard_);
-      free_.push_back(std::move(scratch));
-    } catch (...) {  // NOLINT(bugprone-empty-catch): no memory to keep it: it is freed
-    }
+    const std::lock_guard<std::mutex> lock(guard_);
+    free_.push_back(std::move(scratch));
   }
 
   std::mutex guard_;
   std::vector<std::unique_ptr<T>> free_;
+  std::size_t made_ = 0;
 };
 
 }  // namespace veilsum::codec

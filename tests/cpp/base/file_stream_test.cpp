@@ -8,6 +8,7 @@
 #include <csignal>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "check.h"
 #include "support/child.h"
@@ -89,6 +90,64 @@ TEST("an output in the way is refused or continued as asked, a link never follow
   CHECK_THROWS(OutputFile(folder / "out", folder / "link", 3, OutputFile::Existing::kContinue),
                std::system_error);
   CHECK_EQ(contents_of(folder / "victim"), "untouched");
+}
+
+TEST("gathered writes give the file that single writes give, wherever they begin and end") {
+  constexpr std::size_t kPiece = GatheredWrites::kPiece;
+  struct Write {
+    std::size_t offset;
+    std::size_t bytes;
+  };
+  std::vector<Write> writes;
+  for (std::size_t at = 100; at < 3 * kPiece; at += 12345) writes.push_back({at, 12345});
+  writes.insert(writes.end(), {{10, 0},  // nothing, elsewhere
+                               {7 * kPiece, kPiece},
+                               {8 * kPiece, 1},
+                               {8 * kPiece + 1, 3 * kPiece - 1},
+                               {5 * kPiece - 1, kPiece + 2},
+                               {4 * kPiece, kPiece - 1},
+                               {3, 90},
+                               {0, 3},
+                               {93, 2},
+                               {94, 4}});  // over the byte before
+  const TemporaryFolder folder;
+  const std::size_t size = 11 * kPiece;
+  OutputFile file(folder / "out", folder / "working", size, OutputFile::Existing::kRefuse);
+  GatheredWrites gathered(file);
+  std::string expected(size, '\0');
+  unsigned char next = 1;
+  for (const Write& write : writes) {
+    const Bytes bytes(write.bytes, next);
+    expected.replace(write.offset, write.bytes, write.bytes, static_cast<char>(next++));
+    gathered.write_at(write.offset, bytes);
+  }
+  gathered.flush();
+  gathered.flush();  // nothing is left
+  file.commit();
+  CHECK(contents_of(folder / "out") == expected);
+}
+
+TEST("what is gathered is in the file when its piece is full or it is flushed, else never") {
+  constexpr std::size_t kPiece = GatheredWrites::kPiece;
+  const TemporaryFolder folder;
+  OutputFile file(folder / "out", folder / "working", 2 * kPiece, OutputFile::Existing::kRefuse);
+  const auto byte_at = [&](std::size_t offset) {
+    Bytes out(1);
+    CHECK(file.read_at(offset, out));
+    return out[0];
+  };
+  {
+    GatheredWrites gathered(file);
+    gathered.write_at(kPiece - 2, bytes_of("a"));
+    CHECK_EQ(byte_at(kPiece - 2), 0u);
+    gathered.write_at(kPiece - 1, bytes_of("bc"));
+    CHECK_EQ(byte_at(kPiece - 2), 'a');
+    CHECK_EQ(byte_at(kPiece - 1), 'b');
+    CHECK_EQ(byte_at(kPiece), 0u);
+    gathered.write_at(5, bytes_of("d"));
+    CHECK_EQ(byte_at(kPiece), 'c');
+  }
+  CHECK_EQ(byte_at(5), 0u);
 }
 
 TEST("a file that may not grow so large is an error at once, and leaves nothing") {
