@@ -169,7 +169,7 @@ TEST("only capsule rings are admissible") {
 TEST("keys of the other sort, of another length or damaged are refused") {
   const SecretKey key = key_over({2048, 1}, 2);
   CHECK_THROWS_WITH(SecretKey::from_bytes(key.public_key().to_bytes()), WireFormatError,
-                    "secret key: expected here, but the bytes are a public key");
+                    "secret key: expected here, but these bytes are of another kind: public key");
   CHECK_THROWS(PublicKey::from_bytes(key.to_bytes()), WireFormatError);
   const auto read_secret = [](const Bytes& bytes) {
     return SecretKey::from_bytes(bytes).to_bytes();
