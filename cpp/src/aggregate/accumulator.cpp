@@ -164,22 +164,22 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
           [&] {
             return pool.take([&] {
               return std::make_unique<Scratch>(
-                  round_.plan(), static_cast<std::size_t>(step) * spans_.block_bytes());
+                  round_.plan(), hashed ? spans_.bytes_per_span()
+                                        : static_cast<std::size_t>(step) * spans_.block_bytes());
             });
           },
           [&](std::size_t item, auto& lease) {
             const std::uint64_t span = first + item;
             Result& result = results[item];
-            if (hashed) result.pieces.resize(32 * scheme::digest_pieces(spans_.bytes(span)));
-            scheme::PieceHasher hasher(result.pieces);
             for (std::uint64_t done = 0; done < spans_.blocks(span); done += step) {
               const std::uint64_t block = spans_.first_block(span) + done;
               const std::uint64_t blocks = std::min(step, spans_.blocks(span) - done);
-              const std::span<std::uint8_t> bytes =
-                  lease->in.span().first(spans_.bytes_of(block, blocks));
+              // What is hashed stays until its span is whole, to be hashed at once.
+              const std::span<std::uint8_t> bytes = lease->in.span().subspan(
+                  hashed ? static_cast<std::size_t>(done) * spans_.block_bytes() : 0,
+                  spans_.bytes_of(block, blocks));
               upload.read_blocks(block * spans_.block_bytes(), bytes);
               result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
-              if (hashed) hasher.update(bytes);
               if (!add_blocks(block, blocks, bytes, weight, Sign::kPlus, *lease)) {
                 throw WireFormatError("upload: a residue is not below its modulus");
               }
@@ -187,7 +187,9 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
               so_far.blocks += blocks;
               so_far.crc = result.crc;
             }
-            if (hashed) hasher.finish();
+            if (hashed) {
+              result.pieces = scheme::piece_digests(lease->in.span().first(spans_.bytes(span)));
+            }
           });
       for (std::size_t i = 0; i < results.size(); ++i) {
         upload.append(results[i].crc, spans_.bytes(first + i), results[i].pieces);

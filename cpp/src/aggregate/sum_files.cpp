@@ -1,11 +1,11 @@
 // Layer: aggregate. See sum_files.h. A thread takes a span of blocks and goes through it a few
-// blocks at a time: reads them of every upload, checks and hashes them, adds them while they are in
-// its second-level cache, and writes the sum.
+// blocks at a time: reads them of every upload, checks and adds them while they are in its
+// second-level cache, and writes the sum. Of signed uploads it keeps what it read until the span is
+// whole, and hashes that: many pieces side by side are hashed three times faster than one.
 #include "aggregate/sum_files.h"
 
 #include <algorithm>
 #include <atomic>
-#include <deque>
 #include <map>
 #include <memory>
 
@@ -34,6 +34,8 @@ using scheme::Spans;
 constexpr std::size_t kCacheBytes = (std::size_t{1} << 20) - GatheredWrites::kPiece;
 /// Uploads that are read before they are added together.
 constexpr std::size_t kReadBatch = 16;
+/// Bytes of signed uploads that all threads together keep for hashing, about.
+constexpr std::size_t kHashedBytes = std::size_t{64} << 20;
 
 class FileSum {
  public:
@@ -61,6 +63,11 @@ class FileSum {
     head_ = scheme::write_aggregate_head(manifest_, capsule_sum_);
     unit_ = manifest_.unit_weights();
     batch_ = std::min(kReadBatch, uploads_.size());
+    if (round.has_roster()) {
+      const auto threads =
+          static_cast<std::size_t>(options.threads > 0 ? options.threads : default_threads());
+      batch_ = std::clamp<std::size_t>(kHashedBytes / threads / spans_.bytes_per_span(), 1, batch_);
+    }
     step_ = std::clamp<std::uint64_t>(kCacheBytes / (batch_ + 1) / spans_.block_bytes(), 1,
                                       spans_.blocks_per_span());
     output_ = std::make_unique<scheme::ResumableOutput>(
@@ -89,15 +96,14 @@ class FileSum {
     std::vector<Bytes> upload_pieces;  // of the signed ones
   };
   struct Scratch {
-    Scratch(OutputFile& output, std::size_t inputs, std::size_t bytes)
-        : in(inputs * bytes), out(bytes), writes(output) {}
+    Scratch(OutputFile& output, std::size_t in_bytes, std::size_t out_bytes)
+        : in(in_bytes), out(out_bytes), writes(output) {}
     AlignedBuffer<std::uint8_t> in;
     AlignedBuffer<std::uint8_t> out;
     GatheredWrites writes;
     RowScratch rows;
     std::vector<const std::uint8_t*> sources;
     std::vector<std::uint64_t> factors;
-    std::deque<scheme::PieceHasher> hashers;  // they do not move
   };
 
   /// Errors about an upload say which file.
@@ -163,77 +169,106 @@ class FileSum {
         static_cast<std::size_t>(count), options_.threads,
         [&] {
           return pool_.take([&] {
-            return std::make_unique<Scratch>(
-                output_->file(), batch_, static_cast<std::size_t>(step_) * spans_.block_bytes());
+            return std::make_unique<Scratch>(output_->file(), batch_ * in_room(), out_room());
           });
         },
         [&](std::size_t item, auto& lease) { sum_span(first + item, *lease, results_[item]); });
     pool_.for_each([](Scratch& scratch) { scratch.writes.flush(); });
   }
 
+  /// Bytes of scratch for each upload of a batch, and for the sum.
+  std::size_t in_room() const {
+    return round_.has_roster() ? spans_.bytes_per_span() : step_bytes();
+  }
+  std::size_t out_room() const {
+    return batch_ < uploads_.size() ? spans_.bytes_per_span() : step_bytes();
+  }
+  std::size_t step_bytes() const { return static_cast<std::size_t>(step_) * spans_.block_bytes(); }
+  /// Where in such a room a step that begins with `block` lies: at its place in the span, when
+  /// there is room for a whole one.
+  std::size_t place_of(std::uint64_t block, std::size_t room) const {
+    const std::uint64_t before = block % spans_.blocks_per_span();
+    return room < spans_.bytes_per_span() ? 0
+                                          : static_cast<std::size_t>(before) * spans_.block_bytes();
+  }
+
   void sum_span(std::uint64_t span, Scratch& scratch, Result& result) {
     result.upload_crcs.assign(uploads_.size(), 0);
     result.upload_pieces.assign(uploads_.size(), {});
-    scratch.hashers.clear();
-    if (round_.has_roster()) {
-      for (Bytes& pieces : result.upload_pieces) {
-        pieces.resize(32 * scheme::digest_pieces(spans_.bytes(span)));
-        scratch.hashers.emplace_back(pieces);
-      }
-    }
     const std::uint64_t last = spans_.first_block(span) + spans_.blocks(span);
-    for (std::uint64_t block = spans_.first_block(span); block < last; block += step_) {
-      const std::uint64_t blocks = std::min(step_, last - block);
-      for (std::size_t k = 0; k < uploads_.size(); k += batch_) {
-        add_batch(block, blocks, k, std::min(k + batch_, uploads_.size()), scratch, result);
+    for (std::size_t from = 0; from < uploads_.size(); from += batch_) {
+      const std::size_t to = std::min(from + batch_, uploads_.size());
+      for (std::uint64_t block = spans_.first_block(span); block < last; block += step_) {
+        const std::uint64_t blocks = std::min(step_, last - block);
+        add_batch(block, blocks, from, to, scratch, result);
+        if (to != uploads_.size()) continue;
+        const ByteView bytes =
+            scratch.out.span().subspan(place_of(block, out_room()), spans_.bytes_of(block, blocks));
+        result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
+        scratch.writes.write_at(head_.size() + block * spans_.block_bytes(), bytes);
       }
-      const ByteView bytes = scratch.out.span().first(spans_.bytes_of(block, blocks));
-      result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
-      scratch.writes.write_at(head_.size() + block * spans_.block_bytes(), bytes);
+      if (round_.has_roster()) hash_batch(spans_.bytes(span), from, to, scratch, result);
     }
-    for (scheme::PieceHasher& hasher : scratch.hashers) hasher.finish();
+  }
+
+  void hash_batch(std::size_t bytes, std::size_t from, std::size_t to, const Scratch& scratch,
+                  Result& result) const {
+    if (bytes != in_room()) {
+      for (std::size_t k = from; k < to; ++k) {
+        result.upload_pieces[k] =
+            scheme::piece_digests(scratch.in.span().subspan((k - from) * in_room(), bytes));
+      }
+      return;
+    }
+    // Whole spans are whole pieces and lie one after the other: they are hashed as one.
+    const Bytes digests = scheme::piece_digests(scratch.in.span().first((to - from) * bytes));
+    const std::size_t each = digests.size() / (to - from);
+    for (std::size_t k = from; k < to; ++k) {
+      const ByteView own = ByteView(digests).subspan((k - from) * each, each);
+      result.upload_pieces[k].assign(own.begin(), own.end());
+    }
   }
 
   /// Adds the blocks [block, block + blocks) of the uploads [from, to) to scratch.out.
   void add_batch(std::uint64_t block, std::uint64_t blocks, std::size_t from, std::size_t to,
                  Scratch& scratch, Result& result) {
     const std::size_t bytes = spans_.bytes_of(block, blocks);
-    const std::size_t room = static_cast<std::size_t>(step_) * spans_.block_bytes();
+    const std::size_t place = place_of(block, in_room());
     for (std::size_t k = from; k < to; ++k) {
-      const std::span<std::uint8_t> in = scratch.in.span().subspan((k - from) * room, bytes);
+      const std::span<std::uint8_t> in =
+          scratch.in.span().subspan((k - from) * in_room() + place, bytes);
       naming(uploads_[k]->file().path(),
              [&] { uploads_[k]->read_blocks(block * spans_.block_bytes(), in); });
       result.upload_crcs[k] = isa::kernels().crc32c(result.upload_crcs[k], in.data(), in.size());
-      if (!scratch.hashers.empty()) scratch.hashers[k].update(in);
     }
     for (std::uint64_t i = 0; i < blocks; ++i) {
       const std::size_t at = static_cast<std::size_t>(i) * spans_.block_bytes();
+      std::uint8_t* const out = scratch.out.data() + place_of(block, out_room()) + at;
       scratch.sources.clear();
       scratch.factors.clear();
       if (from != 0) {
-        scratch.sources.push_back(scratch.out.data() + at);
+        scratch.sources.push_back(out);
         scratch.factors.push_back(1);
       }
       for (std::size_t k = from; k < to; ++k) {
-        scratch.sources.push_back(scratch.in.data() + (k - from) * room + at);
+        scratch.sources.push_back(scratch.in.data() + (k - from) * in_room() + place + at);
         scratch.factors.push_back(weights_[k]);
       }
       const std::span<const std::uint64_t> factors =
           unit_ ? std::span<const std::uint64_t>()
                 : std::span<const std::uint64_t>(scratch.factors);
-      if (!sum_block(round_, block + i, scratch.sources, factors, scratch.rows,
-                     scratch.out.data() + at)) {
-        refuse_residue(block + i, from, to, at, room, scratch);
+      if (!sum_block(round_, block + i, scratch.sources, factors, scratch.rows, out)) {
+        refuse_residue(block + i, from, to, place + at, scratch);
       }
     }
   }
 
   /// Says in which of the uploads at hand a residue is out of range.
   [[noreturn]] void refuse_residue(std::uint64_t block, std::size_t from, std::size_t to,
-                                   std::size_t at, std::size_t room, Scratch& scratch) const {
+                                   std::size_t at, Scratch& scratch) const {
     AlignedBuffer<std::uint8_t> out(spans_.block_bytes());
     for (std::size_t k = from; k < to; ++k) {
-      const std::uint8_t* const source[] = {scratch.in.data() + (k - from) * room + at};
+      const std::uint8_t* const source[] = {scratch.in.data() + (k - from) * in_room() + at};
       if (!sum_block(round_, block, source, {}, scratch.rows, out.data())) {
         throw WireFormatError(uploads_[k]->file().path() +
                               ": upload: a residue is not below its modulus");

@@ -305,12 +305,7 @@ class FileEncryption {
 
   void note_bytes(SpanResult& result, ByteView bytes) const {
     result.crc = isa::kernels().crc32c(0, bytes.data(), bytes.size());
-    if (signer_) {
-      result.pieces.resize(32 * scheme::digest_pieces(bytes.size()));
-      scheme::PieceHasher hasher(result.pieces);
-      hasher.update(bytes);
-      hasher.finish();
-    }
+    if (signer_) result.pieces = scheme::piece_digests(bytes);
   }
 
   void make(std::uint64_t first, std::uint64_t count) {
@@ -322,8 +317,9 @@ class FileEncryption {
         static_cast<std::size_t>(count), options_.threads,
         [&] {
           return pool_.take([&] {
-            return std::make_unique<Scratch>(*encryptor_, output_->file(),
-                                             step * spans_.block_bytes());
+            return std::make_unique<Scratch>(
+                *encryptor_, output_->file(),
+                signer_ ? spans_.bytes_per_span() : step * spans_.block_bytes());
           });
         },
         [&](std::size_t item, auto& lease) {
@@ -375,26 +371,29 @@ class FileEncryption {
   void encrypt_span(std::uint64_t span, const Values* held, std::uint64_t step, Scratch& scratch,
                     SpanResult& result, std::atomic<std::uint64_t>& not_finite) {
     const std::uint64_t capacity = round_.plan().block_capacity();
-    const std::uint64_t last = spans_.first_block(span) + spans_.blocks(span);
-    if (signer_) result.pieces.resize(32 * scheme::digest_pieces(spans_.bytes(span)));
-    scheme::PieceHasher hasher(result.pieces);
-    for (std::uint64_t block = spans_.first_block(span); block < last; block += step) {
-      const std::uint64_t blocks = std::min(step, last - block);
+    for (std::uint64_t done = 0; done < spans_.blocks(span); done += step) {
+      const std::uint64_t block = spans_.first_block(span) + done;
+      const std::uint64_t blocks = std::min(step, spans_.blocks(span) - done);
       if (held == nullptr) {
         read_values(round_, sources_, block * capacity,
                     std::min((block + blocks) * capacity, round_.size()), scratch.values);
       }
       const Values& values = held != nullptr ? *held : scratch.values;
-      if (!encryptor_->encrypt(block, blocks, values.pieces, scratch.blocks, scratch.out.data())) {
+      // What is signed stays until its span is whole, to be hashed at once.
+      std::uint8_t* const out =
+          scratch.out.data() +
+          (signer_ ? static_cast<std::size_t>(done) * spans_.block_bytes() : 0);
+      if (!encryptor_->encrypt(block, blocks, values.pieces, scratch.blocks, out)) {
         lower(not_finite, first_not_finite(round_, values));
         continue;
       }
-      const ByteView bytes = scratch.out.span().first(spans_.bytes_of(block, blocks));
+      const ByteView bytes(out, spans_.bytes_of(block, blocks));
       result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
-      if (signer_) hasher.update(bytes);
       scratch.writes.write_at(head_bytes_ + block * spans_.block_bytes(), bytes);
     }
-    if (signer_) hasher.finish();
+    if (signer_) {
+      result.pieces = scheme::piece_digests(scratch.out.span().first(spans_.bytes(span)));
+    }
   }
 
   void record_done(std::uint64_t first, std::uint64_t count, std::uint64_t clipped) {

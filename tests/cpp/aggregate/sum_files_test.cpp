@@ -115,6 +115,40 @@ TEST("as many uploads as take several batches, with few files open at a time") {
   }
 }
 
+TEST("several batches over whole spans and a last part of one, signed and not") {
+  const Plan plan = make_plan(40, 16);
+  const SecretKey key = make_key(plan);
+  for (const std::size_t roster : {0u, 5u}) {
+    // Forty threads keep one signed upload each, a single one all of them.
+    const std::size_t count = roster != 0 ? roster : 18;
+    const std::uint64_t blocks = roster != 0 ? 2 * 128 + 77 : 128 + 5;
+    Stage stage(round_of(plan, key, blocks * plan.block_capacity() - 9, roster), count);
+    const std::string expected = text_of(stage.expected());
+    FileSumOptions options;
+    for (const int threads : {1, 2, 40}) {
+      options.threads = threads;
+      stage.sum(options);
+      CHECK(stage.total() == expected);
+    }
+    if (roster == 0) continue;
+    const Bytes good = stage.uploads[3].to_bytes();
+    const std::size_t head = scheme::upload_head_bytes(stage.round, true);
+    for (const std::size_t place :
+         {std::size_t{0}, std::size_t{1'638'400}, good.size() - head - 5}) {
+      Bytes bytes = good;
+      bytes[head + place] ^= 1;
+      repair_checksum(bytes);
+      put_contents(stage.paths[3], text_of(bytes));
+      for (const int threads : {1, 40}) {
+        options.threads = threads;
+        CHECK_THROWS(stage.sum(options), VeilsumError);
+        CHECK(stage.total() == expected);
+        CHECK_EQ(stage.folder.names().size(), 6u);
+      }
+    }
+  }
+}
+
 TEST("any damage is refused, names the file, and leaves the old output") {
   const Plan plan = make_plan(10, 16);
   const SecretKey key = make_key(plan);

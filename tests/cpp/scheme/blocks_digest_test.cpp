@@ -1,8 +1,8 @@
 // Layer: tests (scheme). Spans cover a round's blocks without gap or overlap and begin on a digest
-// piece; hashing in pieces of any length gives the digest of an upload.
+// piece; hashing them one by one gives the digest of an upload.
 #include "scheme/blocks_digest.h"
 
-#include <vector>
+#include <algorithm>
 
 #include "check.h"
 #include "support/rounds.h"
@@ -38,24 +38,21 @@ TEST("spans of every ring") {
   }
 }
 
-TEST("pieces of any length hash to the upload's digest") {
+TEST("the pieces of runs of any number of pieces make the upload's digest") {
   const Plan plan = make_plan(10, 16);
   const scheme::SecretKey key = make_key(plan);
-  const Round round = make_round(plan, key, 12 * plan.block_capacity() + 5);  // 2.3 pieces
+  const Round round = make_round(plan, key, 150 * plan.block_capacity() + 5);  // 29.4 pieces
   const scheme::Upload upload = make_upload(round, 3);
   const ByteView blocks = upload.blocks();
-  for (const std::size_t part : {1u, 63u, 64u, 4096u, 65535u, 65536u, 65537u, 1u << 20}) {
-    Bytes digests(32 * scheme::digest_pieces(blocks.size()));
-    scheme::PieceHasher hasher(digests);
-    for (std::size_t at = 0; at < blocks.size(); at += part) {
-      hasher.update(blocks.subspan(at, std::min(part, blocks.size() - at)));
-    }
-    hasher.finish();
+  for (const std::size_t pieces : {1u, 2u, 7u, 16u, 25u, 29u, 30u, 100u}) {
+    const std::size_t run = pieces * scheme::kDigestPiece;
     scheme::BlocksDigest digest;
-    digest.append(ByteView(digests).first(32));
-    digest.append(ByteView(digests).subspan(32));
+    for (std::size_t at = 0; at < blocks.size(); at += run) {
+      digest.append(scheme::piece_digests(blocks.subspan(at, std::min(run, blocks.size() - at))));
+    }
     CHECK(digest.finish() == upload.blocks_digest(1));
   }
+  CHECK(scheme::piece_digests({}).empty());
 }
 
 }  // namespace
