@@ -79,6 +79,14 @@ def headline(run: Comparison) -> str:
             " This is a quick run: it shows that everything works; too few rounds, probes and "
             "repetitions for its numbers to be quoted."
         )
+    for one in run.ran:
+        skipped = [record for record in run.records(one["key"]) if record["skipped"]]
+        if skipped:
+            text += (
+                f" {one['title']} skipped {_counted(len(skipped), 'round')}, which left its model "
+                f"as it was and is in no cost; the last one, round {skipped[-1]['round']}: "
+                f"{skipped[-1]['skipped']} (see aggregation.min_clients)."
+            )
     return text
 
 

@@ -189,6 +189,8 @@ class Experiment:
                 record |= _costs(one, one.last)
                 rounds.append(record)
                 aucs[one.contender.key] = record["auc"]
+                if record["skipped"]:
+                    self._say(f"round {number}: {one.contender.key} skipped: {record['skipped']}")
             said = [f"{one.contender.key} {aucs[one.contender.key]:.4f}" for one in self._running]
             self._say(f"round {number}: AUC {', '.join(said)}")
             if number not in attacked:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 import veilsum as vs
+from veilsum.compare import document
 from veilsum.compare.files import read_comparison
 from veilsum.compare.report import write_report
 from veilsum.compare.tables import claims, percent
@@ -207,6 +208,20 @@ def test_claims_that_do_not_hold_are_said(make_folder: Callable[..., Path]) -> N
         "Null control: as many guesses drawn from the held-out rows",
     }
     assert write_report(folder).read_text().count("DOES NOT HOLD") == len(wrong)
+
+
+def test_skipped_rounds_are_said(make_folder: Callable[..., Path]) -> None:
+    folder = make_folder()
+    assert "skipped" not in document.headline(read_comparison(folder))
+    path = folder / "metrics.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        if record["method"] == "veilsum" and record["round"] == 2:
+            record["skipped"] = "3 of 4 clouds are left (late: cloud 2); a sum needs 4"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    text = document.headline(read_comparison(folder))
+    assert "Veilsum skipped 1 round, which" in text
+    assert "round 2: 3 of 4 clouds are left (late: cloud 2); a sum needs 4 (see" in text
 
 
 def test_a_quick_run_does_not_judge_times(make_folder: Callable[..., Path]) -> None:
