@@ -31,6 +31,7 @@ from veilsum.layout import BFLOAT16
 __all__ = [
     "StoredArray",
     "atomic_file",
+    "check_output",
     "check_writable",
     "locate_update",
     "named_errors",
@@ -38,13 +39,15 @@ __all__ = [
     "output_header",
     "read_secret",
     "read_update",
-    "refuse_own_input",
     "write_secret",
     "write_update",
 ]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Array: TypeAlias = npt.NDArray[Any]
+
+_PRIVATE_PEM: Final = b"-----BEGIN PRIVATE KEY-----"
+_SECRET_KEYS: Final = (b"\x03\x00", b"\x03\x01")  # kinds of secret keys, of either engine
 
 #: Safetensors names of dtypes. Eight-bit floats are missing: NumPy cannot hold them.
 _SAFETENSORS: Final[dict[str, np.dtype[Any]]] = {
@@ -261,8 +264,8 @@ def check_suffix(path: PathLike, *, mapping: bool) -> None:
         )
 
 
-def refuse_own_input(target: PathLike, inputs: Iterable[PathLike]) -> None:
-    """Refuse to write over what is being read, or over a folder.
+def check_output(target: PathLike, inputs: Iterable[PathLike]) -> None:
+    """Refuse to write over what is being read, over a secret key, or over a folder.
 
     Parameters
     ----------
@@ -274,11 +277,19 @@ def refuse_own_input(target: PathLike, inputs: Iterable[PathLike]) -> None:
     Raises
     ------
     ParameterError
-        When the output is one of the inputs, or a folder.
+        When the output is one of the inputs, a secret key, or a folder.
     """
     target = Path(target)
     if target.is_dir():
         raise ParameterError(f"the output {target} is a folder; give the name of a file")
+    if target.is_file():
+        with target.open("rb") as file:
+            head = file.read(len(_PRIVATE_PEM))
+        if head == _PRIVATE_PEM or (head[:4] == b"VSUM" and head[6:8] in _SECRET_KEYS):
+            raise ParameterError(
+                f"the output {target} is a secret key, which cannot be made again; give the output "
+                f"another name"
+            )
     # Large files grow under a name of their own before they take the target's.
     written = [name for name in (target, Path(f"{target}.part")) if name.exists()]
     for path in inputs:

@@ -134,7 +134,7 @@ def encrypt_file(
         When a file cannot be read or written.
     """
     check_type("encrypt_file(rnd, source, target)", "rnd", rnd, facade.Round)
-    files.refuse_own_input(target, [source])
+    files.check_output(target, [source])
     client = client_number(rnd.roster, signer)
     if isinstance(rnd, EngineObject):
         upload = _whole(
@@ -263,7 +263,7 @@ def sum_files(
     """
     check_type("sum_files(rnd, [path, path, ...], target)", "rnd", rnd, facade.Round)
     paths = [os.fspath(path) for path in uploads]
-    files.refuse_own_input(target, paths)
+    files.check_output(target, paths)
     if isinstance(rnd, EngineObject):
         total = _whole(resume, target, lambda: _sum_whole(rnd, paths, weights, threads, progress))
         total.save(target)
@@ -352,7 +352,7 @@ def decrypt_file(
     call = "decrypt_file(key, AggregateFile(path, rnd), target)"
     check_type(call, "key", key, _core.SumKey)
     check_type(call, "total", total, _core.AggregateFile)
-    files.refuse_own_input(target, [total.path])
+    files.check_output(target, [total.path])
     layout = layout_of(total.round)
     if dtype not in (None, "float32", "float64"):
         raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")

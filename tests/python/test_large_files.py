@@ -212,6 +212,24 @@ def test_no_output_replaces_its_own_input(folder):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("engine", ["native", "openfhe", "identity"])
+def test_no_output_replaces_a_secret_key(folder, engine):
+    here = stage(size=1000)
+    np.save("a.npy", np.zeros(1000, np.float32))
+    if engine == "identity":
+        vs.Identity.generate().save("key")
+    else:
+        try:
+            secret, _ = vs.keygen(vs.Plan(3, engine=engine))
+        except vs.BackendUnavailableError:
+            pytest.skip("OpenFHE is not available here")
+        secret.save("key")
+    before = Path("key").read_bytes()
+    with pytest.raises(vs.ParameterError, match="key is a secret key"):
+        vs.encrypt_file(here.round, "a.npy", "key")
+    assert Path("key").read_bytes() == before
+
+
 def test_damaged_files_are_refused_and_named(folder):
     here = stage(size=60_000)
     np.save("a.npy", np.zeros(60_000, np.float32))

@@ -17,7 +17,7 @@ from veilsum.cli.common import (
     resumable,
 )
 from veilsum.cli.progress import Progress
-from veilsum.files import check_suffix, refuse_own_input
+from veilsum.files import check_output, check_suffix
 from veilsum.large_files import aggregate_file
 from veilsum.report.units import format_bytes
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     ParameterError
         When the output's name does not fit the round.
     """
-    refuse_own_input(args.out, [args.key, args.round, args.total])
+    check_output(args.out, [args.key, args.round, args.total])
     rnd = veilsum.Round.load(args.round)
     layout = rnd.structure
     check_suffix(args.out, mapping=layout.kind == "mapping")

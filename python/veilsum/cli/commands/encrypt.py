@@ -19,7 +19,7 @@ from veilsum.cli.common import (
     resumable,
 )
 from veilsum.cli.progress import Progress
-from veilsum.files import refuse_own_input
+from veilsum.files import check_output
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]
@@ -75,9 +75,7 @@ def run(args: argparse.Namespace) -> int:
     ParameterError
         When the output is one of the inputs.
     """
-    refuse_own_input(
-        args.out, [args.round, args.update, *([args.identity] if args.identity else [])]
-    )
+    check_output(args.out, [args.round, args.update, *([args.identity] if args.identity else [])])
     rnd = veilsum.Round.load(args.round)
     signer = veilsum.Identity.load(args.identity) if args.identity else None
     with resumable(args), Progress(args, "encrypting") as progress:

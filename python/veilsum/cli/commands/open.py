@@ -10,7 +10,7 @@ import argparse
 
 import veilsum
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
-from veilsum.files import check_writable, refuse_own_input
+from veilsum.files import check_output, check_writable
 from veilsum.large_files import aggregate_file
 
 __all__ = ["add_arguments", "run"]
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     ParameterError
         When the output is one of the inputs.
     """
-    refuse_own_input(args.out, [args.key, args.round, args.total, *(args.uploads or [])])
+    check_output(args.out, [args.key, args.round, args.total, *(args.uploads or [])])
     refuse_existing([args.out], force=args.force)
     rnd = veilsum.Round.load(args.round)
     secret = veilsum.SecretKey.load(args.key)

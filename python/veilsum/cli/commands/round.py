@@ -12,7 +12,7 @@ import argparse
 import veilsum
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.errors import ParameterError
-from veilsum.files import read_update, refuse_own_input
+from veilsum.files import check_output, read_update
 from veilsum.roster import Roster
 
 __all__ = ["add_arguments", "run"]
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         When a file is in the way.
     """
     inputs = [args.plan, args.public, *(args.roster or []), *([args.like] if args.like else [])]
-    refuse_own_input(args.out, inputs)
+    check_output(args.out, inputs)
     refuse_existing([args.out], force=args.force)
     like = read_update(args.like) if args.like is not None else None
     rnd = veilsum.Round(

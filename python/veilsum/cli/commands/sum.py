@@ -20,7 +20,7 @@ from veilsum.cli.common import (
 from veilsum.cli.progress import Progress
 from veilsum.crypto import integer_weights
 from veilsum.errors import ParameterError
-from veilsum.files import refuse_own_input
+from veilsum.files import check_output
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     ParameterError
         When the output is one of the inputs.
     """
-    refuse_own_input(args.out, [args.round, *args.uploads])
+    check_output(args.out, [args.round, *args.uploads])
     rnd = veilsum.Round.load(args.round)
     weights = _weights(args.weights, len(args.uploads), rnd.plan)
     with resumable(args), Progress(args, "summing") as progress:
