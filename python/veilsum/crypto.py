@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from veilsum import _core
-from veilsum.arguments import call_core, check_number, check_type, type_name
+from veilsum.arguments import call_core, check_number, check_type, check_whole, type_name
 from veilsum.engines.base import EngineObject, refuse_mixture
 from veilsum.errors import KeyMismatchError, ParameterError, RoundError
 from veilsum.roster import Signer
@@ -249,7 +249,7 @@ class Aggregator(_core.Aggregator):
         """
         refuse_mixture("native", upload=upload)
         check_type("add(upload)", "upload", upload, _core.Upload)
-        super().add(upload, weight, threads)
+        super().add(upload, check_whole("weight", weight), check_whole("threads", threads))
 
 
 def open_sum(

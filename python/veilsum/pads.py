@@ -11,7 +11,7 @@ import weakref
 from types import TracebackType
 
 from veilsum import _core
-from veilsum.arguments import check_type
+from veilsum.arguments import check_type, check_whole
 
 __all__ = ["PadStore"]
 
@@ -56,7 +56,12 @@ class PadStore(_core.PadStore):
             When the budget is too small for a single block, or a number is out of range.
         """
         check_type("PadStore(rnd, budget_bytes=...)", "rnd", rnd, _core.Round)
-        super().__init__(rnd, budget_bytes=budget_bytes, uploads=uploads, threads=threads)
+        super().__init__(
+            rnd,
+            budget_bytes=check_whole("budget_bytes", budget_bytes),
+            uploads=check_whole("uploads", uploads),
+            threads=check_whole("threads", threads),
+        )
         _open.add(self)
 
     def wait(self, timeout_s: float | None = None) -> bool:

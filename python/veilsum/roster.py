@@ -232,12 +232,16 @@ class Roster:
         Raises
         ------
         ParameterError
-            When there is none, or two hold the same key.
+            When there is none, one path stands for the list, or two hold the same key.
         WireFormatError
             When a file holds no Ed25519 public key.
         OSError
             When a file cannot be read.
         """
+        if isinstance(paths, (str, os.PathLike)):
+            raise ParameterError(
+                f"paths is one path, {os.fspath(paths)}; give a list with the file of each client"
+            )
         return cls([load_public_key(path) for path in paths])
 
     def index(self, key: bytes | Signer) -> int:

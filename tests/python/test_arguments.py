@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,29 @@ def test_a_type_error_of_anything_else_passes_through():
 
     with pytest.raises(TypeError, match="of a callback"):
         call_core("broken", broken)
+
+
+def test_numbers_that_are_none(parts):
+    rnd = parts["rnd"]
+    assert "budget_bytes is '1G'" in wrong(vs.PadStore, rnd, budget_bytes="1G")
+    assert "budget_bytes is 1.5; it must be a whole" in wrong(vs.PadStore, rnd, budget_bytes=1.5)
+    add = vs.Aggregator(rnd).add
+    assert "weight is 0.5; it must be a whole" in wrong(add, parts["uploads"][0], weight=0.5)
+
+
+def test_a_roster_is_a_list_of_paths():
+    assert "give a list with the file of each client" in wrong(vs.Roster.load, "clinic.pub")
+
+
+@pytest.mark.parametrize("words", [["plan", "--clients", "3"], ["keygen", "--plan", "plan.vs"]])
+def test_a_wrong_instruction_set_is_an_error_and_no_crash(words, tmp_path):
+    vs.Plan(3).save(tmp_path / "plan.vs")
+    done = subprocess.run(
+        [sys.executable, "-m", "veilsum", *words], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "VEILSUM_ISA": "avx9"},
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith("veilsum: error: VEILSUM_ISA: unknown instruction set level")
 
 
 def test_the_source_folder_says_that_it_is_not_installed(tmp_path):

@@ -148,6 +148,7 @@ class _AnyEngine(type):
     _native: type
 
     def __call__(cls, *arguments: Any, **options: Any) -> Any:
+        _core.isa_level()  # a wrong VEILSUM_ISA is an error here; deeper it would end the process
         engine = None
         if cls.__name__ == "Plan":
             engine = options.get("engine")
@@ -176,11 +177,13 @@ class _AnyEngine(type):
     def _read(cls, data: Any, more: tuple[Any, ...]) -> Any:
         """Call from_bytes of the engine that the round, or else the bytes, belong to."""
         engine = engine_name(more[0]) if more else _engine_of_bytes(data)
+        _core.isa_level()
         _check_round(cls.__name__, "from_bytes(data, rnd)", more)
         _refuse_other_kind(cls.__name__, engine, data)
         return call_core(f"{cls.__name__}.from_bytes", cls._of(engine).from_bytes, data, *more)
 
     def _open(cls, path: Any, more: tuple[Any, ...]) -> Any:
+        _core.isa_level()
         _check_round(cls.__name__, "load(path, rnd)", more)
         with Path(path).open("rb") as file:
             head = file.read(_HEADER.size)
