@@ -391,6 +391,7 @@ void register_wire(py::module_& m) {
       [](std::uint16_t kind, const std::vector<py::buffer>& parts) {
         const std::vector<BufferView> held(parts.begin(), parts.end());
         std::vector<ByteView> views;
+        views.reserve(held.size());
         for (const BufferView& part : held) views.push_back(part.view());
         scheme::Frame frame;
         {
