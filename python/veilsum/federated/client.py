@@ -36,9 +36,6 @@ from veilsum.hybrid import PlainPart, noisy
 
 _T = TypeVar("_T")
 
-_PADS_FROM = 1 << 18
-"""Models below this many values, whose pads take under a millisecond, are not worth a thread."""
-
 
 def _made(value: _T | None, step: str) -> _T:
     """Return what an earlier step made, or say which step is missing."""
@@ -206,7 +203,7 @@ class Client:
     def prepare(self, round_description: bytes) -> None:
         """Begin to prepare the upload in the background, as far as the configuration says.
 
-        Optional: without, `upload` does everything itself, as it does for small models.
+        Optional: without, `upload` does everything itself.
 
         Parameters
         ----------
@@ -220,10 +217,8 @@ class Client:
         """
         options = self._config.encryption
         self._drop_pads()
-        replica = _made(self._replica, "receive_statistics")
-        values = sum(array.size for array in replica.parameters.values())
-        if options.pads_ahead and options.engine == "native" and values >= _PADS_FROM:
-            rnd = replica.read_round(round_description)
+        if options.pads_ahead and options.engine == "native":
+            rnd = _made(self._replica, "receive_statistics").read_round(round_description)
             self._pads = vs.PadStore(rnd, budget_bytes=options.pad_budget_mib << 20)
 
     def _drop_pads(self) -> None:

@@ -291,9 +291,7 @@ class EncryptionOptions:
         0.0, "adaptive: share of clipped values above which all ranges double", _below(0, 1)
     )
     pads_ahead: bool = _option(
-        True,
-        "prepare encryptions of models of 262,144 values or more while the clouds train; the same "
-        "results",
+        True, "prepare encryptions in the background while the clouds train; the same results"
     )
     pad_budget_mib: int = _option(
         256,

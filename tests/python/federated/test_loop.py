@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import veilsum as vs
-from veilsum.federated import client
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.loop import spread, train
 from veilsum.files import read_update
@@ -68,13 +67,6 @@ def test_the_written_configuration_repeats_the_run(
     assert [repeatable(r) for r in one.records] == [repeatable(r) for r in two.records]
 
 
-@pytest.fixture
-def pads_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pads ahead for the tests' networks too, which are too small for them to be worth it."""
-    monkeypatch.setattr(client, "_PADS_FROM", 0)
-
-
-@pytest.mark.usefixtures("pads_for_all")
 def test_a_run_leaves_what_it_says(config: TrainConfig) -> None:
     run = train(config)
     assert run.summary["status"] == "finished"
@@ -98,12 +90,6 @@ def test_a_run_leaves_what_it_says(config: TrainConfig) -> None:
         assert {cloud["payload_bytes"] for cloud in record["clouds"]} == {record["bytes"]["upload"]}
 
 
-def test_small_models_get_no_pads_ahead(config: TrainConfig) -> None:
-    run = train(config)
-    assert all("background" not in record["seconds"] for record in run.records)
-
-
-@pytest.mark.usefixtures("pads_for_all")
 @pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
 def test_pads_made_ahead_change_nothing_but_times(
     make_config: Callable[..., TrainConfig], rounding: str
