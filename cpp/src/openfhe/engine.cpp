@@ -40,14 +40,11 @@ std::string reason(const std::exception& error) {
   return at == std::string::npos ? text : text.substr(at + 4);
 }
 
-/// Calls body(item) for all items on up to `threads` threads; OpenFHE's inner regions stay serial.
-/// What OpenFHE throws becomes a VeilsumError that says what was being done.
+/// Calls body(). What OpenFHE throws becomes a VeilsumError that says what was being done.
 template <typename Body>
-void for_each_block(const char* doing, std::size_t count, int threads, Body body) {
+auto translated(const char* doing, Body body) {
   try {
-    parallel_for(
-        count, threads, [] { return InnerRegionsSerial(); },
-        [&](std::size_t item, InnerRegionsSerial&) { body(item); });
+    return body();
   } catch (const VeilsumError&) {
     throw;
   } catch (const std::bad_alloc&) {
@@ -57,19 +54,23 @@ void for_each_block(const char* doing, std::size_t count, int threads, Body body
   }
 }
 
+/// Calls body(item) for all items on up to `threads` threads; OpenFHE's inner regions stay serial.
+template <typename Body>
+void for_each_block(const char* doing, std::size_t count, int threads, Body body) {
+  translated(doing, [&] {
+    parallel_for(
+        count, threads, [] { return InnerRegionsSerial(); },
+        [&](std::size_t item, InnerRegionsSerial&) { body(item); });
+  });
+}
+
 /// The same for calls that are one item.
 template <typename Body>
 auto guarded(const char* doing, Body body) {
-  try {
+  return translated(doing, [&] {
     const InnerRegionsSerial serial;
     return body();
-  } catch (const VeilsumError&) {
-    throw;
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw VeilsumError(std::string("OpenFHE could not ") + doing + ": " + reason(error));
-  }
+  });
 }
 
 template <typename Object>
