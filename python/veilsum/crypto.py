@@ -20,6 +20,7 @@ from veilsum import _core
 from veilsum.arguments import call_core, check_number, check_type, check_whole, type_name
 from veilsum.engines.base import EngineObject, refuse_mixture
 from veilsum.errors import KeyMismatchError, ParameterError, RoundError
+from veilsum.layout import Layout
 from veilsum.roster import Signer
 from veilsum.rounds import layout_of, verifier_of
 
@@ -384,20 +385,12 @@ def decrypt(
         )
     check_type("decrypt(key, total)", "total", total, _core.Aggregate)
     layout = layout_of(total.round)
-    if dtype not in (None, "float32", "float64"):
-        raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
-    if output not in (None, "numpy", "torch"):
-        raise ParameterError(f"output is {output!r}; it must be 'numpy' or 'torch'")
-    flat_out = None
-    if out is not None:
-        flat_out = _check_out(out, layout.size, layout.kind, dtype, output)
-    wide = any(tensor.dtype == "float64" for tensor in layout.tensors)
-    made = dtype if dtype is not None else "float64" if wide else "float32"
+    flat_out, made = output_choice(layout, dtype, output, out)
     values = _core.decrypt(
         key,
         total,
         average=average,
-        dtype=str(flat_out.dtype) if flat_out is not None else made,
+        dtype=made,
         threads=core_threads(threads),
         progress=progress,
         out=flat_out,
@@ -430,7 +423,7 @@ def integer_weights(weights: Sequence[float], capacity: int) -> list[int]:
     ParameterError
         When a weight is not a number, not finite or not above 0.
     """
-    numbers = [_check_weight(weight, index) for index, weight in enumerate(_listed(weights))]
+    numbers = check_weights(weights)
     if all(isinstance(number, int) for number in numbers):
         return cast("list[int]", numbers)
     if len(set(numbers)) == 1:
@@ -456,6 +449,27 @@ def integer_weights(weights: Sequence[float], capacity: int) -> list[int]:
     return result
 
 
+def check_weights(weights: Sequence[float]) -> list[int | float]:
+    """Check the aggregator's weights, of whichever engine.
+
+    Parameters
+    ----------
+    weights : sequence of int or float
+        Finite and above 0.
+
+    Returns
+    -------
+    list of int or float
+        The same numbers, of Python's own types.
+
+    Raises
+    ------
+    ParameterError
+        When a weight is not a number, not finite or not above 0.
+    """
+    return [check_weight(weight, index) for index, weight in enumerate(_listed(weights))]
+
+
 def _listed(weights: Any) -> list[Any]:
     if hasattr(weights, "tolist"):  # NumPy arrays and torch tensors
         weights = weights.tolist()
@@ -467,7 +481,26 @@ def _listed(weights: Any) -> list[Any]:
         ) from None
 
 
-def _check_weight(weight: object, index: int) -> int | float:
+def check_weight(weight: object, index: int) -> int | float:
+    """Check one weight of an upload.
+
+    Parameters
+    ----------
+    weight : object
+        Finite and above 0.
+    index : int
+        The upload's place, for the message.
+
+    Returns
+    -------
+    int or float
+        The same number, of Python's own types.
+
+    Raises
+    ------
+    ParameterError
+        When it is not a number, not finite or not above 0.
+    """
     if isinstance(weight, (bool, np.bool_)) or not isinstance(weight, Real):
         raise ParameterError(f"weight {index} is {weight!r}; it must be a number")
     try:
@@ -568,6 +601,39 @@ def core_threads(threads: object) -> int:
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ParameterError(f"threads is {threads!r}; it must be a whole number of at least 1")
     return threads
+
+
+def output_choice(
+    layout: Layout, dtype: str | None, output: str | None, out: Any
+) -> tuple[npt.NDArray[Any] | None, str]:
+    """Check where the values of a sum go, whichever engine decrypts it.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the round.
+    dtype, output, out
+        As `decrypt` takes them.
+
+    Returns
+    -------
+    (ndarray or None, str)
+        `out` as a flat vector, and the dtype of the values that are to be made.
+
+    Raises
+    ------
+    ParameterError
+        When one does not fit.
+    """
+    if dtype not in (None, "float32", "float64"):
+        raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
+    if output not in (None, "numpy", "torch"):
+        raise ParameterError(f"output is {output!r}; it must be 'numpy' or 'torch'")
+    if out is not None:
+        flat = _check_out(out, layout.size, layout.kind, dtype, output)
+        return flat, str(flat.dtype)
+    wide = any(tensor.dtype == "float64" for tensor in layout.tensors)
+    return None, dtype if dtype is not None else "float64" if wide else "float32"
 
 
 def _check_out(

@@ -18,7 +18,7 @@ from veilsum.errors import ParameterError, WireFormatError
 from veilsum.layout import Layout
 from veilsum.roster import Roster, Signer
 
-__all__ = ["Round", "layout_of", "verifier_of"]
+__all__ = ["Round", "layout_of", "new_layout", "roster_keys", "verifier_of"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -91,26 +91,18 @@ class Round(_core.Round):
         RoundError
             When plan and key are of different engines.
         """
-        if (size is None) == (like is None):
-            given = "neither" if size is None else "both"
-            raise ParameterError(
-                f"a round needs either size (a flat vector) or like (an example update), and "
-                f"{given} is given"
-            )
+        layout = new_layout(size, like)
         refuse_mixture("native", plan=plan, public_key=public)
         call = "Round(plan, public, size=...)"
         check_type(call, "plan", plan, _core.Plan)
         check_type(call, "public", public, _core.PublicKey)
-        layout = Layout.flat(size) if size is not None else Layout.like(like)
-        if roster is not None and not isinstance(roster, Roster):
-            roster = Roster(roster)
         super().__init__(
             plan,
             public,
             layout.segments(limit),
             layout.to_bytes(),
             check_whole("min_clients", min_clients),
-            list(roster) if roster is not None else [],
+            roster_keys(roster),
         )
         self._structure = layout
 
@@ -184,6 +176,58 @@ class Round(_core.Round):
         parts = len(self._structure.tensors)
         what = f" in {parts} tensors" if self._structure.kind == "mapping" else ""
         return f"<veilsum.Round {self.id.hex()[:16]}: {self.size} values{what}>"
+
+
+def new_layout(size: int | None, like: Any) -> Layout:
+    """Lay out a new round, of whichever engine, by its size or by an example.
+
+    Parameters
+    ----------
+    size : int or None
+        How many values an update has.
+    like : array, tensor, mapping of str to array or tensor, or None
+        An example update.
+
+    Returns
+    -------
+    Layout
+        Of the values that the round sums.
+
+    Raises
+    ------
+    ParameterError
+        When not just one of the two is given, or it is out of range.
+    """
+    if (size is None) == (like is None):
+        given = "neither" if size is None else "both"
+        raise ParameterError(
+            f"a round needs either size (a flat vector) or like (an example update), and "
+            f"{given} is given"
+        )
+    return Layout.flat(size) if size is not None else Layout.like(like)
+
+
+def roster_keys(roster: Roster | Iterable[bytes | Signer] | None) -> list[bytes]:
+    """List the verification keys of a new round, of whichever engine.
+
+    Parameters
+    ----------
+    roster : Roster or iterable of bytes or Signer, or None
+        The clients' keys; None where anyone may upload.
+
+    Returns
+    -------
+    list of bytes
+        In the roster's order; empty for None.
+
+    Raises
+    ------
+    ParameterError
+        When a key is malformed or there twice.
+    """
+    if roster is None:
+        return []
+    return list(roster if isinstance(roster, Roster) else Roster(roster))
 
 
 def layout_of(rnd: _core.Round) -> Layout:

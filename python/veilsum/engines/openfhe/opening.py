@@ -79,11 +79,6 @@ class OpeningRequest(RoundObject):
         return self.total.round
 
     @property
-    def round_id(self) -> bytes:
-        """The round's id."""
-        return self.round.id
-
-    @property
     def count(self) -> int:
         """How many uploads the sum has."""
         return self.total.count
@@ -165,6 +160,8 @@ class _Shares(RoundObject):
 
     __slots__ = ("_blocks", "aggregate", "count", "round", "total_weight")
 
+    round: Round
+
     def __init__(
         self,
         rnd: Round,
@@ -178,11 +175,6 @@ class _Shares(RoundObject):
         self.count = count
         self.total_weight = total_weight
         self._blocks = blocks
-
-    @property
-    def round_id(self) -> bytes:
-        """The round's id."""
-        return self.round.id
 
     @property
     def handle(self) -> Blocks:
@@ -524,24 +516,16 @@ def decrypt(
     ParameterError
         When `dtype`, `output` or `out` does not fit.
     """
-    from veilsum.crypto import _check_out, core_threads
+    from veilsum.crypto import core_threads, output_choice
 
     refuse_mixture("openfhe", aggregate=total, sum_key=key)
     rnd = total.round
     layout = rnd.structure
-    if dtype not in (None, "float32", "float64"):
-        raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
-    if output not in (None, "numpy", "torch"):
-        raise ParameterError(f"output is {output!r}; it must be 'numpy' or 'torch'")
-    flat_out = None
-    if out is not None:
-        flat_out = _check_out(out, layout.size, layout.kind, dtype, output)
+    flat_out, made = output_choice(layout, dtype, output, out)
     if key.round_id != rnd.id or key.aggregate != total.digest:
         raise KeyMismatchError(
             "the sum key was made for another aggregate; it decrypts that one and nothing else"
         )
-    wide = any(tensor.dtype == "float64" for tensor in layout.tensors)
-    made = dtype if dtype is not None else "float64" if wide else "float32"
     values = flat_out if flat_out is not None else np.empty(rnd.size, dtype=made)
     _decrypt_into(values, key, total, average, core_threads(threads), progress)
     if out is not None:

@@ -18,6 +18,7 @@ from veilsum.engines.openfhe.wire import Buffer, Kind, digest, open_envelope, se
 from veilsum.errors import KeyMismatchError, ParameterError
 from veilsum.layout import Layout
 from veilsum.roster import Roster, Signer
+from veilsum.rounds import new_layout, roster_keys
 
 __all__ = ["Round"]
 
@@ -92,16 +93,8 @@ class Round(PublicObject):
         KeyMismatchError
             When `public` was made for another plan, or lacks parties.
         """
-        if (size is None) == (like is None):
-            given = "neither" if size is None else "both"
-            raise ParameterError(
-                f"a round needs either size (a flat vector) or like (an example update), and "
-                f"{given} is given"
-            )
+        layout = new_layout(size, like)
         refuse_mixture("openfhe", plan=plan, public_key=public)
-        layout = Layout.flat(size) if size is not None else Layout.like(like)
-        if roster is not None and not isinstance(roster, Roster):
-            roster = Roster(roster)
         self._fill(
             plan,
             public,
@@ -109,7 +102,7 @@ class Round(PublicObject):
             layout,
             layout.segments(limit),
             min_clients,
-            list(roster) if roster is not None else [],
+            roster_keys(roster),
             bool(trust_aggregator),
         )
 

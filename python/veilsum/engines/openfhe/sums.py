@@ -200,11 +200,6 @@ class Aggregate(RoundObject):
         return self.manifest.round
 
     @property
-    def round_id(self) -> bytes:
-        """The round's id."""
-        return self.round.id
-
-    @property
     def handle(self) -> Blocks:
         """OpenFHE's ciphertexts."""
         return self._blocks
@@ -363,12 +358,12 @@ def weighted_sum(
         When an upload is of another round or engine, is given twice, or is not signed as the roster
         asks.
     """
-    from veilsum.crypto import _check_weight, _listed, core_threads
+    from veilsum.crypto import check_weights, core_threads
 
     items = list(uploads)
     numbers = [1.0] * len(items)
     if weights is not None:
-        given = [_check_weight(weight, index) for index, weight in enumerate(_listed(weights))]
+        given = check_weights(weights)
         if len(given) != len(items):
             raise ParameterError(
                 f"there are {len(given)} weights for {len(items)} uploads; give one for each"
@@ -391,13 +386,13 @@ class Aggregator(PlanObject):
         The round to sum.
     """
 
-    __slots__ = ("_round", "_uploads", "_weights")
+    __slots__ = ("_entries", "_round", "_uploads")
 
     def __init__(self, rnd: Round) -> None:
         refuse_mixture("openfhe", round=rnd)
         self._round = rnd
         self._uploads: list[Upload] = []
-        self._weights: list[float] = []
+        self._entries: list[Entry] = []
 
     def add(self, upload: Upload, weight: float = 1, threads: int = 0) -> None:
         """Check an upload and add it.
@@ -416,25 +411,23 @@ class Aggregator(PlanObject):
         RoundError
             When it breaks a rule of the round; the sum is as it was.
         """
-        from veilsum.crypto import _check_weight
+        from veilsum.crypto import check_weight
 
         _ = threads
-        number = float(_check_weight(weight, len(self._uploads)))
-        items = [*self._uploads, upload]
-        numbers = [*self._weights, number]
         # Signatures of the earlier ones were checked when they came.
-        entry = _entry(self._round, upload, number)
+        entry = _entry(self._round, upload, float(check_weight(weight, self.count)))
         Manifest(self._round, [entry])
-        for earlier in self._uploads:
-            if earlier.blocks_digest == entry.blocks or (
+        for earlier in self._entries:
+            if earlier.blocks == entry.blocks or (
                 entry.client is not None and earlier.client == entry.client
             ):
                 raise RoundError("this upload's client is in the sum already; the first counts")
-        if len(items) > self._round.plan.clients:
+        if self.count == self._round.plan.clients:
             raise HeadroomError(
-                f"{len(items)} uploads, but the plan holds {self._round.plan.clients} clients"
+                f"{self.count + 1} uploads, but the plan holds {self._round.plan.clients} clients"
             )
-        self._uploads, self._weights = items, numbers
+        self._uploads.append(upload)
+        self._entries.append(entry)
 
     @property
     def count(self) -> int:
@@ -444,7 +437,7 @@ class Aggregator(PlanObject):
     @property
     def total_weight(self) -> float:
         """The sum of their weights."""
-        return math.fsum(self._weights)
+        return math.fsum(entry.weight for entry in self._entries)
 
     def finish(self) -> Aggregate:
         """Sum what was added.
@@ -459,9 +452,5 @@ class Aggregator(PlanObject):
         ParameterError
             When nothing was added.
         """
-        entries = [
-            _entry(self._round, upload, weight)
-            for upload, weight in zip(self._uploads, self._weights, strict=True)
-        ]
-        manifest = Manifest(self._round, entries)
+        manifest = Manifest(self._round, self._entries)
         return Aggregate(manifest, sum_blocks(manifest, self._uploads), self._uploads)

@@ -46,6 +46,16 @@ class RoundObject(PlanObject):
 
     _KIND: ClassVar[Kind]
 
+    @property
+    def round(self) -> Round:
+        """The round."""
+        raise NotImplementedError
+
+    @property
+    def round_id(self) -> bytes:
+        """The round's id."""
+        return self.round.id
+
     def payload(self) -> list[Buffer]:
         """Return the content in pieces, to be put in an envelope."""
         raise NotImplementedError
@@ -131,6 +141,8 @@ class Upload(RoundObject):
 
     _KIND = Kind.UPLOAD
 
+    round: Round
+
     def __init__(
         self,
         rnd: Round,
@@ -145,11 +157,6 @@ class Upload(RoundObject):
         self._blocks = blocks
         self._signature = signature
         self._digest: bytes | None = None
-
-    @property
-    def round_id(self) -> bytes:
-        """The round's id."""
-        return self.round.id
 
     @property
     def handle(self) -> Blocks:
