@@ -50,6 +50,8 @@ class PublicKey(PublicObject):
 
     __slots__ = ("_blob", "_chain", "_key", "_version", "_words", "plan")
 
+    _KIND = Kind.PUBLIC_KEY
+
     def __init__(
         self,
         plan: Plan,
@@ -85,7 +87,7 @@ class PublicKey(PublicObject):
         """Return the key in OpenFHE's own binary format, context and all."""
         return self.plan.context.public_bytes(self._key)
 
-    def payload(self) -> list[Buffer]:
+    def pieces(self) -> list[Buffer]:
         """Return the fields, in pieces."""
         context = self.plan.context
         numbers = [*context.moduli, *context.roots]
@@ -142,29 +144,6 @@ class PublicKey(PublicObject):
             raise reader.error("its id is not that of its content")
         key = context.read_public(words, tag)
         return cls(plan, key, words, chain, version.decode(), blob)
-
-    def to_bytes(self) -> bytes:
-        """Return the key as bytes."""
-        return b"".join(seal(Kind.PUBLIC_KEY, self.payload()))
-
-    @classmethod
-    def from_bytes(cls, data: Buffer) -> PublicKey:
-        """Read a key from untrusted bytes.
-
-        Parameters
-        ----------
-        data : bytes-like
-            What `to_bytes` wrote.
-
-        Raises
-        ------
-        WireFormatError
-            When they are malformed.
-        """
-        reader = open_envelope(data, Kind.PUBLIC_KEY)
-        made = cls.read(reader)
-        reader.finish()
-        return made
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PublicKey) and self.id == other.id and self.plan == other.plan
@@ -365,7 +344,7 @@ class SecretKey(PlanObject):
         parts: list[Buffer] = [
             self._key.tag.encode("ascii"),
             as_bytes(self.plan.context.write_secret(self._key)),
-            *self._public.payload(),
+            *self._public.pieces(),
         ]
         # The public key leads, so that the plan is known when the rest is read.
         return b"".join(seal(Kind.SECRET_KEY, [*parts[2:], *parts[:2]]))

@@ -18,7 +18,7 @@ from typing import ClassVar, TypeAlias, TypeVar
 from veilsum import files
 from veilsum.engines.base import EngineObject, Steps
 from veilsum.engines.openfhe.backend import Context, ContextRequest, context_for, describe
-from veilsum.engines.openfhe.wire import Buffer, Kind, digest, open_envelope, seal
+from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, digest, open_envelope, seal
 from veilsum.errors import HeadroomError, ParameterError, WireFormatError
 
 __all__ = ["HALVING", "Plan", "PlanObject"]
@@ -68,9 +68,26 @@ class PublicObject(PlanObject):
 
     __slots__ = ()
 
+    _KIND: ClassVar[Kind]
+
+    def pieces(self) -> list[Buffer]:
+        """Return the content in pieces, to be put in an envelope."""
+        raise NotImplementedError
+
+    @classmethod
+    def read(cls: type[Made], reader: Reader) -> Made:
+        """Read the content.
+
+        Parameters
+        ----------
+        reader : Reader
+            Untrusted.
+        """
+        raise NotImplementedError
+
     def to_bytes(self) -> bytes:
         """Return the object as bytes."""
-        raise NotImplementedError
+        return b"".join(seal(self._KIND, self.pieces()))
 
     @classmethod
     def from_bytes(cls: type[Made], data: Buffer) -> Made:
@@ -80,8 +97,16 @@ class PublicObject(PlanObject):
         ----------
         data : bytes-like
             What `to_bytes` wrote.
+
+        Raises
+        ------
+        WireFormatError
+            When they are malformed.
         """
-        raise NotImplementedError
+        reader = open_envelope(data, cls._KIND)
+        made = cls.read(reader)
+        reader.finish()
+        return made
 
     def save(self, path: PathLike) -> None:
         """Write the object to a file.
@@ -154,6 +179,8 @@ class Plan(PublicObject):
     """
 
     __slots__ = ("_choice", "_context", "_fields")
+
+    _KIND = Kind.PLAN
 
     def __init__(
         self,
@@ -486,28 +513,25 @@ class Plan(PublicObject):
         """32 bytes that name the plan."""
         return digest("veilsum/1/plan", self.payload())
 
-    def to_bytes(self) -> bytes:
-        """Return the plan as bytes."""
-        return b"".join(seal(Kind.PLAN, [self.payload()]))
+    def pieces(self) -> list[Buffer]:
+        """Return the fields, in one piece."""
+        return [self.payload()]
 
     @classmethod
-    def from_bytes(cls, data: Buffer) -> Plan:
-        """Read a plan from untrusted bytes.
+    def read(cls, reader: Reader) -> Plan:
+        """Read the fields.
 
         Parameters
         ----------
-        data : bytes-like
-            What `to_bytes` wrote.
+        reader : Reader
+            Untrusted.
 
         Raises
         ------
         WireFormatError
             When they are malformed.
         """
-        reader = open_envelope(data, Kind.PLAN)
-        payload = reader.take(_FIELDS.size)
-        reader.finish()
-        return cls.from_payload(payload)
+        return cls.from_payload(reader.take(_FIELDS.size))
 
     def __reduce__(self) -> tuple[Callable[[bytes], Plan], tuple[bytes]]:
         return Plan.from_bytes, (self.to_bytes(),)

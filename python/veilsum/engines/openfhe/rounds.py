@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from veilsum.engines.base import refuse_mixture
 from veilsum.engines.openfhe.keys import PublicKey
 from veilsum.engines.openfhe.plan import Plan, PublicObject
-from veilsum.engines.openfhe.wire import Buffer, Kind, digest, open_envelope, seal
+from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, digest
 from veilsum.errors import KeyMismatchError, ParameterError
 from veilsum.layout import Layout
 from veilsum.roster import Roster, Signer
@@ -51,6 +51,8 @@ class Round(PublicObject):
         "_layout", "_payload", "_segments", "id", "min_clients", "plan", "public", "roster", "seed",
         "trust_aggregator",
     )  # fmt: skip
+
+    _KIND = Kind.ROUND
 
     def __init__(
         self,
@@ -162,7 +164,7 @@ class Round(PublicObject):
                 described,
                 struct.pack("<I", len(roster)),
                 *roster,
-                *(bytes(part) for part in public.payload()),
+                *(bytes(part) for part in public.pieces()),
             ]
         )
         self.id = digest("veilsum/1/openfhe/round", self._payload)
@@ -192,25 +194,24 @@ class Round(PublicObject):
         """Blocks an upload."""
         return self.plan.blocks(self.size)
 
-    def to_bytes(self) -> bytes:
-        """Return the round as bytes."""
-        return b"".join(seal(Kind.ROUND, [self._payload]))
+    def pieces(self) -> list[Buffer]:
+        """Return the fields, in one piece."""
+        return [self._payload]
 
     @classmethod
-    def from_bytes(cls, data: Buffer) -> Round:
-        """Read a round from untrusted bytes.
+    def read(cls, reader: Reader) -> Round:
+        """Read the fields.
 
         Parameters
         ----------
-        data : bytes-like
-            What `to_bytes` wrote.
+        reader : Reader
+            Untrusted; holds one round.
 
         Raises
         ------
         WireFormatError
             When they are malformed.
         """
-        reader = open_envelope(data, Kind.ROUND)
         plan_bytes = bytes(reader.take(16))
         seed = bytes(reader.take(_SEED_BYTES))
         trust = reader.flag()
