@@ -447,8 +447,6 @@ def _in_charted_unit(item: Item, value: float, generator: np.random.Generator) -
         return value * 9 / 5 + 32
     if item.unit == "lb":
         return value / 0.45359237
-    if item.unit == "oz":
-        return value / 0.45359237 * 16
     if item.unit == "in":
         return value / 2.54
     if item.variable == "fio2":

@@ -23,7 +23,7 @@ import veilsum as vs
 from veilsum import data
 from veilsum.data import Study
 from veilsum.data.mimic3 import SYNTHETIC_MARKER, cache, load_mimic3
-from veilsum.data.mimic3.loader import NAME, SYNTHETIC_NAME
+from veilsum.data.mimic3.loader import NAME, SYNTHETIC_NAME, VERSION
 from veilsum.data.mimic3.tables import find_tables
 from veilsum.data.mimic3.variables import ITEMS, VARIABLE_INDEX, VARIABLES
 from veilsum.data.synthetic_mimic import write_synthetic_mimic
@@ -281,8 +281,6 @@ def plain_value(item: Any, text: str, number: str, uom: str) -> float | None:
         value = (value - 32) / 1.8
     if item.variable == "weight" and "lb" in item.label:
         value *= 0.45359237
-    if item.variable == "weight" and "oz" in item.label:
-        value *= 0.45359237 / 16
     if item.variable == "height" and uom == "Inch":
         value *= 2.54 if value <= 108 else 1
     if item.variable == "fio2" and value > 1:
@@ -427,25 +425,25 @@ def test_the_default_cache_is_the_users(
 def test_changed_files_are_read_again(make_mimic: Make, tmp_path: Path) -> None:
     directory = make_mimic()
     folder, kept = directory.write(), tmp_path / "kept"
-    keys = {cache.key_of("1", find_tables(folder), synthetic=False)}
+    keys = {cache.key_of(VERSION, find_tables(folder), synthetic=False)}
     load_mimic3(folder, cache=kept)
     directory.chart(1, 211, 2, 120)
     directory.write()
     assert load_mimic3(folder, cache=kept).column("heart rate max")[0] == 120
     assert len(list(kept.iterdir())) == 2
-    keys.add(cache.key_of("1", find_tables(folder), synthetic=False))
+    keys.add(cache.key_of(VERSION, find_tables(folder), synthetic=False))
     # The same size and time, another content.
     path = folder / "CHARTEVENTS.csv"
     times = path.stat()
     path.write_text(path.read_text().replace(",120,120,", ",121,121,"))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert load_mimic3(folder, cache=kept).column("heart rate max")[0] == 121
-    keys.add(cache.key_of("1", find_tables(folder), synthetic=False))
-    keys.add(cache.key_of("2", find_tables(folder), synthetic=False))
-    keys.add(cache.key_of("1", find_tables(folder), synthetic=True))
+    keys.add(cache.key_of(VERSION, find_tables(folder), synthetic=False))
+    keys.add(cache.key_of("another", find_tables(folder), synthetic=False))
+    keys.add(cache.key_of(VERSION, find_tables(folder), synthetic=True))
     assert len(keys) == 5
     moved = folder.rename(tmp_path / "moved")
-    assert cache.key_of("1", find_tables(moved), synthetic=False) in keys
+    assert cache.key_of(VERSION, find_tables(moved), synthetic=False) in keys
 
 
 def test_the_middle_of_a_large_file_is_known_by_time_and_size(make_mimic: Make) -> None:
@@ -457,7 +455,7 @@ def test_the_middle_of_a_large_file_is_known_by_time_and_size(make_mimic: Make) 
     def key(middle: str, time_ns: int) -> str:
         path.write_text("".join([*lines[:5000], middle, *lines[5000:]]))
         os.utime(path, ns=(time_ns, time_ns))
-        return cache.key_of("1", find_tables(folder), synthetic=False)
+        return cache.key_of(VERSION, find_tables(folder), synthetic=False)
 
     once = key(first, 10**18)
     assert path.stat().st_size > 300_000
@@ -479,7 +477,7 @@ def test_a_damaged_cache_is_made_again(make_mimic: Make, tmp_path: Path) -> None
         assert path.read_bytes() != damaged
     # A table kept under another key is not taken for this one.
     other = make_mimic(stays=3, name="other").write()
-    theirs = kept / f"mimic3-{cache.key_of('1', find_tables(other), synthetic=False)[:32]}.table"
+    theirs = kept / f"mimic3-{cache.key_of(VERSION, find_tables(other), synthetic=False)[:32]}.table"
     theirs.write_bytes(whole)
     assert len(load_mimic3(other, cache=kept)) == 3
 
@@ -489,7 +487,7 @@ def test_a_cache_that_others_could_have_written_is_not_used(
 ) -> None:
     folder, kept = make_mimic().write(), tmp_path / "kept"
     load_mimic3(folder, cache=kept)
-    key = cache.key_of("1", find_tables(folder), synthetic=False)
+    key = cache.key_of(VERSION, find_tables(folder), synthetic=False)
     assert cache.read(kept, key) is not None
     (path,) = kept.iterdir()
     path.chmod(0o620)

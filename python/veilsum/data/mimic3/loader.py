@@ -23,7 +23,7 @@ from veilsum.data.mimic3.variables import ITEMS, VARIABLES
 from veilsum.data.study import Feature, Study
 from veilsum.errors import ParameterError
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Raised whenever the same files would give another study."""
 
 NAME: Final = "mimic3"

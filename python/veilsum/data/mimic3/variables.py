@@ -67,7 +67,7 @@ class Item:
     system : {"CareVue", "MetaVision", "laboratory"}
         Who charted it.
     unit : str
-        Unit of its numbers, unless VALUEUOM says otherwise.
+        Unit of its numbers; `harmonise` has the sources, rule by rule.
     """
 
     itemid: int
@@ -247,7 +247,6 @@ ITEMS = (
         (224639, "Daily Weight"), (226512, "Admission Weight (Kg)"),
     ),
     *_items("weight", "lb", (3581, "Present Weight  (lb)"), (226531, "Admission Weight (lbs.)")),
-    *_items("weight", "oz", (3582, "Present Weight  (oz)")),
     *_items(
         "ph", "",
         (780, "Arterial pH"), (1126, "Art.pH"), (4753, "pH (Art)"), (4202, "pH (cap)"),
@@ -262,5 +261,7 @@ LEFT_OUT_ITEMS = (
     (50831, "pH", "measured in another body fluid"),
     (3839, "ph (other)", "does not say of which fluid"),
     (1673, "PH", "does not say of which fluid"),
+    # concepts/durations/weight_durations.sql adds it to the pounds of 3581, which newborns have.
+    (3582, "Present Weight  (oz)", "the ounces beside a weight's pounds, and no weight of its own"),
 )
 """Items of the benchmark's table that are not used here, each with the reason."""
