@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from veilsum.data.mimic3.tables import TableFile
+from veilsum.data.mimic3.cells import holds_something, read_times
+from veilsum.data.mimic3.tables import FIRST_ROW, TableFile
 from veilsum.errors import ParameterError, WireFormatError
 
 HOURS: Final = 48
@@ -24,7 +25,6 @@ HIDDEN_YEARS: Final = 91.4
 age of those patients."""
 
 _YEAR_DAYS: Final = 365.2425
-_TIME: Final = "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -163,25 +163,14 @@ def select_stays(
     )
 
 
-def parse_time(column: str) -> pl.Expr:
-    """Return an expression that reads a column of times; null where it is none.
-
-    Parameters
-    ----------
-    column : str
-        Its name.
-    """
-    return pl.col(column).str.to_datetime(_TIME, time_unit="us", strict=False)
-
-
 def _times(file: TableFile, frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
     for column in columns:
-        parsed = frame.select(parse_time(column)).to_series()
-        bad = parsed.is_null() & frame[column].is_not_null() & (frame[column] != "")
-        if bad.any():
+        parsed = read_times(frame[column])
+        bad = (parsed.is_null() & holds_something(frame[column])).arg_true()
+        if len(bad):
             raise WireFormatError(
-                f"{file.path}, column {column}: {frame[column].filter(bad)[0][:40]!r} is no time "
-                "like 2101-10-20 19:08:00"
+                f"{file.path}, row {FIRST_ROW + bad[0]}, column {column}: "
+                f"{frame[column][bad[0]][:40]!r} is no time like 2101-10-20 19:08:00"
             )
         frame = frame.with_columns(parsed.alias(column))
     return frame

@@ -11,13 +11,15 @@ LABEVENTS.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from veilsum.data.mimic3.cohort import HOURS, Cohort, parse_time
+from veilsum.data.mimic3.cells import holds_something, read_times
+from veilsum.data.mimic3.cohort import HOURS, Cohort
 from veilsum.data.mimic3.harmonise import (
     BOUNDED,
     IMPOSSIBLE,
@@ -25,12 +27,31 @@ from veilsum.data.mimic3.harmonise import (
     UNREADABLE,
     harmonise,
 )
+from veilsum.data.mimic3.tables import FIRST_ROW
 from veilsum.data.mimic3.variables import VARIABLE_INDEX, VARIABLES
 
 _SECONDS: Final = HOURS * 3600
 _BLOCK: Final = 1024
+
+UNREADABLE_TIMES: Final = 0.01
+UNREADABLE_VALUES: Final = 0.5
+"""Shares above which cells that cannot be read are a fault of the table and no longer typing
+errors: of a table's rows for times, of a table's rows of one variable for values. Values have
+remarks among them ("Other/Remarks", "see comment"), times have not."""
+
+_FEWEST: Final = 10  # so many unreadable cells at least: of fewer, a share says nothing
 SUMMARIES: Final = ("mean", "min", "max", "last")
 """What becomes of a variable's hours: the mean of the hours, lowest and highest, the last value."""
+
+
+@dataclass
+class _Legible:
+    """How many cells of a column hold something, how many of them cannot be read, the first."""
+
+    cells: int = 0
+    unreadable: int = 0
+    row: int = 0
+    cell: str = ""
 
 
 class Grid:
@@ -60,8 +81,9 @@ class Grid:
             variable.name: Counter() for variable in VARIABLES
         }
         """The same, of each variable: "used", "bounded", "impossible", "unreadable"."""
+        self._legible: dict[tuple[str, str], _Legible] = {}
 
-    def add(self, table: str, events: pl.DataFrame) -> None:
+    def add(self, table: str, events: pl.DataFrame, row: int = FIRST_ROW) -> None:
         """Take in some rows of a table.
 
         Parameters
@@ -70,8 +92,11 @@ class Grid:
             Whose rows they are.
         events : polars.DataFrame
             As `tables.pieces` yields them.
+        row : int
+            Number of the first one in its file, for `fault`.
         """
         self.counts[f"{table} rows"] += events.height
+        events = events.with_row_index("row", offset=row)
         # The cheap test first: it drops most of the table.
         events = events.filter(pl.col("ITEMID").is_in(self._wanted.to_list()))
         events = self._of_stays(events)
@@ -79,15 +104,17 @@ class Grid:
             wrong = (pl.col("ERROR") == 1).fill_null(False)
             self.counts["marked as an error"] += events.filter(wrong).height
             events = events.filter(~wrong)
-        events = events.with_columns(parse_time("CHARTTIME").dt.epoch("s").alias("second"))
-        self.counts["without a time that can be read"] += events["second"].null_count()
+        times = read_times(events["CHARTTIME"])
+        self._note(table, "CHARTTIME", events, "CHARTTIME", times.is_null())
+        self.counts["without a time that can be read"] += times.null_count()
+        events = events.with_columns(times.dt.epoch("s").alias("second"))
         events = events.filter(pl.col("second").is_not_null())
         stay = events["stay"].to_numpy()
         second = events["second"].to_numpy() - self._intime[stay]
         inside = (second >= 0) & (second < _SECONDS)
         self.counts[f"before or after the first {HOURS} hours"] += int((~inside).sum())
         events = harmonise(events.filter(pl.Series(inside)))
-        self._count(events)
+        self._count(table, events)
         used = (events["outcome"] >= BOUNDED).to_numpy()
         self._put(
             stay[inside][used],
@@ -119,7 +146,52 @@ class Grid:
         self.counts["of the cohort's stays and the 17 variables"] += events.height
         return events
 
-    def _count(self, events: pl.DataFrame) -> None:
+    def fault(self, table: str, *, any_at_all: bool = False) -> str:
+        """Say which column of a table holds more unreadable cells than a sound table does.
+
+        Parameters
+        ----------
+        table : {"CHARTEVENTS", "LABEVENTS"}
+            All of whose rows were added.
+        any_at_all : bool
+            Name what could not be read also where it is little: when nothing else was there.
+
+        Returns
+        -------
+        str
+            Row, column, value and the share; empty where there is no such column.
+        """
+        for (name, column), seen in self._legible.items():
+            most = UNREADABLE_TIMES if column == "CHARTTIME" else UNREADABLE_VALUES
+            many = seen.unreadable >= _FEWEST and seen.unreadable > most * seen.cells
+            if name != table or not (many or (any_at_all and seen.unreadable)):
+                continue
+            of, form = "", "a time like 2101-10-20 19:08:00"
+            if column != "CHARTTIME":
+                of, form = f" of {column}", "a number with a decimal point, or one of its words"
+            return (
+                f"row {seen.row}, column {'VALUE' if of else column}: {seen.cell[:40]!r} cannot be "
+                f"read, and nor can {seen.unreadable:,} of {seen.cells:,} such cells{of} (at most "
+                f"{most:.0%} may be wrong); each must be {form}"
+            )
+        return ""
+
+    def _note(
+        self, table: str, what: str, events: pl.DataFrame, column: str, bad: pl.Series
+    ) -> None:
+        """Count the cells that hold something, and those of them that could not be read."""
+        something = holds_something(events[column])
+        rows = (something & bad).arg_true()
+        seen = self._legible.setdefault((table, what), _Legible())
+        if len(rows) and not seen.unreadable:
+            seen.row, seen.cell = events["row"][rows[0]], events[column][rows[0]]
+        seen.unreadable += len(rows)
+        seen.cells += int(something.sum())
+
+    def _count(self, table: str, events: pl.DataFrame) -> None:
+        for (variable,), rows in events.partition_by("variable", as_dict=True).items():
+            name = VARIABLES[variable].name
+            self._note(table, name, rows, "VALUE", rows["outcome"] == UNREADABLE)
         counted = events.group_by("variable", "outcome").agg(pl.len().alias("rows"))
         for variable, outcome, rows in counted.iter_rows():
             name = {UNREADABLE: "unreadable", IMPOSSIBLE: "impossible"}.get(outcome, "used")

@@ -18,10 +18,18 @@ from veilsum.data.mimic3 import SYNTHETIC_MARKER, SYNTHETIC_SUBJECTS
 from veilsum.data.mimic3 import cache as stored
 from veilsum.data.mimic3.cohort import HIDDEN_YEARS, HOURS, Cohort, select_stays
 from veilsum.data.mimic3.grid import SUMMARIES, Grid
-from veilsum.data.mimic3.tables import TableFile, find_tables, pieces, read_bytes, read_small
+from veilsum.data.mimic3.tables import (
+    EVENTS,
+    FIRST_ROW,
+    TableFile,
+    find_tables,
+    pieces,
+    read_bytes,
+    read_small,
+)
 from veilsum.data.mimic3.variables import ITEMS, VARIABLES
 from veilsum.data.study import Feature, Study
-from veilsum.errors import ParameterError
+from veilsum.errors import ParameterError, WireFormatError
 
 VERSION: Final = "2"
 """Raised whenever the same files would give another study."""
@@ -121,7 +129,7 @@ def _prepare(
     first = patients["SUBJECT_ID"].min()
     made_up = marked or (isinstance(first, int) and first >= SYNTHETIC_SUBJECTS)
     grid = Grid(cohort)
-    events = [tables["CHARTEVENTS"], tables["LABEVENTS"]]
+    events = [tables[name] for name in EVENTS]
     total, before = read_bytes(events), 0
     for table in events:
 
@@ -129,8 +137,14 @@ def _prepare(
             if progress is not None:
                 progress(before + done, total)
 
+        row = FIRST_ROW
         for piece in pieces(table, report):
-            grid.add(table.name, piece)
+            grid.add(table.name, piece, row)
+            row += piece.height
+        # A fault of a whole column must not become a note about dropped rows.
+        fault = grid.fault(table.name)
+        if fault:
+            raise WireFormatError(f"{table.path}, {fault}")
         before += read_bytes([table])
     names = sorted(set(cohort.unit))
     number = {name: i for i, name in enumerate(names)}
@@ -144,6 +158,10 @@ def _prepare(
     # The benchmark leaves out stays without any value in these hours.
     some = ~np.isnan(summaries).all(axis=1)
     if not some.any():
+        for table in events:
+            fault = grid.fault(table.name, any_at_all=True)
+            if fault:
+                raise WireFormatError(f"{table.path}, {fault}")
         raise ParameterError(
             f"{tables['CHARTEVENTS'].path} and {tables['LABEVENTS'].path} hold no value of any of "
             f"the {len(cohort)} stays: do all tables come from one release?"

@@ -6,7 +6,8 @@ text is unpacked ahead, in a second thread, while another is parsed. polars' own
 an unpacked .gz file.
 
 What a file holds is not trusted: a wrong column, cell or an early end is a `WireFormatError` that
-names file, row and column.
+names file, row and column. Tables that another program saved once ("0.0" for 0, NULL for nothing)
+mean the same and are read.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import polars as pl
 
+from veilsum.data.mimic3.cells import MISSING_TEXT, holds_something
 from veilsum.errors import ParameterError, WireFormatError
 
 INT: Final[pl.DataType] = pl.Int64()
@@ -67,9 +70,15 @@ COLUMNS: Final[dict[str, dict[str, pl.DataType]]] = {
     "D_LABITEMS": {"ITEMID": INT, "LABEL": TEXT},
 }
 
+EVENTS: Final = ("CHARTEVENTS", "LABEVENTS")
+"""The tables of more rows than can be held."""
+
 PIECE_BYTES: Final = 16 << 20
 _LONGEST_QUOTE: Final = 4  # pieces that one quoted cell may span
+FIRST_ROW: Final = 2  # of data, as an editor counts: behind the header
 _KIND: Final[dict[pl.DataType, str]] = {INT: "a whole number", REAL: "a number"}
+_WHOLE: Final = r"^([+-]?\d+)(?:\.0*)?$"
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+")
 
 
 @dataclass(frozen=True)
@@ -136,11 +145,13 @@ def _header(name: str, path: Path) -> tuple[str, ...]:
     columns = tuple(cell.strip().strip('"').upper() for cell in text.split(","))
     for column in COLUMNS[name]:
         if column not in columns:
+            how = "; its cells must be separated by commas" if len(columns) == 1 and text else ""
             raise WireFormatError(
                 f"{path} has no column {column}; MIMIC-III 1.4 has it in {name}, this file has "
-                f"{', '.join(columns) if text else 'no header'}"
+                f"{', '.join(columns) if text else 'no header'}{how}"
             )
-    if len(set(columns)) < len(columns):
+    # Only of those that are read: other programs put numbers of rows into columns without a name.
+    if any(columns.count(column) > 1 for column in COLUMNS[name]):
         raise WireFormatError(f"{path} has a column twice: {', '.join(columns)}")
     return columns
 
@@ -190,15 +201,20 @@ def pieces(
     OSError
         When the file cannot be read.
     """
-    header = ",".join(f'"{column}"' for column in table.columns).encode() + b"\n"
-    row = 2  # as an editor counts the first row of data
+    header = ",".join(f'"{column}"' for column in _names(table)).encode() + b"\n"
+    row, quickly = FIRST_ROW, True
     with _open(table.path) as file, ThreadPoolExecutor(1) as reader:
         texts = _texts(table.path, file, size or PIECE_BYTES, len(table.columns))
         ahead = reader.submit(next, texts, None)
         while (text := ahead.result()) is not None:
             done = _position(file)
             ahead = reader.submit(next, texts, None)
-            frame = _parse(table, header, text, row)
+            frame = _parse_quickly(table, header, text) if quickly else None
+            if frame is None:
+                # What one piece needs, the others need too.
+                quickly = False
+                frame = _parse_slowly(table, header, text, row)
+            _refuse_swallowed_rows(table, text, row, frame.height)
             row += frame.height
             yield frame
             if progress is not None:
@@ -208,7 +224,7 @@ def pieces(
 def _texts(path: Path, file: BinaryIO, size: int, columns: int) -> Iterator[bytes]:
     """Cut a file behind its header into texts that end where a row does."""
     _guard(path, lambda: file.readline(1 << 16))
-    rest = b""
+    rest, row = b"", FIRST_ROW
     while True:
         data = _guard(path, lambda: file.read(size))
         if not data:
@@ -217,15 +233,19 @@ def _texts(path: Path, file: BinaryIO, size: int, columns: int) -> Iterator[byte
         end = _last_row_end(rest)
         if end:
             yield rest[:end]
+            row += rest.count(b"\n", 0, end)
             rest = rest[end:]
         elif len(rest) > _LONGEST_QUOTE * size:
             raise WireFormatError(
-                f"{path}: no row ends within {len(rest)} bytes; the file is no CSV, or a quotation "
-                "mark is never closed"
+                f"{path}, from row {row}: no row ends within {len(rest)} bytes; the file is no "
+                "CSV, or a quotation mark is never closed"
             )
     if rest.strip():
         if _last_row_end(rest + b"\n") == 0:
-            raise WireFormatError(f"{path} ends inside a quoted cell: it is not whole")
+            raise WireFormatError(
+                f"{path} ends inside a quoted cell, which begins in row {row} or later: the file "
+                "is not whole, or a quotation mark too much is in it"
+            )
         # Pieces end where rows do, so this is one row whose line is not ended: whole, or cut off.
         cells = len(next(csv.reader(io.StringIO(rest.decode(errors="replace"), newline=""))))
         if cells < columns:
@@ -244,49 +264,118 @@ def _last_row_end(text: bytes) -> int:
     return end
 
 
-def _parse(table: TableFile, header: bytes, text: bytes, row: int) -> pl.DataFrame:
+def _names(table: TableFile) -> list[str]:
+    """Return the table's columns with a name of its own for each that is not read."""
     wanted = COLUMNS[table.name]
-    try:
-        frame = pl.read_csv(
-            header + text,
-            columns=list(wanted),
-            schema_overrides=wanted,
-            infer_schema_length=0,
-            encoding="utf8-lossy",
-            raise_if_empty=False,
-        )
-    except pl.exceptions.PolarsError as error:
-        raise _explain(table, header, text, row) or WireFormatError(
-            f"{table.path}, rows from {row}: {str(error).splitlines()[0]}"
-        ) from None
-    return frame.select(list(wanted))
+    return [
+        column if column in wanted else f"unread {i}" for i, column in enumerate(table.columns)
+    ]
 
 
-def _explain(table: TableFile, header: bytes, text: bytes, row: int) -> WireFormatError | None:
-    """Find the cell that could not be parsed, reading it all as text once more."""
-    wanted = COLUMNS[table.name]
+def _read_csv(table: TableFile, text: bytes, **how: Any) -> pl.DataFrame:
+    return pl.read_csv(
+        text,
+        columns=list(COLUMNS[table.name]),
+        infer_schema_length=0,
+        encoding="utf8-lossy",
+        raise_if_empty=False,
+        **how,
+    ).select(list(COLUMNS[table.name]))
+
+
+def _parse_quickly(table: TableFile, header: bytes, text: bytes) -> pl.DataFrame | None:
+    """Parse a piece as MIMIC-III writes it; None where it holds anything else."""
     try:
-        frame = pl.read_csv(
-            header + text,
-            columns=list(wanted),
-            infer_schema_length=0,
-            encoding="utf8-lossy",
-            truncate_ragged_lines=True,
-        )
+        frame = _read_csv(table, header + text, schema_overrides=COLUMNS[table.name])
     except pl.exceptions.PolarsError:
         return None
-    for column, kind in wanted.items():
+    return _without_missing_texts(table, frame)
+
+
+def _parse_slowly(table: TableFile, header: bytes, text: bytes, row: int) -> pl.DataFrame:
+    """Parse a piece as text, and then each cell; the first that is wrong is named."""
+    try:
+        return _without_missing_texts(table, _numbers(table, _read_csv(table, header + text), row))
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+    stray = _stray_quote(text, len(table.columns))
+    if stray is not None:
+        raise _quotation_mark(table, row + stray[0], stray[1])
+    try:
+        # A row with a cell too many: its cells stand under wrong names, which shows in some column.
+        _numbers(table, _read_csv(table, header + text, truncate_ragged_lines=True), row)
+    except pl.exceptions.PolarsError:
+        pass
+    raise WireFormatError(f"{table.path}, rows from {row}: {reason}")
+
+
+def _numbers(table: TableFile, frame: pl.DataFrame, row: int) -> pl.DataFrame:
+    for column, kind in COLUMNS[table.name].items():
         if kind == TEXT:
             continue
-        bad = frame[column].is_not_null() & frame[column].cast(kind, strict=False).is_null()
-        if bad.any():
-            where = bad.arg_max() or 0
+        cells = frame[column].str.strip_chars()
+        digits = cells.str.extract(_WHOLE) if kind == INT else cells
+        numbers = digits.cast(kind, strict=False)
+        bad = (numbers.is_null() & holds_something(cells)).arg_true()
+        if len(bad):
             # A cell of a patient table is shown shortened: it is the user's own file.
-            return WireFormatError(
-                f"{table.path}, row {row + where}, column {column}: {frame[column][where][:40]!r} "
-                f"is not {_KIND[kind]}"
+            cell = cells[bad[0]][:40]
+            comma = " (a decimal comma: save the table with decimal points)"
+            raise WireFormatError(
+                f"{table.path}, row {row + bad[0]}, column {column}: {cell!r} is not {_KIND[kind]}"
+                f"{comma if _DECIMAL_COMMA.fullmatch(cell) else ''}"
             )
+        frame = frame.with_columns(numbers.alias(column))
+    return frame
+
+
+def _without_missing_texts(table: TableFile, frame: pl.DataFrame) -> pl.DataFrame:
+    # What events hold is judged cell by cell later on; there are too many of them to do it twice.
+    if table.name in EVENTS:
+        return frame
+    texts = [column for column, kind in COLUMNS[table.name].items() if kind == TEXT]
+    return frame.with_columns(
+        pl.when(~pl.col(column).is_in(list(MISSING_TEXT))).then(pl.col(column)).alias(column)
+        for column in texts
+    )
+
+
+def _refuse_swallowed_rows(table: TableFile, text: bytes, row: int, height: int) -> None:
+    """Find rows that a stray quotation mark made part of a cell: valid CSV, but not the table."""
+    lines = text.count(b"\n") + (not text.endswith(b"\n"))
+    if height >= lines:
+        return
+    # Some cell holds the end of a line; that alone is no fault.
+    stray = _stray_quote(text, len(table.columns))
+    if stray is not None:
+        raise _quotation_mark(table, row + stray[0], stray[1])
+
+
+def _stray_quote(text: bytes, columns: int) -> tuple[int, str] | None:
+    """Find the first cell over several lines that is none: its line, and how it begins.
+
+    Such a cell holds enough commas for a whole row, or its quotation marks do not stand at the ends
+    of a cell.
+    """
+    line = at = 0
+    for found in re.finditer(rb'"[^"]*"', text):
+        cell = found[0]
+        if b"\n" not in cell:
+            continue
+        before, after = text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1]
+        whole = before in (b"", b",", b"\n", b'"') and after in (b"", b",", b"\r", b"\n", b'"')
+        if not whole or cell.count(b",") >= columns - 1:
+            line += text.count(b"\n", at, found.start())
+            return line, cell[:40].decode(errors="replace")
+        line, at = line + text.count(b"\n", at, found.end()), found.end()
     return None
+
+
+def _quotation_mark(table: TableFile, row: int, cell: str) -> WireFormatError:
+    return WireFormatError(
+        f"{table.path}, row {row}: the quoted cell that begins with {cell!r} holds whole rows; a "
+        "quotation mark is missing there, or one too many"
+    )
 
 
 def read_bytes(tables: list[TableFile]) -> int:
