@@ -27,7 +27,7 @@ import numpy as np
 
 from veilsum.data.mimic3 import SYNTHETIC_MARKER, SYNTHETIC_SUBJECTS
 from veilsum.data.mimic3.variables import ITEMS, LEFT_OUT_ITEMS, Item
-from veilsum.errors import ParameterError
+from veilsum.errors import ParameterError, named_failures, one_line
 
 HEADERS: Final[dict[str, str]] = {
     "PATIENTS": "ROW_ID,SUBJECT_ID,GENDER,DOB,DOD,DOD_HOSP,DOD_SSN,EXPIRE_FLAG",
@@ -184,7 +184,8 @@ def write_synthetic_mimic(
         "LABEVENTS": measured,
     }
     for name, rows in tables.items():
-        with _open(directory / f"{name}.csv{'.gz' if compressed else ''}") as file:
+        path = directory / f"{name}.csv{'.gz' if compressed else ''}"
+        with named_failures(path), _open(path) as file:
             write_table(file, name, rows, lower_case=lower_case)
     return directory
 
@@ -478,12 +479,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plain", action="store_true", help="write .csv instead of .csv.gz")
     options = parser.parse_args(argv)
+    # A folder's name may have characters that the terminal's encoding lacks.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         folder = write_synthetic_mimic(
             options.directory, stays=options.stays, seed=options.seed, compressed=not options.plain
         )
     except (ParameterError, OSError) as error:
-        print(f"synthetic_mimic: error: {error}", file=sys.stderr)
+        print(f"synthetic_mimic: error: {one_line(error)}", file=sys.stderr)
         return 3 if isinstance(error, ParameterError) else 4
     print(f"SYNTHETIC tables in the schema of MIMIC-III: {folder}")
     return 0

@@ -477,7 +477,9 @@ def test_a_damaged_cache_is_made_again(make_mimic: Make, tmp_path: Path) -> None
         assert path.read_bytes() != damaged
     # A table kept under another key is not taken for this one.
     other = make_mimic(stays=3, name="other").write()
-    theirs = kept / f"mimic3-{cache.key_of(VERSION, find_tables(other), synthetic=False)[:32]}.table"
+    theirs = (
+        kept / f"mimic3-{cache.key_of(VERSION, find_tables(other), synthetic=False)[:32]}.table"
+    )
     theirs.write_bytes(whole)
     assert len(load_mimic3(other, cache=kept)) == 3
 

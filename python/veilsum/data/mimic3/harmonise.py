@@ -4,7 +4,7 @@ Data layer, part of the MIMIC-III loader. Works on frames of events that all hav
 row by row without memory; knows nothing of stays and times. Each rule is a sentence in docs/data.md
 and a case in the tests.
 
-Rules of units were checked one by one, in 2026, against what the data set's maintainers say: the
+Rules of units were checked one by one against what the data set's maintainers say: the
 concepts of the MIMIC Code Repository (github.com/MIT-LCP/mimic-code at 8bcbd19; "concepts" below is
 its folder mimic-iii/concepts) and their answers in its issues. The benchmark (Harutyunyan et al.
 2019, preprocessing.py) is named where a rule is its own. Both take the unit from the item; VALUEUOM

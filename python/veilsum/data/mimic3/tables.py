@@ -12,6 +12,7 @@ mean the same and are read.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -267,9 +268,7 @@ def _last_row_end(text: bytes) -> int:
 def _names(table: TableFile) -> list[str]:
     """Return the table's columns with a name of its own for each that is not read."""
     wanted = COLUMNS[table.name]
-    return [
-        column if column in wanted else f"unread {i}" for i, column in enumerate(table.columns)
-    ]
+    return [column if column in wanted else f"unread {i}" for i, column in enumerate(table.columns)]
 
 
 def _read_csv(table: TableFile, text: bytes, **how: Any) -> pl.DataFrame:
@@ -301,11 +300,9 @@ def _parse_slowly(table: TableFile, header: bytes, text: bytes, row: int) -> pl.
     stray = _stray_quote(text, len(table.columns))
     if stray is not None:
         raise _quotation_mark(table, row + stray[0], stray[1])
-    try:
+    with contextlib.suppress(pl.exceptions.PolarsError):
         # A row with a cell too many: its cells stand under wrong names, which shows in some column.
         _numbers(table, _read_csv(table, header + text, truncate_ragged_lines=True), row)
-    except pl.exceptions.PolarsError:
-        pass
     raise WireFormatError(f"{table.path}, rows from {row}: {reason}")
 
 
