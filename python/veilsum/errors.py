@@ -1,4 +1,4 @@
-"""The one error tree of Veilsum, re-exported from the core, and the words for a missing extra.
+"""The one error tree of Veilsum, re-exported from the core, and the words of errors for people.
 
 Layer: Python API, bottom. Every error that Veilsum raises on purpose is a `VeilsumError`; its
 message names the thing, the value received, the rule and the remedy, and never secret material.
@@ -6,6 +6,11 @@ This module must not know of rounds, files or commands.
 """
 
 from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from veilsum._core import (
     BackendUnavailableError,
@@ -26,6 +31,8 @@ __all__ = [
     "VeilsumError",
     "WireFormatError",
     "missing_extra",
+    "named_failures",
+    "one_line",
 ]
 
 
@@ -50,3 +57,65 @@ def missing_extra(feature: str, package: str, extra: str) -> BackendUnavailableE
         f"{feature} needs the Python package {package!r}, which is not installed here; "
         f"install it with: pip install 'veilsum[{extra}]'"
     )
+
+
+@contextmanager
+def named_failures(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file that is being written in errors that name none, such as that of a full disk.
+
+    Parameters
+    ----------
+    path : str or path
+        As the user knows it.
+
+    Yields
+    ------
+    None
+        While it is written.
+
+    Raises
+    ------
+    OSError
+        Of the body, with the name.
+    """
+    try:
+        yield
+    except OSError as reason:
+        if reason.filename is None and reason.errno is not None:
+            reason.filename = os.fspath(path)
+        raise
+
+
+_OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what a user reads of an error: one line, and whether it is a bug.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    str
+        The message of Veilsum's own errors; name and reason of the operating system's; of any
+        other its type, and the wish to hear of it.
+    """
+    if isinstance(error, VeilsumError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        text = f"{where}{error.strerror or error}"
+    elif isinstance(error, MemoryError) or (
+        # As PyTorch says it.
+        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))
+    ):
+        text = "out of memory"
+    else:
+        text = (
+            f"unexpected {type(error).__name__}: {error} (a bug: please report it, with what "
+            "--traceback shows)"
+        )
+    return re.sub(r"\s*\n\s*", " ", text.strip())

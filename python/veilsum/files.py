@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from veilsum.errors import ParameterError, WireFormatError
+from veilsum.errors import ParameterError, WireFormatError, named_failures
 from veilsum.layout import BFLOAT16
 
 __all__ = [
@@ -370,7 +370,7 @@ def atomic_file(path: PathLike) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     descriptor = _create(temporary, path, 0o666)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
+        with named_failures(path), os.fdopen(descriptor, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -486,7 +486,7 @@ def write_secret(path: PathLike, data: bytes, *, overwrite: bool = False) -> Non
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     descriptor = _create(temporary, path, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with named_failures(path), os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(data)
             file.flush()

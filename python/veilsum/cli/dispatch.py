@@ -10,13 +10,13 @@ import contextlib
 import difflib
 import importlib
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from veilsum import __version__
+from veilsum.cli.streams import steady_streams
 from veilsum.errors import (
     BackendUnavailableError,
     HeadroomError,
@@ -25,6 +25,7 @@ from veilsum.errors import (
     RoundError,
     WireFormatError,
     missing_extra,
+    one_line,
 )
 
 __all__ = ["EXIT_CODES", "main"]
@@ -72,7 +73,7 @@ _COMMANDS: Final = {
 
 #: Exit code and meaning; `--help` prints it and docs/command-line.md repeats it.
 EXIT_CODES: Final = {
-    0: "done",
+    0: "done, also where the reader of its output left early",
     1: "unexpected failure",
     2: "wrong usage of the command line",
     3: "a parameter is out of range, or more than the plan holds",
@@ -128,26 +129,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     want_traceback = "--traceback" in arguments or os.environ.get("VEILSUM_TRACEBACK") == "1"
-    try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
-        return code
-    except SystemExit as leave:  # argparse after --help
-        return leave.code if isinstance(leave.code, int) else 0
-    except BrokenPipeError:
-        # The reader of our output left, as `head` does: nothing to say, nobody to say it to.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("veilsum: interrupted", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if want_traceback:
-            traceback.print_exc()
-        message, code = _explain(error)
-        print(f"veilsum: error: {message}", file=sys.stderr)
-        return code
+    with steady_streams():
+        try:
+            code = _dispatch(arguments)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            code = _tell("interrupted", 130)
+        except Exception as error:
+            if want_traceback:
+                traceback.print_exc()
+            usage = isinstance(error, _UsageError)
+            text = " ".join(str(error).splitlines()) if usage else one_line(error)
+            code = _tell(f"error: {text}", _exit_code(error))
+    return code
+
+
+def _tell(message: str, code: int) -> int:
+    # Where standard error cannot be written either, the exit code is all that is left to say.
+    with contextlib.suppress(OSError):
+        print(f"veilsum: {message}", file=sys.stderr, flush=True)
+    return code
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -182,7 +183,11 @@ def _dispatch(arguments: list[str]) -> int:
     )
     _add_common(parser)
     module.add_arguments(parser)
-    return module.run(parser.parse_args(rest))
+    try:
+        options = parser.parse_args(rest)
+    except SystemExit as leave:  # argparse after --help
+        return leave.code if isinstance(leave.code, int) else 0
+    return module.run(options)
 
 
 def _import(name: str) -> _CommandModule:
@@ -234,8 +239,8 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
-def _explain(error: Exception) -> tuple[str, int]:
-    """Turn an exception into one line and an exit code."""
+def _exit_code(error: Exception) -> int:
+    """Return the exit code of an exception."""
     codes: list[tuple[type[Exception], int]] = [
         (_UsageError, 2),
         (ParameterError, 3),
@@ -244,21 +249,6 @@ def _explain(error: Exception) -> tuple[str, int]:
         (KeyMismatchError, 5),
         (RoundError, 6),
         (BackendUnavailableError, 7),
+        (OSError, 4),
     ]
-    for kind, code in codes:
-        if isinstance(error, kind):
-            return _one_line(str(error)), code
-    if isinstance(error, OSError):
-        what = error.strerror or str(error)
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return _one_line(f"{where}{what}"), 4
-    if isinstance(error, MemoryError):
-        return "out of memory", 1
-    return _one_line(
-        f"unexpected {type(error).__name__}: {error} (a bug: please report it, with what "
-        f"--traceback shows)"
-    ), 1
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"\s*\n\s*", " ", text.strip())
+    return next((code for kind, code in codes if isinstance(error, kind)), 1)

@@ -56,6 +56,13 @@ def _below(low: float, high: float) -> Rule:
     return Rule(f"at least {low} and below {high}", lambda value: bool(low <= value < high))
 
 
+_LARGEST = 1e30  # of what PyTorch takes as float32, with room for its own factors
+
+
+def _up_to(high: float) -> Rule:
+    return Rule(f"above 0 and at most {high:g}", lambda value: bool(0 < value <= high))
+
+
 def _share() -> Rule:
     return Rule("above 0 and at most 1", lambda value: bool(0 < value <= 1))
 
@@ -194,13 +201,15 @@ class TrainingOptions:
 
     rounds: int = _option(25, "how often the clouds' updates are summed", _at_least(1))
     epochs: int = _option(2, "passes over a cloud's own rows in each round", _at_least(1))
-    batch_size: int = _option(64, "rows a step", _at_least(1))
+    batch_size: int = _option(64, "rows a step", _between(1, 2**40))
     optimiser: str = _option("adam", "of the clouds; anew each round", _one_of("adam", "sgd"))
-    learning_rate: float = _option(0.0003, "of the clouds' optimiser", _above(0))
+    learning_rate: float = _option(0.0003, "of the clouds' optimiser", _up_to(_LARGEST))
     momentum: float = _option(0.9, "of sgd; adam ignores it", _below(0, 1))
-    weight_decay: float = _option(0.0001, "of the clouds' optimiser", _at_least(0))
+    weight_decay: float = _option(0.0001, "of the clouds' optimiser", _between(0, _LARGEST))
     proximal: float = _option(
-        0.0, "FedProx: pull towards the global model, mu; 0: plain local training", _at_least(0)
+        0.0,
+        "FedProx: pull towards the global model, mu; 0: plain local training",
+        _between(0, _LARGEST),
     )
     participation: float = _option(
         1.0, "share of the clouds drawn for each round, at least two of them", _share()
@@ -722,10 +731,21 @@ def _check_section(section: str, options: Any) -> None:
         flat = converted if isinstance(converted, tuple) else (converted,)
         if any(isinstance(number, float) and not math.isfinite(number) for number in flat):
             raise ParameterError(f"{name} is {value!r}; must be finite")
+        if any(isinstance(text, str) and not _is_text(text) for text in flat):
+            # Bytes that are no UTF-8, as a shell may pass them on; TOML could not hold them.
+            raise ParameterError(f"{name} is {value!a}; must be text that UTF-8 can hold")
         rule: Rule | None = item.metadata["rule"]
         if rule is not None and not rule.accepts(converted):
             shown = list(converted) if isinstance(converted, tuple) else converted
             raise ParameterError(f"{name} is {json.dumps(shown)}; must be {rule.text}")
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _toml_value(value: Any) -> str:

@@ -7,6 +7,7 @@ two runs with the same seed differ only there.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -19,8 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from veilsum import ParameterError, VeilsumError
-from veilsum.errors import missing_extra
+from veilsum import ParameterError
+from veilsum.errors import missing_extra, named_failures
 from veilsum.federated.config import ModelOptions
 from veilsum.federated.model import blank_network, write_parameters
 
@@ -136,7 +137,7 @@ class Evaluator:
 
         Raises
         ------
-        veilsum.VeilsumError
+        veilsum.ParameterError
             When predictions are no finite numbers.
         """
         write_parameters(self._network, parameters)
@@ -145,7 +146,7 @@ class Evaluator:
             logits = self._network(self._inputs)[:, 0].double()
             probabilities = torch.sigmoid(logits).cpu().numpy()
         if not np.isfinite(probabilities).all():
-            raise VeilsumError(
+            raise ParameterError(
                 "the global model predicts numbers that are not finite; training diverged: lower "
                 "training.learning_rate or aggregation.server_learning_rate"
             )
@@ -162,6 +163,7 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def append(self, record: Record) -> None:
@@ -175,15 +177,16 @@ class MetricsLog:
         Raises
         ------
         OSError
-            When the disk is full; the file then ends with the last whole record.
+            When the disk is full; it names the file, which ends with the last whole record.
         """
         line = (json.dumps(record, allow_nan=False) + "\n").encode()
         end = os.fstat(self._descriptor).st_size
         # One system call a line: an interrupt comes before or after it, never inside a record.
-        if os.write(self._descriptor, line) != len(line):
-            os.ftruncate(self._descriptor, end)
-            raise OSError(28, "no space left for a whole record of metrics")
-        os.fsync(self._descriptor)
+        with named_failures(self._path):
+            if os.write(self._descriptor, line) != len(line):
+                os.ftruncate(self._descriptor, end)
+                raise OSError(errno.ENOSPC, "no space left for a whole record of metrics")
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

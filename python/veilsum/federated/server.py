@@ -63,7 +63,7 @@ class FederatedAveraging:
         for name, array in parameters.items():
             moved = self._learning_rate * mean[name]
             moved += array
-            made[name] = moved.astype(np.float32)
+            made[name] = _float32(moved)
         return made
 
 
@@ -99,7 +99,7 @@ class FederatedMomentum:
         for name, array in parameters.items():
             velocity = self._momentum * self._velocity.get(name, np.zeros(array.shape)) + mean[name]
             self._velocity[name] = velocity
-            made[name] = (array + self._learning_rate * velocity).astype(np.float32)
+            made[name] = _float32(array + self._learning_rate * velocity)
         return made
 
 
@@ -166,8 +166,14 @@ class AdaptiveFederated:
             second = second + change
             self._first[name], self._second[name] = first, second
             step = self._learning_rate * first / (np.sqrt(second) + self._adaptivity)
-            made[name] = (array + step).astype(np.float32)
+            made[name] = _float32(array + step)
         return made
+
+
+def _float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    # Too large for float32 is infinite, without a warning: the evaluation says that it diverged.
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def server_optimiser(options: AggregationOptions) -> ServerOptimiser:

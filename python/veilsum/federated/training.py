@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from veilsum import VeilsumError
+from veilsum import ParameterError
 from veilsum.federated.config import ModelOptions, TrainingOptions
 from veilsum.federated.model import blank_network, write_parameters
 from veilsum.federated.seeds import torch_seed
@@ -99,8 +99,8 @@ class LocalTrainer:
 
         Raises
         ------
-        veilsum.VeilsumError
-            When the loss is no finite number any more.
+        veilsum.ParameterError
+            When the loss or the update is no finite number any more.
         """
         write_parameters(self._network, parameters)
         optimiser = self._optimiser()
@@ -131,11 +131,19 @@ class LocalTrainer:
                     total += loss.detach().double() * len(batch)
         mean_loss = float(total) / self.rows
         if not math.isfinite(mean_loss):
-            raise VeilsumError(
-                f"training diverged at cloud {self._cloud + 1} in round {number}: the loss is "
-                f"{mean_loss}; lower training.learning_rate (now {self._options.learning_rate:g})"
-            )
-        return LocalResult(self._difference(parameters), mean_loss, self.rows)
+            raise self._diverged(number, f"the loss is {mean_loss}")
+        update = self._difference(parameters)
+        if not all(np.isfinite(array).all() for array in update.values()):
+            # The last step may spoil the weights when no loss shows it any more.
+            raise self._diverged(number, "the update has numbers that are not finite")
+        return LocalResult(update, mean_loss, self.rows)
+
+    def _diverged(self, number: int, how: str) -> ParameterError:
+        return ParameterError(
+            f"training diverged at cloud {self._cloud + 1} in round {number}: {how}; lower "
+            f"training.learning_rate (now {self._options.learning_rate:g}), or "
+            "aggregation.server_learning_rate where that is set"
+        )
 
     def sensitivity(
         self, kind: str, parameters: Mapping[str, NDArray[np.float32]], result: LocalResult
