@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 from veilsum.compare.contenders import CONTENDERS, choose
 from veilsum.compare.options import QUICK, QUICK_SETTINGS, CompareOptions
 from veilsum.errors import ParameterError, missing_extra
-from veilsum.federated.command import INTERRUPTED, read_config, terminate_as_interrupt
+from veilsum.federated.command import (
+    INTERRUPTED,
+    made_or_noted,
+    read_config,
+    terminate_as_interrupt,
+)
 from veilsum.federated.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -90,12 +95,14 @@ def run(args: argparse.Namespace) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 130 when an interrupt ended the comparison early.
+        Exit status: 0, or 130 when an interrupt ended the comparison early. A report that cannot
+        be made is a note; the records are whole without it.
 
     Raises
     ------
     veilsum.VeilsumError
-        As the configuration, the comparison and the report do.
+        As the configuration and the comparison do, and the report where it is all that was asked
+        for.
     OSError
         When files cannot be read or written.
     """
@@ -123,9 +130,14 @@ def run(args: argparse.Namespace) -> int:
     say("preparing: data, keys, encrypted statistics")
     with terminate_as_interrupt():
         folder = Experiment(config, options, say).run()
-    page = write_report(folder)
+    page = made_or_noted(
+        lambda: write_report(folder),
+        f"the comparison is whole, but not all of its report could be made (again with: veilsum "
+        f"compare --report {folder})",
+        trace=bool(getattr(args, "traceback", False)),
+    )
     result = read_comparison(folder)
-    if not quiet:
+    if page is not None and not quiet:
         _print_claims(result)
         print(f"report: {page}")
     return INTERRUPTED if result.summary["status"] == "interrupted" else 0

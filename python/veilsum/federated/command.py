@@ -10,17 +10,20 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from veilsum.errors import missing_extra
+from veilsum.errors import missing_extra, one_line
 from veilsum.federated.config import TrainConfig, read_toml, with_overrides
 
 if TYPE_CHECKING:
     from veilsum.federated.loop import Observer, TrainingRun
+
+_T = TypeVar("_T")
 
 INTERRUPTED = 130
 """Exit status after an interrupt, as shells have it: 128 + SIGINT."""
@@ -123,12 +126,13 @@ def run(args: argparse.Namespace) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 130 when an interrupt ended the run early.
+        Exit status: 0, or 130 when an interrupt ended the run early. A report that cannot be made
+        is a note; the run is whole without it.
 
     Raises
     ------
     veilsum.VeilsumError
-        As the configuration, the run and the report do.
+        As the configuration and the run do, and the report where it is all that was asked for.
     OSError
         When files cannot be read or written.
     """
@@ -144,8 +148,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with terminate_as_interrupt():
         result = _train(config, quiet=quiet)
-    page = write_report(result.folder)
-    if not quiet:
+    page = made_or_noted(
+        lambda: write_report(result.folder),
+        f"the run is whole, but no report could be made of it (again with: veilsum train --report "
+        f"{result.folder})",
+        trace=bool(getattr(args, "traceback", False)),
+    )
+    if page is not None and not quiet:
         print(f"report: {page}")
     return INTERRUPTED if result.interrupted else 0
 
@@ -162,12 +171,67 @@ def _train(config: TrainConfig, *, quiet: bool) -> TrainingRun:
     observers: list[Observer] = []
     view = make_view(config.run.live)
     if view is not None:
-        observers.append(view)
+        observers.append(_Shielded(view, "the live view"))
     if config.run.tensorboard:
-        observers.append(EventsWriter())
+        observers.append(_Shielded(EventsWriter(), "the writing of TensorBoard events"))
     if not quiet:
         print("preparing: data, keys, encrypted statistics", file=sys.stderr, flush=True)
     return train(config, observers, None if quiet else _reading())
+
+
+def made_or_noted(make: Callable[[], _T], otherwise: str, *, trace: bool = False) -> _T | None:
+    """Make what may be missing; where that fails, print a note instead of raising.
+
+    Parameters
+    ----------
+    make : callable
+        Makes it.
+    otherwise : str
+        What to say when it could not; the reason follows.
+    trace : bool
+        Print where the failure came from, too.
+
+    Returns
+    -------
+    object or None
+        What was made; None when it failed.
+    """
+    try:
+        return make()
+    except Exception as error:
+        if trace:
+            traceback.print_exc()
+        print(f"veilsum: note: {otherwise}: {one_line(error)}", file=sys.stderr, flush=True)
+        return None
+
+
+class _Shielded:
+    """An observer that, when it fails, says so once and leaves the run alone."""
+
+    def __init__(self, observer: Observer, what: str) -> None:
+        self._observer: Observer | None = observer
+        self._what = what
+
+    def run_started(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        self._pass_on(lambda observer: observer.run_started(folder, summary))
+
+    def round_finished(self, record: dict[str, Any]) -> None:
+        self._pass_on(lambda observer: observer.round_finished(record))
+
+    def run_ended(self, summary: Mapping[str, Any]) -> None:
+        self._pass_on(lambda observer: observer.run_ended(summary))
+
+    def _pass_on(self, tell: Callable[[Observer], None]) -> None:
+        observer = self._observer
+        if observer is None:
+            return
+
+        def told() -> bool:
+            tell(observer)
+            return True
+
+        if not made_or_noted(told, f"{self._what} ended, the run goes on"):
+            self._observer = None
 
 
 _REPORT_S = 10.0

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from veilsum.errors import ParameterError
+from veilsum.federated.run_directory import METRICS, SUMMARY
 from veilsum.report.run_files import RunFiles, read_run
 
 __all__ = ["RunFiles", "read_run", "write_report"]
@@ -29,7 +31,7 @@ def write_report(folder: str | Path) -> Path:
     Raises
     ------
     veilsum.ParameterError
-        When the folder holds no run.
+        When the folder holds no run, or lacks what a report needs.
     veilsum.BackendUnavailableError
         When matplotlib is not installed.
     """
@@ -37,4 +39,11 @@ def write_report(folder: str | Path) -> Path:
     from veilsum.report.plots import write_plots
 
     run = read_run(folder)
-    return write_html(run, write_plots(run))
+    try:
+        return write_html(run, write_plots(run))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ParameterError(
+            f"{folder}: {SUMMARY} and {METRICS} lack what a report needs "
+            f"({type(error).__name__}: {error}); are they of another version, or damaged? If "
+            "neither, it is a bug: please report it, with what --traceback shows"
+        ) from error

@@ -20,7 +20,7 @@ from veilsum.report.plots import (
     Plot,
     mean_seconds,
 )
-from veilsum.report.run_files import METHOD_TITLES, RunFiles
+from veilsum.report.run_files import METHOD_TITLES, RunFiles, phase_seconds
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
 
 
@@ -64,7 +64,8 @@ def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
     page = whole_page(f"Veilsum training run {name}", parts)
     path = run.folder / "report.html"
     with atomic_file(path) as file:
-        file.write(page.encode())
+        # A folder's name may hold bytes that are no text.
+        file.write(page.encode(errors="xmlcharrefreplace"))
     return path
 
 
@@ -116,7 +117,7 @@ def _tiles(run: RunFiles) -> str:
     mine = run.final[ENCRYPTED]
     last = run.opened(ENCRYPTED)[-1]
     means = mean_seconds(run)
-    crypto = sum(means[phase] for phase in ("encrypt", "aggregate", "open", "decrypt"))
+    crypto = _crypto(means)
     clear = 4 * run.summary["model"]["values"]
     tiles = [
         _tile(
@@ -135,16 +136,17 @@ def _tiles(run: RunFiles) -> str:
         tiles.append(
             _tile(f"{difference:+.5f}", "AUC compared with plaintext averaging of the same run")
         )
+    upload = last["bytes"].get("upload", 0)
     tiles += [
         _tile(
-            format_bytes(last["bytes"]["upload"]),
-            f"encrypted upload of one cloud in one round; {last['bytes']['upload'] / clear:.2f} "
-            "times the update in clear fp32",
+            format_bytes(upload),
+            f"encrypted upload of one cloud in one round; {upload / clear:.2f} times the update in "
+            "clear fp32",
         ),
         _tile(
             format_seconds(crypto),
             "encrypting, summing, opening and decrypting in a round, all clouds together; "
-            f"training takes {format_seconds(means['train'])}",
+            f"training takes {format_seconds(means.get('train', 0.0))}",
         ),
     ]
     if "background" in means:
@@ -156,6 +158,10 @@ def _tiles(run: RunFiles) -> str:
             )
         )
     return '<div class="tiles">' + "".join(tiles) + "</div>"
+
+
+def _crypto(means: dict[str, float]) -> float:
+    return sum(means.get(phase, 0.0) for phase in ("encrypt", "aggregate", "open", "decrypt"))
 
 
 def _learning(run: RunFiles, plots: dict[str, Plot]) -> str:
@@ -292,7 +298,7 @@ def _protection(run: RunFiles) -> str:
                 _number(upload["clipped"]),
                 f"{entropy:.4f}",
             )
-            for upload, entropy in zip(last["clouds"], last["entropy"], strict=True)
+            for upload, entropy in zip(last["clouds"], last.get("entropy", []), strict=False)
         ],
         caption=f"What the aggregator saw in round {last['round']}, apart from unreadable bytes",
     )
@@ -321,7 +327,7 @@ def _hybrid(run: RunFiles) -> str:
         return ""
     plan, values = run.summary["plan"], run.summary["model"]["values"]
     whole = plan["capsule_bytes"] + plan["bytes_per_value"] * values
-    saved = whole - last["bytes"]["upload"]
+    saved = whole - last["bytes"].get("upload", 0)
     return (
         f"<p><strong>{fraction:.1%} of an update's values were encrypted in round "
         f"{last['round']}; the others travelled in the clear, as "
@@ -376,6 +382,7 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
         "opening_request": ("aggregator", "authority", 1),
         "sum_key": ("authority", "each cloud, coordinator", clouds + 1),
         "aggregate": ("aggregator", "each cloud, coordinator", clouds + 1),
+        "plain_sum": ("aggregator", "each cloud, coordinator", clouds + 1),
     }
     rows = [
         (
@@ -386,6 +393,7 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
             format_bytes(sizes[key] * directions[key][2]),
         )
         for key in MESSAGES
+        if key in sizes
     ]
     plan = summary["plan"]
     return (
@@ -408,7 +416,7 @@ def _time(run: RunFiles, plots: dict[str, Plot]) -> str:
     means = mean_seconds(run)
     rows = []
     for phase, mean in means.items():
-        times = [record["seconds"][phase] for record in records]
+        times = [phase_seconds(record, phase) for record in records]
         rows.append(
             (
                 PHASES[phase],
@@ -418,28 +426,32 @@ def _time(run: RunFiles, plots: dict[str, Plot]) -> str:
                 f"{sum(times):.3f} s",
             )
         )
-    crypto = sum(means[phase] for phase in ("encrypt", "aggregate", "open", "decrypt"))
     hidden = ""
     if "background" in means:
         hidden = (
             " While clouds trained, background threads of the lowest priority prepared their "
             f"encryptions, which took {format_seconds(means['background'])} of processor time a "
             f"round; encrypting and signing with what was ready took "
-            f"{format_seconds(means['encrypt'])}. Training hides the former: it is no part of the "
-            "sum above."
+            f"{format_seconds(means.get('encrypt', 0.0))}. Training hides the former: it is no "
+            "part of the sum above."
         )
-    rest = means["train"] + means["evaluate"]
+    rest = means.get("train", 0.0) + means.get("evaluate", 0.0)
+    added = (
+        f"Encrypted aggregation added {_crypto(means) / rest:.1%} to the time of training and "
+        "evaluation. "
+        if rest
+        else ""
+    )
     clouds = len(run.summary["clouds"])
     return (
         "<h2>Where the time goes</h2>\n"
-        f"<p>Encrypted aggregation added {crypto / rest:.1%} to the time of training and "
-        f"evaluation. Times are wall time on the machine below, the {clouds} clouds one after "
+        f"<p>{added}Times are wall time on the machine below, the {clouds} clouds one after "
         f"another and {clouds + 1} decryptions a round (each cloud and the coordinator); clouds on "
         "machines of their own would work side by side. The first round includes warming up."
         f"{hidden}</p>\n"
         + _figure(
             plots["seconds"],
-            "Mean of all rounds."
+            "Mean of all rounds; a round without a phase counts as 0."
             + (" Hollow: processor time in the background." if "background" in means else ""),
         )
         + _table(("phase", "least", "mean", "most", "whole run"), rows)
@@ -456,7 +468,7 @@ def _ranges(run: RunFiles) -> str:
     rows = [
         (
             name.removeprefix("update."),
-            f"{records[0]['limits'][name]:.3g}",
+            f"{records[0]['limits'][name]:.3g}" if name in records[0]["limits"] else "–",
             f"{limit:.3g}",
             f"{limit / levels:.2g}",
         )
@@ -567,9 +579,9 @@ def _rounds(run: RunFiles) -> str:
             f"{record['auc']:.4f}",
             f"{record['accuracy']:.4f}",
             f"{record['log_loss']:.4f}",
-            format_loss(record["train_loss"]),
+            format_loss(record.get("train_loss")),
             record["clipped"] if record["clouds"] else "",
-            format_seconds(record["seconds"]["total"]),
+            format_seconds(phase_seconds(record, "total")),
         )
         for record in run.records
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from veilsum.errors import missing_extra
 from veilsum.federated.run_directory import ENCRYPTED, PLAINTEXT
-from veilsum.report.run_files import METHOD_TITLES, Record
+from veilsum.report.run_files import METHOD_TITLES, Record, phase_seconds
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _CRYPTO = ("encrypt", "aggregate", "open", "decrypt")
 
 
 def _crypto_seconds(record: Record) -> float:
-    return sum(float(record["seconds"].get(phase, 0.0)) for phase in _CRYPTO)
+    return sum(phase_seconds(record, phase) for phase in _CRYPTO)
 
 
 def _of(records: Sequence[Record], method: str) -> list[Record]:
@@ -106,10 +106,11 @@ class LinesView:
         )
         if record["clouds"]:
             line += (
-                f"clipped {record['clipped']}  upload {format_bytes(record['bytes']['upload'])}  "
+                f"clipped {record['clipped']}  "
+                f"upload {format_bytes(record['bytes'].get('upload', 0))}  "
                 f"crypto {format_seconds(_crypto_seconds(record))}  "
             )
-        self._print(line + f"round {format_seconds(record['seconds']['total'])}")
+        self._print(line + f"round {format_seconds(phase_seconds(record, 'total'))}")
 
     def run_ended(self, summary: Mapping[str, Any]) -> None:
         """Print the final scores.
@@ -282,7 +283,7 @@ class TableView:
                 format_loss(record["train_loss"]),
                 "skipped" if record.get("skipped") else str(record["clipped"]) if encrypted else "",
                 format_bytes(sent) if sent else "",
-                format_seconds(record["seconds"]["train"]),
+                format_seconds(phase_seconds(record, "train")),
                 format_seconds(_crypto_seconds(record)) if encrypted else "",
                 style="yellow" if record.get("skipped") else None,
             )

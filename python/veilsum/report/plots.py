@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from veilsum.errors import missing_extra
+from veilsum.errors import missing_extra, named_failures
 from veilsum.federated.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
-from veilsum.report.run_files import METHOD_TITLES, RunFiles
+from veilsum.report.run_files import METHOD_TITLES, RunFiles, phase_seconds
 from veilsum.report.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ MESSAGES = {
     "opening_request": "opening request",
     "sum_key": "sum key",
     "aggregate": "encrypted sum",
+    "plain_sum": "sum of the plain parts",
 }
 
 
@@ -181,9 +182,11 @@ def draw_plot(
         if mark:
             figure.suptitle(mark, x=0.995, ha="right", fontsize=9, color=MUTED)
             description += f" {mark[0].upper()}{mark[1:]}."
-        figure.savefig(folder / f"{name}.png", dpi=160)
+        with named_failures(folder / f"{name}.png"):
+            figure.savefig(folder / f"{name}.png", dpi=160)
         svg = _svg(figure)
-    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    with named_failures(folder / f"{name}.svg"):
+        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     return Plot(name, description, inline_svg(svg, description))
 
 
@@ -390,7 +393,7 @@ def _no_ticks() -> Any:
 
 
 def mean_seconds(run: RunFiles) -> dict[str, float]:
-    """Return the encrypted run's mean time of each phase.
+    """Return the encrypted run's mean time of each phase, without those that never were.
 
     Parameters
     ----------
@@ -398,6 +401,5 @@ def mean_seconds(run: RunFiles) -> dict[str, float]:
         With at least one round.
     """
     records = run.opened(ENCRYPTED)
-    # Not every round has every phase: pads are not made ahead where a round's form comes late.
-    totals = {phase: sum(one["seconds"].get(phase, 0.0) for one in records) for phase in PHASES}
+    totals = {phase: sum(phase_seconds(one, phase) for one in records) for phase in PHASES}
     return {phase: total / len(records) for phase, total in totals.items() if total > 0}

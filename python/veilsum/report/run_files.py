@@ -118,6 +118,22 @@ class RunFiles:
         return [float(record[key]) for record in self.rounds(method)]
 
 
+def phase_seconds(record: Record, phase: str) -> float:
+    """Return what a phase of a round took: 0 where the round had no such phase.
+
+    Rounds differ in their phases: pads are not made ahead where a round's form comes late, a
+    skipped round ends early, and clouds may be idle.
+
+    Parameters
+    ----------
+    record : dict
+        A round's, as metrics.jsonl has it.
+    phase : str
+        Its name.
+    """
+    return float(record["seconds"].get(phase, 0.0))
+
+
 def read_run(folder: str | Path) -> RunFiles:
     """Read a run's folder.
 
@@ -130,20 +146,26 @@ def read_run(folder: str | Path) -> RunFiles:
     ------
     veilsum.ParameterError
         When a file is missing or no JSON; the message names it.
+    OSError
+        When a file cannot be read.
     """
     folder = Path(folder)
     texts = {}
     for name in (SUMMARY, METRICS, CONFIG):
         try:
             texts[name] = (folder / name).read_text(encoding="utf-8")
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise ParameterError(
                 f"{folder} is no folder of a training run: it lacks {name}"
             ) from error
+        except UnicodeDecodeError as error:
+            raise ParameterError(f"{folder}: {name} is damaged: {error}") from error
     try:
         summary = json.loads(texts[SUMMARY])
         lines = texts[METRICS].splitlines()
         records = tuple(json.loads(line) for line in lines)
     except json.JSONDecodeError as error:
         raise ParameterError(f"{folder}: {SUMMARY} or {METRICS} is damaged: {error}") from error
+    if not isinstance(summary, dict) or not all(isinstance(one, dict) for one in records):
+        raise ParameterError(f"{folder}: {SUMMARY} or {METRICS} is damaged: not made of objects")
     return RunFiles(folder, summary, records, texts[CONFIG])

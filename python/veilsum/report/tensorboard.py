@@ -67,7 +67,7 @@ class EventsWriter:
                 self._writers[method].add_text("synthetic data", self._mark)
         writer = self._writers[method]
         for name in _SCORES:
-            if record[name] is not None:  # a skipped round has no training loss
+            if record.get(name) is not None:  # a skipped round has no training loss
                 writer.add_scalar(f"score/{name}", record[name], number)
         for group in ("seconds", "bytes"):
             for name, value in record[group].items():

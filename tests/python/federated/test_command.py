@@ -110,6 +110,105 @@ def test_a_small_run_and_its_report(
     assert "never overwritten" in capsys.readouterr().err
 
 
+def test_a_report_that_fails_is_a_note_and_the_run_is_finished(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from veilsum import report
+
+    def fail(folder: Path) -> Path:
+        raise KeyError("background")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "write_report", fail)
+    assert main(["train", "--name", "small", *SMALL]) == 0
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("veilsum: note: the run is whole, but no report could be made of it")
+    assert "veilsum train --report runs/small" in error
+    assert "KeyError: 'background'" in error
+    summary = json.loads((tmp_path / "runs" / "small" / "run.json").read_text())
+    assert summary["status"] == "finished"
+    # Asked for alone, the report is the work, and its failure the command's.
+    assert main(["train", "--report", "runs/small"]) == 1
+
+
+@pytest.mark.parametrize("method", ["run_started", "round_finished", "run_ended"])
+def test_a_view_that_fails_leaves_the_run_alone(
+    method: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from veilsum.report.live import LinesView
+    from veilsum.report.tensorboard import EventsWriter
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", "events.1")
+
+    monkeypatch.chdir(tmp_path)
+    for observer in (LinesView, EventsWriter):
+        monkeypatch.setattr(observer, method, fail)
+    assert main(["train", "--name", "small", *SMALL, "--set", "run.live=lines"]) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "note" in line]
+    assert notes == [
+        f"veilsum: note: {what} ended, the run goes on: events.1: No space left on device"
+        for what in ("the live view", "the writing of TensorBoard events")
+    ]
+    summary = json.loads((tmp_path / "runs" / "small" / "run.json").read_text())
+    assert summary["status"] == "finished"
+    assert (tmp_path / "runs" / "small" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["training.learning_rate=1e20"],
+        ["training.learning_rate=1e8", "training.optimiser=sgd"],
+        ["aggregation.server_learning_rate=1e30"],
+        ["aggregation.server_learning_rate=1e300"],
+    ],
+)
+def test_divergence_is_a_sentence(
+    settings: list[str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes = [word for setting in settings for word in ("--set", setting)]
+    assert main(["train", "--name", "far", *SMALL, *changes]) == 3
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "diverged" in error
+    assert "lower training.learning_rate" in error
+    assert "bug" not in error
+    summary = json.loads((tmp_path / "runs" / "far" / "run.json").read_text())
+    assert summary["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.learning_rate=1e39", "must be above 0 and at most 1e+30"),
+        ("training.weight_decay=1e300", "must be between 0 and 1e+30"),
+        ("training.proximal=1e300", "must be between 0 and 1e+30"),
+        ("training.batch_size=1000000000000000000000", "must be between 1 and"),
+        ("run.name=\udcff", r"run.name is '\udcff'; must be text that UTF-8 can hold"),
+    ],
+)
+def test_numbers_that_pytorch_cannot_hold_are_refused_before(
+    setting: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--print-config", "--set", setting]) == 3
+    assert message in capsys.readouterr().err
+
+
+def test_no_memory_for_a_network_is_no_bug() -> None:
+    from veilsum.errors import one_line
+
+    said = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"
+    assert one_line(RuntimeError(said)) == "out of memory"
+    assert "a bug" in one_line(RuntimeError("shapes do not fit"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_with_a_report(tmp_path: Path, how: signal.Signals) -> None:

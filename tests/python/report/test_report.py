@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import veilsum as vs
 from veilsum.federated.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
-from veilsum.report import read_run, write_report
+from veilsum.report import plots, read_run, write_report
+from veilsum.report.live import LinesView
+from veilsum.report.plots import Plot
 from veilsum.report.units import format_bytes, format_seconds
 
 ALL = (ENCRYPTED, PLAINTEXT, CENTRALISED)
@@ -117,6 +123,99 @@ def test_a_run_without_pads_ahead(make_run: Callable[..., Path]) -> None:
     page = write_report(folder).read_text()
     assert "hidden behind training" not in page
     assert "made while training" not in page
+
+
+def _leaves(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What a round may lack: each phase, message and range, and what only some methods write."""
+    inner = [(key, name) for key in ("seconds", "bytes", "limits") for name in record[key]]
+    return [*inner, ("entropy",), ("encrypted_fraction",), ("simulation",), ("train_loss",)]
+
+
+@pytest.fixture
+def quick_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the figures, but write none: rendering takes nearly all of a report's time."""
+    from matplotlib.figure import Figure
+
+    def draw(_: Path, name: str, __: object, draw: Callable[[Figure], str], *___: object) -> Plot:
+        return Plot(name, draw(Figure()), "<svg></svg>")
+
+    monkeypatch.setattr(plots, "draw_plot", draw)
+
+
+@pytest.mark.usefixtures("quick_plots")
+@pytest.mark.parametrize("where", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_no_field_is_assumed_of_every_round(
+    make_run: Callable[..., Path], where: tuple[int, ...]
+) -> None:
+    """A report is made whatever single field some rounds lack, and so are the views."""
+    folder = make_run()
+    path = folder / "metrics.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        record |= {
+            "encrypted_fraction": 0.5,
+            "simulation": [{"client": 0, "state": "summed", "weight": 1.0}],
+        }
+        record["bytes"]["plain_sum"] = 90_000
+    for leaf in _leaves(records[0]):
+        changed = json.loads(json.dumps(records))
+        for number in where:
+            holder = changed[number] if len(leaf) == 1 else changed[number][leaf[0]]
+            del holder[leaf[-1]]
+        path.write_text("".join(json.dumps(record) + "\n" for record in changed))
+        text = write_report(folder).read_text()
+        assert Page(text).open == [], leaf
+        if leaf != ("bytes", "plain_sum") or 2 not in where:
+            assert "sum of the plain parts" in text
+        stream = io.StringIO()
+        view = LinesView(stream)
+        view.run_started(folder, json.loads((folder / "run.json").read_text()))
+        for record in changed:
+            record.setdefault("train_loss", None)  # always there, None where none was opened
+            view.round_finished(record)
+
+
+def test_rounds_without_a_phase_count_as_nothing(make_run: Callable[..., Path]) -> None:
+    """As a hybrid run has it: no pads ahead in the rounds that choose the coordinates anew."""
+    folder = make_run()
+    path = folder / "metrics.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    del records[0]["seconds"]["background"]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    page = write_report(folder).read_text()
+    row = re.search(r"<tr><td>pads, made while training</td>(.*?)</tr>", page)
+    assert row is not None
+    assert re.findall(r">([^<]+)</td>", row[1]) == ["0 s", "1.3 ms", "2.0 ms", "0.004 s"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("run.json", "[]"),
+        ("run.json", "{}"),
+        ("metrics.jsonl", "3\n"),
+        ("metrics.jsonl", '{"method": "veilsum", "round": 1}\n'),
+    ],
+)
+def test_a_folder_of_something_else_is_no_bug(
+    make_run: Callable[..., Path], name: str, text: str
+) -> None:
+    folder = make_run()
+    (folder / name).write_text(text)
+    with pytest.raises(vs.ParameterError, match=r"a run & more: run\.json (or|and) metrics"):
+        write_report(folder)
+
+
+def test_bytes_that_are_no_text_are_damage(make_run: Callable[..., Path]) -> None:
+    folder = make_run()
+    (folder / "config.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(vs.ParameterError, match=r"config\.toml is damaged"):
+        write_report(folder)
+
+
+def test_a_folder_whose_name_is_no_text(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_run().rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    assert "Training report: &#56575;" in write_report(folder).read_text()
 
 
 def test_an_interrupted_run(make_run: Callable[..., Path]) -> None:
