@@ -76,7 +76,8 @@ def steady_streams() -> Iterator[None]:
 
 def _steady(stream: TextIO | None, name: str, stack: contextlib.ExitStack) -> TextIO:
     if stream is None:  # closed before the program began
-        stream = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - the stack closes it
+        stream = stack.enter_context(nowhere)
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         errors = getattr(stream, "errors", None) or "strict"
