@@ -34,28 +34,31 @@ void write_all(int fd, ByteView bytes, const std::string& path) {
 }  // namespace
 
 void write_file(const std::string& path, std::span<const ByteView> parts, FileKind kind) {
+  const Destination target = find_destination(path);
   std::uint8_t suffix[8];
   os_entropy(suffix);
-  const std::string temporary = path + "." + to_hex(suffix) + ".tmp";
-  const mode_t mode = kind == FileKind::kSecret ? 0600 : 0666;
+  const std::string temporary = target.path + "." + to_hex(suffix) + ".tmp";
+  const bool inherits = kind == FileKind::kPublic && target.before.has_value();
+  const mode_t mode = kind == FileKind::kSecret || inherits ? 0600 : 0666;
   {
     const Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (file.get() < 0) fail("cannot create", path);
     try {
       for (const ByteView part : parts) write_all(file.get(), part, path);
+      if (inherits) give_rights(file.get(), target, path);
       if (::fsync(file.get()) != 0) fail("cannot sync", path);
     } catch (...) {
       ::unlink(temporary.c_str());
       throw;
     }
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+  if (::rename(temporary.c_str(), target.path.c_str()) != 0) {
     const int reason = errno;
     ::unlink(temporary.c_str());
     errno = reason;
     fail("cannot replace", path);
   }
-  sync_folder_of(path);
+  sync_folder_of(target.path);
 }
 
 Bytes read_file(const std::string& path, FileKind kind) {
@@ -88,8 +91,13 @@ Bytes read_file(const std::string& path, FileKind kind) {
 }
 
 void append_line_durably(const std::string& path, const std::string& line) {
-  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  // Not blocking: a pipe in the file's place is refused instead of waited for.
+  constexpr int kHow = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK;
+  const Descriptor file(::open(path.c_str(), kHow, 0600));
   if (file.get() < 0) fail("cannot open", path);
+  struct stat status{};
+  if (::fstat(file.get(), &status) != 0) fail("cannot stat", path);
+  if (!S_ISREG(status.st_mode)) throw ParameterError(path + " is not a regular file");
   const std::string whole = line + "\n";
   write_all(file.get(), {reinterpret_cast<const std::uint8_t*>(whole.data()), whole.size()}, path);
   if (::fsync(file.get()) != 0) fail("cannot sync", path);

@@ -11,9 +11,10 @@ namespace veilsum {
 
 enum class FileKind { kPublic, kSecret };
 
-/// Writes through a temporary file in the same folder, fsync and rename. Secret files are created
-/// with mode 0600, public ones with 0666 less the umask.
+/// Writes through a temporary file in the same folder, fsync and rename. A link is followed. Secret
+/// files have mode 0600; public ones that of the file they replace, or 0666 less the umask.
 /// @throws std::system_error with the operating system's reason and the path
+/// @throws ParameterError as find_destination(): outputs are files, no devices or pipes
 void write_file(const std::string& path, std::span<const ByteView> parts, FileKind kind);
 
 /// Reads a regular file whole.
@@ -22,6 +23,8 @@ void write_file(const std::string& path, std::span<const ByteView> parts, FileKi
 Bytes read_file(const std::string& path, FileKind kind);
 
 /// Appends `line` and fsyncs; creates the file with mode 0600.
+/// @throws std::system_error with the operating system's reason and the path
+/// @throws ParameterError when `path` is no regular file: what is written there would not be kept
 void append_line_durably(const std::string& path, const std::string& line);
 
 }  // namespace veilsum

@@ -41,6 +41,38 @@ mode_t ordinary_mode() {
   return 0666 & ~mask;
 }
 
+std::string read_link(const std::string& path) {
+  std::string text(256, '\0');
+  for (;;) {
+    const ssize_t length = ::readlink(path.c_str(), text.data(), text.size());
+    if (length < 0) throw_errno("cannot follow", path);
+    if (static_cast<std::size_t>(length) < text.size()) {
+      text.resize(static_cast<std::size_t>(length));
+      break;
+    }
+    text.resize(2 * text.size());
+  }
+  return text.starts_with('/') ? text : folder_of(path) + "/" + text;
+}
+
+/// Linux refuses to open such a link (fs.protected_symlinks); it is followed by hand here.
+void refuse_planted(const std::string& link, const struct stat& status) {
+  struct stat folder{};
+  if (::stat(folder_of(link).c_str(), &folder) != 0) throw_errno("cannot stat the folder of", link);
+  const bool everybody = (folder.st_mode & S_ISVTX) != 0 && (folder.st_mode & S_IWOTH) != 0;
+  if (everybody && status.st_uid != ::geteuid() && status.st_uid != folder.st_uid) {
+    throw ParameterError("the output " + link +
+                         " is a link that another user made in a folder that everybody can write "
+                         "to; give the output another name");
+  }
+}
+
+[[noreturn]] void refuse_special(const std::string& path) {
+  throw ParameterError("the output " + path +
+                       " is a device, a pipe or a socket; outputs are files, which appear whole or "
+                       "not at all: write to a file, and copy it there");
+}
+
 void reserve(int fd, std::uint64_t bytes, const std::string& path) {
 #if defined(__linux__)
   while (bytes != 0 && ::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) != 0) {
@@ -157,15 +189,74 @@ bool InputFile::unchanged() const noexcept {
   return failed == 0 && identity_of(status) == identity_;
 }
 
+Destination find_destination(const std::string& path) {
+  struct stat named{};
+  const bool there = ::stat(path.c_str(), &named) == 0;
+  // Asked first: what /dev/stdout leads to may be a pipe, which has no name to follow.
+  if (there && S_ISDIR(named.st_mode)) {
+    errno = EISDIR;
+    throw_errno("cannot replace", path);
+  }
+  if (there && !S_ISREG(named.st_mode)) refuse_special(path);
+  Destination found{path, std::nullopt};
+  struct stat status{};
+  for (int links = 0; ::lstat(found.path.c_str(), &status) == 0;) {
+    if (!S_ISLNK(status.st_mode)) {
+      if (!S_ISREG(status.st_mode)) refuse_special(path);
+      // A link of /proc can lead to a file whose name is gone, or another file's now.
+      if (there && status.st_dev == named.st_dev && status.st_ino == named.st_ino) {
+        found.before = {static_cast<mode_t>(status.st_mode & 0777), status.st_uid, status.st_gid};
+        return found;
+      }
+      errno = ESTALE;
+      throw_errno("cannot follow", path);
+    }
+    constexpr int kMostLinks = 40;  // as many as Linux follows
+    if (++links > kMostLinks) {
+      errno = ELOOP;
+      throw_errno("cannot follow", path);
+    }
+    refuse_planted(found.path, status);
+    found.path = read_link(found.path);
+  }
+  if (errno != ENOENT && errno != ENOTDIR) throw_errno("cannot reach", path);
+  if (there) {
+    errno = ESTALE;
+    throw_errno("cannot follow", path);
+  }
+  return found;
+}
+
+void give_rights(int fd, const Destination& target, const std::string& path) {
+  mode_t mode = 0;
+  if (target.before) {
+    struct stat mine{};
+    if (::fstat(fd, &mine) != 0) throw_errno("cannot stat", path);
+    const auto& [before, owner, group] = *target.before;
+    mode = before;
+    const bool same = mine.st_uid == owner && mine.st_gid == group;
+    constexpr auto kAsItIs = static_cast<uid_t>(-1);
+    if (!same && ::fchown(fd, owner, group) != 0 && mine.st_gid != group &&
+        ::fchown(fd, kAsItIs, group) != 0) {
+      // Rights that were meant for one group must not become another's.
+      mode = (mode & 0707u) | (mode & 007u) << 3;
+    }
+  } else {
+    mode = ordinary_mode();
+  }
+  if (::fchmod(fd, mode) != 0) throw_errno("cannot set the mode of", path);
+}
+
 std::string OutputFile::temporary_name(const std::string& path) {
   std::uint8_t suffix[8];
   os_entropy(suffix);
-  return path + "." + to_hex(suffix) + ".tmp";
+  return find_destination(path).path + "." + to_hex(suffix) + ".tmp";
 }
 
 OutputFile::OutputFile(std::string path, std::string working_name, std::uint64_t bytes,
                        Existing existing)
     : path_(std::move(path)), working_name_(std::move(working_name)) {
+  (void)find_destination(path_);  // refuses now what commit() would refuse
   const int only_new = existing == Existing::kRefuse ? O_EXCL : 0;
   file_ = Descriptor(
       ::open(working_name_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | only_new, 0600));
@@ -220,10 +311,13 @@ void OutputFile::commit() {
                      "; only the one that began finishes it");
   }
   if (::fsync(file_.get()) != 0) throw_errno("cannot sync", path_);
-  if (::fchmod(file_.get(), ordinary_mode()) != 0) throw_errno("cannot set the mode of", path_);
-  if (::rename(working_name_.c_str(), path_.c_str()) != 0) throw_errno("cannot replace", path_);
+  const Destination target = find_destination(path_);
+  give_rights(file_.get(), target, path_);
+  if (::rename(working_name_.c_str(), target.path.c_str()) != 0) {
+    throw_errno("cannot replace", path_);
+  }
   done_ = true;
-  sync_folder_of(path_);
+  sync_folder_of(target.path);
 }
 
 void GatheredWrites::write_at(std::uint64_t offset, ByteView bytes) {

@@ -3,7 +3,10 @@
 // not a crash. Outputs take their name only when they are complete.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -68,6 +71,31 @@ class InputFile {
   FileIdentity identity_;
 };
 
+/// Where an output goes. Its name may be a link; then the file that the link names is the output.
+struct Destination {
+  /// Who may do what with the file that is there.
+  struct Rights {
+    mode_t mode = 0;
+    uid_t owner = 0;
+    gid_t group = 0;
+  };
+
+  std::string path;              ///< links followed; the temporary file stands in its folder
+  std::optional<Rights> before;  ///< of the file that will be replaced; nothing when there is none
+};
+
+/// Follows links to where an output goes.
+/// @throws ParameterError when that is a device, a pipe or a socket: an output appears whole or not
+///         at all, which those cannot do; and for a link that another user put into a folder that
+///         everybody can write to
+/// @throws std::system_error when it is a folder, or cannot be looked at
+Destination find_destination(const std::string& path);
+
+/// Gives a finished file the rights of the file that it replaces, or those that new files have.
+/// Where the group cannot be kept, the rights of the group fall to those of others.
+/// @param path for messages
+void give_rights(int fd, const Destination& target, const std::string& path);
+
 /// A file in the making: mode 0600 under a name of its own beside `path`, until commit().
 /// write_at() is thread-safe for ranges that do not overlap. It belongs to the process that made
 /// it: a forked child neither commits nor removes it.
@@ -75,7 +103,8 @@ class OutputFile {
  public:
   enum class Existing { kRefuse, kContinue };
 
-  /// @param working_name the name until commit(); in the folder of `path`
+  /// @param path a link is followed
+  /// @param working_name the name until commit(); in the folder where find_destination(path) is
   /// @param bytes final size; asked from the file system at once, so that a full disk shows now
   OutputFile(std::string path, std::string working_name, std::uint64_t bytes, Existing existing);
   OutputFile(const OutputFile&) = delete;
@@ -83,7 +112,7 @@ class OutputFile {
   /// Removes the unfinished file, unless keep() was called.
   ~OutputFile();
 
-  /// `path` with random letters: for outputs that are not resumed.
+  /// A name beside where `path` leads, with random letters: for outputs that are not resumed.
   static std::string temporary_name(const std::string& path);
 
   void write_at(std::uint64_t offset, ByteView bytes);
@@ -95,8 +124,9 @@ class OutputFile {
   void keep() noexcept { keep_ = true; }
   /// Remove the unfinished file now, keep() or not.
   void discard() noexcept;
-  /// Syncs, gives the file the mode that new files have, and moves it to its name.
+  /// Syncs, gives the file its rights (see give_rights), and moves it to its name.
   /// @throws RoundError in a forked child
+  /// @throws ParameterError as find_destination(), which looks again
   void commit();
 
  private:

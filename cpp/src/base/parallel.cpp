@@ -23,6 +23,13 @@ int default_threads() noexcept {
 #endif
 }
 
+int worthwhile_threads(int threads, double work_us) noexcept {
+  if (threads > 0) return threads;
+  const double worth = work_us / kThreadGrainUs;
+  const int most = default_threads();
+  return worth >= most ? most : worth >= 1 ? static_cast<int>(worth) : 1;
+}
+
 // A region is active, so has threads of its own, only up to this many levels of nesting; the level
 // that the thread is on already leaves none. Not the number of threads: libraries name that number
 // in their pragmas.

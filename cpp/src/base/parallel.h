@@ -17,6 +17,15 @@ namespace veilsum {
 /// Threads that a request of 0 ("as many as allowed") means: OMP_NUM_THREADS or the processors.
 int default_threads() noexcept;
 
+/// Work that a thread must have before it is worth starting it for a request of 0 threads. Starting
+/// and joining costs tens of microseconds on an idle machine, but on a busy one a thread may wait
+/// for a processor for a few milliseconds, and the others wait for it (bench/test_busy.py).
+inline constexpr double kThreadGrainUs = 3000;
+
+/// Threads for work that takes about `work_us` microseconds on one: what was asked for, or for a
+/// request of 0 as many as have kThreadGrainUs each. Results never depend on it.
+int worthwhile_threads(int threads, double work_us) noexcept;
+
 /// False where OpenMP must not start threads: in a build without it, and in a child process forked
 /// from one that had used it, where GNU's runtime waits for threads that did not survive the fork
 /// (data loaders of training frameworks fork). Plain threads do the work then.

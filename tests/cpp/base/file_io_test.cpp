@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +14,9 @@
 #include <cstring>
 #include <system_error>
 #include <thread>
+#include <vector>
 
+#include "base/file_stream.h"
 #include "check.h"
 #include "support/child.h"
 #include "support/temporary_folder.h"
@@ -107,6 +110,142 @@ TEST("a secret is refused when group or others have any right to it") {
     }
     CHECK_EQ(read_file(path, FileKind::kPublic).size(), 6u);
   }
+}
+
+TEST("a file that replaces another keeps its mode, whatever the umask") {
+  const TemporaryFolder folder;
+  const Umask guard(0022);
+  for (const unsigned mode : {0640u, 0600u, 0666u, 0444u, 0755u}) {
+    const std::string path = folder / "thing";
+    put_contents(path, "old", mode);
+    put(path, {1, 2});
+    CHECK_EQ(mode_of(path), mode);
+    CHECK_EQ(contents_of(path), "\1\2");
+    ::unlink(path.c_str());
+  }
+}
+
+TEST("a file keeps its owner and group, or its group's rights fall to those of others") {
+  if (::geteuid() != 0) return;  // only root makes files of other owners
+  const TemporaryFolder folder;
+  const std::string path = folder / "thing";
+  put_contents(path, "old", 0664);
+  CHECK_EQ(::chown(path.c_str(), 12345, 23456), 0);
+  put(path, {1});
+  struct stat status{};
+  CHECK_EQ(::stat(path.c_str(), &status), 0);
+  CHECK_EQ(status.st_uid, 12345u);
+  CHECK_EQ(status.st_gid, 23456u);
+  CHECK_EQ(mode_of(path), 0664u);
+  // A user who owns the folder, but is not of the file's group.
+  CHECK_EQ(::chown(folder.path().c_str(), 999, 999), 0);
+  const Ending ending = run_child([&] {
+    if (::setgid(999) != 0 || ::setuid(999) != 0) return 1;
+    put(path, {2});
+    return 0;
+  });
+  CHECK_EQ(ending.exit_status, 0);
+  CHECK_EQ(::stat(path.c_str(), &status), 0);
+  CHECK_EQ(status.st_gid, 999u);
+  CHECK_EQ(mode_of(path), 0644u);
+}
+
+TEST("a secret never goes to the owner of the file that it replaces") {
+  if (::geteuid() != 0) return;  // only root makes files of other owners
+  const TemporaryFolder folder;
+  const std::string path = folder / "key";
+  put_contents(path, "bait", 0600);
+  CHECK_EQ(::chown(path.c_str(), 12345, 23456), 0);
+  put(path, {9}, FileKind::kSecret);
+  struct stat status{};
+  CHECK_EQ(::stat(path.c_str(), &status), 0);
+  CHECK_EQ(status.st_uid, ::geteuid());
+  CHECK_EQ(mode_of(path), 0600u);
+}
+
+TEST("a link is followed, to the end of a chain, and stays a link") {
+  for (const FileKind kind : {FileKind::kPublic, FileKind::kSecret}) {
+    const TemporaryFolder folder;
+    CHECK_EQ(::mkdir((folder / "elsewhere").c_str(), 0700), 0);
+    put_contents(folder / "elsewhere/thing", "old", 0640);
+    CHECK_EQ(::symlink("thing", (folder / "elsewhere/second").c_str()), 0);
+    CHECK_EQ(::symlink("elsewhere/second", (folder / "first").c_str()), 0);
+    put(folder / "first", {'n', 'e', 'w'}, kind);
+    CHECK_EQ(contents_of(folder / "elsewhere/thing"), "new");
+    CHECK_EQ(mode_of(folder / "elsewhere/thing"), kind == FileKind::kSecret ? 0600u : 0640u);
+    struct stat status{};
+    CHECK_EQ(::lstat((folder / "first").c_str(), &status), 0);
+    CHECK(S_ISLNK(status.st_mode));
+    CHECK_EQ(folder.names().size(), 2u);
+  }
+}
+
+TEST("a link to a file that is not there makes the file; links in a circle are an error") {
+  const TemporaryFolder folder;
+  CHECK_EQ(::symlink((folder / "new").c_str(), (folder / "link").c_str()), 0);
+  put(folder / "link", {5});
+  CHECK_EQ(contents_of(folder / "new"), "\5");
+  CHECK_EQ(::symlink("a", (folder / "b").c_str()), 0);
+  CHECK_EQ(::symlink("b", (folder / "a").c_str()), 0);
+  CHECK_EQ(errno_of([&] { put(folder / "a", {5}); }), ELOOP);
+  CHECK_THROWS_WITH(put(folder / "a", {5}), std::system_error, folder / "a");
+}
+
+TEST("a link that somebody else put into a folder that all can write to is not followed") {
+  if (::geteuid() != 0) return;  // only root makes links of other owners
+  const TemporaryFolder folder;
+  CHECK_EQ(::chmod(folder.path().c_str(), 01777), 0);
+  put_contents(folder / "victim", "untouched");
+  CHECK_EQ(::symlink("victim", (folder / "link").c_str()), 0);
+  put(folder / "link", {5});  // root's own link
+  put_contents(folder / "victim", "untouched");
+  CHECK_EQ(::lchown((folder / "link").c_str(), 12345, 12345), 0);
+  CHECK_THROWS_WITH(put(folder / "link", {5}), ParameterError, "another user");
+  CHECK_EQ(contents_of(folder / "victim"), "untouched");
+}
+
+TEST("devices, pipes and sockets are refused, and stay what they are") {
+  const TemporaryFolder folder;
+  std::vector<std::string> special{folder / "pipe"};
+  CHECK_EQ(::mkfifo(special[0].c_str(), 0644), 0);
+  // Without a reader the system itself refuses to append to a pipe.
+  CHECK_EQ(errno_of([&] { append_line_durably(special[0], "x"); }), ENXIO);
+  const int reader = ::open(special[0].c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  CHECK_EQ(::symlink("pipe", (folder / "link").c_str()), 0);
+  special.push_back(folder / "link");
+  // A container may forbid nodes; then /dev/null is looked at, and never written.
+  if (::mknod((folder / "node").c_str(), S_IFCHR | 0666, ::makedev(1, 3)) == 0) {
+    special.push_back(folder / "node");
+  }
+  for (const std::string& path : special) {
+    for (const FileKind kind : {FileKind::kPublic, FileKind::kSecret}) {
+      CHECK_THROWS_WITH(put(path, {1}, kind), ParameterError, path);
+    }
+    struct stat status{};
+    CHECK_EQ(::stat(path.c_str(), &status), 0);
+    CHECK(S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode));
+    CHECK_THROWS_WITH(append_line_durably(path, "x"), ParameterError, path);
+  }
+  ::close(reader);
+  CHECK_THROWS_WITH(find_destination("/dev/null"), ParameterError, "/dev/null");
+  CHECK_EQ(folder.names().size(), special.size());
+}
+
+TEST("a descriptor's link in /proc leads to its file, and to nothing when that is gone") {
+  const TemporaryFolder folder;
+  put_contents(folder / "thing", "old");
+  const int fd = ::open((folder / "thing").c_str(), O_RDONLY | O_CLOEXEC);
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  put(link, {'n'});
+  CHECK_EQ(contents_of(folder / "thing"), "n");
+  // The descriptor still has the old file, which no name leads to any more.
+  CHECK_EQ(errno_of([&] { put(link, {'m'}); }), ESTALE);
+  ::close(fd);
+  int ends[2];
+  CHECK_EQ(::pipe(ends), 0);
+  CHECK_THROWS_WITH(put("/proc/self/fd/" + std::to_string(ends[1]), {1}), ParameterError, "a pipe");
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 TEST("replacing a file leaves the old one whole for those who have it open") {

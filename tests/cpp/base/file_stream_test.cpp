@@ -70,6 +70,37 @@ TEST("an output has mode 0600 until it is complete, then the mode of new files")
   CHECK_EQ(contents_of(path), "abcdef");
 }
 
+TEST("an output keeps the mode of the file that it replaces, and follows a link to it") {
+  const TemporaryFolder folder;
+  CHECK(::mkdir((folder / "elsewhere").c_str(), 0700) == 0);
+  put_contents(folder / "elsewhere/out", "old", 0640);
+  CHECK(::symlink("elsewhere/out", (folder / "link").c_str()) == 0);
+  const std::string path = folder / "link";
+  const std::string working = OutputFile::temporary_name(path);
+  CHECK(working.starts_with(folder / "elsewhere/out."));
+  OutputFile file(path, working, 3, OutputFile::Existing::kRefuse);
+  file.write_at(0, bytes_of("new"));
+  CHECK_EQ(contents_of(folder / "elsewhere/out"), "old");
+  file.commit();
+  CHECK_EQ(contents_of(folder / "elsewhere/out"), "new");
+  CHECK_EQ(mode_of(folder / "elsewhere/out"), 0640u);
+  struct stat status{};
+  CHECK(::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode));
+}
+
+TEST("an output that is a pipe, or becomes one meanwhile, is refused and stays a pipe") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "out";
+  OutputFile file(path, folder / "working", 3, OutputFile::Existing::kRefuse);
+  CHECK(::mkfifo(path.c_str(), 0600) == 0);
+  CHECK_THROWS(file.commit(), ParameterError);
+  CHECK_THROWS(OutputFile(path, folder / "other", 3, OutputFile::Existing::kRefuse),
+               ParameterError);
+  CHECK_THROWS(OutputFile::temporary_name(path), ParameterError);
+  struct stat status{};
+  CHECK(::stat(path.c_str(), &status) == 0 && S_ISFIFO(status.st_mode));
+}
+
 TEST("an output in the way is refused or continued as asked, a link never followed") {
   const TemporaryFolder folder;
   put_contents(folder / "working", "xyz");
