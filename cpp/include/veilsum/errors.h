@@ -19,7 +19,7 @@ class ParameterError : public VeilsumError {
   using VeilsumError::VeilsumError;
 };
 
-/// More values, clients or weight than the plan's lanes can hold.
+/// More values, clients or weight than the plan holds.
 class HeadroomError : public VeilsumError {
  public:
   using VeilsumError::VeilsumError;
@@ -39,6 +39,13 @@ class WireFormatError : public VeilsumError {
 
 /// A rule of the round is broken: wrong round, duplicate, too few clients, bad signature, reopened.
 class RoundError : public VeilsumError {
+ public:
+  using VeilsumError::VeilsumError;
+};
+
+/// Blocks that are not the sum of what the clients encrypted: altered, or under another key. No
+/// value of them is ever given out.
+class TamperedSumError : public VeilsumError {
  public:
   using VeilsumError::VeilsumError;
 };

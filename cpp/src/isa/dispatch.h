@@ -15,6 +15,10 @@ namespace veilsum::isa {
 /// @throws BackendUnavailableError when it names a level that this build or machine lacks
 const KernelTable& kernels();
 
+/// About how long the active level takes to make or to open one residue of a block, for choosing a
+/// number of threads; adding a source to a sum takes about an eighth.
+double nanoseconds_per_residue();
+
 /// The levels that this build contains and this machine can run, ascending; never empty.
 std::vector<const KernelTable*> levels_present();
 

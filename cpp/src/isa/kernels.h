@@ -2,7 +2,7 @@
 // plain function pointer over raw buffers. One table per level (scalar, avx2, avx512), picked once
 // at run time. A kernel knows nothing of plans, rounds or keys; it sees numbers, and its comment
 // states the ranges it accepts and returns. Every level returns the same bytes for the same input,
-// except that lazy results, in [0, 2q), may differ by q.
+// except for lazy residues (see kLazyFactor), of which each level may return another one.
 #pragma once
 
 #include <cstddef>
@@ -10,18 +10,23 @@
 
 namespace veilsum::isa {
 
-/// Coefficients are handled in groups of eight: 8 x 50 bits = 50 bytes, so packed rows need no
-/// padding and every vector width divides the group.
+/// Coefficients are handled in groups of eight: eight fields of B bits are B bytes, so packed rows
+/// need no padding and every vector width divides the group.
 inline constexpr std::size_t kGroup = 8;
-inline constexpr std::size_t kResidueBits = 50;
-inline constexpr std::size_t kGroupBytes = kGroup * kResidueBits / 8;
-inline constexpr std::uint64_t kResidueMask = (std::uint64_t{1} << kResidueBits) - 1;
+
+/// Primes lie in (2^48 - 2^24, 2^48), so a word of 52 bits holds 16 q.
+inline constexpr std::uint32_t kPrimeBits = 48;
+inline constexpr std::size_t kResidueBytes = kGroup * kPrimeBits / 8;  ///< of eight residues
+
+/// A lazy residue of x modulo q is a word whose low 52 bits are congruent to x and below
+/// kLazyFactor * q. What stands above bit 52 is left over and means nothing.
+inline constexpr std::uint64_t kLazyFactor = 8;
 
 /// Messages that `sha256_compress_lanes` hashes side by side.
 inline constexpr std::size_t kHashLanes = 16;
 
-/// CBD parameter: an error is popcount(21 bits) - popcount(21 other bits).
-inline constexpr int kCbdWidth = 21;
+/// Width of the centred binomial distribution: a sample is popcount(8 bits) - popcount(8 others).
+inline constexpr int kCbdWidth = 8;
 
 /// Element types an update may have. Values are part of no wire format.
 enum class ElementType : std::uint8_t { kFloat32, kFloat64, kFloat16, kBfloat16 };
@@ -33,12 +38,10 @@ struct AesKey {
   std::uint32_t rounds;
 };
 
-/// One prime q < 2^50 with q = 1 mod 2n, and what reductions modulo it need.
+/// One prime q = 2^48 - delta with delta < 2^24.
 struct Modulus {
   std::uint64_t q;
-  std::uint64_t barrett;      ///< floor(2^100 / q), below 2^51 because q > 2^49
-  std::uint64_t two52_mod_q;  ///< 2^52 mod q, to fold the high words of 52-bit products
-  std::uint64_t two52_shoup;  ///< floor(two52_mod_q * 2^52 / q)
+  std::uint64_t delta;
 };
 
 /// Twiddle tables of one (n, q). A Shoup companion of w is floor(w * 2^52 / q) < 2^52:
@@ -64,123 +67,221 @@ struct NttView {
   const std::uint64_t* inverse_tail;  ///< n / 16 * 48 words, 64-byte aligned
 };
 
-/// What one limb of a block needs besides its pad.
-struct LimbView {
-  Modulus modulus;
-  const std::uint64_t* plane_scale;        ///< [planes] Delta * 2^(bits below the plane) mod q
-  const std::uint64_t* plane_scale_shoup;  ///< [planes] Shoup companions (52 bit)
+/// Memory that the caller will touch after the call. A transform computes for microseconds in which
+/// memory would lie idle, so it may ask for these lines as it goes; it does not access them.
+struct Ahead {
+  const void* read = nullptr;
+  std::size_t read_bytes = 0;
+  void* write = nullptr;
+  std::size_t write_bytes = 0;
 };
 
-/// Input of `encrypt_block`: c = pad + e + sum_p plane_p * scale_p mod q, per limb, packed.
-/// e is one CBD sample per coefficient, the same in every limb, from word j of the keystream of
-/// (error_key, error_index): popcount of bits 0..20 minus popcount of bits 21..41.
-/// The planes of a coefficient are one message m with (m + 1) * Delta <= Q, Delta > 42; with one
-/// limb and one plane a level may rely on it (m * Delta then needs no reduction of its own).
+/// Input of `multiply_inverse`: what `multiply_slots` and then `ntt_inverse_lazy` make of a
+/// polynomial in slots, times n.
+struct MultiplyInverse {
+  const std::uint64_t* a;           ///< n words below 2^52
+  const std::uint64_t* slots;       ///< n words below q
+  const std::uint64_t* companions;  ///< theirs
+  const NttView* view;
+  std::uint64_t* out;  ///< n lazy residues; may be `a`
+  Ahead ahead;
+};
+
+/// How eight fields of `bits` bits lie in `bits` bytes: field i occupies bits [bits * i, bits * i +
+/// bits) of the little-endian group. Made once for each width; see ring/fields.h.
+struct FieldTable {
+  std::uint32_t bits;  ///< 1 ... 52
+  std::uint64_t mask;  ///< 2^bits - 1
+  /// Byte of the group that is byte k of field l's window, at [8 * l + k]; at most 63. The field
+  /// begins at bit first_bit[l] of its window.
+  alignas(64) std::uint8_t window_bytes[64];
+  alignas(64) std::uint64_t first_bit[8];
+  /// From windows, shifted left by first_bit, to the group, for widths of at least 8: byte j of the
+  /// group is the OR of byte even_bytes[j] of the eight even windows' register and byte
+  /// odd_bytes[j] of the odd ones, where bit j of the masks is set.
+  alignas(64) std::uint8_t even_bytes[64];
+  alignas(64) std::uint8_t odd_bytes[64];
+  std::uint64_t even_mask;
+  std::uint64_t odd_mask;
+};
+
+/// floor(x / divisor) = (x * multiplier / 2^50) >> shift for every x < 2^50 (Granlund and
+/// Montgomery 1994): shift = ceil(log2 divisor), multiplier = ceil(2^(50 + shift) / divisor).
+struct Divider {
+  std::uint64_t divisor;
+  std::uint64_t multiplier;  ///< below 2^52
+  std::uint32_t shift;
+};
+
+/// The integer functions of DESIGN's blocks for one plan: digits to messages, `lift`, `round`, and
+/// back. Made once a plan; see ring/block_arithmetic.h. Multi-precision numbers are little-endian
+/// words of 52 bits. B = bits, t the base of the digits, L = digit_count, k = limb_count,
+/// Delta = floor(2^B / t^L).
+///
+/// One limb: x = sum_d digit_d * digit_scale[d] = Delta * m, below 2^B, B <= 46, and
+///   lift(x) = (x << (48 - B)) - (((x >> (B - 27)) * delta) >> 27)  (a left shift where B < 27),
+///   round(u) = (u + (((u >> 21) * delta) >> 27) + 2^(47 - B)) >> (48 - B) mod 2^B, u in [0, q).
+///
+/// Several limbs: digits are gathered into planes M_p = sum_i digit_(g p + i) * digit_scale[i] <
+/// t^g, g = digits_per_plane, at most 2^52, so that m = sum_p M_p t^(g p). With q = q_0 ...
+/// q_(k-1),
+///   low = sum_p M_p * plane_scale[p] mod 2^B  (= Delta m q mod 2^B),
+///   lift(x) = floor(x q / 2^B) has the residues sum_w low_w * lift_scale[i][w] mod q_i;
+///   round(u) = (sum_i y_i * fraction[i] + 2^(F - B - 1)) >> (F - B) mod 2^B with F = 48 (k + 1),
+///   y_i = u_i * hat_inverse[i] mod q_i in [0, q_i), u_i the residues in [0, q_i).
+///
+/// Back, from x = (field - round(pad) + half_delta) mod 2^B: in range when x < limit = Delta t^L;
+/// then m = floor(x / Delta). One limb divides by Delta and t; several take planes from the top:
+/// M_p = floor(x / divisor[p]), x -= M_p * divisor[p], divisor[p] = Delta t^(g p), then the digits
+/// of each plane.
+inline constexpr std::uint32_t kMaxLimbs = 4;
+inline constexpr std::uint32_t kMaxWords = 4;
+inline constexpr std::uint32_t kMaxPlanes = 8;
+inline constexpr std::uint32_t kMaxDigits = 96;
+struct BlockView {
+  std::uint32_t limb_count;        ///< k: 1, 2 or 4
+  std::uint32_t bits;              ///< B, at most 48 k - 2
+  std::uint32_t words;             ///< ceil(B / 52): words of a field, and rows of a block
+  std::uint32_t digit_count;       ///< L
+  std::uint32_t plane_count;       ///< ceil(L / g); 1 with one limb
+  std::uint32_t digits_per_plane;  ///< g; L with one limb
+  Modulus modulus[kMaxLimbs];
+  /// Row w holds word w of every field: 52 bits, the last row the rest. fields[w] is its table.
+  const FieldTable* fields[kMaxWords];
+  const FieldTable* residue_fields;       ///< 48 bits, for pads made ahead
+  std::uint64_t digit_scale[kMaxDigits];  ///< one limb: Delta t^d, d < L; several: t^i, i < g
+  std::uint64_t plane_scale[kMaxPlanes][kMaxWords];
+  std::uint64_t hat_inverse[kMaxLimbs];
+  std::uint64_t hat_inverse_shoup[kMaxLimbs];
+  std::uint64_t fraction[kMaxLimbs][kMaxWords];    ///< floor(2^F / q_i), k words
+  std::uint64_t lift_scale[kMaxLimbs][kMaxWords];  ///< -2^(52 w - B) mod q_i
+  std::uint64_t lift_scale_shoup[kMaxLimbs][kMaxWords];
+  std::uint64_t half_delta[kMaxWords];
+  std::uint64_t limit[kMaxWords];
+  std::uint64_t divisor[kMaxPlanes][kMaxWords];
+  double divisor_reciprocal[kMaxPlanes];  ///< 1.0 / divisor, rounded to nearest
+  Divider delta;                          ///< one limb
+  Divider base;  ///< t, where a plane holds more than one digit (then its values are below 2^50)
+};
+
+/// Rows of digits: digit d of coefficient j at [d * stride + j]. Exactly one pointer is set.
+struct DigitRows {
+  std::uint32_t* narrow;  ///< t <= 2^32
+  std::uint64_t* wide;
+  std::size_t stride;
+};
+
+/// Input of `encrypt_block`: field = round((pad + e + lift(Delta m)) mod q), packed. e is one CBD
+/// sample per coefficient, the same in every limb, from bytes 2j and 2j + 1 of the keystream of
+/// (error_key, error_index).
 struct EncryptBlock {
-  const std::uint64_t* pads;  ///< [limbs][pad_stride], lazy: below 2q
+  const BlockView* view;
+  const std::uint64_t* pads;  ///< [limbs][pad_stride], lazy residues
   std::size_t pad_stride;
-  const std::uint64_t* planes;  ///< [plane_count][plane_stride], each below 2^50
-  std::size_t plane_stride;
-  std::uint32_t plane_count;  ///< 1 ... 64
-  std::uint32_t limb_count;   ///< 1 ... 4
-  const LimbView* limbs;
+  const std::uint32_t* digits;  ///< [digit_count][digit_stride]; below t; null: a message of zeros
+  std::size_t digit_stride;
   const AesKey* error_key;
   std::uint64_t error_index;
   std::size_t coefficients;  ///< multiple of 8, at most n
-  std::uint8_t* out;         ///< [limbs][coefficients / 8 * 50]
+  std::uint8_t* out;         ///< [words][coefficients / 8 * bits of the row]
 };
 
-/// Input of `add_message`: c = x + sum_p plane_p * scale_p mod q, per limb, in place. With x = pad
-/// + e mod q of the same block, which `encrypt_block` makes from planes of zeros, c is what it
-/// makes from these planes. They obey the same rules.
-struct AddMessage {
-  const std::uint64_t* planes;  ///< [plane_count][plane_stride], each below 2^50
-  std::size_t plane_stride;
-  std::uint32_t plane_count;  ///< 1 ... 64
-  std::uint32_t limb_count;   ///< 1 ... 4
-  const LimbView* limbs;
-  std::size_t coefficients;  ///< multiple of 8
-  std::uint8_t* packed;      ///< [limbs][coefficients / 8 * 50], residues known to be < q
-};
-
-/// Constants to divide X in [0, Q) by Delta and split the quotient into planes, exactly.
-/// Multi-precision numbers are little-endian words of 52 bits, `words` of them (enough for Q).
-/// Plane p has weight 2^(plane_bits * p); the highest plane comes out first:
-///   digit = floor(X / D_p), X -= digit * D_p, with D_p = Delta * 2^(plane_bits * p).
-inline constexpr std::uint32_t kMaxLimbs = 4;
-inline constexpr std::uint32_t kMaxPlanes = 8;
-struct DecodeView {
-  std::uint32_t limb_count;   ///< 1 ... 4
-  std::uint32_t plane_count;  ///< 1 ... 8
-  std::uint32_t words;        ///< 52-bit words of Q: 1, 2 or 4
-  Modulus modulus[kMaxLimbs];
-  /// Garner: garner[i][j] = (q_j)^-1 mod q_i for j < i, with Shoup companions.
-  std::uint64_t garner[kMaxLimbs][kMaxLimbs];
-  std::uint64_t garner_shoup[kMaxLimbs][kMaxLimbs];
-  /// prefix[i] = q_0 * ... * q_(i-1) in 52-bit words (prefix[0] = 1).
-  std::uint64_t prefix[kMaxLimbs][kMaxLimbs];
-  std::uint64_t modulus_words[kMaxLimbs];        ///< Q
-  std::uint64_t half_delta[kMaxLimbs];           ///< floor(Delta / 2)
-  std::uint64_t divisor[kMaxPlanes][kMaxLimbs];  ///< D_p
-  double divisor_reciprocal[kMaxPlanes];         ///< 1.0 / D_p, rounded to nearest
-};
-
-/// Input of `decrypt_block`: X = (c - pad) mod Q by CRT, then planes of floor((X + Delta/2 mod Q) /
-/// Delta).
-struct DecryptBlock {
-  const std::uint8_t* packed;  ///< [limbs][coefficients / 8 * 50], residues known to be < q
-  const std::uint64_t* pads;   ///< [limbs][pad_stride], lazy: below 2q
+/// Input of `make_pad`: u = (pad + e) mod q in [0, q), packed to 48 bits a residue; what
+/// `encrypt_block` has in hand before the message comes.
+struct MakePad {
+  const BlockView* view;
+  const std::uint64_t* pads;  ///< [limbs][pad_stride], lazy residues
   std::size_t pad_stride;
-  const DecodeView* decode;
+  const AesKey* error_key;
+  std::uint64_t error_index;
   std::size_t coefficients;  ///< multiple of 8
-  std::uint64_t* planes;     ///< [plane_count][plane_stride]; digit p, which must be below 2^49
-  std::size_t plane_stride;
+  std::uint8_t* out;         ///< [limbs][coefficients / 8 * 48]
 };
 
-/// Input of `quantise`: for i < count, with y = weight * double(values[i]):
+/// Input of `encrypt_from_pad`: field = round((u + lift(Delta m)) mod q) with u of `make_pad`; the
+/// same bytes as `encrypt_block` gives.
+struct EncryptFromPad {
+  const BlockView* view;
+  const std::uint8_t* pad;      ///< of make_pad
+  const std::uint32_t* digits;  ///< as in EncryptBlock
+  std::size_t digit_stride;
+  std::size_t coefficients;
+  std::uint8_t* out;  ///< as in EncryptBlock; apart from `pad`
+};
+
+/// Input of `decrypt_block`: the digits of (field - round(pad)), see BlockView.
+struct DecryptBlock {
+  const BlockView* view;
+  const std::uint8_t* packed;  ///< as EncryptBlock::out; any bytes
+  const std::uint64_t* pads;   ///< [limbs][pad_stride], lazy residues
+  std::size_t pad_stride;
+  std::size_t coefficients;  ///< multiple of 8
+  DigitRows digits;
+};
+
+/// Input of `noise_in_bounds`: the fields of a block whose message is zero.
+struct NoiseCheck {
+  const BlockView* view;
+  const std::uint8_t* packed;
+  const std::uint64_t* pads;
+  std::size_t pad_stride;
+  std::size_t coefficients;
+  std::uint64_t bound;  ///< largest |field - round(pad)|, below 2^40
+};
+
+/// Input of `quantise`: for i < count, with y = weight * values[i]:
 ///   clipped if |y| > limit; y limited to [-limit, limit]; t = y * inverse_step;
-///   v = rint(t) (ties to even), or, when `random` is given, floor(t + random[i] * 2^-32);
-///   v limited to [-levels, levels]; plane[i] |= (v + levels) << shift  (or =, when `overwrite`).
-/// Double arithmetic, one rounding per operation, no contraction: the same on every level.
+///   to nearest: v = rint(t) (ties to even);
+///   with `random`: v = floor(t + random[i] * 2^-32) in double; in float, where a sum would lose
+///   bits, f = floor(t), v = f + 1 if (random[i] >> 8) * 2^-24 < t - f, else f;
+///   v limited to [-levels, levels]; digits[i] = v + levels.
+/// `in_float`: weight, limit and inverse_step are rounded to float once, and all of it is computed
+/// in float (levels <= 32767; types other than kFloat64; the three constants within 2^-60 ...
+/// 2^60): |t - exact| is then at most levels * 2^-22 < 0.008 steps. Otherwise in double. One
+/// rounding per operation, no contraction: the same on every level.
 struct Quantise {
   const void* values;  ///< count elements of `type`, element-aligned
   ElementType type;
+  bool in_float;
   std::size_t count;
   double weight;
   double limit;                 ///< > 0, finite
   double inverse_step;          ///< levels / limit
   std::int64_t levels;          ///< 2^(value_bits - 1) - 1, at most 2^31 - 1
   const std::uint32_t* random;  ///< count words, or null for rounding to nearest
-  std::uint32_t shift;          ///< of the lane inside its plane
-  bool overwrite;
-  std::uint64_t* plane;  ///< count words, 8-byte aligned
+  std::uint32_t* digits;        ///< count words, each at most 2 * levels
 };
 struct QuantiseResult {
   std::uint64_t clipped;  ///< how many |y| > limit (finite ones)
-  bool finite;            ///< false when a value was NaN or infinite: plane is then unspecified
+  bool finite;            ///< false when a value was NaN or infinite: digits are then unspecified
 };
 
-/// Input of `dequantise`: out[i] = double(int64((plane[i] >> shift) & mask) - offset) * scale, then
-/// rounded to float32 when `type` is kFloat32, or left in double when kFloat64.
+/// Input of `dequantise`: v = int64(digit[i]) - offset, out[i] = v * scale.
+/// `in_float` (kFloat32, narrow digits, all |v| < 2^24, scale within 2^-60 ... 2^60):
+/// with hi = float(scale), lo = float(scale - hi), out = fma(v, hi, v * lo), in float. Otherwise
+/// double(v) * scale, rounded to float for kFloat32.
 struct Dequantise {
-  const std::uint64_t* plane;
+  const std::uint32_t* narrow;  ///< exactly one of the two is set
+  const std::uint64_t* wide;
+  bool in_float;
   std::size_t count;
-  std::uint32_t shift;
-  std::uint64_t mask;
   std::int64_t offset;  ///< total weight * levels, below 2^52
   double scale;
   ElementType type;  ///< kFloat32 or kFloat64
   void* out;
 };
 
-/// Input of `sum_packed`: out = sum_k weights[k] * source_k mod q over packed residues.
-/// `out` may be one of the sources. sum of weights <= 2^20; weights null means all one.
-struct SumPacked {
-  const std::uint8_t* const* sources;
+/// Input of `sum_fields`: out = sum_k weights[k] * source_k mod 2^B over packed blocks; with
+/// `subtract`, out = source_0 - sum_(k > 0) weights[k] * source_k (weights[0] must be one then).
+/// `out` may be one of the sources. Sum of weights <= 2^20; weights null means all one. Any bytes
+/// are valid.
+struct SumFields {
+  const BlockView* view;
+  const std::uint8_t* const* sources;  ///< each as EncryptBlock::out
   const std::uint64_t* weights;
-  std::uint32_t source_count;  ///< 1 ... 8192
-  std::size_t coefficients;    ///< multiple of 8
-  Modulus modulus;
+  std::uint32_t source_count;  ///< 1 ... 4096
+  bool subtract;
+  std::size_t coefficients;  ///< multiple of 8
   std::uint8_t* out;
 };
 
@@ -206,38 +307,44 @@ struct KernelTable {
 
   /// Coefficients in natural order, [0, q) -> slots in storage order, [0, q).
   /// Storage order: the bit-reversed order of Longa-Naehrig, and in each block of 16 slots the
-  /// even ones first, then the odd ones.
+  /// even ones first, then the odd ones. Constant time.
   void (*ntt_forward)(std::uint64_t* a, const NttView& view);
-  /// Slots in storage order, [0, 2q) -> coefficients in natural order, [0, 2q), times n.
+  /// Slots in storage order, low 52 bits in [0, 2q) -> coefficients in natural order, lazy
+  /// residues, times n. Constant time.
   void (*ntt_inverse_lazy)(std::uint64_t* a, const NttView& view);
 
-  /// Uniform residues, exact by rejection: word j of the keystream of (key, index), its low 50
-  /// bits; when that is >= q, coefficient j takes the next unused word from words n, n + 1, ...
+  /// Uniform residues, exact by rejection: word j is bytes [6j, 6j + 6) of the keystream of (key,
+  /// index); when it is >= q, coefficient j takes the next unused word from words n, n + 1, ...
   /// (rejecting again as needed; extra words are handed out in increasing j). Data is public.
-  /// n is a multiple of 8 here and in expand_multiply.
+  /// n is a multiple of 8.
   void (*expand_uniform)(const AesKey& key, std::uint64_t index, const Modulus& modulus,
                          std::size_t n, std::uint64_t* out);
-  /// The same residues times key slots: out[j] in [0, 2q). key_slots < q with 52-bit companions.
-  void (*expand_multiply)(const AesKey& key, std::uint64_t index, const Modulus& modulus,
-                          std::size_t n, const std::uint64_t* key_slots,
-                          const std::uint64_t* key_slots_shoup, std::uint64_t* out);
-  /// CBD samples of words 0 ... n-1 of the keystream of (key, index). n multiple of 8.
-  /// Constant time.
+  /// out[j] = a[j] * slots[j] mod q, low 52 bits in [0, 2q). a[j] < 2^52, slots[j] < q with 52-bit
+  /// companions; n a multiple of 8; `out` may be `a`. Constant time.
+  void (*multiply_slots)(const std::uint64_t* a, const std::uint64_t* slots,
+                         const std::uint64_t* companions, const Modulus& modulus, std::size_t n,
+                         std::uint64_t* out);
+  /// The pad of one limb from its slots. Constant time.
+  void (*multiply_inverse)(const MultiplyInverse& args);
+  /// CBD samples: out[j] = popcount(byte 2j) - popcount(byte 2j + 1) of the keystream of (key,
+  /// index). n multiple of 8. Constant time.
   void (*sample_cbd)(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out);
 
-  void (*encrypt_block)(const EncryptBlock& args);  ///< Constant time.
-  void (*add_message)(const AddMessage& args);      ///< Constant time.
-  void (*decrypt_block)(const DecryptBlock& args);
+  void (*encrypt_block)(const EncryptBlock& args);       ///< Constant time.
+  void (*make_pad)(const MakePad& args);                 ///< Constant time.
+  void (*encrypt_from_pad)(const EncryptFromPad& args);  ///< Constant time.
+  /// True when every coefficient was in range; otherwise the digits are unspecified.
+  bool (*decrypt_block)(const DecryptBlock& args);
+  bool (*noise_in_bounds)(const NoiseCheck& args);
   QuantiseResult (*quantise)(const Quantise& args);  ///< Constant time for finite input.
   void (*dequantise)(const Dequantise& args);
 
-  /// True when every residue of every source was < q. Otherwise `out` is unspecified.
-  bool (*sum_packed)(const SumPacked& args);
-  /// 50-bit packing: coefficient j occupies bits [50 j, 50 j + 50) of the little-endian row.
-  void (*pack)(const std::uint64_t* in, std::size_t coefficients, std::uint8_t* out);
-  /// Unpacks; true when every residue is < q.
-  bool (*unpack)(const std::uint8_t* in, std::size_t coefficients, std::uint64_t q,
-                 std::uint64_t* out);
+  void (*sum_fields)(const SumFields& args);
+  /// One row: `coefficients` words below 2^bits -> coefficients / 8 * bits bytes. Constant time.
+  void (*pack_fields)(const std::uint64_t* in, std::size_t coefficients, const FieldTable& table,
+                      std::uint8_t* out);
+  void (*unpack_fields)(const std::uint8_t* in, std::size_t coefficients, const FieldTable& table,
+                        std::uint64_t* out);
 };
 
 /// The tables. A level that is not compiled in (other processor) is null.

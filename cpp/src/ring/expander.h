@@ -13,16 +13,10 @@ namespace veilsum::ring {
 
 /// What a stream is used for. Values are part of the wire format.
 enum class Domain : std::uint8_t {
-  kMatrix = 1,  ///< public polynomial of a block; sub = limb
-  kBlockErrors = 2,
-  kRounding = 3,  ///< stochastic rounding, 32-bit words
-  kEphemeralKey = 4,
-  kCapsuleU = 5,  ///< sub = ciphertext
-  kCapsuleE0 = 6,
-  kCapsuleE1 = 7,
-  kSecretKey = 8,
-  kKeyError = 9,
-  kPublicKey = 10,  ///< public polynomial of a key; sub = limb
+  kMatrix = 1,       ///< public polynomial; sub = limb, block = b / kappa
+  kBlockErrors = 2,  ///< errors of block b
+  kRounding = 3,     ///< stochastic rounding of block b, 32-bit words
+  kUploadKey = 4,    ///< upload key; block = its number
 };
 
 /// The 64-bit name of a stream: domain, sub (8 bits), block (48 bits).

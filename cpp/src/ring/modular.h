@@ -1,4 +1,4 @@
-// Layer: ring. Arithmetic modulo one prime q < 2^50: set-up arithmetic (any time), and the few
+// Layer: ring. Arithmetic modulo one prime q < 2^48: set-up arithmetic (any time), and the few
 // constant-time operations that touch secrets outside the kernels.
 #pragma once
 
@@ -36,14 +36,9 @@ inline std::uint64_t shoup_companion(std::uint64_t w, std::uint64_t q) noexcept 
   return static_cast<std::uint64_t>((static_cast<uint128>(w) << 52) / q);
 }
 
-/// The constants that kernels need for q, 2^49 < q < 2^50.
+/// What kernels need of q, 2^48 - 2^24 < q < 2^48.
 inline isa::Modulus make_modulus(std::uint64_t q) noexcept {
-  isa::Modulus m{};
-  m.q = q;
-  m.barrett = static_cast<std::uint64_t>((static_cast<uint128>(1) << 100) / q);
-  m.two52_mod_q = (std::uint64_t{1} << 52) % q;
-  m.two52_shoup = shoup_companion(m.two52_mod_q, q);
-  return m;
+  return {q, (std::uint64_t{1} << isa::kPrimeBits) - q};
 }
 
 /// All ones when the top bit of `x` is set, else zero. Constant-time: the empty assembly keeps a
@@ -69,12 +64,12 @@ inline std::uint64_t mul_shoup_lazy(std::uint64_t x, std::uint64_t w, std::uint6
 }
 
 /// Shoup companion of a secret w < q, without a division.
-/// With mu = floor(2^112 / q) < 2^63, floor(w * mu / 2^60) is the companion or one less: the
-/// truncation of mu loses w / 2^60 < 2^-10 and the final floor less than one, so one masked
+/// With mu = floor(2^110 / q) < 2^63, floor(w * mu / 2^58) is the companion or one less: the
+/// truncation of mu loses w / 2^58 < 2^-10 and the final floor less than one, so one masked
 /// correction settles it. Constant-time.
 inline std::uint64_t shoup_companion_secret(std::uint64_t w, std::uint64_t q) noexcept {
-  const auto mu = static_cast<std::uint64_t>((static_cast<uint128>(1) << 112) / q);
-  auto estimate = static_cast<std::uint64_t>((static_cast<uint128>(w) * mu) >> 60);
+  const auto mu = static_cast<std::uint64_t>((static_cast<uint128>(1) << 110) / q);
+  auto estimate = static_cast<std::uint64_t>((static_cast<uint128>(w) * mu) >> 58);
   const std::uint64_t remainder = (w << 52) - estimate * q;  // modulo 2^64; true value in [0, 2q)
   const std::uint64_t below = sign_mask(remainder - q);
   return estimate + 1 + below;

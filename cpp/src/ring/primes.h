@@ -1,5 +1,6 @@
-// Layer: ring. The four primes of all rings: the largest below 2^50 that are 1 mod 2^15, so that
-// X^N + 1 splits for every N up to 2^14. One set for all profiles keeps tables and tests few.
+// Layer: ring. The four primes of all rings: the largest below 2^48 that are 1 mod 2^16, so that
+// X^N + 1 splits for every N up to 2^15. One set for all profiles keeps tables and tests few. All
+// have 2^48 - q < 2^24: `round` and `lift` (isa/kernels.h) rest on it.
 #pragma once
 
 #include <array>
@@ -7,9 +8,9 @@
 
 namespace veilsum::ring {
 
-inline constexpr std::uint32_t kMaxDegree = 1u << 14;
-inline constexpr std::array<std::uint64_t, 4> kPrimes = {1125899904679937ull, 1125899903991809ull,
-                                                         1125899903827969ull, 1125899903795201ull};
+inline constexpr std::uint32_t kMaxDegree = 1u << 15;
+inline constexpr std::array<std::uint64_t, 4> kPrimes = {281474976317441ull, 281474975662081ull,
+                                                         281474974482433ull, 281474972188673ull};
 
 /// Deterministic Miller-Rabin for 64-bit numbers (first twelve primes as bases; Sorenson and
 /// Webster 2015 prove this enough below 3.3e24).

@@ -47,7 +47,7 @@ void fill_tail(std::uint32_t n, const std::uint64_t* roots, const std::uint64_t*
 NttTables::NttTables(std::uint32_t n, std::uint64_t q) {
   if (!std::has_single_bit(n) || n < 64 || n > kMaxDegree) {
     throw ParameterError("ring degree " + std::to_string(n) +
-                         " is not a power of two from 64 to 16384");
+                         " is not a power of two from 64 to 32768");
   }
   const std::uint64_t psi = primitive_root_of_unity(q, n);
   const std::uint64_t psi_inverse = inverse_mod(psi, q);
@@ -124,13 +124,6 @@ SlotMultiplier::SlotMultiplier(const Ring& ring, std::span<const std::int64_t> c
   prepare(ring);
 }
 
-SlotMultiplier SlotMultiplier::from_slots(const Ring& ring, std::span<const std::uint64_t> slots) {
-  SlotMultiplier out(ring.degree(), ring.words());
-  for (std::size_t i = 0; i < slots.size(); ++i) out.slots_[i] = slots[i];
-  out.prepare(ring);
-  return out;
-}
-
 void SlotMultiplier::prepare(const Ring& ring) {
   for (std::size_t limb = 0; limb < ring.limbs(); ++limb) {
     const std::uint64_t q = ring.q(limb);
@@ -143,15 +136,6 @@ void SlotMultiplier::prepare(const Ring& ring) {
       companions[j] = shoup_companion_secret(slots[j], q);
     }
   }
-}
-
-void SlotMultiplier::multiply_into_lazy(const Ring& ring, std::size_t limb,
-                                        const std::uint64_t* x_slots, std::uint64_t* out) const {
-  const std::uint64_t q = ring.q(limb);
-  const std::uint64_t* w = slots(limb);
-  const std::uint64_t* w_shoup = companions(limb);
-  for (std::size_t j = 0; j < n_; ++j) out[j] = mul_shoup_lazy(x_slots[j], w[j], w_shoup[j], q);
-  isa::kernels().ntt_inverse_lazy(out, ring.tables(limb).view());
 }
 
 }  // namespace veilsum::ring

@@ -16,8 +16,8 @@ namespace veilsum::ring {
 /// Twiddle factors of one (n, q); owns what an isa::NttView points to.
 class NttTables {
  public:
-  /// @param n power of two, 64 ... 16384
-  /// @param q prime below 2^50, 1 mod 2n
+  /// @param n power of two, 64 ... 32768
+  /// @param q prime of kPrimes' shape, 1 mod 2n
   /// @throws ParameterError when n or q do not fit together
   NttTables(std::uint32_t n, std::uint64_t q);
 
@@ -60,17 +60,10 @@ class SlotMultiplier {
  public:
   /// @param coefficients n signed values, |v| < q; constant-time in them
   SlotMultiplier(const Ring& ring, std::span<const std::int64_t> coefficients);
-  /// From values that are slots already (below q, [limb][n]); constant-time in them.
-  static SlotMultiplier from_slots(const Ring& ring, std::span<const std::uint64_t> slots);
-
   const std::uint64_t* slots(std::size_t limb) const noexcept { return slots_.data() + limb * n_; }
   const std::uint64_t* companions(std::size_t limb) const noexcept {
     return companions_.data() + limb * n_;
   }
-
-  /// out = coefficients of (x * p), lazy in [0, 2q), for one limb; x_slots < 2^52 in storage order.
-  void multiply_into_lazy(const Ring& ring, std::size_t limb, const std::uint64_t* x_slots,
-                          std::uint64_t* out) const;
 
  private:
   SlotMultiplier(std::uint32_t n, std::size_t words) : n_(n), slots_(words), companions_(words) {}

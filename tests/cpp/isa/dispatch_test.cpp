@@ -90,12 +90,14 @@ TEST("levels: scalar first, names unique, every function filled in") {
   CHECK(levels[0] == isa::scalar_table());
   for (const KernelTable* table : levels) {
     CHECK(&isa::table_for_level(table->level) == table);
-    CHECK(table->aes_encrypt_blocks && table->aes_ctr && table->sha256_compress && table->crc32c);
-    CHECK(table->ntt_forward && table->ntt_inverse_lazy && table->expand_uniform);
-    CHECK(table->expand_multiply && table->sample_cbd && table->encrypt_block);
-    CHECK(table->add_message);
-    CHECK(table->decrypt_block && table->quantise && table->dequantise && table->sum_packed);
-    CHECK(table->pack && table->unpack);
+    CHECK(table->aes_encrypt_blocks && table->aes_ctr && table->crc32c);
+    CHECK(table->sha256_compress && table->sha256_compress_lanes);
+    CHECK(table->ntt_forward && table->ntt_inverse_lazy && table->multiply_slots);
+    CHECK(table->multiply_inverse && table->expand_uniform && table->sample_cbd);
+    CHECK(table->encrypt_block && table->make_pad && table->encrypt_from_pad);
+    CHECK(table->decrypt_block && table->noise_in_bounds);
+    CHECK(table->quantise && table->dequantise);
+    CHECK(table->sum_fields && table->pack_fields && table->unpack_fields);
   }
 }
 
@@ -159,10 +161,14 @@ TEST("environment: VEILSUM_ISA forces a level, nonsense and absent levels fail")
   }
 }
 
-TEST("tests can switch the active level") {
+TEST("tests can switch the active level, and a higher level is a faster one") {
+  double slower = 1e9;
   for (const KernelTable* table : isa::levels_present()) {
     isa::set_active_level_for_tests(table->level);
     CHECK(&isa::kernels() == table);
+    CHECK(isa::nanoseconds_per_residue() > 0);
+    CHECK(isa::nanoseconds_per_residue() < slower);
+    slower = isa::nanoseconds_per_residue();
   }
 }
 

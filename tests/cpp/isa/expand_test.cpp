@@ -1,132 +1,169 @@
-// Layer: tests (isa). Keystream to polynomials on every level: exact rejection (forced, with a
-// modulus that refuses 46 % of all words), the fused product with key slots, and binomial samples.
+// Layer: tests (isa). Keystream to polynomials on every level: uniform residues with exact
+// rejection, in streams that were searched for refused words, and binomial samples.
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <vector>
 
 #include "check.h"
+#include "support/guarded.h"
 #include "support/levels.h"
 #include "support/modulus.h"
 #include "support/random.h"
+#include "support/rejections.h"
 
 namespace veilsum::test {
 namespace {
 
 using isa::AesKey;
 using isa::KernelTable;
+using Words = std::vector<std::uint64_t>;
 
-/// The rule of kernels.h, word for word. `rejected` counts refused words.
-std::vector<std::uint64_t> uniform(const AesKey& key, std::uint64_t index, std::uint64_t q,
-                                   std::size_t n, std::size_t* rejected = nullptr) {
-  const std::vector<std::uint64_t> words = keystream_words(key, index, 4 * n + 1024);
-  std::vector<std::uint64_t> out;
+constexpr std::size_t kMost = 32768;  // coefficients of the largest ring
+
+/// Words of six bytes.
+Words words_of(const AesKey& key, std::uint64_t index, std::size_t count) {
+  const Bytes bytes = keystream(key, index, 6 * count);
+  Words words(count, 0);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    words[i / 6] |= std::uint64_t{bytes[i]} << 8 * (i % 6);
+  }
+  return words;
+}
+
+/// The rule of kernels.h, word for word.
+Words uniform(const AesKey& key, std::uint64_t index, std::uint64_t q, std::size_t n) {
+  const Words words = words_of(key, index, n + 64);
+  Words out;
   std::size_t next = n;
   for (std::size_t j = 0; j < n; ++j) {
-    std::uint64_t residue = words[j] & isa::kResidueMask;
-    while (residue >= q) residue = words.at(next++) & isa::kResidueMask;
+    std::uint64_t residue = words[j];
+    while (residue >= q) residue = words.at(next++);
     out.push_back(residue);
   }
-  if (rejected != nullptr) *rejected = next - n;
   return out;
 }
 
-std::vector<std::uint64_t> moduli() {
-  std::vector<std::uint64_t> q = test_primes();
-  q.push_back((std::uint64_t{1} << 49) + 1);  // the hardest: half of all words refused
-  return q;
+/// Where the first `n` words are q or above.
+std::vector<std::size_t> refused(const AesKey& key, std::uint64_t index, std::uint64_t q,
+                                 std::size_t n) {
+  const Words words = words_of(key, index, n);
+  std::vector<std::size_t> places;
+  for (std::size_t j = 0; j < n; ++j) {
+    if (words[j] >= q) places.push_back(j);
+  }
+  return places;
 }
 
-TEST("uniform residues: rejected words are replaced in order") {
+void check_uniform(const AesKey& key, std::uint64_t index, std::uint64_t q, std::size_t n) {
+  const Words expected = uniform(key, index, q, n);
+  const Border border = n % 16 == 0 ? Border::kAbove : Border::kBelow;
+  on_every_level([&](const KernelTable& table) {
+    Guarded<std::uint64_t> out(n, border);
+    out.fill(~std::uint64_t{0});
+    table.expand_uniform(key, index, make_modulus(q), n, out.data());
+    CHECK(out.copy() == expected);
+  });
+}
+
+TEST("uniform residues: words of the keystream, for every length and key size") {
   Random random(11);
-  for (const std::uint64_t q : moduli()) {
-    const isa::Modulus modulus = make_modulus(q);
-    for (const std::size_t n : {64, 128, 256, 512, 2048, 16384}) {
-      for (int repeat = 0; repeat < 4; ++repeat) {
-        const AesKey key = random_key(random, repeat % 2 == 0 ? 16 : 32);
-        const std::uint64_t index = random.next();
-        std::size_t rejected = 0;
-        const std::vector<std::uint64_t> expected = uniform(key, index, q, n, &rejected);
-        if (q < 700'000'000'000'000) CHECK(rejected > n / 2);
-        on_every_level([&](const KernelTable& table) {
-          AlignedWords out(n);
-          table.expand_uniform(key, index, modulus, n, out.data());
-          CHECK(std::vector<std::uint64_t>(out.begin(), out.end()) == expected);
-        });
-      }
+  std::vector<std::size_t> lengths = lengths_around_widths();
+  lengths.insert(lengths.end(), {64, 4096, 8192, 16384, kMost});
+  for (const std::uint64_t q : test_primes()) {
+    for (const std::size_t n : lengths) {
+      check_uniform(random_key(random, n % 3 == 0 ? 32 : 16), random.next(), q, n);
+    }
+  }
+}
+
+TEST("uniform residues: a word that is refused, in every place of short polynomials") {
+  const AesKey key = rejection_key();
+  for (std::size_t place = 0; place < std::size(kRejectionAt); ++place) {
+    const std::uint64_t index = kRejectionAt[place];
+    const std::size_t end = place / 8 * 8 + 8;
+    CHECK_EQ(refused(key, index, kSmallestModulus, 128), std::vector<std::size_t>{place});
+    for (const std::size_t n : {end, end + 8, std::size_t{128}, std::size_t{520}}) {
+      check_uniform(key, index, kSmallestModulus, n);
+      CHECK(uniform(key, index, kSmallestModulus, n) != words_of(key, index, n));
     }
   }
 }
 
 TEST("uniform residues: a word equal to q is refused, a word equal to q - 1 is not") {
-  const std::size_t n = 64;
-  Random random(14);
-  const AesKey key = random_key(random, 16);
-  for (std::uint64_t index = 0; index < 20; ++index) {
-    const std::vector<std::uint64_t> words = keystream_words(key, index, n);
-    for (std::size_t j = 0; j < n; ++j) {
-      const std::uint64_t word = words[j] & isa::kResidueMask;
-      if (word <= std::uint64_t{1} << 49) continue;  // a modulus is above 2^49
-      for (const std::uint64_t q : {word, word + 1}) {
-        const std::vector<std::uint64_t> expected = uniform(key, index, q, n);
-        CHECK_EQ(expected[j] == word, q != word);
-        on_every_level([&](const KernelTable& table) {
-          AlignedWords out(n);
-          table.expand_uniform(key, index, make_modulus(q), n, out.data());
-          CHECK(std::vector<std::uint64_t>(out.begin(), out.end()) == expected);
-        });
-      }
+  const AesKey key = rejection_key();
+  for (std::size_t place = 0; place < std::size(kRejectionAt); place += 3) {
+    const std::uint64_t index = kRejectionAt[place];
+    const std::uint64_t word = words_of(key, index, 128)[place];
+    for (const std::uint64_t q : {word, word + 1}) {
+      CHECK_EQ(uniform(key, index, q, 128)[place] == word, q != word);
+      check_uniform(key, index, q, 128);
     }
   }
 }
 
-TEST("expand and multiply: below 2q, congruent to residue times key slot") {
-  Random random(12);
-  for (const std::uint64_t q : moduli()) {
-    const isa::Modulus modulus = make_modulus(q);
-    for (const std::size_t n : {64, 128, 2048, 8192}) {
-      for (const bool all_top : {false, true}) {
-        const AesKey key = random_key(random, 16);
-        const std::uint64_t index = random.next();
-        AlignedWords slots(n), companions(n);
-        for (std::size_t j = 0; j < n; ++j) {
-          slots[j] = all_top ? q - 1 : random.edgy(q);
-          companions[j] = shoup(slots[j], q);
-        }
-        const std::vector<std::uint64_t> residues = uniform(key, index, q, n);
-        on_every_level([&](const KernelTable& table) {
-          AlignedWords out(n);
-          table.expand_multiply(key, index, modulus, n, slots.data(), companions.data(),
-                                out.data());
-          std::size_t wrong = 0;
-          for (std::size_t j = 0; j < n; ++j) {
-            wrong += out[j] >= 2 * q || out[j] % q != multiply_mod(residues[j], slots[j], q);
-          }
-          CHECK_EQ(wrong, 0u);
-        });
-      }
-    }
+TEST("uniform residues: words that the rings' primes refuse") {
+  const AesKey key = rejection_key();
+  const std::vector<std::uint64_t> primes = primes_below((std::uint64_t{1} << 48) - 1, 4);
+  for (const PrimeRejection& found : kPrimeRejections) {
+    const std::uint64_t q = primes[found.prime];
+    CHECK_EQ(refused(key, found.index, q, kMost)[0], found.word);
+    for (std::size_t n = 2048; n <= kMost; n *= 2) check_uniform(key, found.index, q, n);
+    check_uniform(key, found.index, q, found.word / 8 * 8 + 8);
   }
 }
 
-TEST("binomial samples: popcount difference of 21 and 21 bits") {
+TEST("uniform residues: two refused words take replacements in their order") {
+  const AesKey key = rejection_key();
+  for (const TwoRejections& found : kTwoRejections) {
+    CHECK_EQ(refused(key, found.index, kSmallestModulus, kMost),
+             (std::vector<std::size_t>{found.first, found.second}));
+    const Words residues = uniform(key, found.index, kSmallestModulus, kMost);
+    const Words words = words_of(key, found.index, kMost + 8);
+    CHECK_EQ(residues[found.first], words[kMost]);
+    CHECK_EQ(residues[found.second], words[kMost + 1]);
+    check_uniform(key, found.index, kSmallestModulus, kMost);
+    check_uniform(key, found.index, kSmallestModulus, found.second / 8 * 8 + 8);
+  }
+}
+
+TEST("uniform residues: a replacement that is refused itself") {
+  const AesKey key = rejection_key();
+  for (const RejectedReplacement& found : kRejectedReplacements) {
+    CHECK_EQ(refused(key, found.index, kSmallestModulus, kMost + 1),
+             (std::vector<std::size_t>{found.word, kMost}));
+    const Words residues = uniform(key, found.index, kSmallestModulus, kMost);
+    CHECK_EQ(residues[found.word], words_of(key, found.index, kMost + 8)[kMost + 1]);
+    check_uniform(key, found.index, kSmallestModulus, kMost);
+  }
+}
+
+TEST("binomial samples: eight bits less eight bits, for every length and key size") {
   Random random(13);
-  std::vector<std::size_t> lengths;
-  for (std::size_t n = 8; n <= 160; n += 8) lengths.push_back(n);
-  lengths.insert(lengths.end(), {504, 512, 520, 1032, 2048, 16384});
+  std::vector<std::size_t> lengths = lengths_around_widths();
+  lengths.insert(lengths.end(), {std::size_t{16384}, kMost, std::size_t{1} << 20});
   for (const std::size_t n : lengths) {
-    const AesKey key = random_key(random, n % 16 == 0 ? 32 : 16);
-    const std::uint64_t index = random.next();
-    const std::vector<std::uint64_t> words = keystream_words(key, index, n);
-    std::vector<std::int8_t> expected;
-    for (const std::uint64_t word : words) {
-      expected.push_back(static_cast<std::int8_t>(std::popcount(word & 0x1fffff) -
-                                                  std::popcount((word >> 21) & 0x1fffff)));
+    for (const std::size_t key_bytes : {16u, 32u}) {
+      const AesKey key = random_key(random, key_bytes);
+      const std::uint64_t index = random.next();
+      const Bytes stream = keystream(key, index, 2 * n);
+      std::vector<std::int8_t> expected;
+      for (std::size_t j = 0; j < n; ++j) {
+        expected.push_back(static_cast<std::int8_t>(std::popcount(stream[2 * j]) -
+                                                    std::popcount(stream[2 * j + 1])));
+      }
+      if (n == std::size_t{1} << 20) {  // one in 2^16 is 8, one -8
+        CHECK_EQ(*std::max_element(expected.begin(), expected.end()), 8);
+        CHECK_EQ(*std::min_element(expected.begin(), expected.end()), -8);
+      }
+      const Border border = n % 16 == 0 ? Border::kAbove : Border::kBelow;
+      on_every_level([&](const KernelTable& table) {
+        Guarded<std::int8_t> out(n, border);
+        out.fill(99);
+        table.sample_cbd(key, index, n, out.data());
+        CHECK(out.copy() == expected);
+      });
     }
-    on_every_level([&](const KernelTable& table) {
-      std::vector<std::int8_t> out(n);
-      table.sample_cbd(key, index, n, out.data());
-      CHECK(out == expected);
-    });
   }
 }
 

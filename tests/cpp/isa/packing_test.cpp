@@ -1,14 +1,15 @@
-// Layer: tests (isa). Packed rows on every level: the bit layout, range checks at every position,
-// and sums at the bounds their laziness rests on.
-#include <algorithm>
-#include <cstring>
-#include <limits>
+// Layer: tests (isa). Rows of packed fields on every level: the bit layout at every width, and sums
+// of blocks modulo 2^B with carries from row to row, against sums of unbounded integers. Arrays
+// border on forbidden pages.
+#include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "check.h"
+#include "support/block_oracle.h"
 #include "support/bytes.h"
+#include "support/guarded.h"
 #include "support/levels.h"
-#include "support/modulus.h"
 #include "support/random.h"
 
 namespace veilsum::test {
@@ -17,44 +18,61 @@ namespace {
 using isa::KernelTable;
 using Words = std::vector<std::uint64_t>;
 
-/// Bit by bit, from the sentence in kernels.h.
-Bytes pack_by_bits(const Words& in) {
-  Bytes out(in.size() / isa::kGroup * isa::kGroupBytes, 0);
-  for (std::size_t bit = 0; bit < isa::kResidueBits * in.size(); ++bit) {
-    const std::uint64_t value = in[bit / isa::kResidueBits] >> (bit % isa::kResidueBits) & 1;
-    out[bit / 8] = static_cast<std::uint8_t>(out[bit / 8] | value << (bit % 8));
-  }
-  return out;
-}
-
-std::vector<std::size_t> lengths() {
-  std::vector<std::size_t> all;
-  for (std::size_t n = 8; n <= 136; n += 8) all.push_back(n);
-  all.insert(all.end(), {504, 512, 520, 1016, 1024, 1032, 2048});
-  return all;
-}
-
 Words random_words(Random& random, std::size_t n, std::uint64_t bound) {
   Words words(n);
   for (std::uint64_t& word : words) word = random.edgy(bound);
   return words;
 }
 
-TEST("pack and unpack: the layout, at every length and alignment") {
+Bytes random_bytes(Random& random, std::size_t size) {
+  Bytes bytes(size);
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random.next());
+  return bytes;
+}
+
+TEST("pack and unpack: the layout, for every width and length, and not a byte beyond") {
   Random random(21);
-  for (const std::size_t n : lengths()) {
-    for (const std::uint64_t q : test_primes()) {
-      for (const std::size_t shift : {0, 1, 7}) {
-        const Words words = random_words(random, n, q);
-        const Bytes expected = pack_by_bits(words);
-        on_every_level([&](const KernelTable& table) {
-          // Exactly as long as needed, so that a sanitizer sees a stray access.
-          Bytes packed(shift + expected.size(), 0xaa);
-          table.pack(words.data(), n, packed.data() + shift);
-          CHECK(Bytes(packed.begin() + static_cast<std::ptrdiff_t>(shift), packed.end()) ==
-                expected);
-          Words back(n);
-          CHECK(table.unpack(packed.data() + shift, n, q, back.data()));
+  for (unsigned bits = 1; bits <= kWordBits; ++bits) {
+    const isa::FieldTable table = make_field_table(bits);
+    for (const std::size_t n : lengths_around_widths()) {
+      for (const Border border : {Border::kAbove, Border::kBelow}) {
+        const std::uint64_t end = std::uint64_t{1} << bits;
+        const Guarded<std::uint64_t> words(
+            n % 3 == 0 ? Words(n, end - 1) : random_words(random, n, end), border);
+        const Guarded<std::uint8_t> packed(pack_bits(words.copy(), bits), border);
+        const Guarded<std::uint8_t> any(random_bytes(random, packed.size()), border);
+        const Words unpacked = unpack_bits(any.data(), n, bits);
+        on_every_level([&](const KernelTable& kernels) {
+          Guarded<std::uint8_t> out(packed.size(), border);
+          out.fill(0xa5);
+          kernels.pack_fields(words.data(), n, table, out.data());
+          CHECK(out.copy() == packed.copy());
+          Guarded<std::uint64_t> back(n, border);
+          back.fill(~std::uint64_t{0});
+          kernels.unpack_fields(packed.data(), n, table, back.data());
+          CHECK(back.copy() == words.copy());
+          kernels.unpack_fields(any.data(), n, table, back.data());
+          CHECK(back.copy() == unpacked);
+        });
+      }
+    }
+  }
+}
+
+TEST("pack: each bit of each field goes to its own place") {
+  for (unsigned bits = 1; bits <= kWordBits; ++bits) {
+    const isa::FieldTable table = make_field_table(bits);
+    for (std::size_t i = 0; i < 16; ++i) {
+      for (unsigned bit = 0; bit < bits; ++bit) {
+        Words words(16, 0);
+        words[i] = std::uint64_t{1} << bit;
+        const Bytes expected = pack_bits(words, bits);
+        on_every_level([&](const KernelTable& kernels) {
+          Bytes out(expected.size(), 0xff);
+          kernels.pack_fields(words.data(), 16, table, out.data());
+          CHECK(out == expected);
+          Words back(16, 1);
+          kernels.unpack_fields(out.data(), 16, table, back.data());
           CHECK(back == words);
         });
       }
@@ -62,178 +80,199 @@ TEST("pack and unpack: the layout, at every length and alignment") {
   }
 }
 
-TEST("unpack: one residue that is not below q is seen wherever it lies") {
-  for (const std::uint64_t q : test_primes()) {
-    for (const std::size_t n : {8, 16, 24, 64, 72}) {
-      for (std::size_t position = 0; position < n; ++position) {
-        for (const std::uint64_t bad : {q, q + 1, isa::kResidueMask}) {
-          Words words(n, q - 1);
-          words[position] = bad;
-          const Bytes packed = pack_by_bits(words);
-          on_every_level([&](const KernelTable& table) {
-            Words back(n);
-            CHECK(!table.unpack(packed.data(), n, q, back.data()));
-          });
-        }
-      }
-    }
-  }
-}
+// --- sums ----------------------------------------------------------------------------------------
 
+/// What is summed: packed blocks, and weights or none.
 struct Sum {
-  bool in_range;
-  Words words;
+  std::vector<Bytes> blocks;
+  Words weights;  // empty: null
+  bool subtract = false;
+
+  std::uint64_t weight(std::size_t k) const { return weights.empty() ? 1 : weights[k]; }
 };
 
-Sum sum_packed(const KernelTable& table, const std::vector<const Bytes*>& rows,
-               const Words* weights, std::uint64_t q) {
-  std::vector<const std::uint8_t*> sources;
-  for (const Bytes* row : rows) sources.push_back(row->data());
-  Bytes out(rows[0]->size());
-  isa::SumPacked args{};
-  args.sources = sources.data();
-  args.weights = weights == nullptr ? nullptr : weights->data();
-  args.source_count = static_cast<std::uint32_t>(rows.size());
-  args.coefficients = out.size() / isa::kGroupBytes * isa::kGroup;
-  args.modulus = make_modulus(q);
-  args.out = out.data();
-  const bool in_range = table.sum_packed(args);
-  Words words(args.coefficients);
-  const bool canonical = isa::scalar_table()->unpack(out.data(), words.size(), q, words.data());
-  if (in_range) CHECK(canonical);
-  return {in_range, words};
+/// The definition, modulo 2^B.
+Bytes expected_sum(const BlockOracle& oracle, const Sum& sum) {
+  const std::size_t n = sum.blocks[0].size() * 8 / oracle.shape.bits;
+  std::vector<BigInteger> total(n);
+  for (std::size_t k = 0; k < sum.blocks.size(); ++k) {
+    const std::vector<BigInteger> fields = oracle.unpack(sum.blocks[k]);
+    for (std::size_t j = 0; j < n; ++j) {
+      const BigInteger term = (fields[j] * BigInteger(sum.weight(k))).low_bits(oracle.shape.bits);
+      total[j] = sum.subtract && k > 0 ? total[j] + oracle.two_b - term : total[j] + term;
+      total[j] = total[j].low_bits(oracle.shape.bits);
+    }
+  }
+  return oracle.pack(total);
 }
 
-TEST("sum: exact for a few sources, with and without weights, at every length") {
+/// Runs the kernel with `out` apart from the sources, then with `out` as each of the sources.
+void check_sum(const BlockOracle& oracle, const Sum& sum, const Bytes& expected, Border border,
+               bool as_source = true) {
+  const std::size_t count = sum.blocks.size();
+  on_every_level([&](const KernelTable& kernels) {
+    for (std::size_t target = 0; target <= (as_source ? count : 0); ++target) {
+      std::vector<std::unique_ptr<Guarded<std::uint8_t>>> blocks;
+      std::vector<const std::uint8_t*> sources;
+      for (const Bytes& block : sum.blocks) {
+        blocks.push_back(std::make_unique<Guarded<std::uint8_t>>(block, border));
+        sources.push_back(blocks.back()->data());
+      }
+      Guarded<std::uint8_t> apart(expected.size(), border);
+      apart.fill(0xa5);
+      Guarded<std::uint8_t>& out = target == 0 ? apart : *blocks[target - 1];
+      isa::SumFields args{};
+      args.view = &oracle.view();
+      args.sources = sources.data();
+      args.weights = sum.weights.empty() ? nullptr : sum.weights.data();
+      args.source_count = static_cast<std::uint32_t>(count);
+      args.subtract = sum.subtract;
+      args.coefficients = expected.size() * 8 / oracle.shape.bits;
+      args.out = out.data();
+      kernels.sum_fields(args);
+      CHECK(out.copy() == expected);
+      for (std::size_t k = 0; k < count; ++k) {  // sources stay as they were
+        if (k + 1 != target) CHECK(blocks[k]->copy() == sum.blocks[k]);
+      }
+    }
+  });
+}
+
+Bytes random_block(const BlockOracle& oracle, Random& random, std::size_t n) {
+  std::vector<BigInteger> fields(n);
+  for (BigInteger& field : fields) field = oracle.random_field(random);
+  return oracle.pack(fields);
+}
+
+TEST("sum: a few sources, with and without weights, added and subtracted, also in place") {
   Random random(22);
-  for (const std::uint64_t q : test_primes()) {
-    for (const std::size_t n : lengths()) {
-      for (const std::size_t count : {1, 2, 3, 5, 10}) {
-        std::vector<Bytes> rows;
-        std::vector<const Bytes*> pointers;
-        Words weights, plain(n, 0), weighted(n, 0);
-        for (std::size_t k = 0; k < count; ++k) {
-          const Words words = random_words(random, n, q);
-          weights.push_back(random.edgy((1u << 20) / count));
-          for (std::size_t j = 0; j < n; ++j) {
-            plain[j] = (plain[j] + words[j]) % q;
-            weighted[j] = (weighted[j] + multiply_mod(words[j], weights[k], q)) % q;
-          }
-          rows.push_back(pack_by_bits(words));
-        }
-        for (const Bytes& row : rows) pointers.push_back(&row);
-        on_every_level([&](const KernelTable& table) {
-          const Sum unit = sum_packed(table, pointers, nullptr, q);
-          CHECK(unit.in_range);
-          CHECK(unit.words == plain);
-          const Sum scaled = sum_packed(table, pointers, &weights, q);
-          CHECK(scaled.in_range);
-          CHECK(scaled.words == weighted);
-        });
-      }
-    }
-  }
-}
-
-TEST("sum: the bounds, 8192 sources of q - 1 and weights of sum 2^20") {
-  for (const std::uint64_t q : test_primes()) {
-    const std::size_t n = 72;
-    const Bytes top = pack_by_bits(Words(n, q - 1));
-    const std::vector<const Bytes*> many(8192, &top), one(1, &top), two(2, &top);
-    const Words spread(8192, 128), all{1u << 20}, halves{1u << 19, 1u << 19}, uneven{0, 1u << 20};
-    const Words lazy(n, q - (std::uint64_t{1} << 20) % q), unit(n, q - 8192);
-    on_every_level([&](const KernelTable& table) {
-      const Sum plain = sum_packed(table, many, nullptr, q);
-      CHECK(plain.in_range);
-      CHECK(plain.words == unit);
-      CHECK(sum_packed(table, many, &spread, q).words == lazy);
-      CHECK(sum_packed(table, one, &all, q).words == lazy);
-      CHECK(sum_packed(table, two, &halves, q).words == lazy);
-      CHECK(sum_packed(table, two, &uneven, q).words == lazy);
-    });
-  }
-}
-
-TEST("sum: moduli next to where the way to reduce depends on the number of sources") {
-  Random random(23);
-  for (const std::size_t count : {3, 4, 10, 64, 127, 128, 300}) {
-    // 2^50 mod q times the sources reaches what is left of q here.
-    const std::uint64_t together = std::min<std::size_t>(count, 128);
-    const std::uint64_t border = (std::uint64_t{1} << 50) / (together + 2) * (together + 1);
-    for (const std::uint64_t q :
-         {primes_below(border, 1)[0], primes_below(border + 1'000'000, 1)[0]}) {
-      const std::size_t n = 72;
-      std::vector<Bytes> rows;
-      std::vector<const Bytes*> pointers;
-      Words expected(n, 0);
+  for (const Shape& shape : shapes()) {
+    const BlockOracle oracle(shape);
+    for (std::size_t n = 8; n <= 72; n += 8) {
+      const std::size_t count = 1 + random.below(5);
+      const bool subtract = random.below(2) == 1;
+      Sum sum;
+      sum.subtract = subtract;
+      for (std::size_t k = 0; k < count; ++k) sum.blocks.push_back(random_block(oracle, random, n));
+      const Border border = random.below(2) == 0 ? Border::kAbove : Border::kBelow;
+      check_sum(oracle, sum, expected_sum(oracle, sum), border);
       for (std::size_t k = 0; k < count; ++k) {
-        Words words = random_words(random, n, q);
-        for (std::size_t j = 0; j < n / 2; ++j) words[j] = q - 1 - j % 3;
-        for (std::size_t j = 0; j < n; ++j) expected[j] = (expected[j] + words[j]) % q;
-        rows.push_back(pack_by_bits(words));
+        sum.weights.push_back(subtract && k == 0 ? 1 : random.edgy((1u << 20) / count));
       }
-      for (const Bytes& row : rows) pointers.push_back(&row);
-      on_every_level([&](const KernelTable& table) {
-        const Sum sum = sum_packed(table, pointers, nullptr, q);
-        CHECK(sum.in_range);
-        CHECK(sum.words == expected);
-      });
+      check_sum(oracle, sum, expected_sum(oracle, sum), border);
     }
   }
 }
 
-TEST("sum: a residue that is not below q is seen in any source and place") {
-  for (const std::uint64_t q : test_primes()) {
-    const std::size_t n = 24;
-    const Bytes good = pack_by_bits(Words(n, q - 1));
-    const Words weights{3, 0, 5};
-    for (std::size_t position = 0; position < n; ++position) {
-      for (std::size_t source = 0; source < 3; ++source) {
-        for (const std::uint64_t value : {q, isa::kResidueMask}) {
-          Words words(n, 0);
-          words[position] = value;
-          const Bytes bad = pack_by_bits(words);
-          std::vector<const Bytes*> rows(3, &good);
-          rows[source] = &bad;
-          on_every_level([&](const KernelTable& table) {
-            CHECK(!sum_packed(table, rows, nullptr, q).in_range);
-            CHECK(!sum_packed(table, rows, &weights, q).in_range);
-          });
-        }
-      }
-    }
-  }
-}
-
-TEST("sum: the output may be a source") {
+TEST("sum: lengths around the kernels' chunks") {
   Random random(23);
-  const std::uint64_t q = test_primes()[0];
-  for (const std::size_t n : {8, 64, 512, 1032, 2048}) {
-    const Words a = random_words(random, n, q), b = random_words(random, n, q);
-    for (const bool weighted : {false, true}) {
-      for (const std::size_t target : {0, 1}) {
-        on_every_level([&](const KernelTable& table) {
-          Bytes rows[2] = {pack_by_bits(a), pack_by_bits(b)};
-          const std::uint8_t* sources[2] = {rows[0].data(), rows[1].data()};
-          const std::uint64_t weights[2] = {7, 100};
-          Words expected(n), out(n);
-          for (std::size_t j = 0; j < n; ++j) {
-            expected[j] = weighted ? (multiply_mod(a[j], 7, q) + multiply_mod(b[j], 100, q)) % q
-                                   : (a[j] + b[j]) % q;
-          }
-          isa::SumPacked args{};
-          args.sources = sources;
-          args.weights = weighted ? weights : nullptr;
-          args.source_count = 2;
-          args.coefficients = n;
-          args.modulus = make_modulus(q);
-          args.out = rows[target].data();
-          CHECK(table.sum_packed(args));
-          table.unpack(rows[target].data(), n, q, out.data());
+  for (const Shape& shape : {shapes()[0], shapes()[1], shapes()[2], Shape{1, 8, 7, 2}}) {
+    const BlockOracle oracle(shape);
+    for (const std::size_t n : lengths_around_widths()) {
+      Sum sum;
+      for (int k = 0; k < 2; ++k) sum.blocks.push_back(random_block(oracle, random, n));
+      if (n % 16 == 0) sum.weights = {1, random.below(1u << 19)};
+      sum.subtract = n % 32 == 0;
+      check_sum(oracle, sum, expected_sum(oracle, sum), Border::kAbove);
+    }
+  }
+}
+
+TEST("sum: every width of a last row, with carries and borrows through all rows") {
+  Random random(24);
+  constexpr std::size_t kCoefficients = 24;
+  for (const unsigned limbs : {1u, 2u, 4u}) {
+    for (unsigned bits = 8; bits <= 48 * limbs - 2; ++bits) {
+      const BlockOracle oracle({limbs, bits, 2, 1});
+      const BigInteger top = oracle.two_b - BigInteger(1);
+      std::vector<BigInteger> ones(kCoefficients, BigInteger(1)), tops(kCoefficients, top);
+      std::vector<BigInteger> mixed;
+      for (std::size_t j = 0; j < kCoefficients; ++j) {  // 2^(8 j): a borrow from there down
+        mixed.push_back(BigInteger::power_of_two(static_cast<unsigned>(8 * j)).low_bits(bits));
+      }
+      const Bytes zero = oracle.pack(std::vector<BigInteger>(kCoefficients));
+      const Bytes one = oracle.pack(ones), all = oracle.pack(tops), some = oracle.pack(mixed);
+      const std::vector<Sum> sums = {{{all, one}, {}, false},
+                                     {{zero, one}, {}, true},
+                                     {{zero, one, one}, {}, true},
+                                     {{some, one}, {}, true},
+                                     {{all, all}, {}, false},
+                                     {{zero, all}, {}, true},
+                                     {{all, one}, {1, 1u << 19}, true},
+                                     {{all, one}, {1u << 19, 1u << 19}, false},
+                                     {{zero, all}, {1, (1u << 20) - 1}, true},
+                                     {{zero, all, one}, {1, 0, (1u << 20) - 1}, true}};
+      for (const Sum& sum : sums) {
+        check_sum(oracle, sum, expected_sum(oracle, sum), Border::kAbove, false);
+      }
+    }
+  }
+}
+
+TEST("sum: the bounds, 4096 sources and weights of sum 2^20") {
+  constexpr std::size_t kCoefficients = 72, kMany = 4096;
+  constexpr std::uint64_t kAll = 1u << 20;
+  Random random(25);
+  for (const Shape& shape : {shapes()[0], shapes()[1], shapes()[2], Shape{1, 46, 2, 1},
+                             Shape{4, 190, 3, 96}, Shape{4, 156, 1000, 15}, Shape{1, 8, 7, 2}}) {
+    const BlockOracle oracle(shape);
+    const std::size_t bytes = oracle.block_bytes(kCoefficients);
+    for (const Bytes& block : {Bytes(bytes, 0xff), random_bytes(random, bytes)}) {
+      // Equal sources sum to one source times the sum of the weights.
+      const auto times = [&](std::uint64_t factor) {
+        return expected_sum(oracle, {{block}, {factor}, false});
+      };
+      const auto minus = [&](std::uint64_t factor) {
+        return expected_sum(oracle, {{block, block}, {1, factor}, true});
+      };
+      const auto check_many = [&](const Words& weights, bool subtract, const Bytes& expected) {
+        const std::size_t count = weights.empty() ? kMany : weights.size();
+        const std::vector<const std::uint8_t*> sources(count, block.data());
+        on_every_level([&](const KernelTable& kernels) {
+          Bytes out(bytes);
+          isa::SumFields args{};
+          args.view = &oracle.view();
+          args.sources = sources.data();
+          args.weights = weights.empty() ? nullptr : weights.data();
+          args.source_count = static_cast<std::uint32_t>(count);
+          args.subtract = subtract;
+          args.coefficients = kCoefficients;
+          args.out = out.data();
+          kernels.sum_fields(args);
           CHECK(out == expected);
         });
-      }
+      };
+      check_many({}, false, times(kMany));
+      check_many({}, true, minus(kMany - 1));
+      check_many(Words(kMany, kAll / kMany), false, times(kAll));
+      check_many({kAll}, false, times(kAll));
+      check_many({kAll / 2, kAll / 2}, false, times(kAll));
+      check_many({0, kAll}, false, times(kAll));
+      check_many({0}, false, times(0));
+      check_many({1, kAll - 1}, true, minus(kAll - 1));
+      Words spread(kMany, (kAll - 1) / kMany);
+      spread[0] = 1;
+      check_many(spread, true, minus((kAll - 1) / kMany * (kMany - 1)));
     }
+  }
+}
+
+TEST("sum, then subtract what was added: the first block again") {
+  Random random(26);
+  for (const Shape& shape : shapes()) {
+    const BlockOracle oracle(shape);
+    const Bytes a = random_block(oracle, random, 40), b = random_block(oracle, random, 40);
+    on_every_level([&](const KernelTable& kernels) {
+      Bytes sum = a;
+      const std::uint8_t* sources[2] = {sum.data(), b.data()};
+      const std::uint64_t weights[2] = {1, 77'777};
+      isa::SumFields args{&oracle.view(), sources, weights, 2, false, 40, sum.data()};
+      kernels.sum_fields(args);
+      CHECK(sum != a);
+      args.subtract = true;
+      kernels.sum_fields(args);
+      CHECK(sum == a);
+    });
   }
 }
 

@@ -23,25 +23,19 @@ using ring::stream_index;
 
 static_assert(stream_index(Domain::kMatrix, 0, 0) == 0x0100000000000000);
 static_assert(stream_index(Domain::kMatrix, 3, 5) == 0x0103000000000005);
-static_assert(stream_index(Domain::kPublicKey, 255, 0xffffffffffff) == 0x0affffffffffffff);
+static_assert(stream_index(Domain::kUploadKey, 255, 0xffffffffffff) == 0x04ffffffffffffff);
 
 TEST("the domains have the numbers of the wire format") {
   CHECK_EQ(static_cast<int>(Domain::kMatrix), 1);
   CHECK_EQ(static_cast<int>(Domain::kBlockErrors), 2);
   CHECK_EQ(static_cast<int>(Domain::kRounding), 3);
-  CHECK_EQ(static_cast<int>(Domain::kEphemeralKey), 4);
-  CHECK_EQ(static_cast<int>(Domain::kCapsuleU), 5);
-  CHECK_EQ(static_cast<int>(Domain::kCapsuleE0), 6);
-  CHECK_EQ(static_cast<int>(Domain::kCapsuleE1), 7);
-  CHECK_EQ(static_cast<int>(Domain::kSecretKey), 8);
-  CHECK_EQ(static_cast<int>(Domain::kKeyError), 9);
-  CHECK_EQ(static_cast<int>(Domain::kPublicKey), 10);
+  CHECK_EQ(static_cast<int>(Domain::kUploadKey), 4);
 }
 
 TEST("no two streams share a name") {
   std::set<std::uint64_t> names;
   std::size_t made = 0;
-  for (int domain = 1; domain <= 10; ++domain) {
+  for (int domain = 1; domain <= 4; ++domain) {
     for (const std::uint64_t sub : {0u, 1u, 3u, 8u, 255u}) {
       for (const std::uint64_t block :
            {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 20,
@@ -60,8 +54,8 @@ TEST("a key is the start of SHA-256(label, context, seed)") {
   for (std::uint8_t& byte : context) byte = static_cast<std::uint8_t>(random.next());
   for (std::uint8_t& byte : seed) byte = static_cast<std::uint8_t>(random.next());
   for (const KeySize size : {KeySize::kAes128, KeySize::kAes256}) {
-    const Expander expander("veilsum/1/test", context, seed, size);
-    const Digest digest = ring::labelled_hash("veilsum/1/test", {context, seed});
+    const Expander expander("veilsum/2/test", context, seed, size);
+    const Digest digest = ring::labelled_hash("veilsum/2/test", {context, seed});
     isa::AesKey expected;
     isa::aes_expand_key(digest.data(), static_cast<std::size_t>(size), expected);
     CHECK_EQ(expander.key().rounds, size == KeySize::kAes128 ? 10u : 14u);
@@ -73,10 +67,10 @@ TEST("a key is the start of SHA-256(label, context, seed)") {
 
 TEST("label, context and seed each make another key") {
   const std::vector<std::uint8_t> a(32, 1), b(32, 2);
-  const Expander base("veilsum/1/x", a, a, KeySize::kAes256);
-  const Expander label("veilsum/1/y", a, a, KeySize::kAes256);
-  const Expander context("veilsum/1/x", b, a, KeySize::kAes256);
-  const Expander seed("veilsum/1/x", a, b, KeySize::kAes256);
+  const Expander base("veilsum/2/x", a, a, KeySize::kAes256);
+  const Expander label("veilsum/2/y", a, a, KeySize::kAes256);
+  const Expander context("veilsum/2/x", b, a, KeySize::kAes256);
+  const Expander seed("veilsum/2/x", a, b, KeySize::kAes256);
   std::set<std::string> keys;
   for (const Expander* expander : {&base, &label, &context, &seed}) {
     keys.emplace(reinterpret_cast<const char*>(expander->key().bytes), 32);
@@ -87,7 +81,7 @@ TEST("label, context and seed each make another key") {
 TEST("a key schedule is wiped") {
   alignas(Expander) std::uint8_t memory[sizeof(Expander)];
   const std::vector<std::uint8_t> seed(32, 9);
-  Expander* expander = new (memory) Expander("veilsum/1/test", {}, seed, KeySize::kAes256);
+  Expander* expander = new (memory) Expander("veilsum/2/test", {}, seed, KeySize::kAes256);
   std::size_t before = 0, after = 0;
   for (std::size_t i = 0; i < 240; ++i) before += memory[i] != 0;
   expander->~Expander();

@@ -13,17 +13,22 @@
 namespace veilsum::test {
 namespace {
 
-TEST("the primes are the four largest below 2^50 that are 1 modulo 2^15") {
+TEST("the primes are the four largest below 2^48 that are 1 modulo 2^16") {
+  constexpr std::uint64_t kStep = 1u << 16, kTop = std::uint64_t{1} << 48;
   std::vector<std::uint64_t> found;
-  for (std::uint64_t p = (std::uint64_t{1} << 50) - 32768 + 1; found.size() < 4; p -= 32768) {
+  for (std::uint64_t p = kTop - kStep + 1; found.size() < 4; p -= kStep) {
     if (test::is_prime(p)) found.push_back(p);
   }
   CHECK_EQ(found, std::vector<std::uint64_t>(ring::kPrimes.begin(), ring::kPrimes.end()));
+  std::vector<std::uint64_t> deltas;
   for (const std::uint64_t p : ring::kPrimes) {
-    CHECK_EQ(p % 32768, 1u);
-    CHECK(p < std::uint64_t{1} << 50 && p > std::uint64_t{1} << 49);
     CHECK(ring::is_prime(p));
+    CHECK_EQ(p % (2 * ring::kMaxDegree), 1u);
+    deltas.push_back(kTop - p);
+    CHECK(deltas.back() < 1u << 24);
+    CHECK(16 * p < std::uint64_t{1} << 52);  // what lazy residues rest on
   }
+  CHECK_EQ(deltas, (std::vector<std::uint64_t>{393215, 1048575, 2228223, 4521983}));
 }
 
 TEST("is_prime agrees with a sieve up to 200,000") {

@@ -1,4 +1,4 @@
-// Layer: tests (ring). 256-bit set-up arithmetic against 128-bit numbers of the compiler, against
+// Layer: tests (ring). 512-bit set-up arithmetic against 128-bit numbers of the compiler, against
 // the tests' own unbounded integers, and against values known from outside.
 #include "ring/wide_integer.h"
 
@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "check.h"
-#include "ring/codeword.h"
+#include "ring/block_arithmetic.h"
 #include "ring/primes.h"
 #include "support/big_integer.h"
 #include "support/modulus.h"
@@ -20,7 +20,7 @@ using ring::WideInteger;
 /// The same number, word by word.
 BigInteger big(const WideInteger& x) {
   BigInteger out;
-  for (unsigned i = 4; i-- > 0;) {
+  for (unsigned i = 8; i-- > 0;) {
     out = out * BigInteger::power_of_two(64) + BigInteger(x.shifted_right(64 * i).low64());
   }
   return out;
@@ -49,41 +49,80 @@ TEST("products and sums against 128-bit arithmetic") {
     const Uint128 expected = static_cast<Uint128>(a) + b;
     CHECK_EQ(sum.low64(), static_cast<std::uint64_t>(expected));
     CHECK_EQ(sum.shifted_right(64).low64(), static_cast<std::uint64_t>(expected >> 64));
-    const std::uint64_t q = (std::uint64_t{1} << 49) + random.below(std::uint64_t{1} << 49);
+    CHECK(WideInteger(a).times(WideInteger(b)) == wide);
+    CHECK(WideInteger(a).plus(WideInteger(b)) == sum);
+    const std::uint64_t q = 1 + random.edgy(~std::uint64_t{0});
     CHECK_EQ(wide.mod(q), static_cast<std::uint64_t>(product % q));
+    const Uint128 quotient = product / q;
+    CHECK_EQ(wide.divided_by(q).low64(), static_cast<std::uint64_t>(quotient));
+    CHECK_EQ(wide.divided_by(q).shifted_right(64).low64(),
+             static_cast<std::uint64_t>(quotient >> 64));
   }
 }
 
-TEST("everything up to 256 bits against unbounded integers") {
+TEST("everything up to 512 bits against unbounded integers") {
   Random random(2);
-  for (unsigned bits = 1; bits <= 192; ++bits) {
+  for (unsigned bits = 1; bits <= 512; ++bits) {
     const WideInteger x = random_wide(random, bits);
     const BigInteger expected = big(x);
     CHECK_EQ(x.bit_length(), expected.bit_length());
     const std::uint64_t factor = random.edgy(~std::uint64_t{0});
-    CHECK_EQ(big(x.times(factor)), expected * BigInteger(factor));
-    CHECK_EQ(big(x.plus(factor)), expected + BigInteger(factor));
-    for (const unsigned shift : {0u, 1u, 31u, 32u, 33u, 52u, 63u}) {
+    if (bits <= 448) {
+      CHECK_EQ(big(x.times(factor)), expected * BigInteger(factor));
+      CHECK_EQ(big(x.plus(factor)), expected + BigInteger(factor));
+    }
+    for (unsigned shift = 0; shift <= 512 - bits; shift += 1 + shift % 13) {
       CHECK_EQ(big(x.shifted_left(shift)), expected * BigInteger::power_of_two(shift));
     }
-    for (unsigned shift = 0; shift < 256; shift += 1 + shift % 7) {
+    for (unsigned shift = 0; shift <= 512; shift += 1 + shift % 7) {
       CHECK_EQ(big(x.shifted_right(shift)), expected.shifted_right(shift));
+      if (shift < 512) CHECK_EQ(big(x.low_bits(shift)), expected.low_bits(shift));
     }
     for (const std::uint64_t q : ring::kPrimes) CHECK_EQ(x.mod(q), expected.mod(q));
     CHECK_EQ(x.mod(1), 0u);
-    for (unsigned word = 0; word < 4; ++word) {
+    for (unsigned word = 0; word < 10; ++word) {
       CHECK_EQ(x.word52(word), expected.shifted_right(52 * word).mod(std::uint64_t{1} << 52));
     }
     const WideInteger y = random_wide(random, bits);
     CHECK_EQ(x < y, expected < big(y));
     CHECK_EQ(x == y, expected == big(y));
     CHECK(!(x < x));
-    CHECK(x < x.plus(1));
+    if (bits < 512) CHECK(x < x.plus(1));
+  }
+}
+
+TEST("products and sums of two wide numbers, up to 512 bits") {
+  Random random(4);
+  for (unsigned bits = 1; bits < 512; bits += 3) {
+    const WideInteger x = random_wide(random, bits), y = random_wide(random, 512 - bits);
+    CHECK_EQ(big(x.times(y)), big(x) * big(y));
+    CHECK(x.times(y) == y.times(x));
+    const WideInteger z = random_wide(random, 511);
+    CHECK_EQ(big(x.plus(z)), big(x) + big(z));
+    CHECK(x.plus(z) == z.plus(x));
+  }
+  const WideInteger zero;
+  CHECK(zero.times(WideInteger::power_of_two(511)) == zero);
+  CHECK(zero.plus(WideInteger::power_of_two(511)) == WideInteger::power_of_two(511));
+}
+
+TEST("quotients: the largest number whose product is not above, and the rest") {
+  Random random(5);
+  for (unsigned bits = 1; bits <= 512; ++bits) {
+    const WideInteger x = random_wide(random, bits);
+    for (const std::uint64_t divisor :
+         {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{7}, ring::kPrimes[0],
+          std::uint64_t{1} << 63, ~std::uint64_t{0}, 1 + random.edgy(~std::uint64_t{0})}) {
+      const BigInteger below = big(x.divided_by(divisor)) * BigInteger(divisor);
+      CHECK(big(x) >= below);
+      CHECK(big(x) < below + BigInteger(divisor));
+      CHECK_EQ(big(x), below + BigInteger(x.mod(divisor)));
+    }
   }
 }
 
 TEST("powers of two and the edges of words") {
-  for (unsigned exponent = 0; exponent < 256; ++exponent) {
+  for (unsigned exponent = 0; exponent < 512; ++exponent) {
     const WideInteger power = WideInteger::power_of_two(exponent);
     CHECK_EQ(power.bit_length(), exponent + 1);
     CHECK_EQ(big(power), BigInteger::power_of_two(exponent));
@@ -98,7 +137,7 @@ TEST("powers of two and the edges of words") {
 
 TEST("to_double is within 2^-52 of the number") {
   Random random(3);
-  for (unsigned bits = 1; bits <= 200; ++bits) {
+  for (unsigned bits = 1; bits <= 512; ++bits) {
     for (int i = 0; i < 20; ++i) {
       const WideInteger x = random_wide(random, bits);
       if (x.bit_length() == 0) continue;
@@ -120,7 +159,7 @@ TEST("the moduli of the rings") {
   for (std::uint32_t limbs = 1; limbs <= 4; ++limbs) {
     expected = expected * BigInteger(ring::kPrimes[limbs - 1]);
     CHECK_EQ(big(ring::ring_modulus(limbs)), expected);
-    CHECK_EQ(ring::ring_modulus(limbs).bit_length(), 50 * limbs);
+    CHECK_EQ(ring::ring_modulus(limbs).bit_length(), 48 * limbs);
   }
 }
 

@@ -1,429 +1,528 @@
-// Layer: isa, level avx2. The two ends of a block in one pass each: error sampling, planes, pad,
-// reduction and packing without leaving registers; and unpacking, pad, Chinese remainder (Garner's
-// mixed radix), rounding and exact division into planes. Residues are doubles (vector_ops.h),
-// multi-word numbers 52-bit words whose products FMA splits exactly. No branch or index depends on
-// data; all loops depend on public sizes.
+// Layer: isa, level avx2. The two ends of a block in one pass each, for one limb: errors, message,
+// pad, canonical residue, rounding and packing without leaving registers; and unpacking, rounded
+// pad and exact division into digits. Messages and quotients are integers in doubles, the rest
+// 64-bit lanes; a "raised" number x is the double 2^52 + x, whose low 52 bits are the integer x, so
+// that passing from one to the other costs nothing. The names are those of isa::BlockView; B + drop
+// = 48. No branch or index depends on data; all loops depend on public sizes.
+#include "isa/avx2/block_io.h"
 #include "isa/avx2/kernels_internal.h"
-#include "isa/avx2/vector_ops.h"
 
 namespace veilsum::isa::avx2 {
 namespace {
 
-/// Packed rows are written and read in order, block after block, with microseconds of work in the
-/// cache between, in which memory would lie idle: what the next block of 2048 coefficients will
-/// touch is asked for here, into the second-level cache. Prefetching past the end is harmless.
-constexpr std::size_t kAheadBytes = 2048 / kGroup * kGroupBytes;
+constexpr unsigned kTopBits = 27;  ///< of x or u that meet delta in a product
+constexpr unsigned kLowBits = 21;  ///< the others of u: 48 - 27
 
-/// A public constant in [0, q) as the representative of magnitude below q / 2.
-inline double centred(std::uint64_t x, std::uint64_t q) {
-  const double value = static_cast<double>(static_cast<std::int64_t>(x));
-  return 2 * x > q ? value - static_cast<double>(static_cast<std::int64_t>(q)) : value;
-}
+/// `round` before its last shift: 2^drop times the field, in bits drop ... 47.
+struct Rounding {
+  Field field;
+  Vec delta;
+  Vec constant;
+
+  /// Adds `offset` 2^drop, modulo 2^48.
+  Rounding(const BlockView& view, std::uint64_t offset)
+      : field(view.modulus[0].q), delta(splat(view.modulus[0].delta)) {
+    const unsigned drop = kPrimeBits - view.bits;
+    // Bit 52 of a raised u is bit 31 of u >> 21 and adds 2^31 delta >> 27.
+    constant =
+        splat((std::uint64_t{1} << (drop - 1)) - (view.modulus[0].delta << 4) + (offset << drop));
+  }
+  /// Four registers of 2^52 + x, 0 <= x <= 15 q. Bits below `drop` and above 47 are left over.
+  [[gnu::always_inline]] void operator()(Real* raised, Vec* out) const {
+    field.make_canonical(raised);
+    Vec product[kBatch];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      product[i] = _mm256_mul_epu32(_mm256_srli_epi64(bits_of(raised[i]), kLowBits), delta);
+    }
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      out[i] = _mm256_add_epi64(_mm256_add_epi64(bits_of(raised[i]), constant),
+                                _mm256_srli_epi64(product[i], kTopBits));
+    }
+  }
+};
 
 // --- encrypt ------------------------------------------------------------------------------------
 
-/// One limb and one plane: (m + 1) Delta <= q, so m Delta is exact in a double, and pad - q, e and
-/// m Delta sum up to [-q - 21, 2q): Delta > 42. In reach of canonical(). Words come in fours; a
-/// group of eight is packed when its second half is there.
-struct EncryptFinish {
-  ErrorSampler sampler;
-  Field field;
-  Real centre, delta;
-  Vec first_half;
-  const std::uint64_t* pads;
-  const std::uint64_t* plane;
-  std::uint8_t* out;
+/// lift() of messages. Everything is exact: m Delta 2^drop < 2^48.
+template <class Reader>
+struct Lift {
+  static constexpr bool kEmpty = false;
+  Reader reader;
+  Real top, whole, above;
+  Vec shift, delta;
 
-  explicit EncryptFinish(const EncryptBlock& args)
-      : field(args.limbs[0].modulus.q),
-        centre(splat(kTwo52 + static_cast<double>(args.limbs[0].modulus.q + kCbdWidth))),
-        delta(splat(static_cast<double>(args.limbs[0].plane_scale[0]))),
-        first_half(_mm256_setzero_si256()),
-        pads(args.pads),
-        plane(args.planes),
-        out(args.out) {}
-
-  void operator()(std::size_t j, Vec words) {
-    const Vec padded = _mm256_add_epi64(sampler(words), load(pads + j));  // below 2q + 43 < 2^52
-    const Real x =
-        _mm256_fmadd_pd(to_real(load(plane + j)), delta, _mm256_sub_pd(raise(padded), centre));
-    const Vec c = to_integer(field.canonical(x));
-    if (j % kGroup == 0) {
-      first_half = c;
-    } else {
-      __builtin_prefetch(out + kAheadBytes, 1, 2);  // for writing
-      store_group(out, first_half, c);
-      out += kGroupBytes;
-    }
+  explicit Lift(const BlockView& view)
+      : reader{splat(static_cast<double>(digit_base(view))), view.digit_count},
+        delta(splat(view.modulus[0].delta)) {
+    const double scale = static_cast<double>(view.digit_scale[0]);
+    const std::uint64_t up = view.bits < kTopBits ? kTopBits - view.bits : 0;
+    top = splat(scale * static_cast<double>(std::uint64_t{1} << up));
+    shift = splat(std::uint64_t{view.bits < kTopBits ? 0 : view.bits - kTopBits});
+    whole = splat(scale * static_cast<double>(std::uint64_t{1} << (kPrimeBits - view.bits)));
+    above = splat(kTwo52 + static_cast<double>(view.modulus[0].q));
   }
-};
-
-template <int kRounds>
-void encrypt_single(const EncryptBlock& args) {
-  EncryptFinish finish(args);
-  for_each_four<kRounds>(*args.error_key, args.error_index, args.coefficients, finish);
-}
-
-/// x + sum_p plane_p * scale_p mod q, canonical, for any number of planes. x is in [-q - 21, q +
-/// 21); each product, of m < 2^50 and a centred factor, has a magnitude below 5/8 q + 1. Four of
-/// them between reductions: below q + 22 + 4 (5/8 q + 1) < 4q.
-inline Vec add_planes(Real x, const Field& field, const double* scales, const std::uint64_t* plane,
-                      std::size_t stride, std::size_t plane_count) {
-  for (std::size_t p = 0; p < plane_count; ++p) {
-    const Real scale = _mm256_broadcast_sd(scales + p);
-    x = _mm256_add_pd(x, field.multiply(to_real(load(plane + p * stride)), scale));
-    if (p % 4 == 3) x = field.reduce(x);
-  }
-  return to_integer(field.canonical(field.reduce(x)));
-}
-
-constexpr std::size_t kMaxEncryptPlanes = 64;
-
-/// The plane factors of all limbs, centred.
-struct PlaneScales {
-  double of[kMaxLimbs][kMaxEncryptPlanes];
-
-  template <class Args>
-  explicit PlaneScales(const Args& args) {
-    for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
-      const LimbView& view = args.limbs[limb];
-      for (std::size_t p = 0; p < args.plane_count; ++p) {
-        of[limb][p] = centred(view.plane_scale[p], view.modulus.q);
-      }
-    }
-  }
-};
-
-template <int kRounds>
-void encrypt_general(const EncryptBlock& args) {
-  const ErrorSampler sampler;
-  const PlaneScales scales(args);
-  const std::size_t n = args.coefficients;
-  const std::size_t row_bytes = n / kGroup * kGroupBytes;
-  Block s[kChunkBlocks];
-  Vec errors[4];
-  for (std::size_t j = 0; j < n; j += kChunk) {
-    ctr_chunk<kRounds>(*args.error_key, args.error_index, j / 2, s);
+  /// x + lift(Delta m) + q as raised numbers, for coefficients 4i ... 4i + 3 in register i; x is
+  /// below 9q.
+  template <class LoadX>
+  [[gnu::always_inline]] void operator()(const LoadX& load_x, const std::uint32_t* digits,
+                                         std::size_t stride, Real* sum) const {
+    Real message[kBatch];
+    Vec high[kBatch];
+    Vec raised[kBatch];
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < 4; ++i) errors[i] = sampler(words_of(s, i));
-    for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
-      const LimbView& view = args.limbs[limb];
-      const Field field(view.modulus.q);
-      const double centre = static_cast<double>(view.modulus.q + kCbdWidth);
-      const std::uint64_t* pad = args.pads + limb * args.pad_stride + j;
-      const std::uint64_t* plane = args.planes + j;
-      std::uint8_t* out = args.out + limb * row_bytes + j / kGroup * kGroupBytes;
-      const auto four = [&](std::size_t i) {  // pad + e - q is in [-q - 21, q + 21)
-        const Real x = to_real(_mm256_add_epi64(errors[i], load(pad + 4 * i)), centre);
-        return add_planes(x, field, scales.of[limb], plane + 4 * i, args.plane_stride,
-                          args.plane_count);
-      };
-      for (std::size_t i = 0; i < 2 && j + 8 * i < n; ++i) {
-        const Vec low = four(2 * i);
-        store_group(out + kGroupBytes * i, low, four(2 * i + 1));
-      }
+    for (std::size_t i = 0; i < kBatch; ++i) message[i] = reader(digits + 4 * i, stride);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      high[i] = bits_of(_mm256_fmadd_pd(message[i], top, splat(kTwo52)));
+    }
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      raised[i] = _mm256_add_epi64(bits_of(_mm256_fmadd_pd(message[i], whole, above)), load_x(i));
+    }
+    // Bit 52 goes to bit 79 - B, above the 32 that are multiplied: B <= 46.
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      high[i] = _mm256_mul_epu32(_mm256_srlv_epi64(high[i], shift), delta);
+    }
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      sum[i] = real_of(_mm256_sub_epi64(raised[i], _mm256_srli_epi64(high[i], kTopBits)));
     }
   }
-  wipe(errors);
-  wipe(s);
-}
+};
 
-template <int kRounds>
-void encrypt_any(const EncryptBlock& args) {
-  if (args.limb_count == 1 && args.plane_count == 1) {
-    encrypt_single<kRounds>(args);
-  } else {
-    encrypt_general<kRounds>(args);
+/// The message of zeros.
+struct NoLift {
+  static constexpr bool kEmpty = true;
+  Vec above;
+
+  explicit NoLift(const BlockView& view) : above(splat(kTwo52Bits + view.modulus[0].q)) {}
+  template <class LoadX>
+  [[gnu::always_inline]] void operator()(const LoadX& load_x, const std::uint32_t* /*digits*/,
+                                         std::size_t /*stride*/, Real* sum) const {
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) sum[i] = real_of(_mm256_add_epi64(load_x(i), above));
   }
-}
+};
 
-// --- add a message to a packed row ---------------------------------------------------------------
+/// Sixteen coefficients at a time, from x = pad + e or u to packed fields.
+template <class Message>
+struct Encryptor {
+  Message message;
+  Rounding rounding;
+  FieldStorer storer;
+  Vec mask;
 
-/// One limb and one plane: m Delta is exact in a double, and x + m Delta is in [0, 2q).
-void add_message_single(const AddMessage& args) {
-  const Field field(args.limbs[0].modulus.q);
-  const Real delta = splat(static_cast<double>(args.limbs[0].plane_scale[0]));
-  const auto four = [&](Vec x, std::size_t j) {
-    const Real sum = _mm256_fmadd_pd(to_real(load(args.planes + j)), delta, to_real(x));
-    return to_integer(field.canonical(sum));
-  };
-  std::uint8_t* p = args.packed;
-  for (std::size_t j = 0; j < args.coefficients; j += kGroup, p += kGroupBytes) {
-    __builtin_prefetch(p + kAheadBytes, 1, 2);  // for writing
-    const Vec low = four(load_residues_low(p), j);
-    store_group(p, low, four(load_residues_high(p), j + 4));
+  explicit Encryptor(const BlockView& view)
+      : message(view),
+        rounding(view, 0),
+        storer(view.bits, kPrimeBits - view.bits),
+        mask(splat(view.fields[0]->mask << (kPrimeBits - view.bits))) {}
+
+  template <class LoadX>
+  [[gnu::always_inline]] void sixteen(const LoadX& load_x, const std::uint32_t* digits,
+                                      std::size_t stride, std::uint8_t* out) const {
+    Real sum[kBatch];
+    Vec fields[kBatch];
+    message(load_x, digits, stride, sum);
+    rounding(sum, fields);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) fields[i] = _mm256_and_si256(fields[i], mask);
+    storer.store_natural(out, fields);
   }
-}
+};
 
-void add_message_general(const AddMessage& args) {
-  const PlaneScales scales(args);
-  std::uint8_t* p = args.packed;
-  for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
-    const Field field(args.limbs[limb].modulus.q);
-    const auto four = [&](Vec x, std::size_t j) {
-      return add_planes(to_real(x), field, scales.of[limb], args.planes + j, args.plane_stride,
-                        args.plane_count);
+/// Coefficients j ... j + 15 of a block. Where the row ends, input and output take a detour.
+template <class Message>
+struct EncryptWork {
+  const EncryptBlock& args;
+  Encryptor<Message> encryptor;
+  RowEnd end;
+  std::size_t rows;
+
+  explicit EncryptWork(const EncryptBlock& block)
+      : args(block),
+        encryptor(*block.view),
+        end(block.coefficients, block.view->bits),
+        rows(Message::kEmpty ? 0 : block.view->digit_count) {}
+
+  void sixteen(const std::uint64_t* pads, const std::int16_t* errors, const std::uint32_t* digits,
+               std::size_t stride, std::uint8_t* out) const {
+    const auto load_x = [&](std::size_t i) {
+      return _mm256_add_epi64(clean(load(pads + 4 * i)), load_errors(errors + 4 * i));
     };
-    for (std::size_t j = 0; j < args.coefficients; j += kGroup, p += kGroupBytes) {
-      const Vec low = four(load_residues_low(p), j);
-      store_group(p, low, four(load_residues_high(p), j + 4));
+    encryptor.sixteen(load_x, digits, stride, out);
+  }
+
+  void operator()(std::size_t j, const std::int16_t* errors) const {
+    std::uint8_t* out = args.out + j / kGroup * end.bits;
+    if (__builtin_expect(j + kSixteen <= args.coefficients && end.has_room(j), 1)) {
+      prefetch_write(out + end.bytes);
+      const std::uint32_t* digits = Message::kEmpty ? nullptr : args.digits + j;
+      sixteen(args.pads + j, errors, digits, args.digit_stride, out);
+    } else {
+      last(j, errors, out);
     }
   }
-}
 
-// --- decrypt, one limb --------------------------------------------------------------------------
-
-/// floor(x / d) for integers 0 <= x < 2^50, 2 <= d < 2^50: the nearest integer to (x + 1/2) / d -
-/// 1/2, which is at least 1 / (2d) away from a tie. With r = RN(1 / d) the FMA computes x r + (r -
-/// 1) / 2; the error of r gives x u / d <= 2^-3 / d, of the constant 2^-54 + 2^-54 / d, of the
-/// FMA's rounding at most u max(1/2, x / d) <= 2^-54 + 2^-3 / d. As 1 / d > 2^-50, all of it is
-/// below 0.4 / d.
-struct Divisor {
-  Real d, reciprocal, bias;
-
-  void set(std::uint64_t divisor, double divisor_reciprocal) {
-    d = splat(static_cast<double>(divisor));
-    reciprocal = splat(divisor_reciprocal);
-    bias = splat(0.5 * divisor_reciprocal - 0.5);
-  }
-  /// 1.5 * 2^52 + the quotient.
-  Real raised_quotient(Real x) const {
-    return _mm256_add_pd(_mm256_fmadd_pd(x, reciprocal, bias), splat(kRound));
+  [[gnu::noinline]] void last(std::size_t j, const std::int16_t* errors, std::uint8_t* out) const {
+    const std::size_t left = left_of(args.coefficients, j);
+    alignas(32) std::uint64_t pads[kSixteen] = {};
+    std::memcpy(pads, args.pads + j, left * sizeof pads[0]);
+    DigitBounce bounce(Message::kEmpty ? nullptr : args.digits + j, args.digit_stride, rows, left);
+    std::uint8_t bytes[kBounce];
+    sixteen(pads, errors, bounce.digits[0], kSixteen, bytes);
+    std::memcpy(out, bytes, end.left(j));
+    wipe(pads);
+    wipe(bounce);
   }
 };
 
-inline Vec drop(Real raised) { return _mm256_sub_epi64(bits_of(raised), splat(kRoundBits)); }
+template <class Message>
+struct FromPadWork {
+  const EncryptFromPad& args;
+  Encryptor<Message> encryptor;
+  RowEnd end;
+  std::size_t rows;
 
-bool fits_single(const DecodeView& view) {
-  if (view.limb_count != 1 || view.words != 1) return false;
-  bool fits = true;
-  for (std::size_t p = 0; p < view.plane_count; ++p) {
-    fits = fits && view.divisor[p][0] >= 2 && view.divisor[p][0] <= kResidueMask;
+  explicit FromPadWork(const EncryptFromPad& block)
+      : args(block),
+        encryptor(*block.view),
+        end(block.coefficients, block.view->bits),
+        rows(Message::kEmpty ? 0 : block.view->digit_count) {}
+
+  void sixteen(const std::uint8_t* pad, const std::uint32_t* digits, std::size_t stride,
+               std::uint8_t* out) const {
+    const auto load_x = [&](std::size_t i) { return load_residues(pad + 24 * i); };
+    encryptor.sixteen(load_x, digits, stride, out);
   }
-  return fits;
+
+  void operator()(std::size_t j) const {
+    const std::uint8_t* pad = args.pad + j / kGroup * kResidueBytes;
+    std::uint8_t* out = args.out + j / kGroup * end.bits;
+    if (__builtin_expect(j + kSixteen <= args.coefficients && end.has_room(j), 1)) {
+      prefetch_write(out + end.bytes);
+      prefetch_read(pad + args.coefficients / kGroup * kResidueBytes);
+      sixteen(pad, Message::kEmpty ? nullptr : args.digits + j, args.digit_stride, out);
+    } else {
+      last(j, pad, out);
+    }
+  }
+
+  [[gnu::noinline]] void last(std::size_t j, const std::uint8_t* pad, std::uint8_t* out) const {
+    const std::size_t left = left_of(args.coefficients, j);
+    std::uint8_t residues[2 * kResidueBytes] = {};
+    std::memcpy(residues, pad, left / kGroup * kResidueBytes);
+    DigitBounce bounce(Message::kEmpty ? nullptr : args.digits + j, args.digit_stride, rows, left);
+    std::uint8_t bytes[kBounce];
+    sixteen(residues, bounce.digits[0], kSixteen, bytes);
+    std::memcpy(out, bytes, end.left(j));
+    wipe(residues);
+    wipe(bounce);
+  }
+};
+
+/// Calls run<Lift or NoLift>() with the reader that the plan's digits need.
+template <class Run>
+void with_message(const BlockView& view, bool present, const Run& run) {
+  constexpr std::uint64_t kSignedBases = std::uint64_t{1} << 31;
+  if (!present) return run.template operator()<NoLift>();
+  if (digit_base(view) > kSignedBases)
+    return run.template operator()<Lift<DigitReader<0, false>>>();
+  switch (view.digit_count) {
+    case 1:
+      return run.template operator()<Lift<DigitReader<1, true>>>();
+    case 2:
+      return run.template operator()<Lift<DigitReader<2, true>>>();
+    case 3:
+      return run.template operator()<Lift<DigitReader<3, true>>>();
+    default:
+      return run.template operator()<Lift<DigitReader<0, true>>>();
+  }
 }
 
-template <bool kOnePlane>
-void decrypt_single(const DecryptBlock& args) {
-  const DecodeView& view = *args.decode;
-  const Field field(view.modulus[0].q);
-  const Vec centre = splat(kRoundBits + view.half_delta[0]);
-  Divisor divisors[kMaxPlanes];
-  for (std::size_t p = 0; p < view.plane_count; ++p) {
-    divisors[p].set(view.divisor[p][0], view.divisor_reciprocal[p]);
+// --- pads made ahead ----------------------------------------------------------------------------
+
+struct PadWork {
+  const MakePad& args;
+  Field field;
+  Vec above;
+  RowEnd end;
+
+  explicit PadWork(const MakePad& block)
+      : args(block),
+        field(block.view->modulus[0].q),
+        above(splat(kTwo52Bits + block.view->modulus[0].q)),
+        end(block.coefficients, kPrimeBits) {}
+
+  void sixteen(const std::uint64_t* pads, const std::int16_t* errors, std::uint8_t* out) const {
+    Real u[kBatch];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      const Vec e = _mm256_add_epi64(load_errors(errors + 4 * i), above);
+      u[i] = real_of(_mm256_add_epi64(clean(load(pads + 4 * i)), e));
+    }
+    field.make_canonical(u);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) store_residues(out + 24 * i, bits_of(u[i]));
   }
-  const Divisor lowest = divisors[0];
-  const auto four = [&](Vec c, std::size_t j) {
-    // c - pad + Delta / 2 is in (-2q, 1.5q): Delta <= q; plus q it is in reach of canonical().
-    const Vec difference = _mm256_sub_epi64(_mm256_add_epi64(c, centre), load(args.pads + j));
-    const Real signed_x = _mm256_sub_pd(real_of(difference), splat(kRound));
-    Real x = field.canonical(_mm256_add_pd(signed_x, field.q));
-    if constexpr (!kOnePlane) {
-      for (std::size_t p = view.plane_count - 1; p > 0; --p) {
-        const Real raised = divisors[p].raised_quotient(x);
-        store(args.planes + p * args.plane_stride + j, drop(raised));
-        x = _mm256_fnmadd_pd(_mm256_sub_pd(raised, splat(kRound)), divisors[p].d, x);
+  void operator()(std::size_t j, const std::int16_t* errors) const {
+    std::uint8_t* out = args.out + j / kGroup * kResidueBytes;
+    if (__builtin_expect(j + kSixteen <= args.coefficients && end.has_room(j), 1)) {
+      prefetch_write(out + end.bytes);
+      sixteen(args.pads + j, errors, out);
+    } else {
+      last(j, errors, out);
+    }
+  }
+  [[gnu::noinline]] void last(std::size_t j, const std::int16_t* errors, std::uint8_t* out) const {
+    const std::size_t left = left_of(args.coefficients, j);
+    alignas(32) std::uint64_t pads[kSixteen] = {};
+    std::memcpy(pads, args.pads + j, left * sizeof pads[0]);
+    alignas(32) std::uint8_t bytes[2 * kResidueBytes + 32];
+    sixteen(pads, errors, bytes);
+    std::memcpy(out, bytes, end.left(j));
+    wipe(pads);
+    wipe(bytes);
+  }
+};
+
+// --- decrypt ------------------------------------------------------------------------------------
+
+/// v = 2^drop x + g, g < 2^drop left over, x = (field - round(pad) + offset) mod 2^B; as 2^52 + v.
+struct Difference {
+  Rounding rounding;
+  FieldLoader loader;
+  Vec kept;
+
+  /// Subtracting 2^drop offset in the rounded pad adds it to the difference.
+  Difference(const BlockView& view, std::uint64_t offset)
+      : rounding(view, 0 - offset),
+        loader(view.bits, kPrimeBits - view.bits),
+        kept(splat(~std::uint64_t{0} << (kPrimeBits - view.bits))) {}
+
+  /// The four pairs of sixteen coefficients.
+  [[gnu::always_inline]] void operator()(const std::uint8_t* in, const std::uint64_t* pads,
+                                         Real* v) const {
+    Vec rounded[kBatch];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      v[i] = raise(clean(load_pair(pads + 2 * i)));
+    }
+    rounding(v, rounded);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      const Vec difference =
+          _mm256_sub_epi64(loader.pair(in, i), _mm256_and_si256(rounded[i], kept));
+      v[i] = real_of(_mm256_blend_epi16(difference, splat(kTwo52Bits), 0x88));  // bits 48 ... 63
+    }
+  }
+};
+
+/// floor(v / d) for integers 0 <= v < 2^48 and an even d < 2^48: the nearest integer to y = (v + 1
+/// - d / 2) / d (1 - e), where 2^-50 - 2^-52 < e < 2^-50 + 2^-52 holds the errors of the reciprocal
+/// too. With v = k d + s, 0 <= s < d, y is at most (k + 1/2)(1 - e) < k + 1/2; and at least k - 1/2
+/// + 1 / d - k e, above k - 1/2 as k e d < 2^48 2^-49. The FMA rounds once.
+struct EvenDivisor {
+  Real raised_centre, reciprocal;
+
+  void set(std::uint64_t d) {
+    raised_centre = splat(kTwo52 + static_cast<double>((d >> 1) - 1));
+    reciprocal = splat(1.0 / static_cast<double>(d) * (1.0 - 0x1p-50));
+  }
+  /// 2^52 + v -> 1.5 * 2^52 + quotient
+  Real operator()(Real raised) const {
+    return _mm256_fmadd_pd(_mm256_sub_pd(raised, raised_centre), reciprocal, splat(kRound));
+  }
+};
+
+/// Digits of x in range: h_d = floor(x / (Delta t^d)), digit d is h_d - t h_(d+1).
+/// kDigits: how many, or 0 for the view's count.
+template <int kDigits>
+struct Decryptor {
+  Difference difference;
+  std::size_t count;
+  Vec base;
+  Real real_base;
+  Real largest = _mm256_setzero_pd();  // of 2^52 + v
+  EvenDivisor divisors[kDigits == 0 ? kMaxDigits : std::size_t{kDigits}];
+
+  explicit Decryptor(const BlockView& view)
+      : difference(view, view.half_delta[0]),
+        count(kDigits == 0 ? view.digit_count : std::size_t{kDigits}) {
+    const std::uint64_t t = count == 1 ? 0 : view.base.divisor;
+    base = splat(t);
+    real_base = splat(static_cast<double>(t));
+    for (std::size_t d = 0; d < count; ++d) {
+      divisors[d].set(view.digit_scale[d] << (kPrimeBits - view.bits));
+    }
+  }
+
+  [[gnu::always_inline]] void load(const std::uint8_t* in, const std::uint64_t* pads, Real* v) {
+    difference(in, pads, v);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) largest = _mm256_max_pd(largest, v[i]);
+  }
+  /// Low 32 bits are enough of h_(d+1): digits are below 2^32.
+  void sixteen(const std::uint8_t* in, const std::uint64_t* pads, std::uint32_t* out,
+               std::size_t stride) {
+    Real v[kBatch];
+    load(in, pads, v);
+    Vec above[kBatch];
+    Vec digit[kBatch];
+    std::size_t d = kDigits == 0 ? count - 1 : kDigits - 1;
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) digit[i] = above[i] = bits_of(divisors[d](v[i]));
+    store_narrow(out + d * stride, digit);
+    while (d-- != 0) {
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < kBatch; ++i) {
+        const Vec h = bits_of(divisors[d](v[i]));
+        digit[i] = _mm256_sub_epi64(h, _mm256_mul_epu32(above[i], base));
+        above[i] = h;
+      }
+      store_narrow(out + d * stride, digit);
+    }
+  }
+  void sixteen(const std::uint8_t* in, const std::uint64_t* pads, std::uint64_t* out,
+               std::size_t stride) {
+    Real v[kBatch];
+    load(in, pads, v);
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      Real above = _mm256_setzero_pd();
+      for (std::size_t d = count; d-- != 0;) {
+        const Real h = _mm256_sub_pd(divisors[d](v[i]), splat(kRound));
+        store_wide_pair(out + d * stride + 2 * i,
+                        to_integer(_mm256_fnmadd_pd(above, real_base, h)));
+        above = h;
       }
     }
-    store(args.planes + j, drop(lowest.raised_quotient(x)));
+  }
+
+ private:
+  static void store_narrow(std::uint32_t* out, const Vec* digit) {
+    store_narrow_pairs(out, digit[0], digit[1]);
+    store_narrow_pairs(out + 4, digit[2], digit[3]);
+  }
+};
+
+/// All numbers seen were below 2^drop limit.
+bool all_below(Real largest, std::uint64_t limit, unsigned drop) {
+  const double scaled = static_cast<double>(limit) * static_cast<double>(std::uint64_t{1} << drop);
+  const double bound = kTwo52 + (scaled < 0x1p48 ? scaled : 0x1p48);
+  return _mm256_movemask_pd(_mm256_cmp_pd(largest, splat(bound), _CMP_NLT_UQ)) == 0;
+}
+
+/// Input of sixteen coefficients where a row ends. A second group of zeros is in range.
+struct InputBounce {
+  alignas(32) std::uint64_t pads[kSixteen] = {};
+  std::uint8_t bytes[kBounce] = {};
+
+  InputBounce(const std::uint8_t* in, std::size_t in_bytes, const std::uint64_t* from,
+              std::size_t left) {
+    std::memcpy(bytes, in, in_bytes);
+    std::memcpy(pads, from, left * sizeof pads[0]);
+  }
+};
+
+template <int kDigits, class Digit>
+bool decrypt_digits(const DecryptBlock& args, Digit* digits) {
+  const BlockView& view = *args.view;
+  Decryptor<kDigits> decryptor(view);
+  const std::size_t stride = args.digits.stride;
+  const RowEnd end(args.coefficients, view.bits);
+  for (std::size_t j = 0; j < args.coefficients; j += kSixteen) {
+    const std::uint8_t* in = args.packed + j / kGroup * end.bits;
+    if (__builtin_expect(j + kSixteen <= args.coefficients && end.has_room(j), 1)) {
+      prefetch_read(in + end.bytes);
+      decryptor.sixteen(in, args.pads + j, digits + j, stride);
+      continue;
+    }
+    const std::size_t left = left_of(args.coefficients, j);
+    InputBounce input(in, end.left(j), args.pads + j, left);
+    alignas(32) Digit out[kMaxDigits][kSixteen];
+    decryptor.sixteen(input.bytes, input.pads, out[0], kSixteen);
+    for (std::size_t d = 0; d < view.digit_count; ++d) {
+      std::memcpy(digits + d * stride + j, out[d], left * sizeof(Digit));
+    }
+    wipe(input.pads);
+    wipe(out);
+  }
+  return all_below(decryptor.largest, view.limit[0], kPrimeBits - view.bits);
+}
+
+bool decrypt_one_limb(const DecryptBlock& args) {
+  if (args.digits.narrow == nullptr) return decrypt_digits<0>(args, args.digits.wide);
+  switch (args.view->digit_count) {
+    case 1:
+      return decrypt_digits<1>(args, args.digits.narrow);
+    case 2:
+      return decrypt_digits<2>(args, args.digits.narrow);
+    case 3:
+      return decrypt_digits<3>(args, args.digits.narrow);
+    default:
+      return decrypt_digits<0>(args, args.digits.narrow);
+  }
+}
+
+/// |noise| <= bound exactly when noise + bound, modulo 2^B, is at most 2 bound.
+bool check_one_limb(const NoiseCheck& args) {
+  const BlockView& view = *args.view;
+  const Difference difference(view, args.bound);
+  const RowEnd end(args.coefficients, view.bits);
+  Real largest = _mm256_setzero_pd();
+  const auto sixteen = [&](const std::uint8_t* in, const std::uint64_t* pads) {
+    Real v[kBatch];
+    difference(in, pads, v);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) largest = _mm256_max_pd(largest, v[i]);
   };
-  const std::uint8_t* p = args.packed;
-  for (std::size_t j = 0; j < args.coefficients; j += kGroup, p += kGroupBytes) {
-    _mm_prefetch(reinterpret_cast<const char*>(p) + kAheadBytes, _MM_HINT_T1);
-    four(load_residues_low(p), j);
-    four(load_residues_high(p), j + 4);
-  }
-}
-
-// --- decrypt, several limbs ---------------------------------------------------------------------
-// Numbers are kWords registers of 52-bit words, little-endian. Words are signed between carries.
-
-/// a * b = high * 2^52 + low for integers 0 <= a < 2^50, 0 <= b < 2^52, |low| <= 2^51. Added to
-/// 1.5 * 2^104, whose last place is 2^52, the product rounds to a multiple of that; what is left is
-/// exact (both below 2^53 times their last place).
-struct Product {
-  Real raised_high;  // 1.5 * 2^104 + high * 2^52
-  Real low;
-  static constexpr double kTop = 0x1.8p104;
-  static constexpr std::uint64_t kTopBits = 0x4678000000000000u;
-
-  Product(Real a, Real b) : raised_high(_mm256_fmadd_pd(a, b, splat(kTop))) {
-    low = _mm256_fmadd_pd(a, b, _mm256_sub_pd(splat(kTop), raised_high));
-  }
-  Vec high_word() const { return _mm256_sub_epi64(bits_of(raised_high), splat(kTopBits)); }
-  Vec low_word() const { return to_integer_signed(low); }
-};
-
-inline Real broadcast_word(std::uint64_t word) {
-  return splat(static_cast<double>(static_cast<std::int64_t>(word)));
-}
-
-/// Lower words into [0, 2^52); the top word takes the carry. Words are above -2^62.
-template <int kWords>
-inline void carry(Vec* x) {
-#pragma GCC unroll 4
-  for (int k = 0; k + 1 < kWords; ++k) {
-    // an arithmetic shift by 52, on a number made positive
-    const Vec shifted =
-        _mm256_srli_epi64(_mm256_add_epi64(x[k], splat(std::uint64_t{1} << 62)), 52);
-    x[k + 1] = _mm256_add_epi64(x[k + 1], _mm256_sub_epi64(shifted, splat(std::uint64_t{1} << 10)));
-    x[k] = _mm256_and_si256(x[k], splat(kMask52));
-  }
-}
-
-/// x >= y ? x - y : x (when kKeep); returns 1 in the lanes where x >= y, else 0.
-template <int kWords, bool kKeep>
-inline Vec subtract_if_above(Vec* x, const std::uint64_t* y) {
-  Vec difference[kWords];
-#pragma GCC unroll 4
-  for (int k = 0; k < kWords; ++k) difference[k] = _mm256_sub_epi64(x[k], splat(y[k]));
-  carry<kWords>(difference);
-  const Vec below = _mm256_cmpgt_epi64(_mm256_setzero_si256(), difference[kWords - 1]);
-  if constexpr (kKeep) {
-#pragma GCC unroll 4
-    for (int k = 0; k < kWords; ++k) x[k] = _mm256_blendv_epi8(difference[k], x[k], below);
-  }
-  return _mm256_add_epi64(below, splat(std::uint64_t{1}));
-}
-
-/// digit = floor(x / d), x -= digit * d (when kKeep), for digits below 2^49.
-/// The words are exact doubles; Horner, reciprocal and product round at most six times, relative
-/// error below 7 * 2^-53 with the bias' own rounding. The bias of 2^-50 (kDivideBias) makes the
-/// estimate never too large, and too small by less than 2^49 (2^-50 + 7 * 2^-53) < 1 before
-/// truncation: digit - 1 or digit. One conditional subtraction settles it.
-constexpr double kDivideBias = 1.0 - 0x1p-50;
-
-template <int kWords, bool kKeep>
-inline Vec divide(Vec* x, const std::uint64_t* d, double biased_reciprocal) {
-  Real approximate = to_real(x[kWords - 1]);
-#pragma GCC unroll 4
-  for (int k = kWords - 2; k >= 0; --k) {
-    approximate = _mm256_fmadd_pd(approximate, splat(kTwo52), to_real(x[k]));
-  }
-  const Real digit = _mm256_floor_pd(_mm256_mul_pd(approximate, splat(biased_reciprocal)));
-#pragma GCC unroll 4
-  for (int k = 0; k + 1 < kWords; ++k) {
-    const Product product(digit, broadcast_word(d[k]));
-    x[k] = _mm256_sub_epi64(x[k], product.low_word());
-    x[k + 1] = _mm256_sub_epi64(x[k + 1], product.high_word());
-  }
-  // digit * d <= x, so the top product is at most the top word, below 2^52
-  const Real top = _mm256_mul_pd(digit, broadcast_word(d[kWords - 1]));
-  x[kWords - 1] = _mm256_sub_epi64(x[kWords - 1], to_integer(top));
-  carry<kWords>(x);
-  const Vec one_more = subtract_if_above<kWords, kKeep>(x, d);
-  return _mm256_add_epi64(to_integer(digit), one_more);
-}
-
-/// The same with the number of words known at run time, at most kWords.
-template <int kWords, bool kKeep>
-inline Vec divide_words(Vec* x, int words, const std::uint64_t* d, double reciprocal) {
-  if constexpr (kWords > 1) {
-    if (words < kWords) return divide_words<kWords - 1, kKeep>(x, words, d, reciprocal);
-  }
-  return divide<kWords, kKeep>(x, d, reciprocal);
-}
-
-/// How many words a remainder modulo `divisor` can fill.
-int used_words(const std::uint64_t* divisor, int words) {
-  while (words > 1 && divisor[words - 1] == 0) --words;
-  return words;
-}
-
-template <int kLimbs, int kWords>
-void decrypt_multi(const DecryptBlock& args) {
-  const DecodeView& view = *args.decode;
-  const std::size_t row_bytes = args.coefficients / kGroup * kGroupBytes;
-  const std::size_t planes = view.plane_count;
-  int words[kMaxPlanes];  // of X when plane p is its turn
-  double reciprocal[kMaxPlanes];
-  double garner[kLimbs][kLimbs] = {};
-  for (int i = 0; i < kLimbs; ++i) {
-    for (int k = 0; k < i; ++k) garner[i][k] = centred(view.garner[i][k], view.modulus[i].q);
-  }
-  for (std::size_t p = 0; p < planes; ++p) {
-    words[p] = p + 1 == planes ? kWords : used_words(view.divisor[p + 1], kWords);
-    reciprocal[p] = view.divisor_reciprocal[p] * kDivideBias;
-  }
-  for (std::size_t j = 0; j < args.coefficients; j += kGroup / 2) {
-    Real digit[kLimbs];
-    Vec x[kWords];
-#pragma GCC unroll 4
-    for (int k = 0; k < kWords; ++k) x[k] = splat(view.half_delta[k]);
-#pragma GCC unroll 4
-    for (int i = 0; i < kLimbs; ++i) {
-      const std::size_t limb = static_cast<std::size_t>(i);
-      const Field field(view.modulus[i].q);
-      const std::uint8_t* p = args.packed + limb * row_bytes + j / kGroup * kGroupBytes;
-      const Vec c = j % kGroup == 0 ? load_residues_low(p) : load_residues_high(p);
-      // (-2q, q); less a digit of another limb, below 2^50 < 2q: (-4q, q) and below 2^52
-      Real t = to_real_signed(_mm256_sub_epi64(c, load(args.pads + limb * args.pad_stride + j)));
-#pragma GCC unroll 4
-      for (int k = 0; k < i; ++k) {
-        t = field.multiply(_mm256_sub_pd(t, digit[k]), _mm256_broadcast_sd(&garner[i][k]));
-      }
-      digit[i] = field.canonical(i == 0 ? _mm256_add_pd(t, field.q) : t);
-      if (i == 0) {
-        x[0] = _mm256_add_epi64(x[0], to_integer(digit[0]));
-      } else {
-        // q_0 ... q_(i-1) fills i words at most, and i < kWords
-#pragma GCC unroll 4
-        for (int k = 0; k < i; ++k) {
-          const Product product(digit[i], broadcast_word(view.prefix[i][k]));
-          x[k] = _mm256_add_epi64(x[k], product.low_word());
-          x[k + 1] = _mm256_add_epi64(x[k + 1], product.high_word());
-        }
-      }
+  for (std::size_t j = 0; j < args.coefficients; j += kSixteen) {
+    const std::uint8_t* in = args.packed + j / kGroup * end.bits;
+    if (j + kSixteen <= args.coefficients && end.has_room(j)) {
+      sixteen(in, args.pads + j);
+      continue;
     }
-    carry<kWords>(x);
-    subtract_if_above<kWords, true>(x, view.modulus_words);
-    for (std::size_t p = planes - 1; p > 0; --p) {
-      store(args.planes + p * args.plane_stride + j,
-            divide_words<kWords, true>(x, words[p], view.divisor[p], reciprocal[p]));
-    }
-    store(args.planes + j,
-          divide_words<kWords, false>(x, words[0], view.divisor[0], reciprocal[0]));
+    const std::size_t left = left_of(args.coefficients, j);
+    InputBounce input(in, end.left(j), args.pads + j, left);
+    sixteen(input.bytes, input.pads);
+    wipe(input.pads);
   }
+  return all_below(largest, 2 * args.bound + 1, kPrimeBits - view.bits);
 }
 
 }  // namespace
 
 void encrypt_block(const EncryptBlock& args) {
-  if (args.error_key->rounds == 10) {
-    encrypt_any<10>(args);
-  } else {
-    encrypt_any<14>(args);
-  }
+  if (args.view->limb_count != 1) return encrypt_several(args);
+  with_message(*args.view, args.digits != nullptr, [&]<class Message> {
+    const EncryptWork<Message> work(args);
+    with_errors(*args.error_key, args.error_index, args.coefficients, work);
+  });
 }
 
-void add_message(const AddMessage& args) {
-  if (args.limb_count == 1 && args.plane_count == 1) {
-    add_message_single(args);
-  } else {
-    add_message_general(args);
-  }
+void make_pad(const MakePad& args) {
+  if (args.view->limb_count != 1) return make_pad_several(args);
+  const PadWork work(args);
+  with_errors(*args.error_key, args.error_index, args.coefficients, work);
 }
 
-void decrypt_block(const DecryptBlock& args) {
-  const DecodeView& view = *args.decode;
-  if (fits_single(view)) {
-    if (view.plane_count == 1) {
-      decrypt_single<true>(args);
-    } else {
-      decrypt_single<false>(args);
-    }
-    return;
-  }
-  switch (view.limb_count) {
-    case 1:
-      return decrypt_multi<1, 1>(args);
-    case 2:
-      return decrypt_multi<2, 2>(args);
-    case 3:
-      return decrypt_multi<3, 4>(args);
-    default:
-      return decrypt_multi<4, 4>(args);
-  }
+void encrypt_from_pad(const EncryptFromPad& args) {
+  if (args.view->limb_count != 1) return encrypt_from_pad_several(args);
+  with_message(*args.view, args.digits != nullptr, [&]<class Message> {
+    const FromPadWork<Message> work(args);
+    for (std::size_t j = 0; j < args.coefficients; j += kSixteen) work(j);
+  });
+}
+
+bool decrypt_block(const DecryptBlock& args) {
+  return args.view->limb_count == 1 ? decrypt_one_limb(args) : decrypt_several(args);
+}
+
+bool noise_in_bounds(const NoiseCheck& args) {
+  return args.view->limb_count == 1 ? check_one_limb(args) : check_several(args);
 }
 
 }  // namespace veilsum::isa::avx2

@@ -1,7 +1,8 @@
-// Layer: isa, level avx2. Values to lanes and back, four at a time in double precision, eight in a
-// round. Integers are made by adding 1.5 * 2^52, which rounds to nearest even and leaves the
-// integer in the low bits (values reach 2^32, beyond the 32-bit conversions). No contraction: one
-// rounding an operation, the same numbers as the scalar level. Constant time for finite values.
+// Layer: isa, level avx2. Values to digits and back: in float, eight in a register, where the plan
+// is narrow enough, else in double, two registers of four. Integers of doubles are made by
+// adding 1.5 * 2^52, which rounds to nearest even and leaves the integer in the low bits (values
+// reach 2^32, beyond the 32-bit conversions). No contraction: one rounding an operation, the same
+// numbers as the scalar level. Constant time for finite values.
 #include "isa/avx2/kernels_internal.h"
 #include "isa/avx2/vector_ops.h"
 
@@ -94,13 +95,12 @@ inline std::uint64_t sum_lanes(Vec x) {
 /// values up to float32 are clipped and counted before they are widened, eight in a register.
 enum class Clip { kNarrow, kUnit, kWeighted };
 
-/// kRandom: stochastic rounding. kClamp: the integer may leave [-levels, levels].
+/// In double. kRandom: stochastic rounding. kClamp: the integer may leave [-levels, levels].
 template <ElementType kType, bool kRandom, bool kClamp, Clip kClip>
 struct Quantiser {
   Real weight, limit, minus_limit, inverse_step, lowest, highest;
   __m256 narrow_limit, narrow_minus_limit;
-  Vec offset, shift;
-  bool first_lane, overwrite;
+  Vec offset;
   Vec clipped = _mm256_setzero_si256();  // 64-bit lanes; kNarrow: 32-bit lanes
   __m256 poison = _mm256_setzero_ps();
 
@@ -113,12 +113,10 @@ struct Quantiser {
         highest(splat(kRound + static_cast<double>(args.levels))),
         narrow_limit(_mm256_set1_ps(static_cast<float>(args.limit))),
         narrow_minus_limit(_mm256_set1_ps(static_cast<float>(-args.limit))),
-        offset(splat(kRoundBits - static_cast<std::uint64_t>(args.levels))),
-        shift(splat(std::uint64_t{args.shift})),
-        first_lane(args.overwrite && args.shift == 0),
-        overwrite(args.overwrite) {}
+        offset(splat(kRoundBits - static_cast<std::uint64_t>(args.levels))) {}
 
-  void four(Real y, const std::uint32_t* random, std::uint64_t* out) {
+  /// The digit is in the low half of each lane.
+  Vec four(Real y, const std::uint32_t* random) {
     if constexpr (kClip == Clip::kWeighted) y = _mm256_mul_pd(weight, y);
     if constexpr (kClip != Clip::kNarrow) {
       const Real inside = _mm256_max_pd(_mm256_min_pd(y, limit), minus_limit);
@@ -136,15 +134,10 @@ struct Quantiser {
     t = _mm256_add_pd(t, splat(kRound));
     // Its last bit is a one's place all over [2^52, 2^53), so these bounds are exact.
     if constexpr (kClamp) t = _mm256_min_pd(_mm256_max_pd(t, lowest), highest);
-    Vec digit = _mm256_sub_epi64(bits_of(t), offset);
-    if (!first_lane) {
-      digit = _mm256_sllv_epi64(digit, shift);
-      if (!overwrite) digit = _mm256_or_si256(digit, load(out));
-    }
-    store(out, digit);
+    return _mm256_sub_epi64(bits_of(t), offset);
   }
 
-  void eight(const char* values, const std::uint32_t* random, std::uint64_t* out) {
+  void eight(const char* values, const std::uint32_t* random, std::uint32_t* out) {
     Real low, high;
     if constexpr (kClip == Clip::kNarrow) {
       const __m256 x = load_floats<kType>(values);
@@ -156,8 +149,11 @@ struct Quantiser {
     } else {
       load_values<kType>(values, low, high, poison);
     }
-    four(low, random, out);
-    four(high, kRandom ? random + 4 : nullptr, out + 4);
+    const Vec x = four(low, random);
+    const Vec y = four(high, kRandom ? random + 4 : nullptr);
+    const Vec digits = _mm256_castps_si256(
+        _mm256_shuffle_ps(_mm256_castsi256_ps(x), _mm256_castsi256_ps(y), 0x88));
+    store(out, _mm256_permute4x64_epi64(digits, 0xd8));
   }
 
   std::uint64_t clipped_values() const {
@@ -171,13 +167,62 @@ struct Quantiser {
   }
 };
 
-template <ElementType kType, bool kRandom, bool kClamp, Clip kClip>
+/// The same in float: |t| < 2^16, so 32-bit conversions round to nearest even just as well.
+template <ElementType kType, bool kRandom, bool kClamp, bool kWeighted>
+struct FloatQuantiser {
+  __m256 weight, limit, minus_limit, inverse_step;
+  Vec levels, twice_levels;
+  Vec clipped = _mm256_setzero_si256();  // 32-bit lanes
+  __m256 poison = _mm256_setzero_ps();
+
+  explicit FloatQuantiser(const Quantise& args)
+      : weight(_mm256_set1_ps(static_cast<float>(args.weight))),
+        limit(_mm256_set1_ps(static_cast<float>(args.limit))),
+        minus_limit(_mm256_set1_ps(-static_cast<float>(args.limit))),
+        inverse_step(_mm256_set1_ps(static_cast<float>(args.inverse_step))),
+        levels(_mm256_set1_epi32(static_cast<int>(args.levels))),
+        twice_levels(_mm256_set1_epi32(static_cast<int>(2 * args.levels))) {}
+
+  void eight(const char* values, const std::uint32_t* random, std::uint32_t* out) {
+    const __m256 x = load_floats<kType>(values);
+    see(poison, x);
+    const __m256 y = kWeighted ? _mm256_mul_ps(weight, x) : x;
+    const __m256 inside = _mm256_max_ps(_mm256_min_ps(y, limit), minus_limit);
+    clipped = _mm256_sub_epi32(clipped, _mm256_castps_si256(_mm256_cmp_ps(y, inside, _CMP_NEQ_UQ)));
+    const __m256 t = _mm256_mul_ps(inside, inverse_step);
+    Vec v;
+    if constexpr (kRandom) {
+      const __m256 floor = _mm256_floor_ps(t);
+      const __m256 fraction = _mm256_sub_ps(t, floor);
+      const __m256 words = _mm256_cvtepi32_ps(_mm256_srli_epi32(load(random), 8));
+      const __m256 up =
+          _mm256_cmp_ps(_mm256_mul_ps(words, _mm256_set1_ps(0x1p-24F)), fraction, _CMP_LT_OQ);
+      v = _mm256_sub_epi32(_mm256_cvtps_epi32(floor), _mm256_castps_si256(up));
+    } else {
+      v = _mm256_cvtps_epi32(t);
+    }
+    Vec digits = _mm256_add_epi32(v, levels);
+    if constexpr (kClamp) {
+      digits = _mm256_min_epi32(_mm256_max_epi32(digits, _mm256_setzero_si256()), twice_levels);
+    }
+    store(out, digits);
+  }
+
+  std::uint64_t clipped_values() const {
+    return sum_lanes(_mm256_add_epi64(_mm256_srli_epi64(clipped, 32),
+                                      _mm256_and_si256(clipped, splat(std::uint64_t{0xffffffff}))));
+  }
+};
+
+constexpr std::size_t kCountable = std::size_t{1} << 32;  ///< by 32-bit lanes
+
+template <ElementType kType, bool kRandom, class Quantiser>
 QuantiseResult quantise_values(const Quantise& args) {
   constexpr std::size_t kBytes = element_bytes<kType>();
-  Quantiser<kType, kRandom, kClamp, kClip> quantiser(args);
+  Quantiser quantiser(args);
   const char* values = static_cast<const char*>(args.values);
   const std::uint32_t* random = args.random;
-  std::uint64_t* out = args.plane;
+  std::uint32_t* out = args.digits;
   const std::size_t whole = args.count / kStep * kStep;
   for (std::size_t i = 0; i < whole; i += kStep) {
     _mm_prefetch(values + kAheadBytes, _MM_HINT_T1);
@@ -190,12 +235,11 @@ QuantiseResult quantise_values(const Quantise& args) {
   if (left != 0) {  // zeros fill up; they clip nothing
     alignas(32) char last_values[kStep * 8] = {};
     alignas(32) std::uint32_t last_random[kStep] = {};
-    alignas(32) std::uint64_t last[kStep] = {};
+    alignas(32) std::uint32_t last[kStep];
     __builtin_memcpy(last_values, values, left * kBytes);
     if constexpr (kRandom) __builtin_memcpy(last_random, random, 4 * left);
-    if (!args.overwrite) __builtin_memcpy(last, out, 8 * left);
     quantiser.eight(last_values, last_random, last);
-    __builtin_memcpy(out, last, 8 * left);
+    __builtin_memcpy(out, last, 4 * left);
     wipe(last_values);
     wipe(last);
   }
@@ -204,16 +248,25 @@ QuantiseResult quantise_values(const Quantise& args) {
 
 template <ElementType kType, bool kRandom, bool kClamp>
 QuantiseResult quantise_weighted(const Quantise& args) {
-  if (args.weight != 1.0) return quantise_values<kType, kRandom, kClamp, Clip::kWeighted>(args);
+  const bool unit = args.weight == 1.0;
   if constexpr (kType != ElementType::kFloat64) {
-    constexpr std::size_t kCountable = std::size_t{1} << 32;  // by 32-bit lanes
+    if (args.in_float) {
+      return unit ? quantise_values<kType, kRandom, FloatQuantiser<kType, kRandom, kClamp, false>>(
+                        args)
+                  : quantise_values<kType, kRandom, FloatQuantiser<kType, kRandom, kClamp, true>>(
+                        args);
+    }
     constexpr double kLargestFloat = 0x1.fffffep127;
-    if (args.limit <= kLargestFloat && args.count < kCountable &&
+    if (unit && args.limit <= kLargestFloat && args.count < kCountable &&
         static_cast<double>(static_cast<float>(args.limit)) == args.limit) {
-      return quantise_values<kType, kRandom, kClamp, Clip::kNarrow>(args);
+      return quantise_values<kType, kRandom, Quantiser<kType, kRandom, kClamp, Clip::kNarrow>>(
+          args);
     }
   }
-  return quantise_values<kType, kRandom, kClamp, Clip::kUnit>(args);
+  return unit
+             ? quantise_values<kType, kRandom, Quantiser<kType, kRandom, kClamp, Clip::kUnit>>(args)
+             : quantise_values<kType, kRandom, Quantiser<kType, kRandom, kClamp, Clip::kWeighted>>(
+                   args);
 }
 
 template <ElementType kType>
@@ -221,47 +274,92 @@ QuantiseResult quantise_type(const Quantise& args) {
   if (args.random != nullptr) return quantise_weighted<kType, true, true>(args);
   // Rounding is monotonic: when the limit itself lands within a quarter of `levels`, so does every
   // clipped value below, and rounding to nearest stays inside.
-  const double top = args.limit * args.inverse_step - static_cast<double>(args.levels);
+  const double levels = static_cast<double>(args.levels);
+  const double top = args.in_float ? static_cast<double>(static_cast<float>(args.limit) *
+                                                         static_cast<float>(args.inverse_step)) -
+                                         levels
+                                   : args.limit * args.inverse_step - levels;
   if (top > -0.25 && top < 0.25) return quantise_weighted<kType, false, false>(args);
   return quantise_weighted<kType, false, true>(args);
 }
 
-/// Digit and offset are below 2^52: 2^52 + offset is exact, and so is the difference.
-template <ElementType kType>
-void dequantise_values(const Dequantise& args) {
-  constexpr std::size_t kBytes = element_bytes<kType>();
-  const Vec shift = splat(std::uint64_t{args.shift});
-  const Vec lane = splat(args.mask);
-  const Real offset = splat(kTwo52 + static_cast<double>(args.offset));
-  const Real scale = splat(args.scale);
-  const auto four = [&](const std::uint64_t* in, char* out) {
-    const Vec digit = _mm256_and_si256(_mm256_srlv_epi64(load(in), shift), lane);
+/// v and out as isa::Dequantise has them, eight at a time. Digit and offset are below 2^52: 2^52 +
+/// offset is exact, and so is the difference.
+template <ElementType kType, class Digit>
+struct Dequantiser {
+  Real offset, scale;
+
+  explicit Dequantiser(const Dequantise& args)
+      : offset(splat(kTwo52 + static_cast<double>(args.offset))), scale(splat(args.scale)) {}
+
+  void four(const Digit* in, char* out) const {
+    const Vec digit = sizeof(Digit) == 4 ? _mm256_cvtepu32_epi64(load_half(in)) : load(in);
     const Real value = _mm256_mul_pd(_mm256_sub_pd(raise(digit), offset), scale);
     if constexpr (kType == ElementType::kFloat64) {
       _mm256_storeu_pd(reinterpret_cast<double*>(out), value);
     } else {
       _mm_storeu_ps(reinterpret_cast<float*>(out), _mm256_cvtpd_ps(value));
     }
-  };
-  const std::uint64_t* in = args.plane;
+  }
+  void eight(const Digit* in, char* out) const {
+    four(in, out);
+    four(in + 4, out + 4 * element_bytes<kType>());
+  }
+};
+
+/// |v| < 2^24, so the digit minus the offset is exact modulo 2^32.
+struct FloatDequantiser {
+  Vec offset;
+  __m256 high, low;
+
+  explicit FloatDequantiser(const Dequantise& args)
+      : offset(_mm256_set1_epi32(static_cast<int>(static_cast<std::uint32_t>(args.offset)))) {
+    const auto scale = static_cast<float>(args.scale);
+    high = _mm256_set1_ps(scale);
+    low = _mm256_set1_ps(static_cast<float>(args.scale - static_cast<double>(scale)));
+  }
+  void eight(const std::uint32_t* in, char* out) const {
+    const __m256 v = _mm256_cvtepi32_ps(_mm256_sub_epi32(load(in), offset));
+    _mm256_storeu_ps(reinterpret_cast<float*>(out),
+                     _mm256_fmadd_ps(v, high, _mm256_mul_ps(v, low)));
+  }
+};
+
+template <ElementType kType, class Digit, class Dequantiser>
+void dequantise_values(const Dequantise& args, const Digit* in) {
+  constexpr std::size_t kBytes = element_bytes<kType>();
+  const Dequantiser dequantiser(args);
   char* out = static_cast<char*>(args.out);
   const std::size_t whole = args.count / kStep * kStep;
   for (std::size_t i = 0; i < whole; i += kStep) {
     __builtin_prefetch(out + kAheadBytes, 1, 2);  // for writing
-    four(in, out);
-    four(in + 4, out + 4 * kBytes);
+    dequantiser.eight(in, out);
     in += kStep;
     out += kStep * kBytes;
   }
   const std::size_t left = args.count - whole;
   if (left != 0) {
-    alignas(32) std::uint64_t last[kStep] = {};
+    alignas(32) Digit last[kStep] = {};
     alignas(32) char last_out[kStep * kBytes];
-    __builtin_memcpy(last, in, 8 * left);
-    four(last, last_out);
-    four(last + 4, last_out + 4 * kBytes);
+    __builtin_memcpy(last, in, sizeof(Digit) * left);
+    dequantiser.eight(last, last_out);
     __builtin_memcpy(out, last_out, left * kBytes);
   }
+}
+
+template <ElementType kType>
+void dequantise_type(const Dequantise& args) {
+  if (args.narrow == nullptr) {
+    dequantise_values<kType, std::uint64_t, Dequantiser<kType, std::uint64_t>>(args, args.wide);
+    return;
+  }
+  if constexpr (kType == ElementType::kFloat32) {
+    if (args.in_float) {
+      dequantise_values<kType, std::uint32_t, FloatDequantiser>(args, args.narrow);
+      return;
+    }
+  }
+  dequantise_values<kType, std::uint32_t, Dequantiser<kType, std::uint32_t>>(args, args.narrow);
 }
 
 }  // namespace
@@ -282,9 +380,9 @@ QuantiseResult quantise(const Quantise& args) {
 
 void dequantise(const Dequantise& args) {
   if (args.type == ElementType::kFloat64) {
-    dequantise_values<ElementType::kFloat64>(args);
+    dequantise_type<ElementType::kFloat64>(args);
   } else {
-    dequantise_values<ElementType::kFloat32>(args);
+    dequantise_type<ElementType::kFloat32>(args);
   }
 }
 

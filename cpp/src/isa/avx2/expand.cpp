@@ -1,157 +1,154 @@
 // Layer: isa, level avx2. Uniform residues and centred binomial errors from an AES-CTR keystream,
-// eight blocks (sixteen words) at a time. The product with the key slots is made in doubles
-// (vector_ops.h) and runs beside the rounds of the next chunk: nothing depends on it.
-// Rejected words are met with probability (2^50 - q) / 2^50, below 2^-26 for the primes in use: one
-// comparison at the end finds them, and a cold scalar path starts over by the rule of
-// isa/kernels.h. Uniform residues are public; errors are secret, and their path has no branch or
-// index on data.
+// and the product of residues with key slots, in doubles (vector_ops.h). Rejected words are met
+// with probability (2^48 - q) / 2^48, below 2^-25 for the primes in use: one comparison at the end
+// finds them, and a cold scalar path mends them by the rule of isa/kernels.h. Uniform residues are
+// public; errors and slots are secret, and their paths have no branch or index on data.
+#include "isa/avx2/block_io.h"
 #include "isa/avx2/kernels_internal.h"
-#include "isa/avx2/vector_ops.h"
 
 namespace veilsum::isa::avx2 {
 namespace {
 
-/// Keystream word `word` of (key, index), one block at a time.
-inline std::uint64_t keystream_word(const AesKey& key, std::uint64_t index, std::uint64_t word) {
-  Block block = _mm_set_epi64x(static_cast<long long>(index), static_cast<long long>(word / 2));
-  block = _mm_xor_si128(block, round_key(key, 0));
-  const int rounds = static_cast<int>(key.rounds);
-  for (int round = 1; round < rounds; ++round) {
-    block = _mm_aesenc_si128(block, round_key(key, round));
-  }
-  block = _mm_aesenclast_si128(block, round_key(key, rounds));
-  return static_cast<std::uint64_t>(word % 2 == 0 ? _mm_cvtsi128_si64(block)
-                                                  : _mm_extract_epi64(block, 1));
-}
+constexpr std::size_t kAesBlock = 16;
+constexpr std::size_t kWordBytes = kPrimeBits / 8;
+/// Three times eight AES blocks, sixty-four words.
+constexpr std::size_t kWords = 64;
+constexpr std::size_t kBatches = 3;
 
-struct Expansion {
-  const AesKey* key;
-  std::uint64_t index;
-  std::uint64_t q;
-  const std::uint64_t* slots;  ///< null: the residues themselves are wanted
-  const std::uint64_t* shoup;
-  std::uint64_t* out;
+/// Words n, n + 1, ... of the keystream, three AES blocks, eight words, at a time.
+class ExtraWords {
+ public:
+  ExtraWords(const AesKey& key, std::uint64_t index, std::size_t first_word)
+      : key_(key), index_(index), next_block_(first_word / kGroup * kBatches) {}
+
+  std::uint64_t next() {
+    if (used_ == kBytes) {
+      aes_ctr(key_, index_, next_block_, bytes_, kBatches);
+      next_block_ += kBatches;
+      used_ = 0;
+    }
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes_ + used_, kWordBytes);
+    used_ += kWordBytes;
+    return word;
+  }
+
+ private:
+  static constexpr std::size_t kBytes = kGroup * kWordBytes;
+  const AesKey& key_;
+  std::uint64_t index_;
+  std::uint64_t next_block_;
+  std::uint8_t bytes_[kBytes];
+  std::size_t used_ = kBytes;
 };
 
-/// Coefficients first ... last - 1, rejections mended from word n on.
-[[gnu::noinline, gnu::cold]] void expand_scalar(const Expansion& e, std::size_t first,
-                                                std::size_t last, std::size_t n) {
-  std::uint64_t extra = n;
-  for (std::size_t j = first; j < last; ++j) {
-    std::uint64_t value = keystream_word(*e.key, e.index, j) & kResidueMask;
-    while (value >= e.q) value = keystream_word(*e.key, e.index, extra++) & kResidueMask;
-    e.out[j] =
-        e.slots == nullptr ? value : multiply_lazy_scalar(value, e.slots[j], e.shoup[j], e.q);
+[[gnu::noinline, gnu::cold]] void replace_rejected(const AesKey& key, std::uint64_t index,
+                                                   std::uint64_t q, std::size_t n,
+                                                   std::uint64_t* out) {
+  ExtraWords extra(key, index, n);
+  for (std::size_t j = 0; j < n; ++j) {
+    while (out[j] >= q) out[j] = extra.next();
   }
 }
 
-template <bool kMultiply>
-struct ExpandFinish {
-  const std::uint64_t* slots;
-  std::uint64_t* out;
-  Field field;
-  Vec mask50 = splat(kResidueMask);
-  Real above;  // q, to come out positive
-  Real largest = _mm256_setzero_pd();
-
-  explicit ExpandFinish(const Expansion& e)
-      : slots(e.slots), out(e.out), field(e.q), above(splat(kTwo52 + static_cast<double>(e.q))) {}
-
-  /// Words j ... j + 3. A rejected one (below 2^50 all the same) makes a number that is thrown
-  /// away.
-  void operator()(std::size_t j, Vec words) {
-    const Vec x = _mm256_and_si256(words, mask50);
-    const Real value = to_real(x);
-    largest = _mm256_max_pd(largest, value);
-    if constexpr (kMultiply) {
-      // |x| < 2^50 and slots in [0, q): magnitude of the product below 3/4 q + 1
-      const Real product = field.multiply(value, to_real(load(slots + j)));
-      store(out + j, _mm256_xor_si256(bits_of(_mm256_add_pd(product, above)), splat(kTwo52Bits)));
-    } else {
-      store(out + j, x);
+/// One chunk's keystream. `counter` is a multiple of eight.
+template <int kRounds>
+inline void fill(const AesKey& key, std::uint64_t index, std::uint64_t counter,
+                 std::uint8_t* bytes) {
+  for (std::size_t batch = 0; batch < kBatches; ++batch) {
+    Block s[kChunkBlocks];
+    ctr_start(key, index, counter + batch * kChunkBlocks, s);
+    aes_rounds<kRounds, 1, kRounds>(key, s);
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < kChunkBlocks; ++i) {
+      _mm_store_si128(reinterpret_cast<Block*>(bytes + kAesBlock * (kChunkBlocks * batch + i)),
+                      s[i]);
     }
   }
-
-  bool rejected_one() const {
-    return _mm256_movemask_pd(_mm256_cmp_pd(largest, field.q, _CMP_GE_OQ)) != 0;
-  }
-};
-
-template <int kRounds, bool kMultiply>
-void expand(const Expansion& e, std::size_t n) {
-  ExpandFinish<kMultiply> finish(e);
-  const std::size_t whole = n / 4 * 4;
-  for_each_four<kRounds>(*e.key, e.index, whole, finish);
-  if (__builtin_expect(finish.rejected_one(), 0)) {
-    expand_scalar(e, 0, n, n);
-  } else if (whole != n) {
-    expand_scalar(e, whole, n, n);
-  }
 }
-
-template <bool kMultiply>
-void expand_any(const Expansion& e, std::size_t n) {
-  if (e.key->rounds == 10) {
-    expand<10, kMultiply>(e, n);
-  } else {
-    expand<14, kMultiply>(e, n);
-  }
-}
-
-/// Bytes 0, 4, 8, 12 of each half (samples 0 1 4 5 and 2 3 6 7) -> their places among eight.
-alignas(32) constexpr std::uint8_t kSampleBytes[32] = {
-    0,    4,    0x80, 0x80, 8,    12,   0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
-    0x80, 0x80, 0,    4,    0x80, 0x80, 8,    12,   0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80};
-
-struct CbdFinish {
-  ErrorSampler sampler;
-  Vec bytes = _mm256_load_si256(reinterpret_cast<const Vec*>(kSampleBytes));
-  Vec first_half = _mm256_setzero_si256();
-  std::int8_t* out;
-
-  explicit CbdFinish(std::int8_t* samples) : out(samples) {}
-
-  void operator()(std::size_t j, Vec words) {
-    const Vec counts = sampler(words);
-    if (j % 8 == 0) {
-      first_half = counts;
-      return;
-    }
-    // 32-bit lanes 0 1 4 5 | 2 3 6 7
-    const Vec samples =
-        _mm256_sub_epi32(_mm256_packus_epi32(first_half, counts), _mm256_set1_epi32(kCbdWidth));
-    const Vec placed = _mm256_shuffle_epi8(samples, bytes);
-    _mm_storel_epi64(
-        reinterpret_cast<Block*>(out + j - 4),
-        _mm_or_si128(_mm256_castsi256_si128(placed), _mm256_extracti128_si256(placed, 1)));
-  }
-};
 
 template <int kRounds>
-void cbd(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out) {
-  CbdFinish finish(out);
-  for_each_four<kRounds>(key, index, n, finish);
-  wipe(finish.first_half);
+void expand(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
+            std::uint64_t* out) {
+  alignas(32) std::uint8_t bytes[kWords * kWordBytes];
+  const Vec delta = splat(modulus.delta);
+  Vec carried = _mm256_setzero_si256();  // bit 48 where a word was q or above
+  for (std::size_t start = 0; start < n; start += kWords) {
+    fill<kRounds>(key, index, start / kGroup * kBatches, bytes);
+    const std::size_t now = n - start < kWords ? n - start : kWords;
+    const std::uint8_t* in = bytes;
+    std::uint64_t* to = out + start;
+    for (std::size_t j = 0; j < now; j += kGroup, in += kGroup * kWordBytes, to += kGroup) {
+      const Vec low = load_residues(in);
+      const Vec high = load_residues(in + 4 * kWordBytes);
+      carried = _mm256_or_si256(carried, _mm256_add_epi64(low, delta));
+      carried = _mm256_or_si256(carried, _mm256_add_epi64(high, delta));
+      store(to, low);
+      store(to + 4, high);
+    }
+  }
+  if (__builtin_expect(_mm256_testz_si256(carried, splat(std::uint64_t{1} << kPrimeBits)) == 0,
+                       0)) {
+    replace_rejected(key, index, modulus.q, n, out);
+  }
 }
+
+struct StoreSamples {
+  std::size_t n;
+  std::int8_t* out;
+
+  void operator()(std::size_t j, const std::int16_t* e) const {
+    const Block low = load_half(e);
+    const Block bytes = _mm_packs_epi16(low, load_half(e + 8));
+    if (j + kSixteen <= n) {
+      _mm_storeu_si128(reinterpret_cast<Block*>(out + j), bytes);
+    } else {
+      _mm_storel_epi64(reinterpret_cast<Block*>(out + j), bytes);
+    }
+  }
+};
 
 }  // namespace
 
 void expand_uniform(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
                     std::uint64_t* out) {
-  expand_any<false>({&key, index, modulus.q, nullptr, nullptr, out}, n);
+  if (key.rounds == 10) {
+    expand<10>(key, index, modulus, n, out);
+  } else {
+    expand<14>(key, index, modulus, n, out);
+  }
 }
 
-void expand_multiply(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
-                     const std::uint64_t* key_slots, const std::uint64_t* key_slots_shoup,
-                     std::uint64_t* out) {
-  expand_any<true>({&key, index, modulus.q, key_slots, key_slots_shoup, out}, n);
+/// a is taken as x = a - 8q in [-8q, 8q + 16 delta). With slots in [0, q), |x w| < 2^99: h is off
+/// by at most 2^45 < q / 7, and the quotient, below 2^51 + 8 delta, by less than 1/7 + 1/4 more
+/// than 1/2. So the product has a magnitude below q, and q is added. The rounding constant is as
+/// much lower as the quotients reach higher. The top bits of the double stay where they are.
+void multiply_slots(const std::uint64_t* a, const std::uint64_t* slots,
+                    const std::uint64_t* /*companions*/, const Modulus& modulus, std::size_t n,
+                    std::uint64_t* out) {
+  const Field field(modulus.q);
+  const double real_q = static_cast<double>(modulus.q);
+  const Real centre = splat(kTwo52 + 8.0 * real_q);
+  const Real round = splat(kRound - 8.0 * static_cast<double>(modulus.delta));
+  const Real above = splat(kTwo52 + real_q);
+#pragma GCC unroll 2
+  for (std::size_t j = 0; j < n; j += 4) {
+    const Real x = _mm256_sub_pd(raise(load(a + j)), centre);
+    const Real w = to_real(load(slots + j));
+    const Real h = _mm256_mul_pd(x, w);
+    const Real l = _mm256_fmsub_pd(x, w, h);
+    const Real c = _mm256_sub_pd(_mm256_fmadd_pd(h, field.inverse, round), round);
+    const Real product = _mm256_add_pd(_mm256_fnmadd_pd(c, field.q, h), l);
+    store(out + j, bits_of(_mm256_add_pd(product, above)));
+  }
 }
 
 void sample_cbd(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out) {
+  const StoreSamples work{n, out};
   if (key.rounds == 10) {
-    cbd<10>(key, index, n, out);
+    for_each_sixteen<10>(key, index, n, work);
   } else {
-    cbd<14>(key, index, n, out);
+    for_each_sixteen<14>(key, index, n, work);
   }
 }
 

@@ -18,22 +18,32 @@ std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* data, std::size_t by
 
 void ntt_forward(std::uint64_t* a, const NttView& view);
 void ntt_inverse_lazy(std::uint64_t* a, const NttView& view);
-
 void expand_uniform(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
                     std::uint64_t* out);
-void expand_multiply(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
-                     const std::uint64_t* key_slots, const std::uint64_t* key_slots_shoup,
-                     std::uint64_t* out);
+void multiply_slots(const std::uint64_t* a, const std::uint64_t* slots,
+                    const std::uint64_t* companions, const Modulus& modulus, std::size_t n,
+                    std::uint64_t* out);
+void multiply_inverse(const MultiplyInverse& args);
 void sample_cbd(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out);
-
 void encrypt_block(const EncryptBlock& args);
-void add_message(const AddMessage& args);
-void decrypt_block(const DecryptBlock& args);
+void make_pad(const MakePad& args);
+void encrypt_from_pad(const EncryptFromPad& args);
+bool decrypt_block(const DecryptBlock& args);
+bool noise_in_bounds(const NoiseCheck& args);
+
+/// The same for several limbs.
+void encrypt_several(const EncryptBlock& args);
+void make_pad_several(const MakePad& args);
+void encrypt_from_pad_several(const EncryptFromPad& args);
+bool decrypt_several(const DecryptBlock& args);
+bool check_several(const NoiseCheck& args);
+
 QuantiseResult quantise(const Quantise& args);
 void dequantise(const Dequantise& args);
-
-bool sum_packed(const SumPacked& args);
-void pack(const std::uint64_t* in, std::size_t coefficients, std::uint8_t* out);
-bool unpack(const std::uint8_t* in, std::size_t coefficients, std::uint64_t q, std::uint64_t* out);
+void sum_fields(const SumFields& args);
+void pack_fields(const std::uint64_t* in, std::size_t coefficients, const FieldTable& table,
+                 std::uint8_t* out);
+void unpack_fields(const std::uint8_t* in, std::size_t coefficients, const FieldTable& table,
+                   std::uint64_t* out);
 
 }  // namespace veilsum::isa::avx2

@@ -4,20 +4,23 @@
 // doubles in the first pass and integers again in the last. Passes are radix-8 (three stages on
 // eight registers) or radix-4; the stages of distance 1 and 2 run in registers by 64-bit permutes,
 // in the same pass as those of distance 4, 8 (and 16). The Shoup companions of the tables stay
-// unused: the quotient comes from the product. Twiddles become doubles at use, |w| < q / 2 where
-// they are used more than once ("centred").
+// unused: the quotient comes from the product. Twiddles become doubles at use; where a factor may
+// be as large as 16 q they are centred, |w| < q / 2.
 //
-// Ranges, in units of q; all are below 4 (2^52), which products and reductions take:
-//  * Inverse (Gentleman-Sande): a sum doubles the magnitude, so some sums are reduced, to 1/2.
-//    Let B = 1 + 1/q bound a pass's input. Stage A: sums 2B, products of differences 2B: below 3/4.
-//    Stage B: sums 4B or 3/2, products 1 or 11/16 (of differences 4B and 3/2). Radix-8 reduces the
-//    4B here; stage C: sums B, 3, 2, 11/8 in rows 0 to 3, products below 1 in rows 4 to 7. At the
-//    end of a pass rows 1, 2 and 3 of radix-8 (0 and 1 of radix-4) are reduced, in the last pass
-//    row 0 too.
-//  * Forward (Cooley-Tukey): x +- y w adds a product, below 1/2 + |y| / 8 (centred). The rows that
-//  are
-//    first operands in a pass's first stage are reduced; then an input below 3 makes sums below
-//    1/2 + 7/8, then 2.05, then 2.81: below 3 again.
+// Ranges, in units of q; products and reductions take up to 16 (8 where w is not centred), sums up
+// to
+// 32. A product is below 1/2 + |x| / 32 (1/2 + |x| / 16).
+//  * Inverse (Gentleman-Sande): a sum doubles the magnitude. Distance 1: sums 2, products 5/8 (of
+//    differences 2, not centred). Distance 2: sums 4, products 3/4 (not centred). A pass takes
+//    inputs up to 4. Stage A: sums 8, products of differences 8: 3/4 (1 in the first pass, not
+//    centred). Stage B: sums 16 and 2, products of differences 16 and 2: 1 and 9/16. Radix-4 ends
+//    here and reduces the
+//    16. Radix-8 reduces both 16s, to 1/2; stage C: sums 1, 4, 2, 9/8 in rows 0 to 3, products
+//    below 5/8 in rows 4 to 7: at most 4 again.
+//  * Forward (Cooley-Tukey): x +- y w adds a product: a bound A becomes A + 1/2 + A / 32. Fifteen
+//  stages
+//    (n = 32768) lead from 1 to less than 11. Nothing is reduced before the end, and canonical()
+//    takes 15.
 #include "isa/avx2/kernels_internal.h"
 #include "isa/avx2/vector_ops.h"
 
@@ -36,9 +39,12 @@ struct Twiddles {
 
   /// First stage of the inverse (last of the forward transform) has `m` groups, these are 2^(k-1)
   /// of them from group 2^(k-1) * i on.
+  /// kCentreFirst: the stage of smallest distance too.
+  template <bool kCentreFirst = true>
   void load_all(const std::uint64_t* roots, std::size_t m, std::size_t i, const Field& f) {
     if constexpr (kRadixLog == 3) {
-      _mm256_store_pd(w, f.centre(to_real(load(roots + m + 4 * i))));
+      const Real first = to_real(load(roots + m + 4 * i));
+      _mm256_store_pd(w, kCentreFirst ? f.centre(first) : first);
       const Vec rest = join(load_half(roots + m / 2 + 2 * i),
                             _mm_loadl_epi64(reinterpret_cast<const Block*>(roots + m / 4 + i)));
       _mm256_store_pd(w + 4, f.centre(to_real(rest)));
@@ -60,7 +66,7 @@ inline void inverse_butterfly(Real& x, Real& y, Real w, const Field& f) {
   y = f.multiply(difference, w);
 }
 
-template <int kRadixLog, bool kLast>
+template <int kRadixLog>
 inline void inverse_rows(Real* x, const Twiddles<kRadixLog>& tw, const Field& f) {
   if constexpr (kRadixLog == 2) {
     inverse_butterfly(x[0], x[1], tw.at(0), f);
@@ -68,7 +74,6 @@ inline void inverse_rows(Real* x, const Twiddles<kRadixLog>& tw, const Field& f)
     inverse_butterfly(x[0], x[2], tw.at(2), f);
     inverse_butterfly(x[1], x[3], tw.at(2), f);
     x[0] = f.reduce(x[0]);
-    x[1] = f.reduce(x[1]);
   } else {
     inverse_butterfly(x[0], x[1], tw.at(0), f);
     inverse_butterfly(x[2], x[3], tw.at(1), f);
@@ -84,22 +89,16 @@ inline void inverse_rows(Real* x, const Twiddles<kRadixLog>& tw, const Field& f)
     inverse_butterfly(x[1], x[5], tw.at(6), f);
     inverse_butterfly(x[2], x[6], tw.at(6), f);
     inverse_butterfly(x[3], x[7], tw.at(6), f);
-    if constexpr (kLast) x[0] = f.reduce(x[0]);
-    x[1] = f.reduce(x[1]);
-    x[2] = f.reduce(x[2]);
-    x[3] = f.reduce(x[3]);
   }
 }
 
-/// Stages of distance 1 and 2 on eight elements, slots in [0, 2q): sums and products of the second
-/// stage, elements 0 1 4 5 and 2 3 6 7. In units of q: differences below 2 with factors in [0, q)
-/// make products below 1; with sums below 2 they make differences below 4 with a centred factor,
-/// products below 1 again, and sums below 4, which are reduced to 1/2.
+/// Stages of distance 1 and 2 on eight elements, slots whose low 52 bits are in [0, 2q): sums and
+/// products of the second stage, elements 0 1 4 5 and 2 3 6 7.
 inline void inverse_eight(const std::uint64_t* even, const std::uint64_t* odd,
                           const std::uint64_t* roots_one, Real w_two, Real sum_centre,
                           const Field& f, Real& upper, Real& lower) {
-  const Vec y = load(odd);
-  const Real raised_x = raise(load(even));
+  const Vec y = _mm256_and_si256(load(odd), splat(kMask52));
+  const Real raised_x = raise(_mm256_and_si256(load(even), splat(kMask52)));
   const Real difference = _mm256_sub_pd(raised_x, raise(y));
   // 2^52 + x + y as an integer: below 2^52 + 4q
   const Vec sum = _mm256_add_epi64(bits_of(raised_x), y);
@@ -108,7 +107,6 @@ inline void inverse_eight(const std::uint64_t* even, const std::uint64_t* odd,
   upper = _mm256_unpacklo_pd(s, p);
   lower = _mm256_unpackhi_pd(s, p);
   inverse_butterfly(upper, lower, w_two, f);
-  upper = f.reduce(upper);
 }
 
 inline void store_reals(std::uint64_t* p, Real x) {
@@ -143,7 +141,7 @@ struct InverseFirstPass {
       const std::size_t block = group * (kRows / 4) + b;
       std::uint64_t* p = a + kBlock * block;
       const std::uint64_t* one = view.inverse_roots + view.n / 2 + 8 * block;
-      const Real two = f.centre(to_real(load(view.inverse_roots + view.n / 4 + 4 * block)));
+      const Real two = to_real(load(view.inverse_roots + view.n / 4 + 4 * block));
       Real upper[2], lower[2];
       inverse_eight(p, p + 8, one, _mm256_permute4x64_pd(two, 0x50), sum_centre, f, upper[0],
                     lower[0]);
@@ -163,12 +161,12 @@ struct InverseFirstPass {
 
   void other_stages(std::size_t group) const {
     Twiddles<kRadixLog> tw;
-    tw.load_all(view.inverse_roots, view.n / 8, group, f);
+    tw.template load_all<false>(view.inverse_roots, view.n / 8, group, f);
     std::uint64_t* p = a + 4 * kRows * group;
     Real x[kRows];
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < kRows; ++r) x[r] = load_reals(p + 4 * r);
-    inverse_rows<kRadixLog, false>(x, tw, f);
+    inverse_rows<kRadixLog>(x, tw, f);
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < kRows; ++r) store_reals(p + 4 * r, x[r]);
   }
@@ -188,7 +186,7 @@ struct InverseFirstPass {
 template <int kRadixLog, bool kLast>
 void inverse_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Field& f) {
   constexpr int kRows = 1 << kRadixLog;
-  const Real above = splat(kTwo52 + static_cast<double>(view.modulus.q));
+  const Real above = splat(kTwo52 + 4.0 * static_cast<double>(view.modulus.q));
   const std::size_t groups = view.n / (t << kRadixLog);
   for (std::size_t i = 0; i < groups; ++i) {
     Twiddles<kRadixLog> tw;
@@ -198,12 +196,12 @@ void inverse_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Fi
       Real x[kRows];
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) x[r] = load_reals(p + static_cast<std::size_t>(r) * t);
-      inverse_rows<kRadixLog, kLast>(x, tw, f);
+      inverse_rows<kRadixLog>(x, tw, f);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         std::uint64_t* out = p + static_cast<std::size_t>(r) * t;
-        if constexpr (kLast) {  // magnitudes below q: into (0, 2q)
-          store(out, _mm256_xor_si256(bits_of(_mm256_add_pd(x[r], above)), splat(kTwo52Bits)));
+        if constexpr (kLast) {  // magnitudes up to 4q: into [0, 8q), below the bits of 2^52
+          store(out, bits_of(_mm256_add_pd(x[r], above)));
         } else {
           store_reals(out, x[r]);
         }
@@ -223,8 +221,6 @@ inline void forward_butterfly(Real& x, Real& y, Real w, const Field& f) {
 
 template <int kRadixLog>
 inline void forward_rows(Real* x, const Twiddles<kRadixLog>& tw, const Field& f) {
-#pragma GCC unroll 4
-  for (int r = 0; r < (1 << kRadixLog) / 2; ++r) x[r] = f.reduce(x[r]);
   if constexpr (kRadixLog == 2) {
     forward_butterfly(x[0], x[2], tw.at(2), f);
     forward_butterfly(x[1], x[3], tw.at(2), f);
@@ -270,15 +266,13 @@ void forward_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Fi
 }
 
 /// Stages of distance 2 and 1 on eight elements in natural order -> slots in [0, q).
-/// In units of q: inputs below 3; x 1/2 + 7/8, reduced again to 1/2, plus 1/2 + 11/64: canonical()
-/// takes magnitudes up to 3/2.
 inline void forward_eight(Real low, Real high, const std::uint64_t* roots_two,
                           const std::uint64_t* roots_one, const Field& f, std::uint64_t* even,
                           std::uint64_t* odd) {
-  Real upper = f.reduce(_mm256_permute2f128_pd(low, high, 0x20));  // elements 0 1 4 5
-  Real lower = _mm256_permute2f128_pd(low, high, 0x31);            // elements 2 3 6 7
+  Real upper = _mm256_permute2f128_pd(low, high, 0x20);  // elements 0 1 4 5
+  Real lower = _mm256_permute2f128_pd(low, high, 0x31);  // elements 2 3 6 7
   forward_butterfly(upper, lower, f.centre(to_real(load(roots_two))), f);
-  Real x = f.reduce(_mm256_unpacklo_pd(upper, lower));
+  Real x = _mm256_unpacklo_pd(upper, lower);
   Real y = _mm256_unpackhi_pd(upper, lower);
   forward_butterfly(x, y, f.centre(to_real(load(roots_one))), f);
   store(even, to_integer(f.canonical(x)));
@@ -365,6 +359,11 @@ void ntt_inverse_lazy(std::uint64_t* a, const NttView& view) {
       t *= 8;
     }
   }
+}
+
+void multiply_inverse(const MultiplyInverse& args) {
+  multiply_slots(args.a, args.slots, args.companions, args.view->modulus, args.view->n, args.out);
+  ntt_inverse_lazy(args.out, *args.view);
 }
 
 }  // namespace veilsum::isa::avx2

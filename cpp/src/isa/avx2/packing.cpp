@@ -1,124 +1,235 @@
-// Layer: isa, level avx2. 50-bit packing and the weighted sum of packed rows. A group of eight
-// residues is 50 bytes, two registers of four. The sum is meant to run at memory speed: a chunk of
-// four groups is gathered from all sources in registers, so every source byte is read once and the
-// sum written once; reduction happens once per output, in doubles.
+// Layer: isa, level avx2. Rows of B-bit fields: packing, unpacking and the weighted sum of packed
+// blocks modulo 2^B. The sum is meant to run at memory speed: sixteen fields are gathered from all
+// sources in registers, so every source byte is read once and the sum written once. What lies above
+// a field in its lane is left there where only the low B bits of a sum count.
+#include "isa/avx2/block_io.h"
 #include "isa/avx2/kernels_internal.h"
-#include "isa/avx2/vector_ops.h"
 
 namespace veilsum::isa::avx2 {
 namespace {
 
-constexpr std::size_t kAheadBytes = 1536;  ///< prefetch distance in each source
+/// Prefetch distance in each source; into the second-level cache, because lines of ten sources that
+/// begin at the same place of a page would drive each other out of the first.
+constexpr std::size_t kAheadBytes = 1024;
+constexpr unsigned kWordBits = 52;
 
-/// Four residues of all sources with weights. The products of the low 32 bits sum up to below
-/// 2^32 * 2^20, those of the 18 bits above to below 2^38.
-struct WeightedSum {
-  Vec low = _mm256_setzero_si256();
-  Vec high = _mm256_setzero_si256();
-
-  void add(Vec x, Vec weight) {
-    low = _mm256_add_epi64(low, _mm256_mul_epu32(x, weight));
-    high = _mm256_add_epi64(high, _mm256_mul_epu32(_mm256_srli_epi64(x, 32), weight));
-  }
-  /// high * 2^32 is exact; b = high * 2^32 / q is below 2^21, so the rounded quotient is off by
-  /// 1/2 + 2^-31 at most and the remainder, an integer of magnitude below q / 2 + 2^19, comes out
-  /// exact. With low it is below 2^53, exact again, and is reduced to q / 2 + 1.
-  Vec residue(const Field& field) const {
-    const Real h = _mm256_mul_pd(to_real(high), splat(0x1p32));
-    const Real sum = _mm256_add_pd(field.reduce(h), to_real(low));
-    return to_integer(field.canonical(field.reduce(sum)));
-  }
-};
-
-/// The same with weights of one: 8192 * 2^50 = 2^63 fits a word.
+/// Sixteen fields of all sources, by pairs. A sum of 4096 words of 52 bits fits a lane.
 struct UnitSum {
-  Vec sum = _mm256_setzero_si256();
+  Vec sum[kPairs];
 
-  void add(Vec x, Vec) { sum = _mm256_add_epi64(sum, x); }
-  /// k = RN(sum / q) from the upper 50 bits of the sum, below 2^14 + 1: the bits left out and the
-  /// errors of reciprocal and product are below 2^-36, so |sum - k q| < q / 2 + 2^14, which is made
-  /// from 32-bit products modulo 2^64. The double 1.5 * 2^52 + k holds k in its low 32 bits.
-  Vec residue(const Field& field) const {
-    const Real upper = to_real(_mm256_srli_epi64(sum, 13));
-    const Real scale = _mm256_mul_pd(field.inverse, splat(0x1p13));
-    const Vec k = bits_of(_mm256_fmadd_pd(upper, scale, splat(kRound)));
-    const Vec q = to_integer(field.q);
-    const Vec product =
-        _mm256_add_epi64(_mm256_mul_epu32(k, q),
-                         _mm256_slli_epi64(_mm256_mul_epu32(k, _mm256_srli_epi64(q, 32)), 32));
-    const Vec remainder = _mm256_sub_epi64(sum, product);
-    const Vec negative = _mm256_cmpgt_epi64(_mm256_setzero_si256(), remainder);
-    return _mm256_add_epi64(remainder, _mm256_and_si256(negative, q));
+  explicit UnitSum(const Vec carry[kPairs]) {
+    for (std::size_t i = 0; i < kPairs; ++i) sum[i] = carry[i];
+  }
+  void add(std::size_t i, Vec x, Vec) { sum[i] = _mm256_add_epi64(sum[i], x); }
+  void add_ones(std::size_t i, Vec weight) { sum[i] = _mm256_add_epi64(sum[i], weight); }
+  Vec field(std::size_t i) const { return sum[i]; }
+  Vec carry(std::size_t i) const { return _mm256_srli_epi64(sum[i], kWordBits); }
+};
+
+/// The same with weights of 2^20 in all: low + 2^32 high, products of 32 bits.
+struct WeightedSum {
+  Vec low[kPairs];
+  Vec high[kPairs];
+
+  explicit WeightedSum(const Vec carry[kPairs]) {
+    for (std::size_t i = 0; i < kPairs; ++i) low[i] = carry[i], high[i] = _mm256_setzero_si256();
+  }
+  void add(std::size_t i, Vec x, Vec weight) {
+    low[i] = _mm256_add_epi64(low[i], _mm256_mul_epu32(x, weight));
+    high[i] = _mm256_add_epi64(high[i], _mm256_mul_epu32(_mm256_srli_epi64(x, 32), weight));
+  }
+  void add_ones(std::size_t i, Vec weight) { low[i] = _mm256_add_epi64(low[i], weight); }
+  Vec field(std::size_t i) const {
+    return _mm256_add_epi64(low[i], _mm256_slli_epi64(high[i], 32));
+  }
+  Vec carry(std::size_t i) const {
+    return _mm256_srli_epi64(_mm256_add_epi64(high[i], _mm256_srli_epi64(low[i], 32)),
+                             kWordBits - 32);
   }
 };
 
-/// Sums kGroups groups of all sources.
-template <class Sum, std::size_t kGroups>
-inline void sum_groups(const SumPacked& args, std::size_t offset, const Field& field,
-                       RangeCheck& check) {
-  Sum sum[2 * kGroups];
+struct Row {
+  FieldLoader loader;
+  FieldStorer storer;
+  RowEnd end;
+  std::size_t offset;  ///< in a block
+  Vec mask;
+
+  Row(std::uint32_t bits, std::size_t coefficients, std::size_t begin)
+      : loader(bits, 0),
+        storer(bits, 0),
+        end(coefficients, bits),
+        offset(begin),
+        mask(splat((std::uint64_t{1} << bits) - 1)) {}
+};
+
+/// Fields j ... j + 15 of one row, summed over the sources. Subtracting adds the complement: -c is
+/// ~c
+/// + 1 modulo 2^B, in every row's own bits. kMasked: the row is not the last one, its sums are
+/// carried.
+template <class Sum, bool kMasked>
+[[gnu::always_inline]] inline void gather(const SumFields& args, const Row& row, std::size_t j,
+                                          bool lowest, Vec carry[kPairs], Vec fields[kPairs]) {
+  Sum sum(carry);
+  const std::size_t at = row.offset + j / kGroup * row.end.bits;
+  const bool in_place = row.end.has_room(j);
   for (std::uint32_t k = 0; k < args.source_count; ++k) {
-    const std::uint8_t* p = args.sources[k] + offset;
+    const std::uint8_t* in = args.sources[k] + at;
+    std::uint8_t bounce[kBounce];
+    if (__builtin_expect(in_place, 1)) {
+      _mm_prefetch(reinterpret_cast<const char*>(in) + kAheadBytes, _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(in) + kAheadBytes + 64, _MM_HINT_T1);
+    } else {
+      std::memset(bounce, 0, sizeof bounce);
+      std::memcpy(bounce, in, row.end.left(j));
+      in = bounce;
+    }
     const Vec weight = splat(args.weights == nullptr ? 1 : args.weights[k]);
-    if constexpr (kGroups > 1) {
-#pragma GCC unroll 4
-      for (std::size_t line = 0; line < kGroups * kGroupBytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(p + kAheadBytes + line), _MM_HINT_T0);
+    if (args.subtract && k > 0) {
+      for (std::size_t i = 0; i < kPairs; ++i) {
+        const Vec x = _mm256_andnot_si256(row.loader.pair(in, i), row.mask);
+        sum.add(i, x, weight);
+        if (lowest) sum.add_ones(i, weight);
       }
+      continue;
     }
 #pragma GCC unroll 4
-    for (std::size_t g = 0; g < kGroups; ++g) {
-      const Vec low = load_residues_low(p + g * kGroupBytes);
-      const Vec high = load_residues_high(p + g * kGroupBytes);
-      check.see(low);
-      check.see(high);
-      sum[2 * g].add(low, weight);
-      sum[2 * g + 1].add(high, weight);
+    for (std::size_t i = 0; i < kPairs; ++i) {
+      Vec x = row.loader.pair(in, i);
+      if constexpr (kMasked) x = _mm256_and_si256(x, row.mask);
+      sum.add(i, x, weight);
     }
   }
 #pragma GCC unroll 4
-  for (std::size_t g = 0; g < kGroups; ++g) {
-    store_group(args.out + offset + g * kGroupBytes, sum[2 * g].residue(field),
-                sum[2 * g + 1].residue(field));
+  for (std::size_t i = 0; i < kPairs; ++i) {
+    fields[i] = _mm256_and_si256(sum.field(i), row.mask);
+    if constexpr (kMasked) carry[i] = sum.carry(i);
   }
 }
 
-template <class Sum, std::size_t kGroups>
-bool sum_rows(const SumPacked& args) {
-  const Field field(args.modulus.q);
-  RangeCheck check(args.modulus.q);
-  const std::size_t groups = args.coefficients / kGroup;
-  std::size_t g = 0;
-  for (; g + kGroups <= groups; g += kGroups) {
-    sum_groups<Sum, kGroups>(args, g * kGroupBytes, field, check);
+/// Writes what it should and, inside the row, up to kSlack bytes more: into fields of the next
+/// sixteen, which have been read by then. Rows narrower than a byte a field are not wide enough for
+/// that.
+inline void put(const SumFields& args, const Row& row, std::size_t j, const Vec fields[kPairs]) {
+  std::uint8_t* out = args.out + row.offset + j / kGroup * row.end.bits;
+  if (__builtin_expect(row.end.has_room(j) && row.end.bits >= 8, 1)) {
+    row.storer.store_pairs(out, fields);
+    return;
   }
-  for (; g < groups; ++g) sum_groups<Sum, 1>(args, g * kGroupBytes, field, check);
-  return check.all();
+  std::uint8_t bounce[kBounce];
+  row.storer.store_pairs(bounce, fields);
+  std::memcpy(out, bounce, row.end.left(j));
+}
+
+template <class Sum>
+void sum_one_row(const SumFields& args) {
+  const Row row(args.view->bits, args.coefficients, 0);
+  Vec none[kPairs] = {};
+  Vec now[kPairs];
+  Vec next[kPairs];
+  gather<Sum, false>(args, row, 0, true, none, now);
+  std::size_t j = kSixteen;
+  for (; j < args.coefficients; j += kSixteen) {
+    gather<Sum, false>(args, row, j, true, none, next);
+    put(args, row, j - kSixteen, now);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kPairs; ++i) now[i] = next[i];
+  }
+  put(args, row, j - kSixteen, now);
+}
+
+/// Fields of several words: all rows of sixteen fields, then the next sixteen.
+template <class Sum>
+void sum_rows(const SumFields& args) {
+  const std::size_t words = args.view->words;
+  const auto row_of = [&](std::size_t w) {
+    std::size_t begin = 0;
+    for (std::size_t v = 0; v < w && v < words; ++v) {
+      begin += args.coefficients / kGroup * args.view->fields[v]->bits;
+    }
+    return Row(args.view->fields[w < words ? w : 0]->bits, args.coefficients, begin);
+  };
+  const Row rows[kMaxWords] = {row_of(0), row_of(1), row_of(2), row_of(3)};
+  Vec fields[2][kMaxWords][kPairs];
+  const auto gather_all = [&](std::size_t j, Vec(&to)[kMaxWords][kPairs]) {
+    Vec carry[kPairs] = {};
+    for (std::size_t w = 0; w + 1 < words; ++w) {
+      gather<Sum, true>(args, rows[w], j, w == 0, carry, to[w]);
+    }
+    gather<Sum, false>(args, rows[words - 1], j, false, carry, to[words - 1]);
+  };
+  std::size_t turn = 0;
+  gather_all(0, fields[0]);
+  for (std::size_t j = 0; j < args.coefficients; j += kSixteen, turn ^= 1) {
+    if (j + kSixteen < args.coefficients) gather_all(j + kSixteen, fields[turn ^ 1]);
+    for (std::size_t w = 0; w < words; ++w) put(args, rows[w], j, fields[turn][w]);
+  }
 }
 
 }  // namespace
 
-bool sum_packed(const SumPacked& args) {
-  return args.weights == nullptr ? sum_rows<UnitSum, 3>(args) : sum_rows<WeightedSum, 2>(args);
-}
-
-void pack(const std::uint64_t* in, std::size_t coefficients, std::uint8_t* out) {
-  for (std::size_t j = 0; j < coefficients; j += kGroup, out += kGroupBytes) {
-    store_group(out, load(in + j), load(in + j + 4));
+void sum_fields(const SumFields& args) {
+  if (args.coefficients == 0) return;
+  if (args.view->words == 1) {
+    args.weights == nullptr ? sum_one_row<UnitSum>(args) : sum_one_row<WeightedSum>(args);
+  } else {
+    args.weights == nullptr ? sum_rows<UnitSum>(args) : sum_rows<WeightedSum>(args);
   }
 }
 
-bool unpack(const std::uint8_t* in, std::size_t coefficients, std::uint64_t q, std::uint64_t* out) {
-  RangeCheck check(q);
-  for (std::size_t j = 0; j < coefficients; j += kGroup, in += kGroupBytes) {
-    const Vec low = load_residues_low(in);
-    const Vec high = load_residues_high(in);
-    check.see(low);
-    check.see(high);
-    store(out + j, low);
-    store(out + j + 4, high);
+void pack_fields(const std::uint64_t* in, std::size_t coefficients, const FieldTable& table,
+                 std::uint8_t* out) {
+  const FieldStorer storer(table.bits, 0);
+  const RowEnd end(coefficients, table.bits);
+  const auto sixteen = [&](const std::uint64_t* from, std::uint8_t* to) {
+    const Vec fields[kPairs] = {load(from), load(from + 4), load(from + 8), load(from + 12)};
+    storer.store_natural(to, fields);
+  };
+  for (std::size_t j = 0; j < coefficients; j += kSixteen) {
+    std::uint8_t* to = out + j / kGroup * table.bits;
+    if (j + kSixteen <= coefficients && end.has_room(j)) {
+      sixteen(in + j, to);
+      continue;
+    }
+    alignas(32) std::uint64_t words[kSixteen] = {};
+    const std::size_t left = left_of(coefficients, j);
+    std::memcpy(words, in + j, left * sizeof words[0]);
+    alignas(16) std::uint8_t bytes[kBounce + 8];
+    sixteen(words, bytes);
+    std::memcpy(to, bytes, end.left(j));
+    wipe(words);
+    wipe(bytes);
   }
-  return check.all();
+}
+
+void unpack_fields(const std::uint8_t* in, std::size_t coefficients, const FieldTable& table,
+                   std::uint64_t* out) {
+  const FieldLoader loader(table.bits, 0);
+  const RowEnd end(coefficients, table.bits);
+  const Vec mask = splat(table.mask);
+  const auto sixteen = [&](const std::uint8_t* from, std::uint64_t* to) {
+    Vec x[kPairs];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kPairs; ++i) x[i] = _mm256_and_si256(loader.pair(from, i), mask);
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < kPairs; i += 2) {
+      store(to + 2 * i, _mm256_permute2x128_si256(x[i], x[i + 1], 0x20));
+      store(to + kGroup + 2 * i, _mm256_permute2x128_si256(x[i], x[i + 1], 0x31));
+    }
+  };
+  for (std::size_t j = 0; j < coefficients; j += kSixteen) {
+    const std::uint8_t* from = in + j / kGroup * table.bits;
+    if (j + kSixteen <= coefficients && end.has_room(j)) {
+      sixteen(from, out + j);
+      continue;
+    }
+    std::uint8_t bytes[kBounce] = {};
+    std::memcpy(bytes, from, end.left(j));
+    std::uint64_t words[kSixteen];
+    sixteen(bytes, words);
+    const std::size_t left = left_of(coefficients, j);
+    std::memcpy(out + j, words, left * sizeof words[0]);
+  }
 }
 
 }  // namespace veilsum::isa::avx2

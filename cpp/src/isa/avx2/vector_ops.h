@@ -1,10 +1,10 @@
 // Layer: isa, level avx2. Four 64-bit lanes at a time: exact modular products by FMA on doubles,
-// 50-bit packing, AES rounds on eight blocks. Everything lies in an anonymous namespace: each
-// kernel file gets its own copy and none can be merged with code built for another level.
+// AES rounds on eight blocks, centred binomial errors. Everything lies in an anonymous namespace:
+// each kernel file gets its own copy and none can be merged with code built for another level.
 //
 // Arithmetic. A residue is an integer held in a double ("Real"), signed and lazy: any
-// representative of magnitude below 2^53 is exact. q is odd, 2^49 < q < 2^50, u = 2^-53, inverse =
-// RN(1 / q).
+// representative of magnitude up to 2^53 is exact. q is odd, 2^48 - 2^24 < q < 2^48, so that 2^52
+// is 16 q and a little; u = 2^-53, inverse = RN(1 / q).
 //
 // Product x * w mod q (after Dekker 1971; Shoup's NTL and van der Hoeven, Lecerf & Quintin 2016,
 // "Modular SIMD arithmetic in Mathemagix", section 3):
@@ -14,13 +14,13 @@
 //   Let b = x w / q and |b| < 2^51, which keeps 1.5 * 2^52 + b in [2^52, 2^53), where doubles are
 //   the integers. h and inverse have a relative error of u each, so |c - b| <= 1/2 + 2^-52 |b| (1 +
 //   u), and the result, x w - c q, has magnitude at most q (1/2 + 2^-52 |b| (1 + u)): below q when
-//   |b| < 2^51 (1 - u). |l| <= 2^48 (x w < 2^102), so h - c q = result - l is an integer below
-//   2^51: the FMA that makes it is exact, and so is the last addition. With w centred, |w| < q / 2:
-//   |x| <= 2^52 - 4 will do, and |result| < q (1/2 + |x| / 2^53) + 1. With w in [0, q): |x| <= 2^51
-//   - 4 will do, and |result| < q (1/2 + |x| / 2^52) + 1. (and below q in either case)
+//   |b| < 2^51 (1 - u). |l| <= 2^46 (x w < 2^100), so h - c q = result - l is an integer below
+//   2^49: the FMA that makes it is exact, and so is the last addition. With w centred, |w| < q / 2:
+//   |x| <= 16 q will do, and |result| < q (1/2 + |x| / (32 q)) + 1. With w in [0, q): |x| <= 8 q
+//   will do, and |result| < q (1/2 + |x| / (16 q)) + 1.
 //
-// Reduction of x, |x| <= 2^52: the same with w = 1. b = x / q, |b| < 8, so |c - b| < 1/2 + 2^-50,
-// and the result is an integer of magnitude at most q / 2 + 1.
+// Reduction of x, |x| <= 2^53: the same with w = 1. b = x / q, |b| < 33, so |c - b| < 1/2 + 2^-47,
+// and the result is an integer of magnitude at most q / 2 + 2.
 #pragma once
 
 #include <immintrin.h>
@@ -36,7 +36,6 @@ namespace {
 using Vec = __m256i;
 using Real = __m256d;
 using Block = __m128i;  ///< an AES block
-__extension__ typedef unsigned __int128 Wide;
 
 constexpr std::uint64_t kMask52 = (std::uint64_t{1} << 52) - 1;
 constexpr double kTwo52 = 0x1p52;  ///< its low 52 bits are an integer
@@ -51,6 +50,9 @@ inline Real real_of(Vec x) { return _mm256_castsi256_pd(x); }
 inline Vec load(const void* p) { return _mm256_loadu_si256(static_cast<const Vec*>(p)); }
 inline Block load_half(const void* p) { return _mm_loadu_si128(static_cast<const Block*>(p)); }
 inline void store(void* p, Vec x) { _mm256_storeu_si256(static_cast<Vec*>(p), x); }
+/// Byte shuffles make a zero of it.
+constexpr std::uint8_t kNoByte = 0x80;
+
 inline Vec join(Block low, Block high) {
   return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
 }
@@ -73,13 +75,22 @@ inline Vec to_integer_signed(Real x) {
   return _mm256_sub_epi64(bits_of(_mm256_add_pd(x, splat(kRound))), splat(kRoundBits));
 }
 
+/// Registers that go through a chain of operations side by side, one operation at a time. A chain
+/// takes some four cycles an operation; register by register it would fill a processor's scheduler.
+constexpr std::size_t kBatch = 4;
+
 /// Arithmetic modulo one prime; see the head of the file.
 struct Field {
   Real q, inverse;
+  Real half;         ///< (q - 1) / 2
+  Real raised_half;  ///< 2^52 + (q - 1) / 2
 
+  Field() = default;
   explicit Field(std::uint64_t modulus)
       : q(splat(static_cast<double>(modulus))),
-        inverse(splat(1.0 / static_cast<double>(modulus))) {}
+        inverse(splat(1.0 / static_cast<double>(modulus))),
+        half(splat(static_cast<double>((modulus - 1) >> 1))),
+        raised_half(splat(kTwo52 + static_cast<double>((modulus - 1) >> 1))) {}
 
   /// RN(x * inverse), |x * inverse| < 2^51.
   Real quotient(Real x) const {
@@ -95,117 +106,23 @@ struct Field {
   /// Twiddles in [0, q) -> |w| < q / 2.
   Real centre(Real w) const { return reduce(w); }
 
-  /// x in [-1.5 q, 2.5 q] -> [0, q). The quotient is rounded after 1/2 - 2^-51 is taken off: with
-  /// x = k q + s, 0 <= s < q, the exact value y = k + s / q - 1/2 + 2^-51 lies in
-  /// [k - 1/2 + 2^-51, k + 1/2 - 2^-51), as 1 / q > 2^-50. The computed one is off by less than
-  /// 2^-51: |x| times the error of inverse, 2.5 * 2^50 * 2^-103, and half a unit of a number of
-  /// magnitude 2 at most, 2^-53. (Where |y| comes out a little above 2 the unit doubles, and there
-  /// is no tie near.) So it rounds to k.
-  Real canonical(Real x) const {
-    const Real y = _mm256_fmadd_pd(x, inverse, splat(0x1p-51 - 0.5));
-    const Real k = _mm256_sub_pd(_mm256_add_pd(y, splat(kRound)), splat(kRound));
-    return _mm256_fnmadd_pd(k, q, x);
+  /// x with |x| <= 15 q -> [0, q). The quotient is the nearest integer to y = (x - (q - 1) / 2) /
+  /// q. With x = k q + s, 0 <= s < q, that is k + (s - (q - 1) / 2) / q: at least 1 / (2 q) > 2^-49
+  /// away from a tie. The FMA rounds once; the error of inverse moves y by less than 15.5 * 2^-53.
+  Real canonical(Real x) const { return _mm256_fnmadd_pd(quotient(_mm256_sub_pd(x, half)), q, x); }
+  /// 2^52 + x with 0 <= x <= 15 q -> 2^52 + (x mod q), four registers.
+  [[gnu::always_inline]] void make_canonical(Real* raised) const {
+    Real k[kBatch];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) k[i] = _mm256_sub_pd(raised[i], raised_half);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) k[i] = _mm256_fmadd_pd(k[i], inverse, splat(kRound));
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) k[i] = _mm256_sub_pd(k[i], splat(kRound));
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) raised[i] = _mm256_fnmadd_pd(k[i], q, raised[i]);
   }
 };
-
-/// x * w - floor(x * w' / 2^52) * q for cold paths; [0, 2q).
-inline std::uint64_t multiply_lazy_scalar(std::uint64_t x, std::uint64_t w, std::uint64_t w_shoup,
-                                          std::uint64_t q) {
-  const std::uint64_t h = static_cast<std::uint64_t>((static_cast<Wide>(x) * w_shoup) >> 52);
-  return x * w - h * q;
-}
-
-/// Gathers whether a residue was q or above: the sign of q - 1 - x.
-struct RangeCheck {
-  Vec largest;
-  Vec below = _mm256_setzero_si256();
-
-  explicit RangeCheck(std::uint64_t q) : largest(splat(q - 1)) {}
-  void see(Vec x) { below = _mm256_or_si256(below, _mm256_sub_epi64(largest, x)); }
-  bool all() const { return _mm256_movemask_pd(real_of(below)) == 0; }
-};
-
-// --- 50-bit packing -----------------------------------------------------------------------------
-// Four residues are 25 bytes. Residue l starts at bit 50 l: byte 0, 6, 12, 18, shifted by 0, 2,
-// 4, 6. Byte permutes stay inside 16 bytes, so a half register holds two neighbours, 13 bytes of
-// output, and the halves of two registers that make up the same 25 bytes are brought together
-// first.
-
-struct ByteTable {
-  alignas(32) std::uint8_t bytes[32];
-};
-
-constexpr std::uint8_t kNoByte = 0x80;
-
-/// Residue 0 (or 2) of a half: seven bytes in front; residue 1 (or 3): seven bytes from byte 6 on.
-constexpr ByteTable make_pack_table(bool second) {
-  ByteTable table{};
-  for (std::size_t half = 0; half < 32; half += 16) {
-    for (std::size_t k = 0; k < 16; ++k) table.bytes[half + k] = kNoByte;
-    for (std::size_t k = 0; k < 7; ++k) {
-      table.bytes[half + k + (second ? 6 : 0)] = static_cast<std::uint8_t>(k + (second ? 8 : 0));
-    }
-  }
-  return table;
-}
-
-/// Eight bytes from `offset` on and eight from `offset` + 6 on, in each half.
-constexpr ByteTable make_unpack_table(std::size_t offset_low, std::size_t offset_high) {
-  ByteTable table{};
-  for (std::size_t half = 0; half < 2; ++half) {
-    const std::size_t offset = half == 0 ? offset_low : offset_high;
-    for (std::size_t k = 0; k < 8; ++k) {
-      const std::size_t second = offset + 6 + k;
-      table.bytes[16 * half + k] = static_cast<std::uint8_t>(offset + k);
-      table.bytes[16 * half + 8 + k] = second < 16 ? static_cast<std::uint8_t>(second) : kNoByte;
-    }
-  }
-  return table;
-}
-
-constexpr ByteTable kPackFirst = make_pack_table(false);
-constexpr ByteTable kPackSecond = make_pack_table(true);
-constexpr ByteTable kUnpackLow = make_unpack_table(0, 0);
-constexpr ByteTable kUnpackHigh = make_unpack_table(0, 3);
-
-inline Vec load_table(const ByteTable& table) {
-  return _mm256_load_si256(reinterpret_cast<const Vec*>(table.bytes));
-}
-
-/// Residues 0 1 2 3 and 4 5 6 7, below 2^50 -> exactly 50 bytes at out.
-inline void store_group(std::uint8_t* out, Vec x0123, Vec x4567) {
-  const Vec first = load_table(kPackFirst);
-  const Vec second = load_table(kPackSecond);
-  const Vec x0145 = _mm256_permute2x128_si256(x0123, x4567, 0x20);
-  const Vec x2367 = _mm256_permute2x128_si256(x0123, x4567, 0x31);
-  const Vec y0145 = _mm256_sllv_epi64(x0145, _mm256_setr_epi64x(0, 2, 0, 2));
-  const Vec y2367 = _mm256_sllv_epi64(x2367, _mm256_setr_epi64x(4, 6, 4, 6));
-  // 13 bytes each: of bytes 0 ... 12 and 12 ... 24 of the 25
-  const Vec low =
-      _mm256_or_si256(_mm256_shuffle_epi8(y0145, first), _mm256_shuffle_epi8(y0145, second));
-  const Vec high =
-      _mm256_or_si256(_mm256_shuffle_epi8(y2367, first), _mm256_shuffle_epi8(y2367, second));
-  const Vec from0 = _mm256_or_si256(low, _mm256_slli_si256(high, 12));         // bytes 0 ... 15
-  const Vec from9 = _mm256_alignr_epi8(_mm256_srli_si256(high, 4), from0, 9);  // bytes 9 ... 24
-  _mm_storeu_si128(reinterpret_cast<Block*>(out), _mm256_castsi256_si128(from0));
-  _mm_storeu_si128(reinterpret_cast<Block*>(out + 9), _mm256_castsi256_si128(from9));
-  _mm_storeu_si128(reinterpret_cast<Block*>(out + 25), _mm256_extracti128_si256(from0, 1));
-  _mm_storeu_si128(reinterpret_cast<Block*>(out + 34), _mm256_extracti128_si256(from9, 1));
-}
-
-inline Vec spread(Vec bytes, const ByteTable& table) {
-  const Vec y = _mm256_shuffle_epi8(bytes, load_table(table));
-  return _mm256_and_si256(_mm256_srlv_epi64(y, _mm256_setr_epi64x(0, 2, 4, 6)),
-                          splat(kResidueMask));
-}
-
-/// 50 bytes, no other is read -> residues 0 1 2 3 and 4 5 6 7.
-inline Vec load_residues_low(const std::uint8_t* in) {
-  return spread(join(load_half(in), load_half(in + 12)), kUnpackLow);
-}
-inline Vec load_residues_high(const std::uint8_t* in) {
-  return spread(join(load_half(in + 25), load_half(in + 34)), kUnpackHigh);  // 37 = 34 + 3
-}
 
 // --- AES ----------------------------------------------------------------------------------------
 
@@ -224,7 +141,6 @@ inline Block round_key(const AesKey& key, int i) {
   return _mm_load_si128(reinterpret_cast<const Block*>(key.bytes + 16 * i));
 }
 
-constexpr std::size_t kChunk = 16;       ///< keystream words of one chunk
 constexpr std::size_t kChunkBlocks = 8;  ///< AES blocks of one chunk
 
 struct CounterTable {
@@ -240,7 +156,7 @@ constexpr CounterTable kCounters = make_counter_table();
 /// Rounds kFirst ... kLast of eight blocks side by side: AESENC has a latency of three to seven
 /// cycles and a throughput of one or two a cycle.
 template <int kRounds, int kFirst, int kLast>
-inline void aes_rounds(const AesKey& key, Block s[kChunkBlocks]) {
+[[gnu::always_inline]] inline void aes_rounds(const AesKey& key, Block s[kChunkBlocks]) {
 #pragma GCC unroll 14
   for (int round = kFirst; round <= kLast; ++round) {
     const Block k = round_key(key, round);
@@ -253,8 +169,8 @@ inline void aes_rounds(const AesKey& key, Block s[kChunkBlocks]) {
 
 /// Eight counter blocks after the first key addition. `counter` is a multiple of eight, so that its
 /// low three bits can be set by exclusive or.
-inline void ctr_start(const AesKey& key, std::uint64_t index, std::uint64_t counter,
-                      Block s[kChunkBlocks]) {
+[[gnu::always_inline]] inline void ctr_start(const AesKey& key, std::uint64_t index,
+                                             std::uint64_t counter, Block s[kChunkBlocks]) {
   const Block base =
       _mm_xor_si128(_mm_set_epi64x(static_cast<long long>(index), static_cast<long long>(counter)),
                     round_key(key, 0));
@@ -264,79 +180,57 @@ inline void ctr_start(const AesKey& key, std::uint64_t index, std::uint64_t coun
   }
 }
 
-/// Keystream words 2 * counter ... 2 * counter + 15 of (key, index).
-template <int kRounds>
-inline void ctr_chunk(const AesKey& key, std::uint64_t index, std::uint64_t counter,
-                      Block s[kChunkBlocks]) {
-  ctr_start(key, index, counter, s);
-  aes_rounds<kRounds, 1, kRounds>(key, s);
-}
-
-/// Four words of a chunk.
-inline Vec words_of(const Block s[kChunkBlocks], std::size_t i) {
-  return join(s[2 * i], s[2 * i + 1]);
-}
-
-/// One chunk of work beside the AES of the next: `finish(i, words)` for the four registers of
-/// `current`, a quarter of the rounds of `next` after each. Left to itself the processor would meet
-/// all rounds first, and its scheduler would be full of them.
-template <int kRounds, int kStep, typename Finish>
-inline void pipelined_chunk(const AesKey& key, const Block current[kChunkBlocks],
-                            Block next[kChunkBlocks], Finish& finish) {
-  finish(std::size_t{kStep}, words_of(current, kStep));
-  aes_rounds<kRounds, kStep * kRounds / 4 + 1, (kStep + 1) * kRounds / 4>(key, next);
-  if constexpr (kStep < 3) pipelined_chunk<kRounds, kStep + 1>(key, current, next, finish);
-}
-
-/// Calls finish(j, words) for the words j ... j + 3 of the keystream of (key, index), j = 0, 4, ...
-/// below n (a multiple of four).
-template <int kRounds, typename Finish>
-inline void for_each_four(const AesKey& key, std::uint64_t index, std::size_t n, Finish& finish) {
-  if (n == 0) return;
-  Block current[kChunkBlocks];
-  Block next[kChunkBlocks];
-  ctr_chunk<kRounds>(key, index, 0, next);
-  std::size_t j = 0;
-  for (; j + kChunk < n; j += kChunk) {
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < kChunkBlocks; ++i) current[i] = next[i];
-    ctr_start(key, index, (j + kChunk) / 2, next);
-    const auto at = [&](std::size_t i, Vec words) { finish(j + 4 * i, words); };
-    pipelined_chunk<kRounds, 0>(key, current, next, at);
-  }
-#pragma GCC unroll 4
-  for (std::size_t i = 0; i < 4; ++i) {
-    if (j + 4 * i < n) finish(j + 4 * i, words_of(next, i));
-  }
-  wipe(current);
-  wipe(next);
-}
-
 // --- centred binomial errors --------------------------------------------------------------------
 
-/// Keystream word -> e + 21 in [0, 42]: popcount(a) - popcount(b) = popcount(a) + popcount(~b)
-/// - 21. Bits are counted four at a time by a table of sixteen in a register (Mula 2008), and bytes
-/// by PSADBW. Bits 42 ... 63 are masked away with the nibbles.
-struct ErrorSampler {
-  static constexpr std::uint64_t kLow21 = (std::uint64_t{1} << kCbdWidth) - 1;
-  static constexpr std::uint64_t kLow42 = (kLow21 << kCbdWidth) | kLow21;
-  static constexpr std::uint64_t kNibbles = 0x0f0f0f0f0f0f0f0fu;
+/// 32 bytes of keystream -> 16 samples of 16 bits. Bits are counted four at a time by a table of
+/// sixteen in a register (Mula 2008).
+[[gnu::always_inline]] inline Vec samples_of(Vec bytes) {
+  const Vec counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
+                                      0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+  const Vec nibbles = _mm256_set1_epi8(0x0f);
+  const Vec low = _mm256_and_si256(bytes, nibbles);
+  const Vec high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibbles);
+  const Vec ones =
+      _mm256_add_epi8(_mm256_shuffle_epi8(counts, low), _mm256_shuffle_epi8(counts, high));
+  return _mm256_maddubs_epi16(ones, _mm256_set1_epi16(static_cast<short>(0xff01)));
+}
 
-  Vec high21 = splat(kLow21 << kCbdWidth);
-  Vec low_nibbles = splat(kNibbles & kLow42);
-  Vec high_nibbles = splat(kNibbles & (kLow42 >> 4));
-  Vec counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
-                                0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+constexpr std::size_t kErrorChunk = 64;  ///< samples that eight AES blocks make
 
-  Vec operator()(Vec word) const {
-    const Vec bits = _mm256_xor_si256(word, high21);
-    const Vec low = _mm256_and_si256(bits, low_nibbles);
-    const Vec high = _mm256_and_si256(_mm256_srli_epi64(bits, 4), high_nibbles);
-    const Vec bytes =
-        _mm256_add_epi8(_mm256_shuffle_epi8(counts, low), _mm256_shuffle_epi8(counts, high));
-    return _mm256_sad_epu8(bytes, _mm256_setzero_si256());
-  }
+/// The samples of one chunk.
+struct Samples {
+  alignas(32) std::int16_t e[kErrorChunk];
 };
+
+[[gnu::always_inline]] inline void make_samples(const Block s[kChunkBlocks], Samples& samples) {
+#pragma GCC unroll 4
+  for (std::size_t i = 0; i < kChunkBlocks / 2; ++i) {
+    _mm256_store_si256(reinterpret_cast<Vec*>(samples.e + 16 * i),
+                       samples_of(join(s[2 * i], s[2 * i + 1])));
+  }
+}
+
+/// Calls work(j, samples) for j = 0, 16, ... below n (a multiple of eight) with the samples of
+/// coefficients j ... j + 15, of which the last eight do not count where n ends. Samples are made
+/// 256 at a time: AES alone keeps its own units busy.
+template <int kRounds, typename Work>
+[[gnu::always_inline]] inline void for_each_sixteen(const AesKey& key, std::uint64_t index,
+                                                    std::size_t n, Work& work) {
+  constexpr std::size_t kChunks = 4;
+  Samples samples[kChunks];
+  for (std::size_t start = 0; start < n; start += kChunks * kErrorChunk) {
+    const std::size_t left = n - start;
+    const std::size_t now = left < kChunks * kErrorChunk ? left : kChunks * kErrorChunk;
+    for (std::size_t c = 0; c * kErrorChunk < now; ++c) {
+      Block s[kChunkBlocks];
+      ctr_start(key, index, (start + c * kErrorChunk) / kGroup, s);
+      aes_rounds<kRounds, 1, kRounds>(key, s);
+      make_samples(s, samples[c]);
+    }
+    for (std::size_t j = 0; j < now; j += 16) work(start + j, samples[0].e + j);
+  }
+  wipe(samples);
+}
 
 }  // namespace
 }  // namespace veilsum::isa::avx2

@@ -31,7 +31,7 @@ void encrypt_blocks(const AesKey& key, const std::uint8_t* in, std::uint8_t* out
     for (std::size_t i = 0; i < 8; ++i) {
       s[i] = _mm512_xor_si512(_mm512_loadu_si512(in + 16 * done + 64 * i), keys.k[0]);
     }
-    ctr_advance<kRounds, 0, 8 * kRounds>(keys, s);
+    ctr_advance<kRounds, 8, 0, 8 * kRounds>(keys, s);
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < 8; ++i) _mm512_storeu_si512(out + 16 * done + 64 * i, s[i]);
   }
@@ -63,7 +63,7 @@ void keystream(const AesKey& key, std::uint64_t index, std::uint64_t counter, st
       c = _mm512_add_epi64(c, four);
     }
     base = _mm512_add_epi64(base, thirty_two);
-    ctr_advance<kRounds, 0, 8 * kRounds>(keys, s);
+    ctr_advance<kRounds, 8, 0, 8 * kRounds>(keys, s);
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < 8; ++i) _mm512_storeu_si512(out + 16 * done + 64 * i, s[i]);
   }

@@ -1,440 +1,445 @@
-// Layer: isa, level avx512. The two ends of a block in one pass each: error sampling, planes, pad,
-// reduction and packing without leaving registers; and unpacking, pad, Chinese remainder (Garner's
-// mixed radix), rounding and exact division into planes. Eight coefficients a register, products of
-// 52-bit words by IFMA. No branch or index depends on data; all loops depend on public sizes.
+// Layer: isa, level avx512. The two ends of a block of one limb, each in one pass that leaves the
+// registers only for its result: digits to message, lift, pad, error, canonical residue, rounding,
+// packing; and unpacking, rounding of the pad, exact division into digits. Eight coefficients a
+// register, products of 52-bit words by IFMA. `lift` and `round` are isa::BlockView's; several
+// limbs are several_limbs.cpp's. No branch or index depends on data, all loops on public sizes.
 #include "isa/avx512/kernels_internal.h"
 #include "isa/avx512/vector_ops.h"
 
 namespace veilsum::isa::avx512 {
 namespace {
 
-/// Packed rows are written and read in order, block after block, with microseconds of work in the
-/// cache between, in which memory would lie idle: what the next block of 2048 coefficients will
-/// touch is asked for here, into the second-level cache. Prefetching past the end is harmless.
-constexpr std::size_t kAheadBytes = 2048 / kGroup * kGroupBytes;
+// What runs for every group is inlined by force: compilers stop by themselves after so many copies
+// for all numbers of digits, and a call here costs a third of the kernel.
 
-// --- encrypt ------------------------------------------------------------------------------------
+// Both functions take floor((x >> 21) delta / 2^27): the high word of x >> 21, below 2^27, times
+// delta * 2^25, below 2^49.
+constexpr unsigned kDropped = 21;
+inline Vec ratio_of(const Modulus& modulus) { return splat(modulus.delta << 25); }
 
-constexpr std::uint64_t kLow21 = (std::uint64_t{1} << kCbdWidth) - 1;
+/// u -> a word whose bits from 48 - B on are round(u) - `minus`, modulo 2^B.
+struct Rounding {
+  Vec ratio, offset;
 
-/// Keystream word -> e + 21 in [0, 42]: popcount(a) - popcount(b) = popcount(a) + popcount(~b)
-/// - 21.
-struct ErrorSampler {
-  Vec low42 = splat((kLow21 << kCbdWidth) | kLow21);
-  Vec high21 = splat(kLow21 << kCbdWidth);
-
-  Vec operator()(Vec word) const {
-    return _mm512_popcnt_epi64(
-        _mm512_ternarylogic_epi64(word, low42, high21, 0x6a));  // (A & B) ^ C
+  Rounding(const BlockView& view, std::uint64_t minus) : ratio(ratio_of(view.modulus[0])) {
+    const std::uint32_t low = kPrimeBits - view.bits;
+    offset = splat((std::uint64_t{1} << (low - 1)) - (minus << low));
+  }
+  Vec operator()(Vec u) const {
+    return add_high(_mm512_add_epi64(u, offset), _mm512_srli_epi64(u, kDropped), ratio);
   }
 };
 
-/// One limb and one plane: the product with Delta is below q, so its low 52 bits are all of it.
-/// pad + (e + 21) + m Delta + (q - 21) is in [q - 21, 4q): pad < 2q, (m + 1) Delta <= q, Delta
-/// > 42.
-struct EncryptFinish {
-  ErrorSampler sampler;
-  Packer packer;
-  Vec q, q2, centre, delta;
-  const std::uint64_t* pad;
-  const std::uint64_t* plane;
-  std::uint8_t* out;
+constexpr int kAnyDigits = -1;
 
-  explicit EncryptFinish(const LimbView& limb)
-      : q(splat(limb.modulus.q)),
-        q2(splat(2 * limb.modulus.q)),
-        centre(splat(limb.modulus.q - kCbdWidth)),
-        delta(splat(limb.plane_scale[0])) {}
+/// Messages of kDigits digits, or of as many as the plan has. x * 2^(48 - B) = Delta m 2^(48 - B)
+/// comes at once, its scales shifted: below 2^48.
+template <int kDigits>
+struct Message {
+  std::uint64_t scales[kDigits == kAnyDigits ? kMaxDigits : kDigits == 0 ? 1 : kDigits];
+  const std::uint32_t* digits;
+  std::size_t stride, count;
 
-  void operator()(std::size_t i, Vec word) const {
-    Vec x = _mm512_add_epi64(sampler(word), centre);
-    x = _mm512_add_epi64(x, _mm512_loadu_si512(pad + 8 * i));
-    x = add_low(x, _mm512_loadu_si512(plane + 8 * i), delta);
-    x = reduce_once(reduce_once(x, q2), q);
-    store_group(out + kGroupBytes * i, packer(x));
+  Message(const BlockView& view, const std::uint32_t* rows, std::size_t row_stride)
+      : digits(rows), stride(row_stride), count(rows == nullptr ? 0 : view.digit_count) {
+    for (std::size_t d = 0; d < count; ++d) {
+      scales[d] = view.digit_scale[d] << (kPrimeBits - view.bits);
+    }
+  }
+  Vec operator()(std::size_t j) const {
+    Vec x = _mm512_setzero_si512();
+    if constexpr (kDigits == kAnyDigits) {
+      for (std::size_t d = 0; d < count; ++d) {
+        x = add_low(x, load_digits(digits + d * stride + j), splat(scales[d]));
+      }
+    } else {
+#pragma GCC unroll 4
+      for (std::size_t d = 0; d < static_cast<std::size_t>(kDigits); ++d) {
+        x = add_low(x, load_digits(digits + d * stride + j), splat(scales[d]));
+      }
+    }
+    return x;
   }
 };
 
-template <int kRounds>
-void encrypt_single(const EncryptBlock& args) {
-  RoundKeys keys;
-  load_round_keys<kRounds>(*args.error_key, keys);
-  EncryptFinish finish(args.limbs[0]);
-  const std::size_t n = args.coefficients;
-  Vec next[8];
-  ctr_chunk<kRounds>(keys, args.error_index, 0, next);
-  std::size_t j = 0;
-  for (; j + kChunk < n; j += kChunk) {
-    Vec current[8];
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < 8; ++i) current[i] = next[i];
-    ctr_start<kRounds>(keys, args.error_index, (j + kChunk) / 2, next);
-    finish.pad = args.pads + j;
-    finish.plane = args.planes + j;
-    finish.out = args.out + j / kGroup * kGroupBytes;
-#pragma GCC unroll 8
-    for (std::size_t line = 0; line < 8 * kGroupBytes; line += 64) {
-      __builtin_prefetch(finish.out + kAheadBytes + line, 1, 2);  // for writing
-    }
-    pipelined_chunk<kRounds, 0>(keys, current, next, finish);
-  }
-  finish.pad = args.pads + j;
-  finish.plane = args.planes + j;
-  finish.out = args.out + j / kGroup * kGroupBytes;
-  const std::size_t groups = (n - j) / kGroup;
-#pragma GCC unroll 8
-  for (std::size_t i = 0; i < 8; ++i) {
-    if (i < groups) finish(i, next[i]);
-  }
-  wipe(keys);
-}
+/// u + lift(x) + `constant`, dirty. The sum with the constant costs nothing: it is where the high
+/// product starts from, negated.
+template <int kDigits>
+struct Lift {
+  Message<kDigits> message;
+  Vec ratio, constant, minus_constant;
 
-/// x + sum_p plane_p * scale_p mod q, canonical, for x below 2q and any number of planes. The
-/// running sum stays below 2q between planes.
-struct PlaneSum {
-  const LimbView& view;
-  std::size_t planes, stride;
-  Vec q, q2, minus_q;
-  Vec mask52 = splat(kMask52);
-
-  template <class Args>
-  PlaneSum(const Args& args, std::size_t limb)
-      : view(args.limbs[limb]),
-        planes(args.plane_count),
-        stride(args.plane_stride),
-        q(splat(view.modulus.q)),
-        q2(splat(2 * view.modulus.q)),
-        minus_q(splat((kMask52 + 1) - view.modulus.q)) {}
-
-  Vec operator()(Vec x, const std::uint64_t* plane) const {
-    for (std::size_t p = 0; p < planes; ++p) {
-      const Vec m = _mm512_loadu_si512(plane + p * stride);
-      const Vec h = add_high(_mm512_setzero_si512(), m, splat(view.plane_scale_shoup[p]));
-      x = add_low(add_low(x, m, splat(view.plane_scale[p])), h, minus_q);
-      x = reduce_once(_mm512_and_si512(x, mask52), q2);
-    }
-    return reduce_once(x, q);
+  Lift(const BlockView& view, const std::uint32_t* digits, std::size_t stride, std::uint64_t plus)
+      : message(view, digits, stride),
+        ratio(ratio_of(view.modulus[0])),
+        constant(splat(plus)),
+        minus_constant(splat(0 - plus)) {}
+  Vec operator()(Vec u, std::size_t j) const {
+    if constexpr (kDigits == 0) return _mm512_add_epi64(u, constant);
+    const Vec x = message(j);
+    const Vec high = add_high(minus_constant, _mm512_srli_epi64(x, kDropped), ratio);
+    return _mm512_add_epi64(u, _mm512_sub_epi64(x, high));
   }
 };
 
-/// One limb of one chunk.
-inline void encrypt_limb(const EncryptBlock& args, std::size_t limb, std::size_t j,
-                         std::size_t groups, const Vec errors[8], const Packer& packer) {
-  const PlaneSum add_planes(args, limb);
-  const Vec centre = splat(args.limbs[limb].modulus.q - kCbdWidth);
-  const std::uint64_t* pad = args.pads + limb * args.pad_stride + j;
-  const std::uint64_t* plane = args.planes + j;
-  std::uint8_t* out = args.out + (limb * args.coefficients + j) / kGroup * kGroupBytes;
-  for (std::size_t i = 0; i < groups; ++i) {
-    Vec x = _mm512_add_epi64(_mm512_add_epi64(errors[i], centre), _mm512_loadu_si512(pad + 8 * i));
-    x = add_planes(reduce_once(x, add_planes.q2), plane + 8 * i);
-    store_group(out + kGroupBytes * i, packer(x));
+/// The last steps: canonical residue -> the group's bytes. A rotation brings the rounded bits to
+/// the window that Packer wants; bits beside them fall away there.
+struct PackRounded {
+  Rounding round;
+  Packer pack;
+  Vec rotate;
+
+  explicit PackRounded(const BlockView& view)
+      : round(view, 0),
+        pack(*view.fields[0]),
+        rotate(
+            _mm512_sub_epi64(splat(kPrimeBits - view.bits), Packer::first_bit(*view.fields[0]))) {}
+  Vec operator()(Vec u) const { return pack(_mm512_rorv_epi64(round(u), rotate)); }
+};
+
+// --- with errors --------------------------------------------------------------------------------
+
+constexpr std::size_t kChunkGroups = 8;  ///< whose errors are two registers of keystream
+
+/// What the next block will touch is asked for while this one is worked on: blocks read and write
+/// memory in bursts, with microseconds in the cache between, in which memory would lie idle. Blocks
+/// follow each other, so it begins a row further. Asking past the end is harmless.
+inline void prefetch_to_write(const RowWriter& row, std::size_t group, std::size_t ahead) {
+  __builtin_prefetch(row.row + group * row.bits + ahead, 1, 2);
+}
+
+/// Groups kStep ... 7 of a chunk: bytes(group, e + 8), beside the AES of the next chunk.
+template <int kRounds, int kStep, class Bytes>
+[[gnu::always_inline]] inline void error_chunk(const RoundKeys& keys, const Vec* samples, Vec* next,
+                                               const Bytes& bytes, const RowWriter& row,
+                                               std::size_t group, std::size_t ahead) {
+  constexpr int kOperations = 2 * kRounds;
+  prefetch_to_write(row, group + kStep, ahead);
+  const Vec e = spread_samples(kStep % 4, samples[kStep / 4]);
+  _mm512_storeu_si512(row.row + (group + kStep) * row.bits, bytes(group + kStep, e));
+  ctr_advance<kRounds, 2, kOperations * kStep / 8, kOperations*(kStep + 1) / 8>(keys, next);
+  if constexpr (kStep < 7) {
+    error_chunk<kRounds, kStep + 1>(keys, samples, next, bytes, row, group, ahead);
   }
 }
 
-template <int kRounds>
-void encrypt_general(const EncryptBlock& args) {
-  RoundKeys keys;
-  load_round_keys<kRounds>(*args.error_key, keys);
-  const ErrorSampler sampler;
-  const Packer packer;
-  Vec errors[8];
-  for (std::size_t j = 0; j < args.coefficients; j += kChunk) {
-    ctr_chunk<kRounds>(keys, args.error_index, j / 2, errors);
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < 8; ++i) errors[i] = sampler(errors[i]);
-    const std::size_t left = (args.coefficients - j) / kGroup;
-    const std::size_t groups = left < 8 ? left : 8;
-    for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
-      encrypt_limb(args, limb, j, groups, errors, packer);
-    }
-  }
-  wipe(errors);
-  wipe(keys);
-}
-
-template <int kRounds>
-void encrypt_any(const EncryptBlock& args) {
-  if (args.limb_count == 1 && args.plane_count == 1) {
-    encrypt_single<kRounds>(args);
-  } else {
-    encrypt_general<kRounds>(args);
-  }
-}
-
-// --- add a message to a packed row ---------------------------------------------------------------
-
-/// Replaces each group of a packed row by add(group, number), eight residues below 2^50 in a
-/// register. Whole registers are read and written where another group follows: masked stores cost
-/// twice as much. A store then runs over the first 14 bytes of the next group, which was read
-/// before.
-template <class Add>
-inline void update_row(std::uint8_t* row, std::size_t groups, const Add& add) {
-  const Unpacker unpacker;
-  const Packer packer;
-  const auto read = [&](std::size_t g) {
-    const std::uint8_t* p = row + g * kGroupBytes;
-    return g + 1 < groups ? _mm512_loadu_si512(p) : load_group(p);
-  };
-  Vec bytes = read(0);
+/// Writes bytes(group, e + 8) for all groups of a row.
+template <int kRounds, class Bytes>
+[[gnu::always_inline]] inline void write_with_errors(const AesKey& key, std::uint64_t index,
+                                                     const RowWriter& row, std::size_t groups,
+                                                     const Bytes& bytes) {
+  const ErrorKeys<kRounds> keys(key);
+  CounterStream counters(keys.round, index, 0);
+  const std::size_t ahead = groups * row.bits;
+  Vec next[2];
+  counters.next(next[0], next[1]);
+  ctr_advance<kRounds, 2, 0, 2 * kRounds>(keys.round, next);
   std::size_t g = 0;
-  for (; g + 1 < groups; ++g) {
-    std::uint8_t* p = row + g * kGroupBytes;
-    __builtin_prefetch(p + kAheadBytes, 1, 2);  // for writing
-    const Vec next = read(g + 1);
-    _mm512_storeu_si512(p, packer(add(unpacker(bytes), g)));
-    bytes = next;
+  for (; g + kChunkGroups <= row.whole; g += kChunkGroups) {
+    const Vec samples[2] = {_mm512_popcnt_epi16(next[0]), _mm512_popcnt_epi16(next[1])};
+    counters.next(next[0], next[1]);
+    error_chunk<kRounds, 0>(keys.round, samples, next, bytes, row, g, ahead);
   }
-  store_group(row + g * kGroupBytes, packer(add(unpacker(bytes), g)));
+  while (g < groups) {
+    const Vec samples[2] = {_mm512_popcnt_epi16(next[0]), _mm512_popcnt_epi16(next[1])};
+    for (std::size_t i = 0; i < kChunkGroups && g < groups; ++i, ++g) {
+      row(g, bytes(g, spread_samples(i % 4, samples[i / 4])));
+    }
+    counters.next(next[0], next[1]);
+    ctr_advance<kRounds, 2, 0, 2 * kRounds>(keys.round, next);
+  }
 }
 
-/// One limb and one plane: x + m Delta is below 2q, see EncryptFinish.
-inline void add_message_single(const AddMessage& args) {
-  const Vec q = splat(args.limbs[0].modulus.q);
-  const Vec delta = splat(args.limbs[0].plane_scale[0]);
-  const std::uint64_t* plane = args.planes;
-  update_row(args.packed, args.coefficients / kGroup, [&](Vec x, std::size_t g) {
-    return reduce_once(add_low(x, _mm512_loadu_si512(plane + kGroup * g), delta), q);
-  });
+/// Pad below 8q, error + 8 at most 16, lifted message below q, and q - 8: below 11q.
+template <int kRounds, int kDigits>
+void encrypt(const EncryptBlock& args) {
+  const BlockView& view = *args.view;
+  const std::size_t groups = args.coefficients / kGroup;
+  const Lift<kDigits> lift(view, args.digits, args.digit_stride, view.modulus[0].q - kCbdWidth);
+  const Canonical canonical(view.modulus[0]);
+  const PackRounded pack(view);
+  const std::uint64_t* pads = args.pads;
+  write_with_errors<kRounds>(
+      *args.error_key, args.error_index, RowWriter(args.out, view.bits, groups), groups,
+      [&](std::size_t group, Vec e) __attribute__((always_inline)) {
+        const Vec u = _mm512_add_epi64(e, _mm512_loadu_si512(pads + kGroup * group));
+        return pack(canonical(lift(u, kGroup * group)));
+      });
 }
 
-// --- decrypt, one limb --------------------------------------------------------------------------
+template <int kRounds>
+void make_pad_rounds(const MakePad& args) {
+  const Modulus& modulus = args.view->modulus[0];
+  const std::size_t groups = args.coefficients / kGroup;
+  const Vec centre = splat(modulus.q - kCbdWidth);
+  const Canonical canonical(modulus);
+  const ResiduePacker pack;
+  const std::uint64_t* pads = args.pads;
+  write_with_errors<kRounds>(
+      *args.error_key, args.error_index, RowWriter(args.out, kPrimeBits, groups), groups,
+      [&](std::size_t group, Vec e) __attribute__((always_inline)) {
+        const Vec u = _mm512_add_epi64(e, _mm512_loadu_si512(pads + kGroup * group));
+        return pack(canonical(_mm512_add_epi64(u, centre)));
+      });
+}
 
-/// Multiplier and shift for floor(x / d), x < 2^51, 2 <= d < 2^52 (Granlund & Montgomery 1994):
-/// with c = ceil(log2 d) and r = ceil(2^(51+c) / d), which is below 2^52, r d - 2^(51+c) < d <=
-/// 2^c, so floor(x r / 2^(51+c)) is exact. The product's high 52 bits are shifted by c - 1 more.
-struct Divisor {
-  Vec d, multiplier, shift;
-
-  void set(std::uint64_t divisor) {
-    const unsigned c = 64U - static_cast<unsigned>(__builtin_clzll(divisor - 1));
-    const Wide top = Wide{1} << (51U + c);
-    d = splat(divisor);
-    multiplier = splat(static_cast<std::uint64_t>((top + divisor - 1) / divisor));
-    shift = splat(c - 1);
+/// u and the lifted message are both below q.
+template <int kDigits>
+void encrypt_ready(const EncryptFromPad& args) {
+  const BlockView& view = *args.view;
+  const std::size_t groups = args.coefficients / kGroup;
+  const Lift<kDigits> lift(view, args.digits, args.digit_stride, 0);
+  const ResidueUnpacker unpack;
+  const PackRounded pack(view);
+  const Vec q = splat(view.modulus[0].q);
+  const RowReader read(args.pad, kPrimeBits, groups);
+  const RowWriter write(args.out, view.bits, groups);
+  const auto bytes = [&](std::size_t g, Vec residues) __attribute__((always_inline)) {
+    return pack(reduce_once(lift(unpack(residues), kGroup * g), q));
+  };
+  const std::size_t ahead = groups * write.bits;
+  const std::size_t read_ahead = groups * read.bits;
+  const std::size_t whole = read.whole < write.whole ? read.whole : write.whole;
+  std::size_t g = 0;
+  for (; g < whole; ++g) {
+    const std::uint8_t* from = read.row + g * read.bits;
+    _mm_prefetch(reinterpret_cast<const char*>(from + read_ahead), _MM_HINT_T1);
+    prefetch_to_write(write, g, ahead);
+    _mm512_storeu_si512(write.row + g * write.bits, bytes(g, _mm512_loadu_si512(from)));
   }
-  Vec quotient(Vec x) const {
-    return _mm512_srlv_epi64(add_high(_mm512_setzero_si512(), x, multiplier), shift);
+  for (; g < groups; ++g) write(g, bytes(g, read(g)));
+}
+
+// --- back ---------------------------------------------------------------------------------------
+
+/// field - round(pad) + plus modulo 2^B.
+struct PadSubtraction {
+  Unpacker unpack;
+  Canonical canonical;
+  Rounding round;
+  Vec low, mask;
+
+  PadSubtraction(const BlockView& view, std::uint64_t plus)
+      : unpack(*view.fields[0]),
+        canonical(view.modulus[0]),
+        round(view, plus),
+        low(splat(kPrimeBits - view.bits)),
+        mask(splat(view.fields[0]->mask)) {}
+  Vec operator()(Vec bytes, const std::uint64_t* pads) const {
+    const Vec pad = _mm512_srlv_epi64(round(canonical(_mm512_loadu_si512(pads))), low);
+    return _mm512_and_si512(_mm512_sub_epi64(unpack(bytes), pad), mask);
   }
 };
 
-bool fits_single(const DecodeView& view) {
-  if (view.limb_count != 1 || view.words != 1) return false;
-  bool fits = true;
-  for (std::size_t p = 0; p < view.plane_count; ++p) {
-    fits = fits && view.divisor[p][0] >= 2 && view.divisor[p][0] <= kMask52;
-  }
-  return fits;
+/// Bits of m = floor(x / Delta), x < 2^B, for Delta >= 2.
+inline std::uint32_t message_bits(const BlockView& view) {
+  return view.bits - (view.delta.shift - 1);
 }
 
-template <bool kOnePlane>
-void decrypt_single(const DecryptBlock& args) {
-  const DecodeView& view = *args.decode;
-  const Unpacker unpacker;
-  const Vec q = splat(view.modulus[0].q);
-  const Vec q2 = splat(2 * view.modulus[0].q);
-  const Vec half = splat(view.half_delta[0]);
-  const Vec zero = _mm512_setzero_si512();
-  Divisor divisors[kMaxPlanes];
-  for (std::size_t p = 0; p < view.plane_count; ++p) divisors[p].set(view.divisor[p][0]);
-  const Divisor lowest = divisors[0];
+/// kDigits digits of at most 31 bits, Delta >= 2. Groups go in pairs, so that sixteen digits are
+/// one register. The range check falls to the topmost digit: x is below Delta t^L when it is below
+/// t; and as Delta is floor(2^B / t^L) it is below 2t in any case. kShift: see Quotient.
+template <int kDigits, bool kShift>
+bool decrypt_narrow(const DecryptBlock& args) {
+  alignas(64) static constexpr std::uint32_t kEven[16] = {0,  2,  4,  6,  8,  10, 12, 14,
+                                                          16, 18, 20, 22, 24, 26, 28, 30};
+  const BlockView& view = *args.view;
+  const std::size_t groups = args.coefficients / kGroup;
+  const PadSubtraction subtract(view, view.half_delta[0]);
+  const Quotient by_delta(view.delta, view.bits);
+  const Quotient by_base(kDigits > 1 ? Quotient(view.base, message_bits(view)) : Quotient());
+  const std::uint64_t base = kDigits > 1 ? view.base.divisor : 0;
+  const Vec minus_base = splat((kMask52 + 1) - base);
+  const Vec even = _mm512_load_si512(kEven);
+  const RowReader read(args.packed, view.bits, groups);
+  const std::uint64_t* pads = args.pads;
+  std::uint32_t* rows = args.digits.narrow;
+  const std::size_t stride = args.digits.stride;
+  const char* ahead = reinterpret_cast<const char*>(read.row) + groups * read.bits;
+  Vec largest = _mm512_setzero_si512();
 
-  const auto step = [&](std::size_t j, Vec bytes) {
-    // c - pad + Delta / 2 in (-2q, 1.5q): the sum wraps when negative, and min picks x + 2q then.
-    Vec x = _mm512_sub_epi64(_mm512_add_epi64(unpacker(bytes), half),
-                             _mm512_loadu_si512(args.pads + j));
-    x = _mm512_min_epu64(x, _mm512_add_epi64(x, q2));
-    x = reduce_once(x, q);
-    if constexpr (!kOnePlane) {
-      for (std::size_t p = view.plane_count - 1; p > 0; --p) {
-        const Vec digit = divisors[p].quotient(x);
-        _mm512_storeu_si512(args.planes + p * args.plane_stride + j, digit);
-        x = _mm512_sub_epi64(x, add_low(zero, digit, divisors[p].d));
-      }
+  // The low 32 bits of each word are the digit.
+  const auto split = [&](Vec x, Vec* digits) __attribute__((always_inline)) {
+    Vec rest = kShift ? by_delta(x) : by_delta.unshifted(x);
+#pragma GCC unroll 8
+    for (int d = 0; d + 1 < kDigits; ++d) {
+      const Vec next = by_base(rest);
+      digits[d] = add_low(rest, next, minus_base);
+      rest = next;
     }
-    _mm512_storeu_si512(args.planes + j, lowest.quotient(x));
+    digits[kDigits - 1] = rest;
   };
-  // Whole registers are read except for the last group, whose 50 bytes may end the buffer.
-  std::size_t j = 0;
-  const std::uint8_t* p = args.packed;
-  for (; j + kGroup < args.coefficients; j += kGroup, p += kGroupBytes) {
-    _mm_prefetch(reinterpret_cast<const char*>(p) + kAheadBytes, _MM_HINT_T1);
-    step(j, _mm512_loadu_si512(p));
-  }
-  if (j < args.coefficients) step(j, load_group(p));
-}
-
-// --- decrypt, several limbs ---------------------------------------------------------------------
-// Numbers are kWords registers of 52-bit words, little-endian. Differences keep a signed top word.
-
-/// Lower words into [0, 2^52); the top word takes the carry. Words may be signed (borrows).
-template <int kWords>
-inline void carry(Vec* x, Vec mask52) {
-#pragma GCC unroll 4
-  for (int k = 0; k + 1 < kWords; ++k) {
-    x[k + 1] = _mm512_add_epi64(x[k + 1], _mm512_srai_epi64(x[k], 52));
-    x[k] = _mm512_and_si512(x[k], mask52);
-  }
-}
-
-/// x >= y ? x - y : x; returns the mask of the lanes that were reduced.
-template <int kWords, bool kKeep>
-inline __mmask8 subtract_if_above(Vec* x, const std::uint64_t* y, Vec mask52) {
-  Vec difference[kWords];
-#pragma GCC unroll 4
-  for (int k = 0; k < kWords; ++k) difference[k] = _mm512_sub_epi64(x[k], splat(y[k]));
-  carry<kWords>(difference, mask52);
-  const __mmask8 below = _mm512_movepi64_mask(difference[kWords - 1]);
-  if constexpr (kKeep) {
-#pragma GCC unroll 4
-    for (int k = 0; k < kWords; ++k) x[k] = _mm512_mask_mov_epi64(difference[k], below, x[k]);
-  }
-  return static_cast<__mmask8>(~below);
-}
-
-/// digit = floor(x / d), x -= digit * d (when kKeep), for digits below 2^49.
-/// The words are exact doubles; Horner, reciprocal and product round at most six times, relative
-/// error below 7 * 2^-53 with the bias' own rounding. The bias of 2^-50 (divide_bias) makes the
-/// estimate never too large, and too small by less than 2^49 (2^-50 + 7 * 2^-53) < 1 before
-/// truncation: digit - 1 or digit. One conditional subtraction settles it.
-constexpr double kDivideBias = 1.0 - 0x1p-50;
-
-template <int kWords, bool kKeep>
-inline Vec divide(Vec* x, const std::uint64_t* d, double biased_reciprocal, Vec mask52) {
-  const __m512d two52 = _mm512_set1_pd(0x1p52);
-  __m512d approximate = _mm512_cvtepi64_pd(x[kWords - 1]);
-#pragma GCC unroll 4
-  for (int k = kWords - 2; k >= 0; --k) {
-    approximate = _mm512_fmadd_pd(approximate, two52, _mm512_cvtepi64_pd(x[k]));
-  }
-  const Vec digit =
-      _mm512_cvttpd_epi64(_mm512_mul_pd(approximate, _mm512_set1_pd(biased_reciprocal)));
-#pragma GCC unroll 4
-  for (int k = 0; k < kWords; ++k) {
-    Vec product = add_low(_mm512_setzero_si512(), digit, splat(d[k]));
-    if (k > 0) product = add_high(product, digit, splat(d[k - 1]));
-    x[k] = _mm512_sub_epi64(x[k], product);
-  }
-  carry<kWords>(x, mask52);
-  const __mmask8 one_more = subtract_if_above<kWords, kKeep>(x, d, mask52);
-  return _mm512_mask_add_epi64(digit, one_more, digit, splat(1));
-}
-
-/// The same with the number of words known at run time, at most kWords.
-template <int kWords, bool kKeep>
-inline Vec divide_words(Vec* x, int words, const std::uint64_t* d, double reciprocal, Vec mask52) {
-  if constexpr (kWords > 1) {
-    if (words < kWords) return divide_words<kWords - 1, kKeep>(x, words, d, reciprocal, mask52);
-  }
-  return divide<kWords, kKeep>(x, d, reciprocal, mask52);
-}
-
-/// How many words a remainder modulo `divisor` can fill.
-int used_words(const std::uint64_t* divisor, int words) {
-  while (words > 1 && divisor[words - 1] == 0) --words;
-  return words;
-}
-
-template <int kLimbs, int kWords>
-void decrypt_multi(const DecryptBlock& args) {
-  const DecodeView& view = *args.decode;
-  const Unpacker unpacker;
-  const Vec mask52 = splat(kMask52);
-  const std::size_t row_bytes = args.coefficients / kGroup * kGroupBytes;
-  const std::size_t planes = view.plane_count;
-  int words[kMaxPlanes];  // of X when plane p is its turn
-  double reciprocal[kMaxPlanes];
-  for (std::size_t p = 0; p < planes; ++p) {
-    words[p] = p + 1 == planes ? kWords : used_words(view.divisor[p + 1], kWords);
-    reciprocal[p] = view.divisor_reciprocal[p] * kDivideBias;
-  }
-  for (std::size_t j = 0; j < args.coefficients; j += kGroup) {
-    Vec digit[kLimbs];
-    Vec x[kWords];
-#pragma GCC unroll 4
-    for (int k = 0; k < kWords; ++k) x[k] = splat(view.half_delta[k]);
-#pragma GCC unroll 4
-    for (int i = 0; i < kLimbs; ++i) {
-      const Vec q = splat(view.modulus[i].q);
-      const Vec q2 = splat(2 * view.modulus[i].q);
-      const Vec minus_q = splat((kMask52 + 1) - view.modulus[i].q);
-      const std::size_t limb = static_cast<std::size_t>(i);
-      const Vec c = unpacker(load_group(args.packed + limb * row_bytes + j / kGroup * kGroupBytes));
-      // (-2q, q) -> [0, 2q); the products below take any t < 2q, and v_k < 2^50 < 2q.
-      Vec t = _mm512_sub_epi64(c, _mm512_loadu_si512(args.pads + limb * args.pad_stride + j));
-      t = _mm512_min_epu64(t, _mm512_add_epi64(t, q2));
-#pragma GCC unroll 4
-      for (int k = 0; k < i; ++k) {
-        t = multiply_dirty(_mm512_sub_epi64(_mm512_add_epi64(t, q2), digit[k]),
-                           splat(view.garner[i][k]), splat(view.garner_shoup[i][k]), minus_q);
-      }
-      digit[i] = reduce_once(_mm512_and_si512(t, mask52), q);
-      if (i == 0) {
-        x[0] = _mm512_add_epi64(x[0], digit[0]);
-      } else {
-        // q_0 ... q_(i-1) fills i words at most
-#pragma GCC unroll 4
-        for (int k = 0; k < i; ++k) {
-          const Vec factor = splat(view.prefix[i][k]);
-          x[k] = add_low(x[k], digit[i], factor);
-          if (k + 1 < kWords) x[k + 1] = add_high(x[k + 1], digit[i], factor);
-        }
-      }
+  const auto pair = [&](std::size_t g, Vec first, Vec second) __attribute__((always_inline)) {
+    Vec low[kDigits];
+    Vec high[kDigits];
+    split(subtract(first, pads + kGroup * g), low);
+    split(subtract(second, pads + kGroup * (g + 1)), high);
+#pragma GCC unroll 8
+    for (int d = 0; d < kDigits; ++d) {
+      const Vec both = _mm512_permutex2var_epi32(low[d], even, high[d]);
+      if (d == kDigits - 1) largest = _mm512_max_epu32(largest, both);
+      _mm512_storeu_si512(rows + static_cast<std::size_t>(d) * stride + kGroup * g, both);
     }
-    carry<kWords>(x, mask52);
-    subtract_if_above<kWords, true>(x, view.modulus_words, mask52);
-    for (std::size_t p = planes - 1; p > 0; --p) {
-      _mm512_storeu_si512(
-          args.planes + p * args.plane_stride + j,
-          divide_words<kWords, true>(x, words[p], view.divisor[p], reciprocal[p], mask52));
+  };
+  std::size_t g = 0;
+  for (; g + 2 <= read.whole; g += 2) {
+    const std::uint8_t* at = read.row + g * read.bits;
+    _mm_prefetch(ahead + g * read.bits, _MM_HINT_T1);
+    _mm_prefetch(ahead + (g + 1) * read.bits, _MM_HINT_T1);
+    pair(g, _mm512_loadu_si512(at), _mm512_loadu_si512(at + read.bits));
+  }
+  for (; g + 2 <= groups; g += 2) pair(g, read(g), read(g + 1));
+  if (g < groups) {
+    Vec low[kDigits];
+    split(subtract(read(g), pads + kGroup * g), low);
+#pragma GCC unroll 8
+    for (int d = 0; d < kDigits; ++d) {
+      const Vec eight = _mm512_maskz_permutexvar_epi32(0xff, even, low[d]);
+      if (d == kDigits - 1) largest = _mm512_max_epu32(largest, eight);
+      _mm256_storeu_si256(
+          reinterpret_cast<__m256i*>(rows + static_cast<std::size_t>(d) * stride + kGroup * g),
+          _mm512_castsi512_si256(eight));
     }
-    _mm512_storeu_si512(args.planes + j, divide_words<kWords, false>(x, words[0], view.divisor[0],
-                                                                     reciprocal[0], mask52));
+  }
+  // t^L Delta = limit, also where there is no base.
+  const std::uint64_t top = kDigits > 1 ? view.base.divisor : view.limit[0] / view.delta.divisor;
+  return _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(static_cast<int>(top))) == 0;
+}
+
+inline void store_digits(const DigitRows& rows, std::size_t digit, std::size_t j, Vec x) {
+  if (rows.narrow != nullptr) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(rows.narrow + digit * rows.stride + j),
+                        _mm512_cvtepi64_epi32(x));
+  } else {
+    _mm512_storeu_si512(rows.wide + digit * rows.stride + j, x);
+  }
+}
+
+/// Any plan of one limb.
+bool decrypt_any(const DecryptBlock& args) {
+  const BlockView& view = *args.view;
+  const std::size_t groups = args.coefficients / kGroup;
+  const PadSubtraction subtract(view, view.half_delta[0]);
+  const bool divides = view.delta.divisor > 1;
+  const Quotient by_delta(divides ? Quotient(view.delta, view.bits) : Quotient());
+  const Quotient by_base(view.digit_count > 1
+                             ? Quotient(view.base, divides ? message_bits(view) : view.bits)
+                             : Quotient());
+  const Vec base = splat(view.base.divisor);
+  const RowReader read(args.packed, view.bits, groups);
+  Vec largest = _mm512_setzero_si512();
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::size_t j = kGroup * g;
+    const Vec x = subtract(read(g), args.pads + j);
+    largest = _mm512_max_epu64(largest, x);
+    Vec rest = divides ? by_delta(x) : x;
+    for (std::size_t d = 0; d + 1 < view.digit_count; ++d) {
+      const Vec next = by_base(rest);
+      const Vec taken = add_low(_mm512_setzero_si512(), next, base);
+      store_digits(args.digits, d, j, _mm512_sub_epi64(rest, taken));
+      rest = next;
+    }
+    store_digits(args.digits, view.digit_count - 1, j, rest);
+  }
+  return _mm512_cmpge_epu64_mask(largest, splat(view.limit[0])) == 0;
+}
+
+template <bool kShift>
+bool decrypt_digits(const DecryptBlock& args) {
+  switch (args.view->digit_count) {
+    case 1:
+      return decrypt_narrow<1, kShift>(args);
+    case 2:
+      return decrypt_narrow<2, kShift>(args);
+    case 3:
+      return decrypt_narrow<3, kShift>(args);
+    case 4:
+      return decrypt_narrow<4, kShift>(args);
+    case 5:
+      return decrypt_narrow<5, kShift>(args);
+    case 6:
+      return decrypt_narrow<6, kShift>(args);
+    case 7:
+      return decrypt_narrow<7, kShift>(args);
+    case 8:
+      return decrypt_narrow<8, kShift>(args);
+    default:
+      return decrypt_any(args);
+  }
+}
+
+template <int kRounds>
+void encrypt_rounds(const EncryptBlock& args) {
+  if (args.digits == nullptr) return encrypt<kRounds, 0>(args);
+  switch (args.view->digit_count) {
+    case 1:
+      return encrypt<kRounds, 1>(args);
+    case 2:
+      return encrypt<kRounds, 2>(args);
+    case 3:
+      return encrypt<kRounds, 3>(args);
+    case 4:
+      return encrypt<kRounds, 4>(args);
+    default:
+      return encrypt<kRounds, kAnyDigits>(args);
   }
 }
 
 }  // namespace
 
 void encrypt_block(const EncryptBlock& args) {
-  if (args.coefficients == 0) return;
-  if (args.error_key->rounds == 10) {
-    encrypt_any<10>(args);
-  } else {
-    encrypt_any<14>(args);
-  }
+  if (args.view->limb_count > 1) return encrypt_block_several(args);
+  if (args.error_key->rounds == 10) return encrypt_rounds<10>(args);
+  encrypt_rounds<14>(args);
 }
 
-void add_message(const AddMessage& args) {
-  if (args.coefficients == 0) return;
-  if (args.limb_count == 1 && args.plane_count == 1) return add_message_single(args);
-  const std::size_t groups = args.coefficients / kGroup;
-  for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
-    const PlaneSum add_planes(args, limb);
-    update_row(args.packed + limb * groups * kGroupBytes, groups,
-               [&](Vec x, std::size_t g) { return add_planes(x, args.planes + kGroup * g); });
-  }
+void make_pad(const MakePad& args) {
+  if (args.view->limb_count > 1) return make_pad_several(args);
+  if (args.error_key->rounds == 10) return make_pad_rounds<10>(args);
+  make_pad_rounds<14>(args);
 }
 
-void decrypt_block(const DecryptBlock& args) {
-  const DecodeView& view = *args.decode;
-  if (fits_single(view)) {
-    if (view.plane_count == 1) {
-      decrypt_single<true>(args);
-    } else {
-      decrypt_single<false>(args);
-    }
-    return;
-  }
-  switch (view.limb_count) {
+void encrypt_from_pad(const EncryptFromPad& args) {
+  if (args.view->limb_count > 1) return encrypt_from_pad_several(args);
+  if (args.digits == nullptr) return encrypt_ready<0>(args);
+  switch (args.view->digit_count) {
     case 1:
-      return decrypt_multi<1, 1>(args);
+      return encrypt_ready<1>(args);
     case 2:
-      return decrypt_multi<2, 2>(args);
+      return encrypt_ready<2>(args);
     case 3:
-      return decrypt_multi<3, 4>(args);
+      return encrypt_ready<3>(args);
+    case 4:
+      return encrypt_ready<4>(args);
     default:
-      return decrypt_multi<4, 4>(args);
+      return encrypt_ready<kAnyDigits>(args);
   }
+}
+
+bool decrypt_block(const DecryptBlock& args) {
+  const BlockView& view = *args.view;
+  if (view.limb_count > 1) return decrypt_block_several(args);
+  constexpr std::uint64_t kNarrow = std::uint64_t{1} << 31;
+  const std::uint64_t base =
+      view.digit_count > 1 ? view.base.divisor : view.limit[0] / view.delta.divisor;
+  if (args.digits.narrow == nullptr || base > kNarrow || view.delta.divisor < 2) {
+    return decrypt_any(args);
+  }
+  if (Quotient::shift_of(view.delta, view.bits) == 0) return decrypt_digits<false>(args);
+  return decrypt_digits<true>(args);
+}
+
+bool noise_in_bounds(const NoiseCheck& args) {
+  const BlockView& view = *args.view;
+  if (view.limb_count > 1) return noise_in_bounds_several(args);
+  const std::size_t groups = args.coefficients / kGroup;
+  const PadSubtraction subtract(view, args.bound);
+  const RowReader read(args.packed, view.bits, groups);
+  Vec largest = _mm512_setzero_si512();
+  for (std::size_t g = 0; g < groups; ++g) {
+    largest = _mm512_max_epu64(largest, subtract(read(g), args.pads + kGroup * g));
+  }
+  return _mm512_cmpgt_epu64_mask(largest, splat(2 * args.bound)) == 0;
 }
 
 }  // namespace veilsum::isa::avx512

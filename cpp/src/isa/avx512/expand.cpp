@@ -1,155 +1,141 @@
-// Layer: isa, level avx512. Uniform residues and centred binomial errors from an AES-CTR keystream,
-// four blocks (eight words) a register, eight registers in flight. AES keeps one port busy (one
-// VAESENC a cycle), so the product with the key slots runs beside the rounds of the next chunk.
-// Rejected words are met with probability (2^50 - q) / 2^50, below 2^-26 for the primes in use: one
+// Layer: isa, level avx512. AES-CTR keystream -> polynomials: uniform residues of 48 bits and
+// centred binomial samples of 16, and the product of slots. AES has one or two ports of its own and
+// latency to hide, so the words of one chunk are taken apart between the rounds of the next.
+// Rejected words are met with probability delta / 2^48, below 2^-25 for the primes in use: one
 // comparison a chunk finds them and a cold scalar path mends them by the rule of isa/kernels.h.
-// Uniform residues are public; errors are secret, and their path has no branch or index on data.
+// Uniform residues are public; samples are secret, and their path has no branch or index on data.
 #include "isa/avx512/kernels_internal.h"
 #include "isa/avx512/vector_ops.h"
 
 namespace veilsum::isa::avx512 {
 namespace {
 
-/// Keystream word `word` of (key, index), one block at a time.
-inline std::uint64_t keystream_word(const AesKey& key, std::uint64_t index, std::uint64_t word) {
-  const __m128i* keys = reinterpret_cast<const __m128i*>(key.bytes);
-  __m128i block = _mm_set_epi64x(static_cast<long long>(index), static_cast<long long>(word / 2));
-  block = _mm_xor_si128(block, _mm_load_si128(keys));
-  for (std::uint32_t round = 1; round < key.rounds; ++round) {
-    block = _mm_aesenc_si128(block, _mm_load_si128(keys + round));
-  }
-  block = _mm_aesenclast_si128(block, _mm_load_si128(keys + key.rounds));
-  return static_cast<std::uint64_t>(word % 2 == 0 ? _mm_cvtsi128_si64(block)
-                                                  : _mm_extract_epi64(block, 1));
+constexpr std::uint64_t kMask48 = (std::uint64_t{1} << kPrimeBits) - 1;
+
+/// Keystream word `word` of (key, index), 48 bits, one block at a time.
+std::uint64_t keystream_word(const AesKey& key, std::uint64_t index, std::uint64_t word) {
+  constexpr std::uint64_t kWordBytes = kPrimeBits / 8;
+  alignas(16) std::uint8_t bytes[32];
+  const std::uint64_t block = word * kWordBytes / 16;
+  aes_ctr(key, index, block, bytes, 2);
+  std::uint64_t value;
+  __builtin_memcpy(&value, bytes + word * kWordBytes % 16, sizeof value);
+  return value & kMask48;
 }
 
-struct Expansion {
-  const AesKey* key;
-  std::uint64_t index;
-  std::uint64_t q;
-  const std::uint64_t* slots;  ///< null: the residues themselves are wanted
-  const std::uint64_t* shoup;
-  std::uint64_t* out;
-};
-
-/// Coefficients first ... last - 1, rejections mended from word `extra` on. Returns the next
-/// unused word.
-[[gnu::noinline, gnu::cold]] std::uint64_t expand_scalar(const Expansion& e, std::size_t first,
-                                                         std::size_t last, std::uint64_t extra) {
-  for (std::size_t j = first; j < last; ++j) {
-    std::uint64_t value = keystream_word(*e.key, e.index, j) & kResidueMask;
-    while (value >= e.q) value = keystream_word(*e.key, e.index, extra++) & kResidueMask;
-    e.out[j] =
-        e.slots == nullptr ? value : multiply_lazy_scalar(value, e.slots[j], e.shoup[j], e.q);
+/// Replaces what is not below q in out[first ... last), words whose keystream stands there, from
+/// word `extra` on. Returns the next unused word.
+[[gnu::noinline, gnu::cold]] std::uint64_t replace_rejected(const AesKey& key, std::uint64_t index,
+                                                            std::uint64_t q, std::uint64_t* first,
+                                                            std::uint64_t* last,
+                                                            std::uint64_t extra) {
+  for (; first < last; ++first) {
+    while (*first >= q) *first = keystream_word(key, index, extra++);
   }
   return extra;
 }
 
-template <bool kMultiply>
-struct ExpandFinish {
-  Vec mask50, mask52, minus_q, largest;
-  const std::uint64_t* slots;
-  const std::uint64_t* shoup;
-  std::uint64_t* out;
+constexpr int kRegisters = 6;        ///< of a chunk: 24 AES blocks
+constexpr std::size_t kWords = 64;   ///< of a chunk
+constexpr std::size_t kVectors = 8;  ///< of eight words
 
-  void at(const Expansion& e, std::size_t j) {
-    if constexpr (kMultiply) {
-      slots = e.slots + j;
-      shoup = e.shoup + j;
-    }
-    out = e.out + j;
-    largest = _mm512_setzero_si512();
-  }
+/// Eight words from bytes 0 ... 47 of a register, or from its last 48.
+struct WordUnpacker : ResidueUnpacker {
+  Vec permute_last = _mm512_add_epi8(permute, _mm512_set1_epi8(16));
 
-  void operator()(std::size_t i, Vec word) {
-    Vec x = _mm512_and_si512(word, mask50);
-    largest = _mm512_max_epu64(largest, x);
-    if constexpr (kMultiply) {
-      x = multiply_lazy(x, _mm512_loadu_si512(slots + 8 * i), _mm512_loadu_si512(shoup + 8 * i),
-                        minus_q, mask52);
-    }
-    _mm512_storeu_si512(out + 8 * i, x);
+  Vec last(Vec bytes) const {
+    return _mm512_maskz_permutexvar_epi8(kResidueLanes, permute_last, bytes);
   }
 };
 
-template <int kRounds, bool kMultiply>
-void expand(const Expansion& e, std::size_t n) {
+/// Three registers of keystream hold four vectors of 48-byte groups. This is vector kAt of the
+/// eight of a chunk.
+template <int kAt>
+inline Vec take_words(const Vec* s, const WordUnpacker& unpack) {
+  const Vec* t = s + kAt / 4 * 3;
+  if constexpr (kAt % 4 == 0) return unpack(t[0]);
+  if constexpr (kAt % 4 == 1) return unpack(_mm512_alignr_epi64(t[1], t[0], 6));
+  if constexpr (kAt % 4 == 2) return unpack(_mm512_alignr_epi64(t[2], t[1], 4));
+  return unpack.last(t[2]);
+}
+
+/// Vectors kAt ... 7 of `current` to `out`, beside the AES of `next`.
+template <int kRounds, int kAt>
+inline void expand_chunk(const RoundKeys& keys, const Vec* current, Vec* next,
+                         const WordUnpacker& unpack, Vec& largest, std::uint64_t* out) {
+  constexpr int kOperations = kRegisters * kRounds;
+  constexpr int kAll = static_cast<int>(kVectors);
+  const Vec x = take_words<kAt>(current, unpack);
+  largest = _mm512_max_epu64(largest, x);
+  _mm512_storeu_si512(out + 8 * kAt, x);
+  ctr_advance<kRounds, kRegisters, kOperations * kAt / kAll, kOperations*(kAt + 1) / kAll>(keys,
+                                                                                           next);
+  if constexpr (kAt + 1 < kAll) {
+    expand_chunk<kRounds, kAt + 1>(keys, current, next, unpack, largest, out);
+  }
+}
+
+template <int kAt>
+inline void expand_rest(const Vec* s, const WordUnpacker& unpack, std::size_t vectors,
+                        std::uint64_t* out) {
+  if (kAt < vectors) _mm512_storeu_si512(out + 8 * kAt, take_words<kAt>(s, unpack));
+  if constexpr (kAt + 1 < kVectors) expand_rest<kAt + 1>(s, unpack, vectors, out);
+}
+
+inline void start_chunk(CounterStream& counters, Vec* s) {
+#pragma GCC unroll 3
+  for (int i = 0; i < kRegisters; i += 2) counters.next(s[i], s[i + 1]);
+}
+
+template <int kRounds>
+void expand(const AesKey& key, std::uint64_t index, std::uint64_t q, std::size_t n,
+            std::uint64_t* out) {
   RoundKeys keys;
-  load_round_keys<kRounds>(*e.key, keys);
-  const Vec q = splat(e.q);
-  ExpandFinish<kMultiply> finish;
-  finish.mask50 = splat(kResidueMask);
-  finish.mask52 = splat(kMask52);
-  finish.minus_q = splat((kMask52 + 1) - e.q);
+  load_round_keys<kRounds>(key, keys);
+  CounterStream counters(keys, index, 0);
+  const WordUnpacker unpack;
+  const Vec bound = splat(q);
   std::uint64_t extra = n;
-  Vec next[8];
-  ctr_chunk<kRounds>(keys, e.index, 0, next);
+  Vec next[kRegisters];
+  start_chunk(counters, next);
+  ctr_advance<kRounds, kRegisters, 0, kRegisters * kRounds>(keys, next);
   std::size_t j = 0;
-  for (; j + kChunk < n; j += kChunk) {
-    Vec current[8];
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < 8; ++i) current[i] = next[i];
-    ctr_start<kRounds>(keys, e.index, (j + kChunk) / 2, next);
-    finish.at(e, j);
-    pipelined_chunk<kRounds, 0>(keys, current, next, finish);
-    if (__builtin_expect(_mm512_cmpge_epu64_mask(finish.largest, q) != 0, 0)) {
-      extra = expand_scalar(e, j, j + kChunk, extra);
+  for (; j + kWords < n; j += kWords) {
+    Vec current[kRegisters];
+#pragma GCC unroll 6
+    for (int i = 0; i < kRegisters; ++i) current[i] = next[i];
+    start_chunk(counters, next);
+    Vec largest = _mm512_setzero_si512();
+    expand_chunk<kRounds, 0>(keys, current, next, unpack, largest, out + j);
+    if (__builtin_expect(_mm512_cmpge_epu64_mask(largest, bound) != 0, 0)) {
+      extra = replace_rejected(key, index, q, out + j, out + j + kWords, extra);
     }
   }
   // The last chunk, whole or in part.
-  finish.at(e, j);
-  const std::size_t whole = (n - j) / 8;
-#pragma GCC unroll 8
-  for (std::size_t i = 0; i < 8; ++i) {
-    if (i < whole) finish(i, next[i]);
-  }
-  if (__builtin_expect(_mm512_cmpge_epu64_mask(finish.largest, q) != 0, 0)) {
-    extra = expand_scalar(e, j, j + 8 * whole, extra);
-  }
-  expand_scalar(e, j + 8 * whole, n, extra);
+  expand_rest<0>(next, unpack, (n - j) / 8, out + j);
+  replace_rejected(key, index, q, out + j, out + n, extra);
 }
-
-template <bool kMultiply>
-void expand_any(const Expansion& e, std::size_t n) {
-  if (e.key->rounds == 10) {
-    expand<10, kMultiply>(e, n);
-  } else {
-    expand<14, kMultiply>(e, n);
-  }
-}
-
-struct CbdFinish {
-  Vec low42, high21, offset;
-  std::int8_t* out;
-
-  void operator()(std::size_t i, Vec word) const {
-    // popcount(a) - popcount(b) = popcount(a) + popcount(~b) - 21; 0x6a: (A & B) ^ C
-    const Vec bits = _mm512_ternarylogic_epi64(word, low42, high21, 0x6a);
-    const Vec value = _mm512_sub_epi64(_mm512_popcnt_epi64(bits), offset);
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 8 * i), _mm512_cvtepi64_epi8(value));
-  }
-};
 
 template <int kRounds>
 void cbd(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out) {
-  constexpr std::uint64_t kLow21 = (std::uint64_t{1} << kCbdWidth) - 1;
-  RoundKeys keys;
-  load_round_keys<kRounds>(key, keys);
-  CbdFinish finish;
-  finish.low42 = splat((kLow21 << kCbdWidth) | kLow21);
-  finish.high21 = splat(kLow21 << kCbdWidth);
-  finish.offset = splat(kCbdWidth);
-  for (std::size_t j = 0; j < n; j += kChunk) {
-    Vec words[8];
-    ctr_chunk<kRounds>(keys, index, j / 2, words);
-    finish.out = out + j;
-    const std::size_t whole = (n - j) / 8;
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < 8; ++i) {
-      if (i < whole) finish(i, words[i]);
+  constexpr std::size_t kHalf = 32;  // samples of a register
+  const ErrorKeys<kRounds> keys(key);
+  CounterStream counters(keys.round, index, 0);
+  const __m256i centre = _mm256_set1_epi8(kCbdWidth);
+  for (std::size_t j = 0; j < n; j += 2 * kHalf) {
+    Vec s[2];
+    counters.next(s[0], s[1]);
+    ctr_advance<kRounds, 2, 0, 2 * kRounds>(keys.round, s);
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < 2; ++i) {
+      const std::size_t at = j + i * kHalf;
+      if (at >= n) break;
+      const __m256i samples = _mm512_cvtepi16_epi8(_mm512_popcnt_epi16(s[i]));
+      const std::size_t left = n - at;
+      const __mmask32 mask = left < kHalf ? (__mmask32{1} << left) - 1 : ~__mmask32{0};
+      _mm256_mask_storeu_epi8(out + at, mask, _mm256_sub_epi8(samples, centre));
     }
   }
-  wipe(keys);
 }
 
 }  // namespace
@@ -157,14 +143,22 @@ void cbd(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out
 void expand_uniform(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
                     std::uint64_t* out) {
   if (n == 0) return;
-  expand_any<false>({&key, index, modulus.q, nullptr, nullptr, out}, n);
+  if (key.rounds == 10) {
+    expand<10>(key, index, modulus.q, n, out);
+  } else {
+    expand<14>(key, index, modulus.q, n, out);
+  }
 }
 
-void expand_multiply(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
-                     const std::uint64_t* key_slots, const std::uint64_t* key_slots_shoup,
-                     std::uint64_t* out) {
-  if (n == 0) return;
-  expand_any<true>({&key, index, modulus.q, key_slots, key_slots_shoup, out}, n);
+void multiply_slots(const std::uint64_t* a, const std::uint64_t* slots,
+                    const std::uint64_t* companions, const Modulus& modulus, std::size_t n,
+                    std::uint64_t* out) {
+  const Vec minus_q = splat((kMask52 + 1) - modulus.q);
+  for (std::size_t j = 0; j < n; j += 8) {
+    _mm512_storeu_si512(out + j,
+                        multiply_dirty(_mm512_loadu_si512(a + j), _mm512_loadu_si512(slots + j),
+                                       _mm512_loadu_si512(companions + j), minus_q));
+  }
 }
 
 void sample_cbd(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out) {

@@ -3,21 +3,21 @@
 // stays in the first-level cache, and the three stages of distance 4, 2, 1 in registers, on sixteen
 // elements at a time, by 64-bit permutes.
 //
-// Forward (Cooley-Tukey): values below 4q between stages. Inverse (Gentleman-Sande): below 2q, with
-// two savings over the textbook form, each worth about one of nine instructions a butterfly:
-//  * the operand that will be subtracted is kept negated modulo 2q ("n" for 2q - y). Then
-//    x - y + 2q is the single addition x + n, and either sign of the sum costs three instructions:
-//    min(u, u + 2q) with u = x - n (or n - x), unsigned, picks the one that did not wrap. A negated
-//    product costs nothing: the twiddle is negated instead (w -> q - w, w' -> 2^52 - 1 - w').
-//    n lies in [0, 2q], so x + n < 4q < 2^52 is a legal factor.
-//  * products are left dirty (a carry in bit 52): factors are read modulo 2^52 anyhow, and a sum of
-//    two of them is masked once instead of each. With 4q < 2^52, u mod 2^52 is negative exactly
-//    when it is above 2q, and min(u, u - (2^52 - 2q)) brings it to [0, 2q].
-// Both are compile-time facts of a position: rows of odd index in a pass come in negated, and the
-// upper half of what a pass wrote is products.
+// A word's value is its low 52 bits, which hold 16 q; products read nothing else, so carries above
+// are never masked, and sums are reduced only where the next one would not fit. Which those are is
+// known at compile time: a butterfly's two operands have the same history in their pass, and what
+// a pass leaves behind depends on the row alone.
+//
+// multiply_inverse is the product of slots and the inverse transform in one: a pass over memory
+// less, and the factors, which come from the second-level cache, arrive beside arithmetic.
+//
+// Forward (Cooley-Tukey): a butterfly adds 2q to the bound of both its results. Inverse
+// (Gentleman-Sande): it doubles the bound of the sum and resets that of the product to 2q. Words
+// between passes are below 8q, and below 4q and 2q in the second quarter and second half of the
+// rows, see inverse_bound.
 
 // Without scheduling before register allocation GCC emits butterfly after butterfly, and their
-// latencies (sub 1, madd52 4 + 4, min 3) fill the processor's scheduler: 11 % slower, measured.
+// latencies (sub 1, madd52 4 + 4) fill the processor's scheduler: 11 % slower, measured.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("schedule-insns")
 #endif
@@ -29,14 +29,20 @@ namespace veilsum::isa::avx512 {
 namespace {
 
 struct Constants {
-  Vec q, q2, minus_q, mask52, wrap;  // wrap = 2^52 - 2q
+  Vec q2, q4, q8, minus_q, sixteen;
 
-  explicit Constants(std::uint64_t modulus)
-      : q(splat(modulus)),
-        q2(splat(2 * modulus)),
-        minus_q(splat((kMask52 + 1) - modulus)),
-        mask52(splat(kMask52)),
-        wrap(splat((kMask52 + 1) - 2 * modulus)) {}
+  explicit Constants(std::uint64_t q)
+      : q2(splat(2 * q)),
+        q4(splat(4 * q)),
+        q8(splat(8 * q)),
+        minus_q(splat((kMask52 + 1) - q)),
+        sixteen(splat(16)) {}
+
+  template <int kBound>
+  Vec multiple() const {
+    static_assert(kBound == 2 || kBound == 4 || kBound == 8);
+    return kBound == 2 ? q2 : kBound == 4 ? q4 : q8;
+  }
 };
 
 struct Twiddle {
@@ -47,10 +53,11 @@ inline Twiddle load_twiddle(const std::uint64_t* w, const std::uint64_t* shoup) 
   return {splat(*w), splat(*shoup)};
 }
 
-/// -w: floor((q - w) * 2^52 / q) = 2^52 - 1 - floor(w * 2^52 / q), as w * 2^52 / q is no integer.
-inline Twiddle negate(const Twiddle& t, const Constants& c) {
-  return {_mm512_sub_epi64(c.q, t.w), _mm512_sub_epi64(c.mask52, t.shoup)};
+inline Vec multiply(Vec x, const Twiddle& t, const Constants& c) {
+  return multiply_dirty(x, t.w, t.shoup, c.minus_q);
 }
+
+inline Vec reduce(Vec x, const Constants& c) { return reduce_dirty(x, c.sixteen, c.minus_q); }
 
 alignas(64) constexpr std::uint64_t kSwapFourLow[8] = {0, 1, 2, 3, 8, 9, 10, 11};
 alignas(64) constexpr std::uint64_t kSwapFourHigh[8] = {4, 5, 6, 7, 12, 13, 14, 15};
@@ -67,228 +74,235 @@ inline Twiddle load_tail(const std::uint64_t* table) {
   return {_mm512_load_si512(table), _mm512_load_si512(table + 8)};
 }
 
+/// Rows of a pass: one register of each of 2^k stretches, t words apart.
+template <int kRows>
+inline void load_rows(Vec* x, const std::uint64_t* p, std::size_t t) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) x[r] = _mm512_loadu_si512(p + static_cast<std::size_t>(r) * t);
+}
+
+template <int kRows>
+inline void store_rows(std::uint64_t* p, std::size_t t, const Vec* x) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) _mm512_storeu_si512(p + static_cast<std::size_t>(r) * t, x[r]);
+}
+
 // --- inverse ------------------------------------------------------------------------------------
 
-enum class Input { kPositive, kNegated };           ///< of the second operand
-enum class Output { kPositive, kNegated };          ///< of both results; kNegated: [0, 2q]
-enum class Negation { kByTwiddle, kByDifference };  ///< how a negated product is made
+constexpr int kLargest = static_cast<int>(kLazyFactor);
 
-/// (x, y) -> (x + y, (x - y) * w), both modulo q; see the head of the file for the ranges.
-template <bool kDirty, Input kInput, Output kOutput, Negation kNegation>
-inline void inverse_butterfly(Vec& x, Vec& y, const Twiddle& t, const Constants& c) {
-  const Vec zero = _mm512_setzero_si512();
-  const Vec n = kInput == Input::kNegated ? y : _mm512_sub_epi64(c.q2, y);
-  const Vec difference = _mm512_add_epi64(x, n);
-  Vec u = kOutput == Output::kPositive ? _mm512_sub_epi64(x, n) : _mm512_sub_epi64(n, x);
-  if constexpr (kDirty) {
-    u = _mm512_and_si512(u, c.mask52);
-    x = _mm512_min_epu64(u, _mm512_sub_epi64(u, c.wrap));
-  } else {
-    x = _mm512_min_epu64(u, _mm512_add_epi64(u, c.q2));
+/// Bound, in q, of row `row` after `stages` stages of a pass whose words came in below `in` q:
+/// where bit s of the row is set, stage s made it a product.
+constexpr int inverse_bound(int in, int row, int stages) {
+  int bound = in;
+  for (int s = 0; s < stages; ++s) {
+    bound = ((row >> s) & 1) != 0 || 2 * bound > kLargest ? 2 : 2 * bound;
   }
-  const Vec h = add_high(zero, difference, t.shoup);
-  if constexpr (kOutput == Output::kNegated && kNegation == Negation::kByDifference) {
-    y = _mm512_sub_epi64(add_low(c.q2, h, c.q), add_low(zero, difference, t.w));
-  } else {
-    y = add_low(add_low(zero, difference, t.w), h, c.minus_q);
-  }
+  return bound;
 }
 
-/// Butterfly of the tail: all clean, all positive, because the permutes mix sums and products.
-inline void inverse_butterfly_clean(Vec& x, Vec& y, const Twiddle& t, const Constants& c) {
-  const Vec difference = _mm512_sub_epi64(_mm512_add_epi64(x, c.q2), y);
-  x = reduce_once(_mm512_add_epi64(x, y), c.q2);
-  y = multiply_lazy(difference, t.w, t.shoup, c.minus_q, c.mask52);
+/// (x, y) -> (x + y, (x - y) * w) for words below kBound q. Sums of more than 8q are reduced.
+template <int kBound>
+[[gnu::always_inline]] inline void inverse_butterfly(Vec& x, Vec& y, const Twiddle& t,
+                                                     const Constants& c) {
+  const Vec difference = _mm512_sub_epi64(_mm512_add_epi64(x, c.multiple<kBound>()), y);
+  x = _mm512_add_epi64(x, y);
+  if constexpr (2 * kBound > kLargest) x = reduce(x, c);
+  y = multiply(difference, t, c);
 }
 
-/// Stages of distance 1, 2, 4 on one block in storage order; natural order comes out.
-inline void inverse_tail(const std::uint64_t* block, const std::uint64_t* table, Vec& low,
-                         Vec& high, const Constants& c) {
+/// Stages of distance 1, 2, 4 on one block in storage order; natural order comes out, below 2q.
+[[gnu::always_inline]] inline void inverse_tail(Vec x, Vec y, const std::uint64_t* table, Vec& low,
+                                                Vec& high, const Constants& c) {
   const Vec two_low = _mm512_load_si512(kSwapTwoLow);
   const Vec two_high = _mm512_load_si512(kSwapTwoHigh);
   const Vec four_low = _mm512_load_si512(kSwapFourLow);
   const Vec four_high = _mm512_load_si512(kSwapFourHigh);
-  Vec x = _mm512_loadu_si512(block);
-  Vec y = _mm512_loadu_si512(block + 8);
-  inverse_butterfly_clean(x, y, load_tail(table + kTailOne), c);
+  inverse_butterfly<2>(x, y, load_tail(table + kTailOne), c);
   Vec x2 = _mm512_unpacklo_epi64(x, y);
   Vec y2 = _mm512_unpackhi_epi64(x, y);
-  inverse_butterfly_clean(x2, y2, load_tail(table + kTailTwo), c);
+  inverse_butterfly<4>(x2, y2, load_tail(table + kTailTwo), c);
   Vec x4 = _mm512_permutex2var_epi64(x2, two_low, y2);
   Vec y4 = _mm512_permutex2var_epi64(x2, two_high, y2);
-  inverse_butterfly_clean(x4, y4, load_tail(table + kTailFour), c);
+  inverse_butterfly<8>(x4, y4, load_tail(table + kTailFour), c);
   low = _mm512_permutex2var_epi64(x4, four_low, y4);
   high = _mm512_permutex2var_epi64(x4, four_high, y4);
 }
 
-/// The butterflies of a radix-2^k pass on 2^k rows. Group 2g + 1 of each stage but the last
-/// delivers its rows negated, because the next stage subtracts them.
+/// Twiddles of a radix-2^k pass on one group of rows, first stage first.
 template <int kRadixLog>
 struct InverseTwiddles {
-  Twiddle t[(1 << kRadixLog) - 1];  // first stage first
-};
+  Twiddle t[(1 << kRadixLog) - 1];
 
-template <int kRadixLog>
-inline InverseTwiddles<kRadixLog> load_inverse(const NttView& view, std::size_t m, std::size_t i) {
-  InverseTwiddles<kRadixLog> result;
-  std::size_t next = 0;
+  InverseTwiddles(const NttView& view, std::size_t m, std::size_t i) {
+    std::size_t next = 0;
 #pragma GCC unroll 3
-  for (int stage = 0; stage < kRadixLog; ++stage) {
-    const std::size_t groups = std::size_t{1} << (kRadixLog - 1 - stage);
-    const std::size_t first = (m >> stage) + groups * i;
+    for (int stage = 0; stage < kRadixLog; ++stage) {
+      const std::size_t groups = std::size_t{1} << (kRadixLog - 1 - stage);
+      const std::size_t first = (m >> stage) + groups * i;
 #pragma GCC unroll 4
-    for (std::size_t g = 0; g < groups; ++g) {
-      result.t[next++] =
-          load_twiddle(view.inverse_roots + first + g, view.inverse_roots_shoup + first + g);
+      for (std::size_t g = 0; g < groups; ++g) {
+        t[next++] =
+            load_twiddle(view.inverse_roots + first + g, view.inverse_roots_shoup + first + g);
+      }
     }
   }
-  return result;
-}
+};
 
-/// Negates in place the twiddles whose products must come out negated.
-template <int kRadixLog, Output kOutput>
-inline void negate_products(InverseTwiddles<kRadixLog>& tw, const Constants& c) {
-  if constexpr (kRadixLog == 2) {
-    tw.t[1] = negate(tw.t[1], c);
-    if constexpr (kOutput == Output::kNegated) tw.t[2] = negate(tw.t[2], c);
-  } else {
-    tw.t[1] = negate(tw.t[1], c);
-    tw.t[3] = negate(tw.t[3], c);
-    tw.t[5] = negate(tw.t[5], c);
-    if constexpr (kOutput == Output::kNegated) tw.t[6] = negate(tw.t[6], c);
-  }
-}
-
-template <int kRadixLog, bool kDirty, Input kInput, Output kOutput, Negation kNegation>
-inline void inverse_rows(Vec* x, const InverseTwiddles<kRadixLog>& tw, const Constants& c) {
-  constexpr Input kN = Input::kNegated;
-  constexpr Output kPos = Output::kPositive;
-  constexpr Output kNeg = Output::kNegated;
-  const Twiddle* t = tw.t;
-  if constexpr (kRadixLog == 2) {
-    inverse_butterfly<kDirty, kInput, kPos, kNegation>(x[0], x[1], t[0], c);
-    inverse_butterfly<kDirty, kInput, kNeg, kNegation>(x[2], x[3], t[1], c);
-    inverse_butterfly<false, kN, kOutput, kNegation>(x[0], x[2], t[2], c);
-    inverse_butterfly<true, kN, kOutput, kNegation>(x[1], x[3], t[2], c);
-  } else {
-    inverse_butterfly<kDirty, kInput, kPos, kNegation>(x[0], x[1], t[0], c);
-    inverse_butterfly<kDirty, kInput, kNeg, kNegation>(x[2], x[3], t[1], c);
-    inverse_butterfly<kDirty, kInput, kPos, kNegation>(x[4], x[5], t[2], c);
-    inverse_butterfly<kDirty, kInput, kNeg, kNegation>(x[6], x[7], t[3], c);
-    inverse_butterfly<false, kN, kPos, kNegation>(x[0], x[2], t[4], c);
-    inverse_butterfly<true, kN, kPos, kNegation>(x[1], x[3], t[4], c);
-    inverse_butterfly<false, kN, kNeg, kNegation>(x[4], x[6], t[5], c);
-    inverse_butterfly<true, kN, kNeg, kNegation>(x[5], x[7], t[5], c);
-    inverse_butterfly<false, kN, kOutput, kNegation>(x[0], x[4], t[6], c);
-    inverse_butterfly<false, kN, kOutput, kNegation>(x[1], x[5], t[6], c);
-    inverse_butterfly<true, kN, kOutput, kNegation>(x[2], x[6], t[6], c);
-    inverse_butterfly<true, kN, kOutput, kNegation>(x[3], x[7], t[6], c);
-  }
-}
-
-/// The upper half of the rows are products: clean them when nobody else will.
-template <int kRadixLog>
-inline void clean_products(Vec* x, const Constants& c) {
+/// The butterflies of a pass on 2^k rows below kIn q, stage by stage.
+template <int kRadixLog, int kIn, int kStage = 0, int kPair = 0>
+[[gnu::always_inline]] inline void inverse_rows(Vec* x, const InverseTwiddles<kRadixLog>& tw,
+                                                const Constants& c) {
   constexpr int kRows = 1 << kRadixLog;
-#pragma GCC unroll 4
-  for (int r = kRows / 2; r < kRows; ++r) x[r] = _mm512_and_si512(x[r], c.mask52);
+  constexpr int kDistance = 1 << kStage;
+  constexpr int kGroup = kPair / kDistance;
+  constexpr int kRow = kGroup * 2 * kDistance + kPair % kDistance;
+  constexpr int kTwiddle = kRows - (kRows >> kStage) + kGroup;
+  inverse_butterfly<inverse_bound(kIn, kRow, kStage)>(x[kRow], x[kRow + kDistance], tw.t[kTwiddle],
+                                                      c);
+  if constexpr (kPair + 1 < kRows / 2) {
+    inverse_rows<kRadixLog, kIn, kStage, kPair + 1>(x, tw, c);
+  } else if constexpr (kStage + 1 < kRadixLog) {
+    inverse_rows<kRadixLog, kIn, kStage + 1, 0>(x, tw, c);
+  }
 }
+
+/// Where the first pass finds its words: in `a` itself, or as products of two factors.
+struct Words {
+  const std::uint64_t* a;
+
+  Vec operator()(std::size_t j, const Constants&) const { return _mm512_loadu_si512(a + j); }
+};
+
+struct Products {
+  const std::uint64_t* a;
+  const std::uint64_t* slots;
+  const std::uint64_t* companions;
+
+  Vec operator()(std::size_t j, const Constants& c) const {
+    return multiply_dirty(_mm512_loadu_si512(a + j), _mm512_loadu_si512(slots + j),
+                          _mm512_loadu_si512(companions + j), c.minus_q);
+  }
+};
+
+/// Lines that are asked for while a transform works, a few a step, into the second-level cache: the
+/// first one has buffers for some two dozen requests, so that all of them at once would stall.
+class Lines {
+ public:
+  Lines(const void* begin, std::size_t bytes, std::size_t steps)
+      : at_(static_cast<const char*>(begin)), per_step_((bytes / 64 + steps) / steps) {
+    if (bytes == 0) per_step_ = 0;
+  }
+  void read() {
+    for (std::size_t k = 0; k < per_step_; ++k, at_ += 64) _mm_prefetch(at_, _MM_HINT_T1);
+  }
+  void write() {
+    for (std::size_t k = 0; k < per_step_; ++k, at_ += 64) __builtin_prefetch(at_, 1, 2);
+  }
+
+ private:
+  const char* at_;
+  std::size_t per_step_;
+};
 
 /// First pass: the tail and, on the same registers, the stages of distance 8, 16 (and 32).
-template <int kRadixLog, Output kOutput, bool kFinal>
-inline void inverse_first_group(std::uint64_t* a, const NttView& view, std::size_t i,
-                                const Constants& c) {
+template <int kRadixLog, class Source>
+void inverse_first_pass(const Source& source, std::uint64_t* a, const NttView& view,
+                        const Constants& c, const Ahead& ahead) {
   constexpr int kRows = 1 << kRadixLog;
-  Vec x[kRows];
-#pragma GCC unroll 4
-  for (int b = 0; b < kRows / 2; ++b) {
-    const std::size_t block = i * (kRows / 2) + static_cast<std::size_t>(b);
-    inverse_tail(a + kBlock * block, view.inverse_tail + kTailWords * block, x[2 * b], x[2 * b + 1],
-                 c);
-  }
-  const InverseTwiddles<kRadixLog> tw = load_inverse<kRadixLog>(view, view.n / 16, i);
-  inverse_rows<kRadixLog, false, Input::kPositive, kOutput, Negation::kByDifference>(x, tw, c);
-  if constexpr (kFinal) clean_products<kRadixLog>(x, c);
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    _mm512_storeu_si512(a + i * (8 * kRows) + static_cast<std::size_t>(8 * r), x[r]);
-  }
-}
-
-template <int kRadixLog>
-void inverse_first_pass(std::uint64_t* a, const NttView& view, const Constants& c) {
   const std::size_t groups = view.n / (8U << kRadixLog);
-  if (groups == 1) {
-    inverse_first_group<kRadixLog, Output::kPositive, true>(a, view, 0, c);
-    return;
-  }
-  for (std::size_t i = 0; i < groups; i += 2) {
-    inverse_first_group<kRadixLog, Output::kPositive, false>(a, view, i, c);
-    inverse_first_group<kRadixLog, Output::kNegated, false>(a, view, i + 1, c);
+  const std::uint64_t* table = view.inverse_tail;
+  Lines lines(ahead.write, ahead.write_bytes, groups);
+  for (std::size_t i = 0, j = 0; i < groups; ++i, j += 8 * kRows) {
+    lines.write();
+    Vec x[kRows];
+#pragma GCC unroll 4
+    for (std::size_t b = 0; b < kRows / 2; ++b, table += kTailWords) {
+      const std::size_t block = j + kBlock * b;
+      inverse_tail(source(block, c), source(block + 8, c), table, x[2 * b], x[2 * b + 1], c);
+    }
+    const InverseTwiddles<kRadixLog> tw(view, view.n / 16, i);
+    inverse_rows<kRadixLog, 2>(x, tw, c);
+    store_rows<kRows>(a + j, 8, x);
   }
 }
 
-template <int kRadixLog, Output kOutput, bool kFinal>
-inline void inverse_group(std::uint64_t* a, const NttView& view, std::size_t t, std::size_t i,
-                          const Constants& c) {
+/// Columns [from, to) of one group of rows, whose words are below kIn q.
+template <int kRadixLog, int kIn>
+[[gnu::always_inline]] inline void inverse_columns(std::uint64_t* p, std::size_t t,
+                                                   std::size_t from, std::size_t to,
+                                                   const InverseTwiddles<kRadixLog>& tw,
+                                                   const Constants& c, Lines& lines) {
   constexpr int kRows = 1 << kRadixLog;
-  InverseTwiddles<kRadixLog> tw = load_inverse<kRadixLog>(view, view.n / (2 * t), i);
-  negate_products<kRadixLog, kOutput>(tw, c);
-  std::uint64_t* p = a + i * t * kRows;
-  // The pass before wrote sums to the lower half of each row and dirty products to the upper half.
-  for (std::size_t j = 0; j < t / 2; j += 8) {
+  for (std::size_t j = from; j < to; j += 8) {
+    lines.read();
     Vec x[kRows];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r)
-      x[r] = _mm512_loadu_si512(p + j + static_cast<std::size_t>(r) * t);
-    inverse_rows<kRadixLog, false, Input::kNegated, kOutput, Negation::kByTwiddle>(x, tw, c);
-    if constexpr (kFinal) clean_products<kRadixLog>(x, c);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r)
-      _mm512_storeu_si512(p + j + static_cast<std::size_t>(r) * t, x[r]);
-  }
-  for (std::size_t j = t / 2; j < t; j += 8) {
-    Vec x[kRows];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r)
-      x[r] = _mm512_loadu_si512(p + j + static_cast<std::size_t>(r) * t);
-    inverse_rows<kRadixLog, true, Input::kNegated, kOutput, Negation::kByTwiddle>(x, tw, c);
-    if constexpr (kFinal) clean_products<kRadixLog>(x, c);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r)
-      _mm512_storeu_si512(p + j + static_cast<std::size_t>(r) * t, x[r]);
+    load_rows<kRows>(x, p + j, t);
+    inverse_rows<kRadixLog, kIn>(x, tw, c);
+    store_rows<kRows>(p + j, t, x);
   }
 }
 
+/// The pass before left its rows side by side in each row of this one: what is a row's index there
+/// is a column's place here.
 template <int kRadixLog>
-void inverse_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Constants& c) {
+void inverse_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Constants& c,
+                  Lines& lines) {
+  static_assert(inverse_bound(8, 1, 3) <= 8 && inverse_bound(8, 3, 3) <= 4 &&
+                inverse_bound(4, 3, 3) <= 4 && inverse_bound(8, 7, 3) <= 2);
+  static_assert(inverse_bound(8, 0, 2) <= 8 && inverse_bound(8, 1, 2) <= 4 &&
+                inverse_bound(8, 3, 2) <= 2);
   const std::size_t groups = view.n / (t << kRadixLog);
-  if (groups == 1) {
-    inverse_group<kRadixLog, Output::kPositive, true>(a, view, t, 0, c);
-    return;
-  }
-  for (std::size_t i = 0; i < groups; i += 2) {
-    inverse_group<kRadixLog, Output::kPositive, false>(a, view, t, i, c);
-    inverse_group<kRadixLog, Output::kNegated, false>(a, view, t, i + 1, c);
+  for (std::size_t i = 0; i < groups; ++i) {
+    const InverseTwiddles<kRadixLog> tw(view, view.n / (2 * t), i);
+    std::uint64_t* p = a + (i * t << kRadixLog);
+    inverse_columns<kRadixLog, 8>(p, t, 0, t / 4, tw, c, lines);
+    inverse_columns<kRadixLog, 4>(p, t, t / 4, t / 2, tw, c, lines);
+    inverse_columns<kRadixLog, 2>(p, t, t / 2, t, tw, c, lines);
   }
 }
 
 /// Of the log2(n) - 3 stages above the tail, how many passes are radix-4 (the rest are radix-8).
 inline unsigned radix4_passes(unsigned stages) { return (3 - stages % 3) % 3; }
 
+/// Radix-8 passes come first: they do more with the tail's registers.
+template <class Source>
+void inverse(const Source& source, std::uint64_t* a, const NttView& view, const Ahead& ahead) {
+  const Constants c(view.modulus.q);
+  const unsigned stages = view.log_n - 3;
+  const unsigned small = radix4_passes(stages);
+  unsigned large = (stages - 2 * small) / 3;
+  std::size_t t;  // distance of the next stage
+  std::size_t steps = large * (view.n / 64) + small * (view.n / 32);
+  if (large > 0) {
+    inverse_first_pass<3>(source, a, view, c, ahead);
+    --large;
+    steps -= view.n / 64;
+    t = 64;
+  } else {
+    inverse_first_pass<2>(source, a, view, c, ahead);
+    steps -= view.n / 32;
+    t = 32;
+  }
+  Lines lines(ahead.read, ahead.read_bytes, steps + 1);
+  for (; large > 0; --large, t *= 8) inverse_pass<3>(a, view, t, c, lines);
+  for (; t < view.n; t *= 4) inverse_pass<2>(a, view, t, c, lines);
+}
+
 // --- forward ------------------------------------------------------------------------------------
 
-/// (x, y) -> (x + y * w, x - y * w): inputs and results below 4q.
+/// (x, y) -> (x + y * w, x - y * w): both 2q above x.
 inline void forward_butterfly(Vec& x, Vec& y, const Twiddle& t, const Constants& c) {
-  const Vec product = multiply_lazy(y, t.w, t.shoup, c.minus_q, c.mask52);
-  x = reduce_once(x, c.q2);
+  const Vec product = multiply(y, t, c);
   y = _mm512_sub_epi64(_mm512_add_epi64(x, c.q2), product);
   x = _mm512_add_epi64(x, product);
 }
 
-/// log2 stages of distance t * 2^(k-1) ... t, on 2^k rows t apart.
+/// Stages of distance t * 2^(k-1) ... t, on 2^k rows t apart. `reduces`: words come in too large;
+/// those of the upper rows are multiplied first.
 template <int kRadixLog>
-void forward_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Constants& c) {
+void forward_pass(std::uint64_t* a, const NttView& view, std::size_t t, bool reduces,
+                  const Constants& c) {
   constexpr int kRows = 1 << kRadixLog;
   const std::size_t groups = view.n / (t << kRadixLog);
   for (std::size_t i = 0; i < groups; ++i) {
@@ -303,12 +317,14 @@ void forward_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Co
         tw[next++] = load_twiddle(view.roots + k, view.roots_shoup + k);
       }
     }
-    std::uint64_t* p = a + i * t * kRows;
+    std::uint64_t* p = a + (i * t << kRadixLog);
     for (std::size_t j = 0; j < t; j += 8) {
       Vec x[kRows];
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r)
-        x[r] = _mm512_loadu_si512(p + j + static_cast<std::size_t>(r) * t);
+      load_rows<kRows>(x, p + j, t);
+      if (reduces) {
+#pragma GCC unroll 4
+        for (int r = 0; r < kRows / 2; ++r) x[r] = reduce(x[r], c);
+      }
 #pragma GCC unroll 3
       for (int stage = 0; stage < kRadixLog; ++stage) {
         const int distance = kRows >> (stage + 1);
@@ -319,15 +335,14 @@ void forward_pass(std::uint64_t* a, const NttView& view, std::size_t t, const Co
           forward_butterfly(x[r], x[r + distance], tw[(1 << stage) - 1 + g], c);
         }
       }
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r)
-        _mm512_storeu_si512(p + j + static_cast<std::size_t>(r) * t, x[r]);
+      store_rows<kRows>(p + j, t, x);
     }
   }
 }
 
 /// Stages of distance 4, 2, 1; natural order in, storage order and [0, q) out.
-void forward_tail(std::uint64_t* a, const NttView& view, const Constants& c) {
+void forward_tail(std::uint64_t* a, const NttView& view, bool reduces, const Constants& c) {
+  const Canonical canonical(view.modulus);
   const Vec two_low = _mm512_load_si512(kSwapTwoLow);
   const Vec two_high = _mm512_load_si512(kSwapTwoHigh);
   const Vec four_low = _mm512_load_si512(kSwapFourLow);
@@ -338,6 +353,7 @@ void forward_tail(std::uint64_t* a, const NttView& view, const Constants& c) {
     const Vec y0 = _mm512_loadu_si512(a + k + 8);
     Vec x4 = _mm512_permutex2var_epi64(x0, four_low, y0);
     Vec y4 = _mm512_permutex2var_epi64(x0, four_high, y0);
+    if (reduces) x4 = reduce(x4, c);
     forward_butterfly(x4, y4, load_tail(table + kTailFour), c);
     Vec x2 = _mm512_permutex2var_epi64(x4, two_low, y4);
     Vec y2 = _mm512_permutex2var_epi64(x4, two_high, y4);
@@ -345,54 +361,51 @@ void forward_tail(std::uint64_t* a, const NttView& view, const Constants& c) {
     Vec x = _mm512_unpacklo_epi64(x2, y2);
     Vec y = _mm512_unpackhi_epi64(x2, y2);
     forward_butterfly(x, y, load_tail(table + kTailOne), c);
-    _mm512_storeu_si512(a + k, reduce_once(reduce_once(x, c.q2), c.q));
-    _mm512_storeu_si512(a + k + 8, reduce_once(reduce_once(y, c.q2), c.q));
+    _mm512_storeu_si512(a + k, canonical(x));
+    _mm512_storeu_si512(a + k + 8, canonical(y));
   }
 }
+
+/// Bound, in q, of the words between forward passes.
+class ForwardBound {
+ public:
+  /// Whether words must be reduced before `stages` more.
+  bool add(int stages) {
+    const bool reduces = bound_ + 2 * stages > 2 * kLargest;
+    bound_ = (reduces ? 2 : bound_) + 2 * stages;
+    return reduces;
+  }
+
+ private:
+  int bound_ = 1;
+};
 
 }  // namespace
 
 void ntt_forward(std::uint64_t* a, const NttView& view) {
   const Constants c(view.modulus.q);
-  const unsigned stages = view.log_n - 3;
-  unsigned small = radix4_passes(stages);
+  unsigned small = radix4_passes(view.log_n - 3);
+  ForwardBound bound;
   std::size_t t = view.n;  // distance of the stage done last, times two
   while (t > 8) {
     if (small > 0) {
       t /= 4;
-      forward_pass<2>(a, view, t, c);
+      forward_pass<2>(a, view, t, bound.add(2), c);
       --small;
     } else {
       t /= 8;
-      forward_pass<3>(a, view, t, c);
+      forward_pass<3>(a, view, t, bound.add(3), c);
     }
   }
-  forward_tail(a, view, c);
+  forward_tail(a, view, bound.add(3), c);
 }
 
 void ntt_inverse_lazy(std::uint64_t* a, const NttView& view) {
-  const Constants c(view.modulus.q);
-  const unsigned stages = view.log_n - 3;
-  unsigned small = radix4_passes(stages);
-  std::size_t t;  // distance of the next stage
-  if (small > 0) {
-    inverse_first_pass<2>(a, view, c);
-    --small;
-    t = 32;
-  } else {
-    inverse_first_pass<3>(a, view, c);
-    t = 64;
-  }
-  while (t < view.n) {
-    if (small > 0) {
-      inverse_pass<2>(a, view, t, c);
-      --small;
-      t *= 4;
-    } else {
-      inverse_pass<3>(a, view, t, c);
-      t *= 8;
-    }
-  }
+  inverse(Words{a}, a, view, Ahead{});
+}
+
+void multiply_inverse(const MultiplyInverse& args) {
+  inverse(Products{args.a, args.slots, args.companions}, args.out, *args.view, args.ahead);
 }
 
 }  // namespace veilsum::isa::avx512

@@ -1,266 +1,259 @@
-// Layer: isa, level avx512. 50-bit packing and the weighted sum of packed rows. A group of eight
-// residues is 50 bytes: one byte permute and one variable shift each way. The sum is meant to run
-// at memory speed: a chunk of eight groups is gathered from all sources in registers, so every
-// source byte is read once and the sum written once; reduction happens once per output.
+// Layer: isa, level avx512. Rows of packed fields and their weighted sum modulo 2^B. A group of
+// eight fields takes one byte permute and one variable shift each way. The sum is meant to run at
+// memory speed: a chunk of eight groups is gathered from all sources in registers, so every source
+// byte is read once and the sum written once. Rows of the same field follow each other, so that a
+// chunk's carries stay at hand. Nothing is reduced on the way: what runs over the top of the last
+// row's words has no meaning.
 #include "isa/avx512/kernels_internal.h"
 #include "isa/avx512/vector_ops.h"
 
 namespace veilsum::isa::avx512 {
 namespace {
 
-/// Constants to bring hi * 2^52 + lo below q, for hi < 2^52 and lo < 2^52.
-struct Folder {
-  Vec q, q2, q4, minus_q, mask52, two52, two52_shoup;
+constexpr unsigned kWordBits = 52;
+constexpr std::size_t kGroups = 8;  ///< groups of one chunk
+/// Prefetch distance in each source, into the second-level cache: requests for the first one fill
+/// its few buffers and stop the processor's own streams, which cost half of the speed.
+constexpr std::size_t kAheadBytes = 4096;
 
-  explicit Folder(const Modulus& modulus)
-      : q(splat(modulus.q)),
-        q2(splat(2 * modulus.q)),
-        q4(splat(4 * modulus.q)),
-        minus_q(splat((kMask52 + 1) - modulus.q)),
-        mask52(splat(kMask52)),
-        two52(splat(modulus.two52_mod_q)),
-        two52_shoup(splat(modulus.two52_shoup)) {}
-
-  Vec operator()(Vec hi, Vec lo) const {
-    // 2^52 < 8q because q > 2^49; product < 2q
-    Vec x = reduce_once(lo, q4);
-    x = _mm512_add_epi64(x, multiply_lazy(hi, two52, two52_shoup, minus_q, mask52));
-    x = reduce_once(x, q4);
-    x = reduce_once(x, q2);
-    return reduce_once(x, q);
-  }
-  /// x < 2^64.
-  Vec operator()(Vec x) const {
-    return (*this)(_mm512_srli_epi64(x, 52), _mm512_and_si512(x, mask52));
-  }
+/// One row of all sources.
+struct RowSum {
+  const SumFields* args;
+  const FieldTable* table;
+  std::size_t offset;  ///< of the row in every source
+  bool first;          ///< row of the field, which the complements' ones are added to
+  bool last;           ///< row of the field, which leaves no carry
 };
 
-constexpr std::size_t kGroups = 8;         ///< groups of one chunk
-constexpr std::size_t kAheadBytes = 1536;  ///< prefetch distance in each source
-
-/// Writes kCount groups, all of whose sources have been read: whole registers, each over the zeros
-/// that the one before left behind its 50 bytes. Masked stores are twice as dear.
-template <std::size_t kCount, class Group>
-inline void store_groups(std::uint8_t* out, const Group& group) {
+/// Writes kCount groups, all of whose sources have been read: whole registers where they end inside
+/// the chunk, each over what the one before left behind its bytes.
+template <std::size_t kCount>
+inline void store_groups(const RowSum& row, std::size_t at, const Vec* groups) {
+  const std::size_t bits = row.table->bits;
+  const __mmask64 mask = group_mask(row.table->bits);
+  std::uint8_t* out = row.args->out + row.offset + at;
 #pragma GCC unroll 8
-  for (std::size_t g = 0; g + 1 < kCount; ++g) _mm512_storeu_si512(out + g * kGroupBytes, group(g));
-  store_group(out + (kCount - 1) * kGroupBytes, group(kCount - 1));
+  for (std::size_t g = 0; g < kCount; ++g, out += bits) {
+    if ((kCount - g) * bits >= 64) {
+      _mm512_storeu_si512(out, groups[g]);
+    } else {
+      _mm512_mask_storeu_epi8(out, mask, groups[g]);
+    }
+  }
 }
 
-/// Residues as the permute of Unpacker leaves them: lane l shifted up by kPackShift[l], six bits at
-/// most. Sums can do without the shift down and up again.
-struct Lanes {
-  Vec shift = _mm512_load_si512(kPackShift);
-  Vec spread = _mm512_load_si512(kPackTables.spread);
-  Vec even = _mm512_load_si512(kPackTables.even);
-  Vec odd = _mm512_load_si512(kPackTables.odd);
-  Vec mask = up(splat(kResidueMask));
+/// The bytes of group g of a chunk; `kWhole`: 64 can be read everywhere.
+template <bool kWhole>
+inline Vec load_group(const std::uint8_t* in, __mmask64 mask) {
+  return kWhole ? _mm512_loadu_si512(in) : _mm512_maskz_loadu_epi8(mask, in);
+}
 
-  Vec up(Vec x) const { return _mm512_sllv_epi64(x, shift); }
-  Vec down(Vec x) const { return _mm512_srlv_epi64(x, shift); }
-  Vec unpack(Vec bytes) const {
-    return _mm512_and_si512(_mm512_permutexvar_epi8(spread, bytes), mask);
+template <std::size_t kCount>
+inline void prefetch_source(const std::uint8_t* p, std::size_t bits) {
+  if constexpr (kCount == 1) return;
+  for (std::size_t line = 0; line < kCount * bits; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + kAheadBytes + line), _MM_HINT_T1);
   }
-  Vec pack(Vec x) const {
-    return _mm512_or_si512(_mm512_maskz_permutexvar_epi8(kPackTables.even_mask, even, x),
-                           _mm512_maskz_permutexvar_epi8(kPackTables.odd_mask, odd, x));
-  }
-};
+}
 
-/// Sums of at most two residues, in their lanes.
-struct PairFolder {
-  Vec q;
+/// One row, unit weights: fields are added in their windows, cleared of their neighbours, and
+/// packed from there. Only bits above a field's are lost when a word wraps.
+struct UnitWindows {
+  Vec windows, mask;
+  Packer pack;
 
-  PairFolder(const Modulus& modulus, const Lanes& lanes) : q(lanes.up(splat(modulus.q))) {}
-  Vec operator()(Vec x, const Lanes&) const { return reduce_once(x, q); }
-};
-
-/// Sums of `count` residues in their lanes when q is so little below 2^50 that what 2^50 leaves
-/// modulo q, times the carries beyond bit 50 (fewer than `count`), stays below 2q - 2^50. That
-/// holds for every modulus of a plan.
-struct CloseFolder {
-  Vec q, mask50, two50;
-
-  CloseFolder(const Modulus& modulus, const Lanes&)
-      : q(splat(modulus.q)), mask50(splat(kResidueMask)), two50(splat(rest(modulus))) {}
-
-  static std::uint64_t rest(const Modulus& modulus) { return kResidueMask + 1 - modulus.q; }
-  static bool serves(const Modulus& modulus, std::uint64_t count) {
-    return count * rest(modulus) <= modulus.q - rest(modulus);
-  }
-  Vec operator()(Vec x, const Lanes& lanes) const {
-    const Vec sum = lanes.down(x);
-    const Vec carries = _mm512_srli_epi64(sum, 50);
-    return lanes.up(reduce_once(add_low(_mm512_and_si512(sum, mask50), carries, two50), q));
+  explicit UnitWindows(const FieldTable& table)
+      : windows(_mm512_load_si512(table.window_bytes)),
+        mask(_mm512_sllv_epi64(splat(table.mask), Packer::first_bit(table))),
+        pack(table) {}
+  /// The field, or with `complement` its bits inverted, which is -field - 1.
+  template <bool kComplement>
+  Vec take(Vec bytes) const {
+    const Vec x = _mm512_permutexvar_epi8(windows, bytes);
+    return kComplement ? _mm512_andnot_si512(x, mask) : _mm512_and_si512(x, mask);
   }
 };
 
-/// Any sum.
-struct AnyFolder {
-  Folder fold;
-
-  AnyFolder(const Modulus& modulus, const Lanes&) : fold(modulus) {}
-  Vec operator()(Vec x, const Lanes& lanes) const { return lanes.up(fold(lanes.down(x))); }
-};
-
-/// So many residues in their lanes, below 2^56, fit a word together with a sum that was folded.
-constexpr std::uint32_t kUnitSources = 127;
-
-/// Largest residues seen: several, since each comparison waits for the one before it.
-struct Largest {
-  Vec of[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
-               _mm512_setzero_si512()};
-
-  void see(std::size_t g, Vec x) { of[g % 4] = _mm512_max_epu64(of[g % 4], x); }
-  bool below(Vec bound) const {
-    const Vec pairs[2] = {_mm512_max_epu64(of[0], of[1]), _mm512_max_epu64(of[2], of[3])};
-    return _mm512_cmpge_epu64_mask(_mm512_max_epu64(pairs[0], pairs[1]), bound) == 0;
-  }
-};
-
-/// Sums kCount groups of all sources, weights of one.
-template <std::size_t kCount, bool kLast, class Fold>
-inline void sum_units(const SumPacked& args, std::size_t offset, const Lanes& lanes,
-                      const Fold& fold, Largest& largest) {
+template <std::size_t kCount, bool kWhole, bool kSubtract>
+inline void sum_windows(const RowSum& row, std::size_t at, const UnitWindows& unit) {
+  const SumFields& args = *row.args;
+  const std::size_t bits = row.table->bits;
+  const __mmask64 mask = group_mask(row.table->bits);
   Vec sum[kCount];
+  const std::uint8_t* p = args.sources[0] + row.offset + at;
+  prefetch_source<kCount>(p, bits);
+  Vec start = _mm512_setzero_si512();
+  if constexpr (kSubtract) {
+    start = _mm512_sllv_epi64(splat(args.source_count - 1), Packer::first_bit(*row.table));
+  }
 #pragma GCC unroll 8
-  for (std::size_t g = 0; g < kCount; ++g) sum[g] = _mm512_setzero_si512();
-  for (std::uint32_t begin = 0; begin < args.source_count; begin += kUnitSources) {
+  for (std::size_t g = 0; g < kCount; ++g) {
+    sum[g] = _mm512_add_epi64(start, unit.take<false>(load_group<kWhole>(p + g * bits, mask)));
+  }
+  for (std::uint32_t k = 1; k < args.source_count; ++k) {
+    p = args.sources[k] + row.offset + at;
+    prefetch_source<kCount>(p, bits);
+#pragma GCC unroll 8
+    for (std::size_t g = 0; g < kCount; ++g) {
+      sum[g] =
+          _mm512_add_epi64(sum[g], unit.take<kSubtract>(load_group<kWhole>(p + g * bits, mask)));
+    }
+  }
+#pragma GCC unroll 8
+  for (std::size_t g = 0; g < kCount; ++g) sum[g] = unit.pack(sum[g]);
+  store_groups<kCount>(row, at, sum);
+}
+
+/// Any row: words of at most 52 bits times weights of at most 2^20 in all.
+struct WordRow {
+  RowSum sum;
+  Unpacker unpack;
+  Vec mask;
+  RowPacker pack;
+
+  WordRow() : WordRow(RowSum{}, kNoTable) {}
+  WordRow(const RowSum& row, const FieldTable& table)
+      : sum(row), unpack(table), mask(splat(table.mask)), pack(table) {}
+
+ private:
+  static constexpr FieldTable kNoTable{};
+};
+
+/// So many low words, below 2^52 each, and a carry fit 64 bits.
+constexpr std::uint32_t kFold = 2048;
+
+/// One row of kCount groups; takes and leaves the carry. `ones` is what complements lack of
+/// negative numbers: the sum of the subtracted weights.
+template <std::size_t kCount, bool kWhole, bool kUnit>
+inline void sum_words(const WordRow& row, std::size_t at, std::uint64_t ones, Vec* carry) {
+  const SumFields& args = *row.sum.args;
+  const std::size_t bits = row.sum.table->bits;
+  const __mmask64 mask = group_mask(row.sum.table->bits);
+  const Vec start = splat(row.sum.first ? ones : 0);
+  Vec low[kCount];
+  Vec high[kCount];
+#pragma GCC unroll 8
+  for (std::size_t g = 0; g < kCount; ++g) {
+    low[g] = _mm512_add_epi64(carry[g], start);
+    high[g] = _mm512_setzero_si512();
+  }
+  for (std::uint32_t begin = 0; begin < args.source_count; begin += kFold) {
     if (begin != 0) {
 #pragma GCC unroll 8
-      for (std::size_t g = 0; g < kCount; ++g) sum[g] = fold(sum[g], lanes);
-    }
-    const std::uint32_t left = args.source_count - begin;
-    const std::uint32_t end = begin + (left < kUnitSources ? left : kUnitSources);
-    for (std::uint32_t k = begin; k < end; ++k) {
-      const std::uint8_t* p = args.sources[k] + offset;
-      if constexpr (kCount == kGroups) {
-#pragma GCC unroll 8
-        for (std::size_t line = 0; line < kCount * kGroupBytes; line += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(p + kAheadBytes + line), _MM_HINT_T0);
-        }
-      }
-#pragma GCC unroll 8
       for (std::size_t g = 0; g < kCount; ++g) {
-        const Vec bytes =
-            kLast ? load_group(p + g * kGroupBytes) : _mm512_loadu_si512(p + g * kGroupBytes);
-        const Vec x = lanes.unpack(bytes);
-        largest.see(g, x);
-        sum[g] = _mm512_add_epi64(sum[g], x);
+        high[g] = _mm512_add_epi64(high[g], _mm512_srli_epi64(low[g], kWordBits));
+        low[g] = _mm512_and_si512(low[g], splat(kMask52));
       }
     }
-  }
-  store_groups<kCount>(args.out + offset,
-                       [&](std::size_t g) { return lanes.pack(fold(sum[g], lanes)); });
-}
-
-/// One group of all sources with weights below 2^52. Low words gain less than 2^52 a source, so
-/// they are folded into the high ones every 2048 sources; high words stay below 2^19.
-template <std::size_t kCount, bool kLast>
-inline void sum_weighted(const SumPacked& args, std::size_t offset, const Unpacker& unpacker,
-                         const Folder& folder, const Packer& packer, Largest& largest) {
-  constexpr std::uint32_t kFold = 2048;
-  Vec lo[kCount];
-  Vec hi[kCount];
-#pragma GCC unroll 8
-  for (std::size_t g = 0; g < kCount; ++g) lo[g] = hi[g] = _mm512_setzero_si512();
-  for (std::uint32_t begin = 0; begin < args.source_count; begin += kFold) {
     const std::uint32_t left = args.source_count - begin;
     const std::uint32_t end = begin + (left < kFold ? left : kFold);
     for (std::uint32_t k = begin; k < end; ++k) {
-      const std::uint8_t* p = args.sources[k] + offset;
-      const Vec weight = splat(args.weights[k]);
-      if constexpr (kCount > 1) {
-#pragma GCC unroll 8
-        for (std::size_t line = 0; line < kCount * kGroupBytes; line += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(p + kAheadBytes + line), _MM_HINT_T0);
-        }
-      }
+      const std::uint8_t* p = args.sources[k] + row.sum.offset + at;
+      const Vec flip = args.subtract && k > 0 ? row.mask : _mm512_setzero_si512();
+      const Vec weight = splat(kUnit ? 1 : args.weights[k]);
+      prefetch_source<kCount>(p, bits);
 #pragma GCC unroll 8
       for (std::size_t g = 0; g < kCount; ++g) {
-        const Vec bytes =
-            kLast ? load_group(p + g * kGroupBytes) : _mm512_loadu_si512(p + g * kGroupBytes);
-        const Vec x = unpacker(bytes);
-        largest.see(g, x);
-        lo[g] = add_low(lo[g], x, weight);
-        hi[g] = add_high(hi[g], x, weight);
+        Vec x = row.unpack(load_group<kWhole>(p + g * bits, mask));
+        x = _mm512_ternarylogic_epi64(x, row.mask, flip, 0x6a);  // (x & mask) ^ flip
+        if constexpr (kUnit) {
+          low[g] = _mm512_add_epi64(low[g], x);
+        } else {
+          low[g] = add_low(low[g], x, weight);
+          if (!row.sum.last) high[g] = add_high(high[g], x, weight);
+        }
       }
     }
-#pragma GCC unroll 8
-    for (std::size_t g = 0; g < kCount; ++g) {
-      hi[g] = _mm512_add_epi64(hi[g], _mm512_srli_epi64(lo[g], 52));
-      lo[g] = _mm512_and_si512(lo[g], folder.mask52);
-    }
   }
-  store_groups<kCount>(args.out + offset,
-                       [&](std::size_t g) { return packer(folder(hi[g], lo[g])); });
+#pragma GCC unroll 8
+  for (std::size_t g = 0; g < kCount; ++g) {
+    carry[g] = _mm512_add_epi64(high[g], _mm512_srli_epi64(low[g], kWordBits));
+    low[g] = row.pack(low[g]);
+  }
+  store_groups<kCount>(row.sum, at, low);
 }
 
-/// Whole registers are read except for the last group, whose 50 bytes may end the buffer.
-template <class Fold>
-bool sum_unweighted(const SumPacked& args) {
-  const Lanes lanes;
-  const Fold fold(args.modulus, lanes);
-  const std::size_t groups = args.coefficients / kGroup;
-  Largest largest;
+/// One row, weights of one.
+template <bool kSubtract>
+void sum_one_row(const RowSum& row) {
+  const UnitWindows unit(*row.table);
+  const std::size_t bits = row.table->bits;
+  const std::size_t groups = row.args->coefficients / kGroup;
+  const std::size_t whole = RowReader::whole_groups(row.table->bits, groups);
   std::size_t g = 0;
-  for (; g + kGroups < groups; g += kGroups) {
-    sum_units<kGroups, false>(args, g * kGroupBytes, lanes, fold, largest);
+  for (; g + kGroups <= whole; g += kGroups) {
+    sum_windows<kGroups, true, kSubtract>(row, g * bits, unit);
   }
-  for (; g < groups; ++g) sum_units<1, true>(args, g * kGroupBytes, lanes, fold, largest);
-  return largest.below(lanes.up(splat(args.modulus.q)));
+  for (; g < groups; ++g) sum_windows<1, false, kSubtract>(row, g * bits, unit);
+}
+
+/// Any number of rows, any weights.
+template <std::size_t kCount, bool kUnit>
+void sum_rows(const WordRow* rows, std::size_t count) {
+  const SumFields& args = *rows[0].sum.args;
+  const std::size_t groups = args.coefficients / kGroup;
+  std::size_t whole = groups;
+  for (std::size_t w = 0; w < count; ++w) {
+    const std::size_t here = RowReader::whole_groups(rows[w].sum.table->bits, groups);
+    if (here < whole) whole = here;
+  }
+  std::uint64_t ones = 0;
+  if (args.subtract) {
+    for (std::uint32_t k = 1; k < args.source_count; ++k) ones += kUnit ? 1 : args.weights[k];
+  }
+  std::size_t g = 0;
+  for (; g + kCount <= whole; g += kCount) {
+    Vec carry[kCount];
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < kCount; ++i) carry[i] = _mm512_setzero_si512();
+    for (std::size_t w = 0; w < count; ++w) {
+      sum_words<kCount, true, kUnit>(rows[w], g * rows[w].sum.table->bits, ones, carry);
+    }
+  }
+  for (; g < groups; ++g) {
+    Vec carry = _mm512_setzero_si512();
+    for (std::size_t w = 0; w < count; ++w) {
+      sum_words<1, false, kUnit>(rows[w], g * rows[w].sum.table->bits, ones, &carry);
+    }
+  }
 }
 
 }  // namespace
 
-bool sum_packed(const SumPacked& args) {
-  if (args.weights == nullptr) {
-    const std::uint32_t together =  // with what was folded before
-        args.source_count <= kUnitSources ? args.source_count : kUnitSources + 1;
-    if (together <= 2) return sum_unweighted<PairFolder>(args);
-    if (CloseFolder::serves(args.modulus, together)) return sum_unweighted<CloseFolder>(args);
-    return sum_unweighted<AnyFolder>(args);
+void sum_fields(const SumFields& args) {
+  const std::size_t words = args.view->words;
+  WordRow rows[kMaxWords];
+  std::size_t offset = 0;
+  for (std::size_t w = 0; w < words; ++w) {
+    const FieldTable& table = *args.view->fields[w];
+    rows[w] = WordRow({&args, &table, offset, w == 0, w + 1 == words}, table);
+    offset += args.coefficients / kGroup * table.bits;
   }
-  const Unpacker unpacker;
-  const Packer packer;
-  const Folder folder(args.modulus);
-  const std::size_t groups = args.coefficients / kGroup;
-  Largest largest;
-  std::size_t g = 0;
-  for (; g + kGroups / 2 < groups; g += kGroups / 2) {
-    sum_weighted<kGroups / 2, false>(args, g * kGroupBytes, unpacker, folder, packer, largest);
-  }
-  for (; g < groups; ++g) {
-    sum_weighted<1, true>(args, g * kGroupBytes, unpacker, folder, packer, largest);
-  }
-  return largest.below(splat(args.modulus.q));
+  if (args.weights != nullptr) return sum_rows<kGroups / 2, false>(rows, words);
+  if (words > 1 || args.view->bits < 8) return sum_rows<kGroups, true>(rows, words);
+  if (args.subtract) return sum_one_row<true>(rows[0].sum);
+  sum_one_row<false>(rows[0].sum);
 }
 
-void pack(const std::uint64_t* in, std::size_t coefficients, std::uint8_t* out) {
-  const Packer packer;
-  // Whole registers are written, each over the zeros that the one before left behind its 50 bytes:
-  // masked stores are twice as dear. The last group may end the buffer.
-  std::size_t j = 0;
-  for (; j + kGroup < coefficients; j += kGroup, out += kGroupBytes) {
-    _mm512_storeu_si512(out, packer(_mm512_loadu_si512(in + j)));
+void pack_fields(const std::uint64_t* in, std::size_t coefficients, const FieldTable& table,
+                 std::uint8_t* out) {
+  const RowPacker pack(table);
+  const std::size_t groups = coefficients / kGroup;
+  const RowWriter write(out, table.bits, groups);
+  for (std::size_t g = 0; g < groups; ++g) {
+    write(g, pack(_mm512_loadu_si512(in + kGroup * g)));
   }
-  if (j < coefficients) store_group(out, packer(_mm512_loadu_si512(in + j)));
 }
 
-bool unpack(const std::uint8_t* in, std::size_t coefficients, std::uint64_t q, std::uint64_t* out) {
-  const Unpacker unpacker;
-  Vec largest = _mm512_setzero_si512();
-  const auto step = [&](std::size_t j, Vec bytes) {
-    const Vec x = unpacker(bytes);
-    largest = _mm512_max_epu64(largest, x);
-    _mm512_storeu_si512(out + j, x);
-  };
-  std::size_t j = 0;
-  for (; j + kGroup < coefficients; j += kGroup, in += kGroupBytes) {
-    step(j, _mm512_loadu_si512(in));
+void unpack_fields(const std::uint8_t* in, std::size_t coefficients, const FieldTable& table,
+                   std::uint64_t* out) {
+  const Unpacker unpack(table);
+  const Vec mask = splat(table.mask);
+  const std::size_t groups = coefficients / kGroup;
+  const RowReader read(in, table.bits, groups);
+  for (std::size_t g = 0; g < groups; ++g) {
+    _mm512_storeu_si512(out + kGroup * g, _mm512_and_si512(unpack(read(g)), mask));
   }
-  if (j < coefficients) step(j, load_group(in));
-  return _mm512_cmpge_epu64_mask(largest, splat(q)) == 0;
 }
 
 }  // namespace veilsum::isa::avx512

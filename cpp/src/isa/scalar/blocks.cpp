@@ -1,8 +1,9 @@
-// Layer: isa, scalar level. The two halves of a block's life that follow its pad. encrypt_block:
-// sample the error, add pad, error and scaled planes, reduce, pack. add_message: the planes alone,
-// onto a packed sum of pad and error. decrypt_block: unpack, subtract the pad, rebuild X in [0, Q)
-// from its residues by Garner's mixed radix (Knuth, TAOCP 2, 4.3.2), add Delta / 2, and divide
-// exactly by multi-word divisors with a floating-point estimate of each digit. Both are free of
+// Layer: isa, scalar level. Blocks after their pad. Encryption: add pad, error and the lifted
+// message, take the canonical residue, round to B bits, pack. make_pad stops before the message,
+// encrypt_from_pad goes on from there. Decryption: round the pad, subtract it from the packed
+// fields, divide by Delta and split into digits. `round` and `lift` are DESIGN's integer functions;
+// see isa::BlockView, whose names this file uses. Several limbs work on words of 52 bits, with
+// exact division by a floating-point estimate of each digit and one correction. Free of
 // secret-dependent branches, indices and divisions.
 #include <cstddef>
 #include <cstdint>
@@ -13,228 +14,402 @@
 namespace veilsum::isa::scalar {
 namespace {
 
-constexpr std::size_t kChunk = 256;  // coefficients: four batches of the bitsliced AES
-constexpr unsigned kWordBits = 52;
-constexpr std::uint64_t kWordMask = (std::uint64_t{1} << kWordBits) - 1;
+constexpr std::size_t kChunk = 256;  // coefficients: one batch of the bitsliced AES
+constexpr std::uint64_t kPrimeMask = (std::uint64_t{1} << kPrimeBits) - 1;
 
-/// c + sum_p plane_p * scale_p mod q, canonical, for the `now` coefficients from `start` on; c
-/// below 2^52. At most 64 lazy products below 2q: the sum is below 2^58, in reach of `reduce`.
-template <class Args>
-void add_planes(const Args& args, const LimbView& view, std::size_t start, std::size_t now,
-                std::uint64_t* c) {
-  for (std::size_t p = 0; p < args.plane_count; ++p) {
-    const std::uint64_t* plane = args.planes + p * args.plane_stride + start;
-    const std::uint64_t scale = view.plane_scale[p];
-    const std::uint64_t scale_shoup = view.plane_scale_shoup[p];
-    for (std::size_t j = 0; j < now; ++j) {
-      c[j] += multiply_lazy(plane[j], scale, scale_shoup, view.modulus.q);
+/// Eight fields, word by word.
+using Fields = std::uint64_t[kMaxWords][kGroup];
+/// Eight residues in every limb.
+using Residues = std::uint64_t[kMaxLimbs][kGroup];
+
+/// Where the rows of a block with `coefficients` coefficients begin.
+struct Rows {
+  Rows(const BlockView& view, std::size_t coefficients) {
+    std::size_t next = 0;
+    for (std::size_t w = 0; w < view.words; ++w) {
+      at[w] = next;
+      next += coefficients / kGroup * view.fields[w]->bits;
     }
   }
-  for (std::size_t j = 0; j < now; ++j) c[j] = reduce(c[j], view.modulus);
-}
+  std::size_t at[kMaxWords];
+};
 
-/// One limb of `now` coefficients that start at `start`: pad below 2q, error (plus q when negative)
-/// below q + 22, so their sum is below 2^52.
-void encrypt_limb(const EncryptBlock& args, std::size_t limb, std::size_t start, std::size_t now,
-                  const std::int64_t* error, std::uint64_t* c) {
-  const LimbView& view = args.limbs[limb];
-  const std::uint64_t q = view.modulus.q;
-  const std::uint64_t* pad = args.pads + limb * args.pad_stride + start;
-  for (std::size_t j = 0; j < now; ++j) {
-    const std::uint64_t e = static_cast<std::uint64_t>(error[j]);
-    c[j] = pad[j] + e + (q & sign_mask(e));
-  }
-  add_planes(args, view, start, now, c);
-}
-
-/// Residues (c - pad) mod q_i, canonical, of one group of eight coefficients in every limb.
-void subtract_pads(const DecryptBlock& args, std::size_t start,
-                   std::uint64_t residue[kMaxLimbs][kGroup]) {
-  const std::size_t row_bytes = args.coefficients / kGroup * kGroupBytes;
-  for (std::size_t i = 0; i < args.decode->limb_count; ++i) {
-    const std::uint64_t q = args.decode->modulus[i].q;
-    const std::uint64_t* pad = args.pads + i * args.pad_stride + start;
-    unpack_group(args.packed + i * row_bytes + start / kGroup * kGroupBytes, residue[i]);
-    for (std::size_t j = 0; j < kGroup; ++j) {
-      const std::uint64_t x = residue[i][j] + 2 * q - pad[j];  // (0, 3q)
-      residue[i][j] = subtract_if_above(subtract_if_above(x, 2 * q), q);
-    }
+void store_fields(const BlockView& view, const Rows& rows, const Fields& fields, std::size_t start,
+                  std::uint8_t* out) {
+  for (std::size_t w = 0; w < view.words; ++w) {
+    const std::uint32_t bits = view.fields[w]->bits;
+    pack_group(fields[w], bits, out + rows.at[w] + start / kGroup * bits);
   }
 }
 
-/// Residues of one coefficient -> X in [0, Q), words of 52 bits. Mixed radix: digit i of X is
-/// v_i = (..((x_i - v_0) / q_0 - v_1) / q_1 ..) mod q_i, and X = sum v_i q_0 ... q_(i-1) < Q
-/// exactly, so no final reduction. v_j < 2^50 < 2 q_i (every q > 2^49), so t + 2 q_i - v_j is in
-/// (0, 4 q_i) for t < 2 q_i, which is what multiply_lazy takes.
-template <std::size_t kWords>
-void reconstruct(const DecodeView& view, const std::uint64_t residue[kMaxLimbs][kGroup],
-                 std::size_t j, std::uint64_t x[kWords]) {
-  std::uint64_t digit[kMaxLimbs];
-  Uint128 sum[kWords] = {};
+void load_fields(const BlockView& view, const Rows& rows, const std::uint8_t* in, std::size_t start,
+                 Fields& fields) {
+  for (std::size_t w = 0; w < view.words; ++w) {
+    const std::uint32_t bits = view.fields[w]->bits;
+    unpack_group(in + rows.at[w] + start / kGroup * bits, bits, fields[w]);
+  }
+}
+
+/// Lazy residues of pads -> [0, 2q).
+void load_pads(const BlockView& view, const std::uint64_t* pads, std::size_t stride,
+               std::size_t start, Residues& residues) {
   for (std::size_t i = 0; i < view.limb_count; ++i) {
-    const std::uint64_t q = view.modulus[i].q;
-    std::uint64_t t = residue[i][j];
-    for (std::size_t k = 0; k < i; ++k) {
-      t = multiply_lazy(t + 2 * q - digit[k], view.garner[i][k], view.garner_shoup[i][k], q);
-    }
-    digit[i] = subtract_if_above(t, q);
-    for (std::size_t k = 0; k < kWords; ++k) {
-      sum[k] += static_cast<Uint128>(digit[i]) * view.prefix[i][k];  // 4 terms below 2^102
-    }
-  }
-  Uint128 carry = 0;
-  for (std::size_t k = 0; k < kWords; ++k) {
-    carry += sum[k];
-    x[k] = static_cast<std::uint64_t>(carry) & kWordMask;
-    carry >>= kWordBits;
-  }
-}
-
-/// x += (y & mask), words of 52 bits, modulo 2^(52 kWords).
-template <std::size_t kWords>
-void add_masked(std::uint64_t x[kWords], const std::uint64_t* y, std::uint64_t mask) {
-  std::uint64_t carry = 0;
-  for (std::size_t k = 0; k < kWords; ++k) {
-    carry += x[k] + (y[k] & mask);
-    x[k] = carry & kWordMask;
-    carry >>= kWordBits;
-  }
-}
-
-/// x -= y modulo 2^(52 kWords). Words wrap in 64 bits; the sign of a word is its borrow.
-template <std::size_t kWords>
-void subtract(std::uint64_t x[kWords], const std::uint64_t* y) {
-  std::uint64_t borrow = 0;  // 0 or all ones, that is -1
-  for (std::size_t k = 0; k < kWords; ++k) {
-    const std::uint64_t difference = x[k] - y[k] + borrow;
-    x[k] = difference & kWordMask;
-    borrow = sign_mask(difference);
-  }
-}
-
-/// All ones when x, read as a two's complement number of 52 kWords bits, is negative.
-template <std::size_t kWords>
-std::uint64_t is_negative(const std::uint64_t x[kWords]) {
-  return 0 - (x[kWords - 1] >> (kWordBits - 1));
-}
-
-/// Returns d = floor(x / divisor) and leaves the remainder in x, for d < 2^49.
-///
-/// The estimate. u = 2^-53. Words are exact doubles. The Horner sum of kWords words rounds at most
-/// kWords - 1 <= 3 times, all terms non-negative; the reciprocal and the product round once each.
-/// So the estimate is (x / divisor)(1 + r) with |r| < (1 + u)^5 - 1 < 6u, off by less than 6 *
-/// 2^-53 * 2^49 < 0.38. Truncated it is d - 1, d or d + 1. (d < 2^49 holds in every plan: digits
-/// below the top one are below 2^plane_bits <= 2^48, and since Q < (Delta + 1) 2^P the top one is
-/// below 2^48 (1 + 1 / Delta) even for X in the unused gap under Q; Delta >= 43.)
-///
-/// The correction. x - estimate * divisor lies in [-divisor, 2 divisor). It is computed modulo
-/// 2^(52 kWords), where it is unambiguous as a signed number because 2 divisor <= 2 Q < 2^(52
-/// kWords - 1) (Q < 2^50, 2^100, 2^200 for 1, 2, 4 words). One masked addition lifts the negative
-/// case; one subtraction, undone by a masked addition when it goes below zero, settles the other.
-template <std::size_t kWords>
-std::uint64_t divide(std::uint64_t x[kWords], const std::uint64_t* divisor, double reciprocal) {
-  double approximate = static_cast<double>(static_cast<std::int64_t>(x[kWords - 1]));
-  for (std::size_t k = kWords - 1; k-- > 0;) {
-    approximate = approximate * 0x1p52 + static_cast<double>(static_cast<std::int64_t>(x[k]));
-  }
-  std::uint64_t digit =
-      static_cast<std::uint64_t>(static_cast<std::int64_t>(approximate * reciprocal));
-  Uint128 product = 0;
-  std::uint64_t borrow = 0;
-  for (std::size_t k = 0; k < kWords; ++k) {
-    product += static_cast<Uint128>(digit) * divisor[k];
-    const std::uint64_t difference =
-        x[k] - (static_cast<std::uint64_t>(product) & kWordMask) + borrow;
-    x[k] = difference & kWordMask;
-    borrow = sign_mask(difference);
-    product >>= kWordBits;
-  }
-  const std::uint64_t too_large = is_negative<kWords>(x);
-  add_masked<kWords>(x, divisor, too_large);
-  digit += too_large;
-  subtract<kWords>(x, divisor);
-  const std::uint64_t fits = is_negative<kWords>(x);
-  add_masked<kWords>(x, divisor, fits);
-  return digit + 1 + fits;
-}
-
-template <std::size_t kWords>
-void decrypt_words(const DecryptBlock& args) {
-  const DecodeView& view = *args.decode;
-  std::uint64_t residue[kMaxLimbs][kGroup];
-  std::uint64_t x[kWords];
-  for (std::size_t start = 0; start < args.coefficients; start += kGroup) {
-    subtract_pads(args, start, residue);
+    const std::uint64_t* pad = pads + i * stride + start;
     for (std::size_t j = 0; j < kGroup; ++j) {
-      reconstruct<kWords>(view, residue, j, x);
-      // X + Delta / 2 mod Q: below 2Q, one conditional subtraction.
-      add_masked<kWords>(x, view.half_delta, ~std::uint64_t{0});
-      subtract<kWords>(x, view.modulus_words);
-      add_masked<kWords>(x, view.modulus_words, is_negative<kWords>(x));
-      for (std::size_t p = view.plane_count; p-- > 0;) {
-        args.planes[p * args.plane_stride + start + j] =
-            divide<kWords>(x, view.divisor[p], view.divisor_reciprocal[p]);
+      residues[i][j] = reduce_lazy(pad[j] & kWordMask, view.modulus[i]);
+    }
+  }
+}
+
+void make_canonical(const BlockView& view, Residues& residues) {
+  for (std::size_t i = 0; i < view.limb_count; ++i) {
+    for (std::size_t j = 0; j < kGroup; ++j) {
+      residues[i][j] = reduce(residues[i][j], view.modulus[i]);
+    }
+  }
+}
+
+/// residues += e mod q: at most q + 8 more.
+void add_errors(const BlockView& view, const std::uint8_t* stream, Residues& residues) {
+  for (std::size_t j = 0; j < kGroup; ++j) {
+    const auto error = static_cast<std::uint64_t>(cbd_from_bytes(stream[2 * j], stream[2 * j + 1]));
+    for (std::size_t i = 0; i < view.limb_count; ++i) {
+      residues[i][j] += error + (view.modulus[i].q & sign_mask(error));
+    }
+  }
+}
+
+/// residues += lift(Delta m): below 2^48 more with one limb, below 2q a word with several.
+void add_lifted(const BlockView& view, const std::uint32_t* digits, std::size_t stride,
+                Residues& residues) {
+  if (view.limb_count == 1) {
+    const std::uint64_t delta = view.modulus[0].delta;
+    for (std::size_t j = 0; j < kGroup; ++j) {
+      std::uint64_t x = 0;
+      for (std::size_t d = 0; d < view.digit_count; ++d) {
+        x += digits[d * stride + j] * view.digit_scale[d];
+      }
+      const std::uint64_t top = view.bits >= 27 ? x >> (view.bits - 27) : x << (27 - view.bits);
+      residues[0][j] += (x << (kPrimeBits - view.bits)) - ((top * delta) >> 27);
+    }
+    return;
+  }
+  for (std::size_t j = 0; j < kGroup; ++j) {
+    Uint128 sum[kMaxWords] = {};
+    for (std::size_t p = 0, d = 0; p < view.plane_count; ++p) {
+      std::uint64_t plane = 0;
+      for (std::size_t i = 0; i < view.digits_per_plane && d < view.digit_count; ++i, ++d) {
+        plane += digits[d * stride + j] * view.digit_scale[i];
+      }
+      for (std::size_t w = 0; w < view.words; ++w) {
+        sum[w] += static_cast<Uint128>(plane) * view.plane_scale[p][w];  // 8 terms below 2^104
+      }
+    }
+    std::uint64_t low[kMaxWords];
+    Uint128 carry = 0;
+    for (std::size_t w = 0; w < view.words; ++w) {
+      carry += sum[w];
+      low[w] = static_cast<std::uint64_t>(carry) & view.fields[w]->mask;  // the last row: mod 2^B
+      carry >>= kWordBits;
+    }
+    for (std::size_t i = 0; i < view.limb_count; ++i) {
+      for (std::size_t w = 0; w < view.words; ++w) {
+        residues[i][j] += multiply_lazy(low[w], view.lift_scale[i][w], view.lift_scale_shoup[i][w],
+                                        view.modulus[i].q);
       }
     }
   }
-  secure_wipe(residue, sizeof residue);
-  secure_wipe(x, sizeof x);
+}
+
+/// round() of residues in [0, q).
+void round_fields(const BlockView& view, const Residues& residues, Fields& fields) {
+  const std::uint32_t bits = view.bits;
+  if (view.limb_count == 1) {
+    const std::uint64_t delta = view.modulus[0].delta;
+    const std::uint64_t half = std::uint64_t{1} << (kPrimeBits - 1 - bits);
+    for (std::size_t j = 0; j < kGroup; ++j) {
+      const std::uint64_t u = residues[0][j];
+      const std::uint64_t stretched = u + (((u >> 21) * delta) >> 27) + half;
+      fields[0][j] = (stretched >> (kPrimeBits - bits)) & view.fields[0]->mask;
+    }
+    return;
+  }
+  // Fractions have k words and F = 48 (k + 1) bits, so the sum (modulo 2^F) fits k + 1 words. It is
+  // shifted right by F - B, 48 ... F bits: whole words and a part of one.
+  const std::size_t sum_words = view.limb_count + 1;
+  const std::uint32_t shift = kPrimeBits * static_cast<std::uint32_t>(sum_words) - bits;
+  for (std::size_t j = 0; j < kGroup; ++j) {
+    Uint128 sum[kMaxLimbs + 2] = {};
+    sum[(shift - 1) / kWordBits] = std::uint64_t{1} << ((shift - 1) % kWordBits);
+    for (std::size_t i = 0; i < view.limb_count; ++i) {
+      const std::uint64_t q = view.modulus[i].q;
+      const std::uint64_t y = subtract_if_above(
+          multiply_lazy(residues[i][j], view.hat_inverse[i], view.hat_inverse_shoup[i], q), q);
+      for (std::size_t w = 0; w < view.limb_count; ++w) {
+        sum[w] += static_cast<Uint128>(y) * view.fraction[i][w];  // 4 terms below 2^100
+      }
+    }
+    std::uint64_t words[kMaxLimbs + 3] = {};
+    Uint128 carry = 0;
+    for (std::size_t w = 0; w < sum_words; ++w) {
+      carry += sum[w];
+      words[w] = static_cast<std::uint64_t>(carry) & kWordMask;
+      carry >>= kWordBits;
+    }
+    const std::uint32_t part = shift % kWordBits;
+    for (std::size_t w = 0; w < view.words; ++w) {
+      const std::size_t from = shift / kWordBits + w;
+      const std::uint64_t field =
+          (words[from] >> part) | (part == 0 ? 0 : words[from + 1] << (kWordBits - part));
+      fields[w][j] = field & view.fields[w]->mask;
+    }
+  }
+}
+
+/// x += y modulo 2^(52 words).
+void add_words(std::uint64_t* x, const std::uint64_t* y, std::uint64_t mask, std::size_t words) {
+  std::uint64_t carry = 0;
+  for (std::size_t w = 0; w < words; ++w) {
+    carry += x[w] + (y[w] & mask);
+    x[w] = carry & kWordMask;
+    carry >>= kWordBits;
+  }
+}
+
+/// x -= y modulo 2^(52 words); all ones when it went below zero. Words wrap in 64 bits; the sign of
+/// a word is its borrow.
+std::uint64_t subtract_words(std::uint64_t* x, const std::uint64_t* y, std::size_t words) {
+  std::uint64_t borrow = 0;  // 0 or all ones, that is -1
+  for (std::size_t w = 0; w < words; ++w) {
+    const std::uint64_t difference = x[w] - y[w] + borrow;
+    x[w] = difference & kWordMask;
+    borrow = sign_mask(difference);
+  }
+  return borrow;
+}
+
+/// Returns d = floor(x / divisor) and leaves the remainder in x, for d < 2^49 and x < 2^B, in
+/// kMaxWords words (208 bits) of which B <= 190 are in use, so that signs are unambiguous.
+///
+/// The estimate. u = 2^-53. Words are exact doubles. The Horner sum of four words rounds three
+/// times, all terms non-negative; the reciprocal and the product round once each. So the estimate
+/// is (x / divisor)(1 + r) with |r| < (1 + u)^5 - 1 < 6u, off by less than 6 * 2^-53 * 2^49 < 0.38.
+/// Truncated it is d - 1, d or d + 1.
+///
+/// The correction. x - estimate * divisor lies in [-divisor, 2 divisor). One masked addition lifts
+/// the negative case; one subtraction, undone by a masked addition when it goes below zero, settles
+/// the other.
+std::uint64_t divide(std::uint64_t* x, const std::uint64_t* divisor, double reciprocal) {
+  double approximate = static_cast<double>(static_cast<std::int64_t>(x[kMaxWords - 1]));
+  for (std::size_t w = kMaxWords - 1; w-- > 0;) {
+    approximate = approximate * 0x1p52 + static_cast<double>(static_cast<std::int64_t>(x[w]));
+  }
+  auto digit = static_cast<std::uint64_t>(static_cast<std::int64_t>(approximate * reciprocal));
+  Uint128 product = 0;
+  std::uint64_t borrow = 0;
+  for (std::size_t w = 0; w < kMaxWords; ++w) {
+    product += static_cast<Uint128>(digit) * divisor[w];
+    const std::uint64_t difference =
+        x[w] - (static_cast<std::uint64_t>(product) & kWordMask) + borrow;
+    x[w] = difference & kWordMask;
+    borrow = sign_mask(difference);
+    product >>= kWordBits;
+  }
+  add_words(x, divisor, borrow, kMaxWords);
+  digit += borrow;
+  const std::uint64_t fits = subtract_words(x, divisor, kMaxWords);
+  add_words(x, divisor, fits, kMaxWords);
+  return digit + 1 + fits;
+}
+
+/// The same for d < 2^52: 26 bits at a time.
+std::uint64_t divide_wide(std::uint64_t* x, const std::uint64_t* divisor, double reciprocal) {
+  constexpr unsigned kHalf = 26;
+  std::uint64_t shifted[kMaxWords];
+  std::uint64_t carry = 0;
+  for (std::size_t w = 0; w < kMaxWords; ++w) {
+    shifted[w] = ((divisor[w] << kHalf) & kWordMask) | carry;
+    carry = divisor[w] >> (kWordBits - kHalf);
+  }
+  const std::uint64_t high = divide(x, shifted, reciprocal * 0x1p-26);
+  return (high << kHalf) + divide(x, divisor, reciprocal);
+}
+
+/// floor(x / divisor), x < 2^50.
+std::uint64_t quotient(std::uint64_t x, const Divider& divider) {
+  return static_cast<std::uint64_t>((static_cast<Uint128>(x) * divider.multiplier) >> 50) >>
+         divider.shift;
+}
+
+struct DigitSink {
+  const DigitRows& rows;
+  void put(std::size_t digit, std::size_t at, std::uint64_t value) const {
+    if (rows.narrow != nullptr) {
+      rows.narrow[digit * rows.stride + at] = static_cast<std::uint32_t>(value);
+    } else {
+      rows.wide[digit * rows.stride + at] = value;
+    }
+  }
+};
+
+/// Digits [first, first + count) of `value` in base t.
+void split_plane(const BlockView& view, std::uint64_t value, std::size_t first, std::size_t count,
+                 const DigitSink& sink, std::size_t at) {
+  for (std::size_t i = 0; i + 1 < count; ++i) {
+    const std::uint64_t rest = quotient(value, view.base);
+    sink.put(first + i, at, value - rest * view.base.divisor);
+    value = rest;
+  }
+  sink.put(first + count - 1, at, value);
+}
+
+/// Digits of x, in [0, 2^B). Returns all ones when x is in range.
+std::uint64_t decode(const BlockView& view, std::uint64_t* x, const DigitSink& sink,
+                     std::size_t at) {
+  std::uint64_t copy[kMaxWords];
+  for (std::size_t w = 0; w < kMaxWords; ++w) copy[w] = x[w];
+  const std::uint64_t in_range = subtract_words(copy, view.limit, kMaxWords);
+  if (view.limb_count == 1) {
+    split_plane(view, quotient(x[0], view.delta), 0, view.digit_count, sink, at);
+    return in_range;
+  }
+  // A single digit of more than 48 bits has a plane of its own.
+  const bool wide = view.digits_per_plane == 1 && sink.rows.wide != nullptr;
+  for (std::size_t p = view.plane_count; p-- > 0;) {
+    const std::uint64_t plane = wide ? divide_wide(x, view.divisor[p], view.divisor_reciprocal[p])
+                                     : divide(x, view.divisor[p], view.divisor_reciprocal[p]);
+    const std::size_t first = p * view.digits_per_plane;
+    const std::size_t left = view.digit_count - first;
+    split_plane(view, plane, first, left < view.digits_per_plane ? left : view.digits_per_plane,
+                sink, at);
+  }
+  return in_range;
+}
+
+/// field - round(pad) + offset modulo 2^B, for eight coefficients.
+void subtract_pads(const BlockView& view, const Rows& rows, const std::uint8_t* packed,
+                   const std::uint64_t* pads, std::size_t stride, std::size_t start,
+                   const std::uint64_t* offset, std::uint64_t (&x)[kGroup][kMaxWords]) {
+  Residues residues;
+  Fields fields;
+  Fields pad_fields;
+  load_pads(view, pads, stride, start, residues);
+  make_canonical(view, residues);
+  round_fields(view, residues, pad_fields);
+  load_fields(view, rows, packed, start, fields);
+  for (std::size_t j = 0; j < kGroup; ++j) {
+    std::uint64_t pad[kMaxWords] = {};
+    for (std::size_t w = 0; w < kMaxWords; ++w) {
+      x[j][w] = w < view.words ? fields[w][j] : 0;
+      pad[w] = w < view.words ? pad_fields[w][j] : 0;
+    }
+    add_words(x[j], offset, ~std::uint64_t{0}, kMaxWords);
+    subtract_words(x[j], pad, kMaxWords);
+    for (std::size_t w = 0; w < kMaxWords; ++w)
+      x[j][w] &= w < view.words ? view.fields[w]->mask : 0;
+  }
+}
+
+/// The errors' keystream, kChunk coefficients at a time.
+template <class F>
+void for_each_error_chunk(const AesKey& key, std::uint64_t index, std::size_t coefficients, F f) {
+  std::uint8_t stream[2 * kChunk];
+  for (std::size_t start = 0; start < coefficients; start += kChunk) {
+    const std::size_t left = coefficients - start;
+    const std::size_t now = left < kChunk ? left : kChunk;
+    aes_ctr(key, index, start / kGroup, stream, now / kGroup);
+    for (std::size_t j = 0; j < now; j += kGroup) f(start + j, stream + 2 * j);
+  }
+  secure_wipe(stream, sizeof stream);
 }
 
 }  // namespace
 
-/// Constant time. Ranges: see EncryptBlock.
+/// Pads below 2q, errors below q + 9, a lifted message below 8q: the sum is below 11q + 9 < 2^52.
 void encrypt_block(const EncryptBlock& args) {
-  std::uint64_t words[kChunk];
-  std::int64_t error[kChunk];
-  std::uint64_t c[kChunk];
-  const std::size_t row_bytes = args.coefficients / kGroup * kGroupBytes;
-  for (std::size_t start = 0; start < args.coefficients; start += kChunk) {
-    const std::size_t left = args.coefficients - start;
-    const std::size_t now = left < kChunk ? left : kChunk;
-    aes_ctr(*args.error_key, args.error_index, start / 2, reinterpret_cast<std::uint8_t*>(words),
-            now / 2);
-    for (std::size_t j = 0; j < now; ++j) error[j] = cbd_from_word(words[j]);
-    for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
-      encrypt_limb(args, limb, start, now, error, c);
-      pack(c, now, args.out + limb * row_bytes + start / kGroup * kGroupBytes);
-    }
-  }
-  secure_wipe(words, sizeof words);
-  secure_wipe(error, sizeof error);
-  secure_wipe(c, sizeof c);
+  const BlockView& view = *args.view;
+  const Rows rows(view, args.coefficients);
+  Residues residues;
+  Fields fields;
+  for_each_error_chunk(*args.error_key, args.error_index, args.coefficients,
+                       [&](std::size_t start, const std::uint8_t* stream) {
+                         load_pads(view, args.pads, args.pad_stride, start, residues);
+                         add_errors(view, stream, residues);
+                         if (args.digits != nullptr) {
+                           add_lifted(view, args.digits + start, args.digit_stride, residues);
+                         }
+                         make_canonical(view, residues);
+                         round_fields(view, residues, fields);
+                         store_fields(view, rows, fields, start, args.out);
+                       });
+  secure_wipe(residues, sizeof residues);
 }
 
-/// Constant time. Ranges: see AddMessage.
-void add_message(const AddMessage& args) {
-  std::uint64_t c[kChunk];
-  const std::size_t row_bytes = args.coefficients / kGroup * kGroupBytes;
-  for (std::size_t limb = 0; limb < args.limb_count; ++limb) {
-    const LimbView& view = args.limbs[limb];
-    for (std::size_t start = 0; start < args.coefficients; start += kChunk) {
-      const std::size_t left = args.coefficients - start;
-      const std::size_t now = left < kChunk ? left : kChunk;
-      std::uint8_t* row = args.packed + limb * row_bytes + start / kGroup * kGroupBytes;
-      for (std::size_t j = 0; j < now; j += kGroup) {
-        unpack_group(row + j / kGroup * kGroupBytes, c + j);
-      }
-      add_planes(args, view, start, now, c);
-      pack(c, now, row);
-    }
-  }
-  secure_wipe(c, sizeof c);
+void make_pad(const MakePad& args) {
+  const BlockView& view = *args.view;
+  Residues residues;
+  const std::size_t row_bytes = args.coefficients / kGroup * kResidueBytes;
+  for_each_error_chunk(*args.error_key, args.error_index, args.coefficients,
+                       [&](std::size_t start, const std::uint8_t* stream) {
+                         load_pads(view, args.pads, args.pad_stride, start, residues);
+                         add_errors(view, stream, residues);
+                         make_canonical(view, residues);
+                         for (std::size_t i = 0; i < view.limb_count; ++i) {
+                           pack_group(residues[i], kPrimeBits,
+                                      args.out + i * row_bytes + start / kGroup * kResidueBytes);
+                         }
+                       });
+  secure_wipe(residues, sizeof residues);
 }
 
-/// No secret-dependent branch. Ranges: see DecryptBlock and DecodeView; words is 1, 2 or 4.
-void decrypt_block(const DecryptBlock& args) {
-  switch (args.decode->words) {
-    case 1:
-      return decrypt_words<1>(args);
-    case 2:
-      return decrypt_words<2>(args);
-    default:
-      return decrypt_words<4>(args);
+void encrypt_from_pad(const EncryptFromPad& args) {
+  const BlockView& view = *args.view;
+  const Rows rows(view, args.coefficients);
+  Residues residues;
+  Fields fields;
+  const std::size_t row_bytes = args.coefficients / kGroup * kResidueBytes;
+  for (std::size_t start = 0; start < args.coefficients; start += kGroup) {
+    for (std::size_t i = 0; i < view.limb_count; ++i) {
+      unpack_group(args.pad + i * row_bytes + start / kGroup * kResidueBytes, kPrimeBits,
+                   residues[i]);
+      for (std::size_t j = 0; j < kGroup; ++j) residues[i][j] &= kPrimeMask;
+    }
+    if (args.digits != nullptr) add_lifted(view, args.digits + start, args.digit_stride, residues);
+    make_canonical(view, residues);
+    round_fields(view, residues, fields);
+    store_fields(view, rows, fields, start, args.out);
   }
+  secure_wipe(residues, sizeof residues);
+}
+
+bool decrypt_block(const DecryptBlock& args) {
+  const BlockView& view = *args.view;
+  const Rows rows(view, args.coefficients);
+  const DigitSink sink{args.digits};
+  std::uint64_t x[kGroup][kMaxWords];
+  std::uint64_t in_range = ~std::uint64_t{0};
+  for (std::size_t start = 0; start < args.coefficients; start += kGroup) {
+    subtract_pads(view, rows, args.packed, args.pads, args.pad_stride, start, view.half_delta, x);
+    for (std::size_t j = 0; j < kGroup; ++j) in_range &= decode(view, x[j], sink, start + j);
+  }
+  secure_wipe(x, sizeof x);
+  return in_range != 0;
+}
+
+/// |noise| <= bound exactly when noise + bound, modulo 2^B, is at most 2 bound.
+bool noise_in_bounds(const NoiseCheck& args) {
+  const BlockView& view = *args.view;
+  const Rows rows(view, args.coefficients);
+  const std::uint64_t offset[kMaxWords] = {args.bound};
+  const std::uint64_t above[kMaxWords] = {2 * args.bound + 1};
+  std::uint64_t x[kGroup][kMaxWords];
+  std::uint64_t within = ~std::uint64_t{0};
+  for (std::size_t start = 0; start < args.coefficients; start += kGroup) {
+    subtract_pads(view, rows, args.packed, args.pads, args.pad_stride, start, offset, x);
+    for (std::size_t j = 0; j < kGroup; ++j) within &= subtract_words(x[j], above, kMaxWords);
+  }
+  secure_wipe(x, sizeof x);
+  return within != 0;
 }
 
 }  // namespace veilsum::isa::scalar

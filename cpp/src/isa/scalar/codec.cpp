@@ -1,11 +1,12 @@
-// Layer: isa, scalar level. Values to lane digits and back, in IEEE double with one rounding an
-// operation, so that every level and every compiler gives the same bytes: contraction is off (below
-// and on the command line), extended x87 evaluation is refused at compile time. Nearest-integer
-// rounding adds and subtracts 1.5 * 2^52, which rounds to even in the default mode, instead of
-// calling rint(), whose portable versions branch on the value. Constant time for finite input as
-// far as the processor's double arithmetic is (subnormal float32 and float64 inputs may take longer
-// on some).
+// Layer: isa, scalar level. Values to digits and back, in IEEE double or, where the plan is narrow
+// enough, in float, with one rounding an operation, so that every level and every compiler gives
+// the same bytes: contraction is off (below and on the command line), extended x87 evaluation is
+// refused at compile time. Nearest-integer rounding adds and subtracts 1.5 * 2^52 (2^23 in float),
+// which rounds to even in the default mode, instead of calling rint(), whose portable versions
+// branch on the value. Constant time for finite input as far as the processor's double arithmetic
+// is (subnormal float32 and float64 inputs may take longer on some).
 #include <cfloat>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -98,8 +99,30 @@ std::int64_t floor_of(double t) {
   return nearest(t) - static_cast<std::int64_t>(bits_of(t - rounded) >> 63);
 }
 
-template <class Element, bool kStochastic, bool kOverwrite>
-QuantiseResult quantise_loop(const Quantise& args) {
+/// |t| < 2^22, as nearest() and floor_of().
+constexpr float kFloatRoundingConstant = 12582912.0F;  // 1.5 * 2^23
+
+std::uint32_t bits_of(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+std::int64_t nearest(float t) {
+  return static_cast<std::int32_t>(bits_of(t + kFloatRoundingConstant) -
+                                   bits_of(kFloatRoundingConstant));
+}
+
+/// v + levels limited to [0, 2 levels] by sign masks; |v| < 2^52 for finite input.
+std::uint32_t digit_of(std::int64_t v, std::uint64_t levels) {
+  std::uint64_t digit = static_cast<std::uint64_t>(v) + levels;
+  digit &= ~sign_mask(digit);
+  const std::uint64_t excess = digit - 2 * levels;
+  return static_cast<std::uint32_t>(2 * levels + (excess & sign_mask(excess)));
+}
+
+template <class Element, bool kStochastic>
+QuantiseResult quantise_doubles(const Quantise& args) {
   const std::uint64_t limit = bits_of(args.limit);
   const std::uint64_t levels = static_cast<std::uint64_t>(args.levels);
   std::uint64_t clipped = 0;
@@ -117,42 +140,74 @@ QuantiseResult quantise_loop(const Quantise& args) {
     const std::uint64_t limited = magnitude ^ ((magnitude ^ limit) & over);
     const double held = double_of(limited | (bits_of(y) & kDoubleSign));
     const double t = held * args.inverse_step;
-    std::int64_t v;
     if constexpr (kStochastic) {
       // Never -0: the second term is +0 or above.
-      v = floor_of(t + static_cast<double>(args.random[i]) * 0x1p-32);
+      const double sum = t + static_cast<double>(args.random[i]) * 0x1p-32;
+      args.digits[i] = digit_of(floor_of(sum), levels);
     } else {
-      v = nearest(t);
-    }
-    // v + levels limited to [0, 2 levels] by sign masks; |v| < 2^52 for finite input.
-    std::uint64_t digit = static_cast<std::uint64_t>(v) + levels;
-    digit &= ~sign_mask(digit);
-    const std::uint64_t excess = digit - 2 * levels;
-    digit = 2 * levels + (excess & sign_mask(excess));
-    if constexpr (kOverwrite) {
-      args.plane[i] = digit << args.shift;
-    } else {
-      args.plane[i] |= digit << args.shift;
+      args.digits[i] = digit_of(nearest(t), levels);
     }
   }
   return {clipped, (not_finite >> 63) == 0};
 }
 
+/// The same in float; a finite double that came of a float element is that element.
+template <class Element, bool kStochastic>
+QuantiseResult quantise_floats(const Quantise& args) {
+  constexpr std::uint32_t kSign = 1u << 31;
+  constexpr std::uint32_t kInfinity = 0x7f800000u;
+  constexpr std::uint32_t kExponentUnit = 1u << 23;
+  const auto weight = static_cast<float>(args.weight);
+  const auto inverse_step = static_cast<float>(args.inverse_step);
+  const std::uint32_t limit = bits_of(static_cast<float>(args.limit));
+  const std::uint64_t levels = static_cast<std::uint64_t>(args.levels);
+  std::uint64_t clipped = 0;
+  std::uint32_t not_finite = 0;
+  for (std::size_t i = 0; i < args.count; ++i) {
+    const auto x = static_cast<float>(Element::load(args.values, i));
+    not_finite |= (bits_of(x) & kInfinity) + kExponentUnit;
+    const float y = weight * x;
+    const std::uint32_t magnitude = bits_of(y) & ~kSign;
+    const std::uint64_t over =
+        sign_mask(static_cast<std::uint64_t>(limit) - static_cast<std::uint64_t>(magnitude));
+    clipped += over & 1;
+    const std::uint32_t limited =
+        magnitude ^ ((magnitude ^ limit) & static_cast<std::uint32_t>(over));
+    const std::uint32_t held_bits = limited | (bits_of(y) & kSign);
+    float held;
+    std::memcpy(&held, &held_bits, sizeof held);
+    // The sum with +0 makes a zero positive, so that the sign below means "less than".
+    const float t = held * inverse_step + 0.0F;
+    if constexpr (kStochastic) {
+      const float rounded = (t + kFloatRoundingConstant) - kFloatRoundingConstant;
+      const std::uint32_t above = bits_of(t - rounded) >> 31;
+      const float floor = rounded - static_cast<float>(static_cast<std::int32_t>(above));
+      const float fraction = t - floor;
+      const float random =
+          static_cast<float>(static_cast<std::int32_t>(args.random[i] >> 8)) * 0x1p-24F;
+      const std::int64_t up = bits_of(random - fraction) >> 31;
+      args.digits[i] = digit_of(nearest(floor) + up, levels);
+    } else {
+      args.digits[i] = digit_of(nearest(t), levels);
+    }
+  }
+  return {clipped, (not_finite >> 31) == 0};
+}
+
 template <class Element>
 QuantiseResult quantise_type(const Quantise& args) {
-  if (args.random != nullptr) {
-    return args.overwrite ? quantise_loop<Element, true, true>(args)
-                          : quantise_loop<Element, true, false>(args);
+  if (args.in_float) {
+    return args.random != nullptr ? quantise_floats<Element, true>(args)
+                                  : quantise_floats<Element, false>(args);
   }
-  return args.overwrite ? quantise_loop<Element, false, true>(args)
-                        : quantise_loop<Element, false, false>(args);
+  return args.random != nullptr ? quantise_doubles<Element, true>(args)
+                                : quantise_doubles<Element, false>(args);
 }
 
 }  // namespace
 
-/// Digits in [0, 2 levels] into the lane at `shift`. A value is not finite when the element itself
-/// is a NaN or an infinity, whatever the weight; a finite element whose product with the weight
-/// overflows counts as clipped.
+/// Digits in [0, 2 levels]. A value is not finite when the element itself is a NaN or an infinity,
+/// whatever the weight; a finite element whose product with the weight overflows counts as clipped.
 QuantiseResult quantise(const Quantise& args) {
   switch (args.type) {
     case ElementType::kFloat64:
@@ -168,18 +223,32 @@ QuantiseResult quantise(const Quantise& args) {
 }
 
 /// Digit minus offset lies strictly between -2^52 and 2^52, so its conversion is exact; the product
-/// with the scale is one rounding and the conversion to float32 another.
+/// with the scale is one rounding and the conversion to float32 another. In float the scale is a
+/// sum of two floats, so that the result is the nearest float but for a few in 2^24.
 void dequantise(const Dequantise& args) {
-  const auto value = [&](std::size_t i) {
-    const std::int64_t digit = static_cast<std::int64_t>((args.plane[i] >> args.shift) & args.mask);
-    return static_cast<double>(digit - args.offset) * args.scale;
+  const auto digit = [&](std::size_t i) {
+    return (args.narrow != nullptr ? static_cast<std::int64_t>(args.narrow[i])
+                                   : static_cast<std::int64_t>(args.wide[i])) -
+           args.offset;
   };
   if (args.type == ElementType::kFloat64) {
     double* out = static_cast<double*>(args.out);
-    for (std::size_t i = 0; i < args.count; ++i) out[i] = value(i);
-  } else {
-    float* out = static_cast<float*>(args.out);
-    for (std::size_t i = 0; i < args.count; ++i) out[i] = static_cast<float>(value(i));
+    for (std::size_t i = 0; i < args.count; ++i)
+      out[i] = static_cast<double>(digit(i)) * args.scale;
+    return;
+  }
+  float* out = static_cast<float*>(args.out);
+  if (args.in_float) {
+    const auto high = static_cast<float>(args.scale);
+    const auto low = static_cast<float>(args.scale - static_cast<double>(high));
+    for (std::size_t i = 0; i < args.count; ++i) {
+      const auto v = static_cast<float>(digit(i));
+      out[i] = std::fma(v, high, v * low);
+    }
+    return;
+  }
+  for (std::size_t i = 0; i < args.count; ++i) {
+    out[i] = static_cast<float>(static_cast<double>(digit(i)) * args.scale);
   }
 }
 

@@ -26,18 +26,23 @@ void ntt_forward(std::uint64_t* a, const NttView& view);
 void ntt_inverse_lazy(std::uint64_t* a, const NttView& view);
 void expand_uniform(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
                     std::uint64_t* out);
-void expand_multiply(const AesKey& key, std::uint64_t index, const Modulus& modulus, std::size_t n,
-                     const std::uint64_t* key_slots, const std::uint64_t* key_slots_shoup,
-                     std::uint64_t* out);
+void multiply_slots(const std::uint64_t* a, const std::uint64_t* slots,
+                    const std::uint64_t* companions, const Modulus& modulus, std::size_t n,
+                    std::uint64_t* out);
+void multiply_inverse(const MultiplyInverse& args);
 void sample_cbd(const AesKey& key, std::uint64_t index, std::size_t n, std::int8_t* out);
 void encrypt_block(const EncryptBlock& args);
-void add_message(const AddMessage& args);
-void decrypt_block(const DecryptBlock& args);
+void make_pad(const MakePad& args);
+void encrypt_from_pad(const EncryptFromPad& args);
+bool decrypt_block(const DecryptBlock& args);
+bool noise_in_bounds(const NoiseCheck& args);
 QuantiseResult quantise(const Quantise& args);
 void dequantise(const Dequantise& args);
-bool sum_packed(const SumPacked& args);
-void pack(const std::uint64_t* in, std::size_t coefficients, std::uint8_t* out);
-bool unpack(const std::uint8_t* in, std::size_t coefficients, std::uint64_t q, std::uint64_t* out);
+void sum_fields(const SumFields& args);
+void pack_fields(const std::uint64_t* in, std::size_t coefficients, const FieldTable& table,
+                 std::uint8_t* out);
+void unpack_fields(const std::uint8_t* in, std::size_t coefficients, const FieldTable& table,
+                   std::uint64_t* out);
 
 // --- shared helpers, internal linkage -----------------------------------------------------------
 
@@ -66,13 +71,20 @@ static inline std::uint64_t multiply_lazy(std::uint64_t x, std::uint64_t w, std:
   return x * w - h * q;
 }
 
-/// x mod q in [0, q), for any x < 2^63. With b = floor(2^100 / q), x b / 2^100 lies in
-/// (x/q - x/2^100, x/q], so its floor is floor(x/q) or one less: one masked subtraction is left.
-static inline std::uint64_t reduce(std::uint64_t x, const Modulus& modulus) {
-  const std::uint64_t h =
-      static_cast<std::uint64_t>((static_cast<Uint128>(x) * modulus.barrett) >> 100);
-  return subtract_if_above(x - h * modulus.q, modulus.q);
+/// x mod q in [0, 2q), for any x < 2^52 (the words that hold 16 q): 2^48 = delta mod q, so the high
+/// bits h < 16 are worth h * delta < 2^28, and 2^48 + 2^28 < 2q.
+static inline std::uint64_t reduce_lazy(std::uint64_t x, const Modulus& modulus) {
+  constexpr std::uint64_t kPrimeMask = (std::uint64_t{1} << kPrimeBits) - 1;
+  return (x & kPrimeMask) + (x >> kPrimeBits) * modulus.delta;
 }
+
+/// x mod q in [0, q), for any x < 2^52.
+static inline std::uint64_t reduce(std::uint64_t x, const Modulus& modulus) {
+  return subtract_if_above(reduce_lazy(x, modulus), modulus.q);
+}
+
+inline constexpr unsigned kWordBits = 52;
+inline constexpr std::uint64_t kWordMask = (std::uint64_t{1} << kWordBits) - 1;
 
 static inline std::uint64_t load64(const std::uint8_t* p) {
   std::uint64_t x;
@@ -82,45 +94,48 @@ static inline std::uint64_t load64(const std::uint8_t* p) {
 
 static inline void store64(std::uint8_t* p, std::uint64_t x) { std::memcpy(p, &x, sizeof x); }
 
-/// Eight residues below 2^50 -> 50 bytes.
-static inline void pack_group(const std::uint64_t c[kGroup], std::uint8_t* out) {
-  store64(out + 0, c[0] | (c[1] << 50));
-  store64(out + 8, (c[1] >> 14) | (c[2] << 36));
-  store64(out + 16, (c[2] >> 28) | (c[3] << 22));
-  store64(out + 24, (c[3] >> 42) | (c[4] << 8) | (c[5] << 58));
-  store64(out + 32, (c[5] >> 6) | (c[6] << 44));
-  store64(out + 40, (c[6] >> 20) | (c[7] << 30));
-  const std::uint16_t last = static_cast<std::uint16_t>(c[7] >> 34);
-  std::memcpy(out + 48, &last, sizeof last);
+/// Eight words below 2^bits -> `bits` bytes. Words of 64 bits are filled from below; which bits go
+/// where depends on the width alone.
+static inline void pack_group(const std::uint64_t c[kGroup], std::uint32_t bits,
+                              std::uint8_t* out) {
+  std::uint64_t word = 0;
+  std::uint32_t filled = 0;
+  for (std::size_t i = 0; i < kGroup; ++i) {
+    word |= c[i] << filled;
+    filled += bits;
+    if (filled >= 64) {
+      store64(out, word);
+      out += 8;
+      filled -= 64;
+      word = filled == 0 ? 0 : c[i] >> (bits - filled);
+    }
+  }
+  for (; filled != 0; filled -= 8, word >>= 8) *out++ = static_cast<std::uint8_t>(word);
 }
 
-/// 50 bytes -> eight words below 2^50. Reads exactly 50 bytes.
-static inline void unpack_group(const std::uint8_t* in, std::uint64_t c[kGroup]) {
-  const std::uint64_t w0 = load64(in), w1 = load64(in + 8), w2 = load64(in + 16),
-                      w3 = load64(in + 24), w4 = load64(in + 32), w5 = load64(in + 40);
-  std::uint16_t last;
-  std::memcpy(&last, in + 48, sizeof last);
-  c[0] = w0 & kResidueMask;
-  c[1] = ((w0 >> 50) | (w1 << 14)) & kResidueMask;
-  c[2] = ((w1 >> 36) | (w2 << 28)) & kResidueMask;
-  c[3] = ((w2 >> 22) | (w3 << 42)) & kResidueMask;
-  c[4] = (w3 >> 8) & kResidueMask;
-  c[5] = ((w3 >> 58) | (w4 << 6)) & kResidueMask;
-  c[6] = ((w4 >> 44) | (w5 << 20)) & kResidueMask;
-  c[7] = (w5 >> 30) | (static_cast<std::uint64_t>(last) << 34);
+/// `bits` bytes -> eight words below 2^bits. Reads exactly those bytes.
+static inline void unpack_group(const std::uint8_t* in, std::uint32_t bits,
+                                std::uint64_t c[kGroup]) {
+  std::uint64_t words[kWordBits / 8 + 1] = {};
+  std::memcpy(words, in, bits);
+  const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+  for (std::uint32_t i = 0; i < kGroup; ++i) {
+    const std::uint32_t word = i * bits / 64;
+    const std::uint32_t from = i * bits % 64;
+    std::uint64_t field = words[word] >> from;
+    if (from + bits > 64) field |= words[word + 1] << (64 - from);
+    c[i] = field & mask;
+  }
 }
 
-/// One CBD sample from a keystream word: popcount(bits 0..20) - popcount(bits 21..41), in [-21,
-/// 21]. Both counts in one word by the usual halving sums; a library popcount may index a table.
-static inline std::int64_t cbd_from_word(std::uint64_t word) {
-  constexpr std::uint64_t kSample = (std::uint64_t{1} << kCbdWidth) - 1;
-  std::uint64_t x = (word & kSample) | ((word & (kSample << kCbdWidth)) << (32 - kCbdWidth));
-  x = x - ((x >> 1) & 0x5555555555555555u);
-  x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
-  x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-  x = x + (x >> 8);
-  x = x + (x >> 16);
-  return static_cast<std::int64_t>(x & 0xff) - static_cast<std::int64_t>((x >> 32) & 0xff);
+/// One CBD sample from two keystream bytes: popcount(first) - popcount(second), in [-8, 8]. Both
+/// counts in one word by the usual halving sums; a library popcount may index a table.
+static inline std::int64_t cbd_from_bytes(std::uint8_t first, std::uint8_t second) {
+  std::uint32_t x = static_cast<std::uint32_t>(first) | static_cast<std::uint32_t>(second) << 16;
+  x = x - ((x >> 1) & 0x55555555u);
+  x = (x & 0x33333333u) + ((x >> 2) & 0x33333333u);
+  x = (x + (x >> 4)) & 0x0f0f0f0fu;
+  return static_cast<std::int64_t>(x & 0xff) - static_cast<std::int64_t>(x >> 16);
 }
 
 }  // namespace veilsum::isa::scalar
