@@ -1,7 +1,6 @@
 // Layer: scheme. See aggregate_file.h.
 #include "scheme/aggregate_file.h"
 
-#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -14,8 +13,8 @@
 namespace veilsum::scheme {
 namespace {
 
-/// Bytes of round id, count, capsule sum and length: what every aggregate has.
-std::uint64_t fixed_bytes(const Round& round) { return 32 + 4 + round.plan().capsule().bytes + 8; }
+/// Bytes of round id, count and length: what every aggregate has.
+constexpr std::uint64_t kFixedBytes = 32 + 4 + 8;
 
 }  // namespace
 
@@ -41,9 +40,9 @@ void AggregateFile::read_head(const Round& round) {
   const std::uint64_t size = file_->size();
   // The blocks' length is the round's, so the rest is the head: it is bounded before it is read.
   const std::uint64_t frame = kEnvelopeHeaderBytes + kEnvelopeTrailerBytes;
-  const std::uint64_t an_entry = 8 + 9 + 100 + round.plan().capsule().bytes;
-  const std::uint64_t most = fixed_bytes(round) + round.plan().max_weight() * an_entry;
-  if (size < frame + fixed_bytes(round) + round.payload_bytes() ||
+  const std::uint64_t an_entry = 8 + head_bytes(true);
+  const std::uint64_t most = kFixedBytes + round.plan().max_weight() * an_entry;
+  if (size < frame + kFixedBytes + round.payload_bytes() ||
       size - frame - round.payload_bytes() > most) {
     // Of another round, probably: its id says so better than its length.
     std::uint8_t id[32];
@@ -65,18 +64,13 @@ void AggregateFile::read_head(const Round& round) {
 
   ByteReader in(ByteView(head).subspan(kEnvelopeHeaderBytes), "aggregate");
   Manifest manifest = Manifest::read(in, round);
-  const ByteView sum = in.raw(round.plan().capsule().bytes);
-  if (!capsule_well_formed(round.plan(), sum)) {
-    in.fail("a residue of the capsule sum is not below its modulus");
-  }
   const std::uint64_t length = in.u64();
   if (length != round.payload_bytes()) {
     in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +
             std::to_string(round.payload_bytes()));
   }
   in.finish();
-  request_ = std::make_shared<const OpeningRequest>(
-      OpeningRequest{std::move(manifest), Bytes(sum.begin(), sum.end())});
+  request_ = std::make_shared<const OpeningRequest>(OpeningRequest{std::move(manifest)});
 }
 
 void AggregateFile::check_damage() const {
@@ -93,49 +87,25 @@ void AggregateFile::check_checksum(std::uint32_t crc_of_blocks) const {
 
 void AggregateFile::verify(int threads) const {
   const Spans spans(round());
-  const Plan& plan = round().plan();
   std::vector<std::uint32_t> crcs(static_cast<std::size_t>(spans.count()));
-  std::atomic<bool> good{true};
-  struct Scratch {
-    AlignedBuffer<std::uint8_t> bytes;
-    AlignedBuffer<std::uint64_t> residues;
-  };
   parallel_for(
-      crcs.size(), threads,
-      [&] {
-        return Scratch{AlignedBuffer<std::uint8_t>(spans.bytes_per_span()),
-                       AlignedBuffer<std::uint64_t>(plan.degree())};
-      },
-      [&](std::size_t span, Scratch& scratch) {
-        const std::span<std::uint8_t> bytes = scratch.bytes.span().first(spans.bytes(span));
+      crcs.size(), threads, [&] { return AlignedBuffer<std::uint8_t>(spans.most_bytes()); },
+      [&](std::size_t span, AlignedBuffer<std::uint8_t>& scratch) {
+        const std::span<std::uint8_t> bytes = scratch.span().first(spans.bytes(span));
         file_->read_at(blocks_offset_ + spans.offset(span), bytes);
         crcs[span] = isa::kernels().crc32c(0, bytes.data(), bytes.size());
-        for (std::uint64_t i = 0; i < spans.blocks(span); ++i) {
-          const std::size_t coefficients =
-              plan.block_coefficients(round().block_values(spans.first_block(span) + i));
-          const std::size_t row = coefficients / isa::kGroup * isa::kGroupBytes;
-          for (std::size_t limb = 0; limb < plan.limbs(); ++limb) {
-            if (!isa::kernels().unpack(bytes.data() + i * spans.block_bytes() + limb * row,
-                                       coefficients, plan.ring().q(limb),
-                                       scratch.residues.data())) {
-              good.store(false, std::memory_order_relaxed);
-            }
-          }
-        }
       });
   std::uint32_t crc = 0;
   for (std::uint64_t span = 0; span < spans.count(); ++span) {
     crc = crc32c_combine(crc, crcs[static_cast<std::size_t>(span)], spans.bytes(span));
   }
   check_checksum(crc);
-  if (!good.load()) throw WireFormatError("aggregate: a residue is not below its modulus");
 }
 
-Bytes write_aggregate_head(const Manifest& manifest, ByteView capsule_sum) {
+Bytes write_aggregate_head(const Manifest& manifest) {
   const Round& round = manifest.round();
-  ByteWriter fields(256 + manifest.entries().size() * (128 + capsule_sum.size()));
+  ByteWriter fields(256 + manifest.entries().size() * (8 + head_bytes(true)));
   manifest.write(fields);
-  fields.raw(capsule_sum);
   fields.u64(round.payload_bytes());
   ByteWriter out(kEnvelopeHeaderBytes + fields.size());
   out.raw(envelope_header(

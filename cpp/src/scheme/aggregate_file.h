@@ -30,7 +30,7 @@ class AggregateFile {
   /// Reads the whole file for its checksum alone.
   /// @throws WireFormatError when it is wrong
   void check_damage() const;
-  /// Reads all blocks: every residue and the checksum.
+  /// Reads all blocks for the checksum.
   /// @throws WireFormatError
   void verify(int threads) const;
 
@@ -45,6 +45,6 @@ class AggregateFile {
 };
 
 /// Everything of an aggregate before its blocks, envelope included.
-Bytes write_aggregate_head(const Manifest& manifest, ByteView capsule_sum);
+Bytes write_aggregate_head(const Manifest& manifest);
 
 }  // namespace veilsum::scheme

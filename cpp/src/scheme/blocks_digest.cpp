@@ -7,7 +7,7 @@ namespace veilsum::scheme {
 
 void BlocksDigest::restart() noexcept {
   hash_.restart();
-  constexpr std::string_view kLabel = "veilsum/1/blocks-digest";
+  constexpr std::string_view kLabel = "veilsum/2/blocks-digest";
   hash_.update({reinterpret_cast<const std::uint8_t*>(kLabel.data()), kLabel.size()});
 }
 

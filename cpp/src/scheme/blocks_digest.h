@@ -37,54 +37,71 @@ class BlocksDigest {
 /// Many pieces at a time are hashed side by side, three times faster: give whole spans.
 Bytes piece_digests(ByteView bytes);
 
-/// How a round's blocks are cut into spans.
+/// How a round's blocks are cut into spans. The last span also holds the check blocks.
 class Spans {
  public:
   explicit Spans(const Round& round)
-      : block_bytes_(round.plan().block_bytes(round.plan().block_capacity())),
+      : round_(round),
+        block_bytes_(round.plan().check_block_bytes()),
         blocks_per_span_(kDigestPiece / std::gcd(kDigestPiece, block_bytes_)),
-        blocks_(round.blocks()),
-        capacity_(round.plan().block_capacity()),
-        values_(round.size()),
-        bytes_(round.payload_bytes()) {}
+        capacity_(round.plan().block_capacity()) {}
 
   std::uint64_t count() const noexcept {
-    return (blocks_ + blocks_per_span_ - 1) / blocks_per_span_;
+    return (round_.value_blocks() + blocks_per_span_ - 1) / blocks_per_span_;
   }
+  /// Of a full block.
   std::size_t block_bytes() const noexcept { return block_bytes_; }
   std::uint64_t blocks_per_span() const noexcept { return blocks_per_span_; }
   std::uint64_t values_per_span() const noexcept { return blocks_per_span_ * capacity_; }
+  /// Of every span but the last.
   std::size_t bytes_per_span() const noexcept {
     return static_cast<std::size_t>(blocks_per_span_) * block_bytes_;
   }
+  /// Of the largest span: what a buffer for any of them needs.
+  std::size_t most_bytes() const noexcept {
+    return std::max(bytes(count() - 1), count() > 1 ? bytes_per_span() : 0);
+  }
   std::uint64_t first_block(std::uint64_t span) const noexcept { return span * blocks_per_span_; }
   std::uint64_t blocks(std::uint64_t span) const noexcept {
-    return std::min(blocks_per_span_, blocks_ - first_block(span));
+    return span + 1 < count() ? blocks_per_span_ : round_.blocks() - first_block(span);
+  }
+  /// The span that a block lies in.
+  std::uint64_t span_of(std::uint64_t block) const noexcept {
+    return std::min(block / blocks_per_span_, count() - 1);
   }
   /// Where a span begins, and how long it is, in the blocks' bytes.
   std::uint64_t offset(std::uint64_t span) const noexcept { return span * bytes_per_span(); }
   std::size_t bytes(std::uint64_t span) const noexcept {
-    return static_cast<std::size_t>(
-        std::min<std::uint64_t>(bytes_per_span(), bytes_ - offset(span)));
+    return bytes_of(first_block(span), blocks(span));
+  }
+  /// Where a block begins, in the blocks' bytes, and in its span's.
+  std::uint64_t offset_of(std::uint64_t block) const noexcept { return round_.block_offset(block); }
+  std::size_t place_of(std::uint64_t block) const noexcept {
+    return static_cast<std::size_t>(offset_of(block) - offset(span_of(block)));
   }
   /// Bytes of the blocks [first, first + count).
   std::size_t bytes_of(std::uint64_t first, std::uint64_t count) const noexcept {
-    return static_cast<std::size_t>(
-        std::min<std::uint64_t>(count * block_bytes_, bytes_ - first * block_bytes_));
+    return static_cast<std::size_t>(offset_of(first + count) - offset_of(first));
+  }
+  /// Bytes of the spans [first, first + count).
+  std::uint64_t bytes_of_spans(std::uint64_t first, std::uint64_t count) const noexcept {
+    const std::uint64_t last = first + count - 1;
+    return offset(last) + bytes(last) - offset(first);
   }
   std::uint64_t first_value(std::uint64_t span) const noexcept { return span * values_per_span(); }
-  /// Values before the end of a span.
+  /// Values before the end of a span, and before a block.
   std::uint64_t end_value(std::uint64_t span) const noexcept {
-    return std::min((span + 1) * values_per_span(), values_);
+    return std::min((span + 1) * values_per_span(), round_.size());
+  }
+  std::uint64_t values_before(std::uint64_t block) const noexcept {
+    return std::min(block * capacity_, round_.size());
   }
 
  private:
+  Round round_;
   std::size_t block_bytes_;
   std::uint64_t blocks_per_span_;
-  std::uint64_t blocks_;
   std::uint64_t capacity_;
-  std::uint64_t values_;
-  std::uint64_t bytes_;
 };
 
 }  // namespace veilsum::scheme

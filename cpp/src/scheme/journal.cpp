@@ -137,9 +137,10 @@ void Journal::erase() {
   sync_folder_of(path_);
 }
 
-ResumableOutput::ResumableOutput(const std::string& path, std::uint64_t bytes, bool resume,
+ResumableOutput::ResumableOutput(const std::string& output, std::uint64_t bytes, bool resume,
                                  const std::vector<JournalFact>& facts,
                                  std::span<std::uint8_t> secret) {
+  const std::string path = find_destination(output).path;  // journal and .part stand beside it
   const std::string journal_name = journal_path(path);
   if (!resume) {
     struct stat status{};

@@ -55,10 +55,11 @@ class Journal {
 /// An OutputFile with a journal when it is to be resumable, without one when not.
 class ResumableOutput {
  public:
+  /// @param output a link is followed
   /// @param facts compared with those of the run that is continued
   /// @param secret stored in a new journal; of a continued one, what the first run stored
   /// @throws ParameterError when a journal is there and `resume` is false, or its facts differ
-  ResumableOutput(const std::string& path, std::uint64_t bytes, bool resume,
+  ResumableOutput(const std::string& output, std::uint64_t bytes, bool resume,
                   const std::vector<JournalFact>& facts, std::span<std::uint8_t> secret = {});
   ~ResumableOutput();
 

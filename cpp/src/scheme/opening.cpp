@@ -2,8 +2,12 @@
 #include "scheme/opening.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/file_io.h"
+#include "base/shown.h"
+#include "isa/dispatch.h"
+#include "ring/fields.h"
 #include "ring/sha256.h"
 #include "scheme/ledger.h"
 #include "scheme/wire.h"
@@ -20,16 +24,16 @@ void Manifest::check(const UploadHead& head, std::uint64_t weight,
                          " is 0; leave the upload out of the sum instead");
   }
   if (plan.weight_bits() == 0 && weight != 1) {
-    throw HeadroomError("weight " + std::to_string(weight) + " for " + head.name() +
+    throw HeadroomError("weight " + shown(weight) + " for " + head.name() +
                         ": this plan holds unit weights only; let clients apply their weights "
                         "(encrypt(..., weight=...)), or plan with weight_bits >= 1");
   }
-  if (weight > plan.max_weight() || total_weight_ + weight > plan.max_weight()) {
-    throw HeadroomError("total weight " + std::to_string(total_weight_ + weight) +
-                        " is above this plan's " + std::to_string(plan.max_weight()) +
+  if (weight > plan.max_weight() || total_weight_ > plan.max_weight() - weight) {
+    throw HeadroomError("total weight " + shown(total_weight_ + weight) + " is above this plan's " +
+                        std::to_string(plan.max_weight()) +
                         "; a plan with more clients or weight_bits would hold it");
   }
-  if (capsules_.contains(head.capsule_digest())) {
+  if (uploads_.contains(head.digest())) {
     throw RoundError(head.name() + " is in this sum already; an upload counts once");
   }
   if (head.signature && clients_.contains(head.signature->client)) {
@@ -43,31 +47,31 @@ void Manifest::add(UploadHead head, std::uint64_t weight, const SignatureVerifie
 }
 
 void Manifest::append(UploadHead head, std::uint64_t weight) {
-  capsules_.emplace(head.capsule_digest(), weight);
+  uploads_.emplace(head.digest(), weight);
   if (head.signature) clients_.insert(head.signature->client);
   total_weight_ += weight;
   entries_.push_back({weight, std::move(head)});
 }
 
-void Manifest::remove(const Digest& capsule_digest) noexcept {
+void Manifest::remove(const Digest& upload) noexcept {
   const auto at = std::find_if(entries_.begin(), entries_.end(), [&](const ManifestEntry& entry) {
-    return entry.head.capsule_digest() == capsule_digest;
+    return entry.head.digest() == upload;
   });
   if (at == entries_.end()) return;
-  capsules_.erase(capsule_digest);
+  uploads_.erase(upload);
   if (at->head.signature) clients_.erase(at->head.signature->client);
   total_weight_ -= at->weight;
   entries_.erase(at);
 }
 
 Digest Manifest::digest() const {
-  ByteWriter out(32 + 40 * capsules_.size());
+  ByteWriter out(32 + 40 * uploads_.size());
   out.raw(round_.id());
-  for (const auto& [digest, weight] : capsules_) {
+  for (const auto& [digest, weight] : uploads_) {
     out.raw(digest);
     out.u64(weight);
   }
-  return ring::labelled_hash("veilsum/1/manifest", {out.bytes()});
+  return ring::labelled_hash("veilsum/2/manifest", {out.bytes()});
 }
 
 void Manifest::write(ByteWriter& out) const {
@@ -83,7 +87,7 @@ Manifest Manifest::read(ByteReader& in, const Round& round) {
   check_round_id(in.array<32>(), round, "the aggregate");
   const std::uint32_t count = in.u32();
   if (count == 0) in.fail("a sum of no uploads");
-  if (std::uint64_t{count} * round.plan().capsule().bytes > in.remaining()) {
+  if (std::uint64_t{count} * head_bytes(false) > in.remaining()) {
     in.fail("more uploads in the manifest than bytes");
   }
   Manifest manifest(round);
@@ -93,7 +97,7 @@ Manifest Manifest::read(ByteReader& in, const Round& round) {
     if (weight == 0 || weight > round.plan().max_weight() - manifest.total_weight_) {
       in.fail("the weights are not what the plan can hold");
     }
-    if (manifest.capsules_.contains(head.capsule_digest()) ||
+    if (manifest.uploads_.contains(head.digest()) ||
         (head.signature && manifest.clients_.contains(head.signature->client))) {
       throw RoundError(head.name() + " is in this sum twice; an upload counts once");
     }
@@ -103,31 +107,35 @@ Manifest Manifest::read(ByteReader& in, const Round& round) {
 }
 
 Bytes OpeningRequest::to_bytes() const {
-  ByteWriter fields(64 + manifest.entries().size() * (128 + capsule_sum.size()));
+  ByteWriter fields(64 + manifest.entries().size() * (8 + head_bytes(true)));
   manifest.write(fields);
-  fields.raw(capsule_sum);
   return seal(ObjectKind::kOpeningRequest, {fields.bytes()});
 }
 
 OpeningRequest OpeningRequest::from_bytes(ByteView bytes, const Round& round) {
   ByteReader in(open_envelope(bytes, ObjectKind::kOpeningRequest), "opening request");
   Manifest manifest = Manifest::read(in, round);
-  const ByteView sum = in.raw(round.plan().capsule().bytes);
   in.finish();
-  if (!capsule_well_formed(round.plan(), sum)) {
-    in.fail("a residue of the capsule sum is not below its modulus");
-  }
-  return {std::move(manifest), Bytes(sum.begin(), sum.end())};
+  return {std::move(manifest)};
 }
 
+namespace {
+
+/// Width of a sum key's packed coefficients, c + 8 W in [0, 16 W].
+std::uint32_t key_bits(std::uint64_t total_weight) {
+  return static_cast<std::uint32_t>(std::bit_width(2 * kErrorBound * total_weight));
+}
+
+}  // namespace
+
 SumKey::SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
-               std::uint64_t total_weight, bool exportable, EphemeralKey key)
+               std::uint64_t total_weight, bool exportable, KeyCoefficients keys)
     : round_(round),
       manifest_(manifest),
       count_(count),
       total_weight_(total_weight),
       exportable_(exportable),
-      key_(std::move(key)) {}
+      keys_(std::move(keys)) {}
 
 Bytes SumKey::to_bytes() const {
   if (!exportable_) {
@@ -136,14 +144,20 @@ Bytes SumKey::to_bytes() const {
         "single uploads it can reveal them. Decrypt here, or, if the receiver holds no uploads, "
         "open with export=True");
   }
-  ByteWriter fields(32 + 32 + 4 + 8 + 4 * key_.size());  // final size: no smaller copies are left
+  const isa::FieldTable& table = ring::field_table(key_bits(total_weight_));
+  const std::uint64_t offset = kErrorBound * total_weight_;
+  SecretBuffer<std::uint64_t> shifted(keys_.size());
+  for (std::size_t j = 0; j < keys_.size(); ++j) {
+    shifted[j] = static_cast<std::uint64_t>(keys_[j]) + offset;
+  }
+  SecretBuffer<std::uint8_t> packed(keys_.size() / isa::kGroup * table.bits);
+  isa::kernels().pack_fields(shifted.data(), shifted.size(), table, packed.data());
+  ByteWriter fields(32 + 32 + 4 + 8 + packed.size());  // final size: no smaller copies are left
   fields.raw(round_.id());
   fields.raw(manifest_);
   fields.u32(static_cast<std::uint32_t>(count_));
   fields.u64(total_weight_);
-  for (const std::int64_t coefficient : key_) {
-    fields.u32(static_cast<std::uint32_t>(static_cast<std::int32_t>(coefficient)));
-  }
+  fields.raw(packed.span());
   Bytes payload = fields.take();
   Bytes out = seal(ObjectKind::kSumKey, {payload});
   secure_wipe(payload.data(), payload.size());
@@ -177,16 +191,20 @@ SumKey SumKey::from_bytes(ByteView bytes, const Round& round) {
     in.fail("says it sums " + std::to_string(count) + " uploads of total weight " +
             std::to_string(total_weight) + ", which this round cannot have");
   }
-  EphemeralKey key(round.plan().degree());
-  const auto bound = static_cast<std::int64_t>(kErrorBound * total_weight);
-  std::int64_t beyond = 0;
-  for (std::int64_t& coefficient : key) {
-    coefficient = static_cast<std::int32_t>(in.u32());
-    beyond |= (bound - coefficient) | (bound + coefficient);  // negative when out of range
-  }
+  const isa::FieldTable& table = ring::field_table(key_bits(total_weight));
+  const std::uint64_t offset = kErrorBound * total_weight;
+  KeyCoefficients keys(std::size_t{round.plan().degree()} * round.upload_keys());
+  const ByteView packed = in.raw(keys.size() / isa::kGroup * table.bits);
   in.finish();
-  if (beyond < 0) in.fail("a coefficient is beyond the bound of this sum");
-  return SumKey(round, manifest, count, total_weight, true, std::move(key));
+  SecretBuffer<std::uint64_t> shifted(keys.size());
+  isa::kernels().unpack_fields(packed.data(), keys.size(), table, shifted.data());
+  std::uint64_t beyond = 0;
+  for (std::size_t j = 0; j < keys.size(); ++j) {
+    beyond |= 2 * offset - shifted[j];  // its top bit is set when a coefficient is out of range
+    keys[j] = static_cast<std::int64_t>(shifted[j] - offset);
+  }
+  if (beyond >> 63 != 0) in.fail("a coefficient is beyond the bound of this sum");
+  return SumKey(round, manifest, count, total_weight, true, std::move(keys));
 }
 
 SumKey SumKey::load(const std::string& path, const Round& round) {
@@ -201,7 +219,7 @@ SumKey SumKey::load(const std::string& path, const Round& round) {
   }
 }
 
-SumKey open_sum(const SecretKey& secret, const OpeningRequest& request,
+SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Opener& opener,
                 const SignatureVerifier* verifier, bool allow_export) {
   const Manifest& manifest = request.manifest;
   const Round& round = manifest.round();
@@ -223,31 +241,23 @@ SumKey open_sum(const SecretKey& secret, const OpeningRequest& request,
     check_signature(round, entry.head, verifier);
   }
 
-  std::vector<ByteView> capsules;
-  std::vector<std::uint64_t> weights;
-  EphemeralKey expected(plan.degree(), Initialise::kZero);
+  KeyCoefficients sum(std::size_t{plan.degree()} * round.upload_keys(), Initialise::kZero);
   for (const ManifestEntry& entry : manifest.entries()) {
-    const EphemeralKey key =
-        open_fresh_capsule(secret, round, entry.head.capsule, entry.head.name());
+    Seed seed;
+    if (!opener.open(secret.secret(), sealing_info(round, entry.head.nonce), entry.head.key.bytes(),
+                     seed)) {
+      throw RoundError("the sealed key of " + entry.head.name() +
+                       " was not made for this round and key: it was altered, or copied from "
+                       "elsewhere; nothing was opened");
+    }
+    const KeyCoefficients keys = expand_keys(round, seed);
     const auto weight = static_cast<std::int64_t>(entry.weight);
-    for (std::size_t j = 0; j < expected.size(); ++j) expected[j] += weight * key[j];
-    capsules.emplace_back(entry.head.capsule);
-    weights.push_back(entry.weight);
-  }
-  const Bytes sum = sum_capsules(plan, capsules, weights);
-  if (sum != request.capsule_sum) {
-    throw RoundError(
-        "the aggregator's capsule sum is not the weighted sum of the capsules in its manifest; "
-        "nothing was opened");
-  }
-  EphemeralKey opened = open_summed_capsule(secret, round, sum, manifest.total_weight());
-  if (!equal_constant_time(opened.data(), expected.data(), opened.size() * sizeof opened[0])) {
-    throw RoundError("the opened sum differs from the sum of the opened capsules");
+    for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += weight * keys[j];
   }
   const Digest digest = manifest.digest();
   secret.ledger().record(round.id(), digest);
   return SumKey(round, digest, manifest.entries().size(), manifest.total_weight(),
-                manifest.unit_weights() || allow_export, std::move(opened));
+                manifest.unit_weights() || allow_export, std::move(sum));
 }
 
 }  // namespace veilsum::scheme

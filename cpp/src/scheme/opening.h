@@ -1,6 +1,6 @@
-// Layer: scheme. The aggregate as the authority sees it, and its opening. An opening request holds
-// no blocks: the manifest (who contributed with which weight, their capsules and signatures) and
-// the aggregator's sum of the capsules, which the authority recomputes.
+// Layer: scheme. The aggregate as the key holder sees it, and its opening. An opening request holds
+// no blocks: it is the manifest, who contributed with which weight, their sealed keys and
+// signatures.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "scheme/capsule.h"
+#include "scheme/keys.h"
 #include "scheme/upload.h"
 
 namespace veilsum::scheme {
@@ -33,13 +33,13 @@ class Manifest {
   void check(const UploadHead& head, std::uint64_t weight, const SignatureVerifier* verifier) const;
 
   /// Takes back what add() appended; does nothing when it is not there.
-  void remove(const Digest& capsule_digest) noexcept;
+  void remove(const Digest& upload) noexcept;
 
   const Round& round() const noexcept { return round_; }
   const std::vector<ManifestEntry>& entries() const noexcept { return entries_; }
   std::uint64_t total_weight() const noexcept { return total_weight_; }
   bool unit_weights() const noexcept { return total_weight_ == entries_.size(); }
-  /// Hash over round, capsules and weights, independent of the order: names the sum itself.
+  /// Hash over round, sealed keys and weights, independent of the order: names the sum itself.
   Digest digest() const;
 
   void write(ByteWriter& out) const;
@@ -50,26 +50,26 @@ class Manifest {
 
   Round round_;
   std::vector<ManifestEntry> entries_;
-  std::map<Digest, std::uint64_t> capsules_;  // capsule digest -> weight
-  std::set<std::uint32_t> clients_;           // of the signed ones
+  std::map<Digest, std::uint64_t> uploads_;  // upload's digest -> weight
+  std::set<std::uint32_t> clients_;          // of the signed ones
   std::uint64_t total_weight_ = 0;
 };
 
-/// What an aggregator sends to the authority.
+/// What an aggregator sends to the key holder.
 struct OpeningRequest {
   Manifest manifest;
-  Bytes capsule_sum;
 
   Bytes to_bytes() const;
   /// Signatures are not checked here but by open_sum().
   static OpeningRequest from_bytes(ByteView bytes, const Round& round);
 };
 
-/// R = sum omega_k r_k with the name of the sum it decrypts. Move-only; wiped when freed.
+/// R_i = sum omega_k r_(k,i), one for each upload key, with the name of the sum they decrypt.
+/// Move-only; wiped when freed.
 class SumKey {
  public:
   SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
-         std::uint64_t total_weight, bool exportable, EphemeralKey key);
+         std::uint64_t total_weight, bool exportable, KeyCoefficients keys);
 
   const Round& round() const noexcept { return round_; }
   const Digest& manifest() const noexcept { return manifest_; }
@@ -77,7 +77,8 @@ class SumKey {
   std::uint64_t total_weight() const noexcept { return total_weight_; }
   /// False for sums with weights other than 1 unless the opener allowed it (rule 3).
   bool exportable() const noexcept { return exportable_; }
-  const EphemeralKey& coefficients() const noexcept { return key_; }
+  /// [upload_keys][N], each within 8 * total_weight.
+  const KeyCoefficients& coefficients() const noexcept { return keys_; }
 
   /// @throws RoundError when the key may not leave this process
   Bytes to_bytes() const;
@@ -91,15 +92,14 @@ class SumKey {
   std::uint64_t count_;
   std::uint64_t total_weight_;
   bool exportable_;
-  EphemeralKey key_;
+  KeyCoefficients keys_;
 };
 
-/// Opens a sum: all of rule 2. Checks the key, the number of uploads, every signature, every
-/// capsule, the aggregator's capsule sum and the ledger, in that order, before anything is
-/// revealed.
+/// Opens a sum: all of rule 2. Checks the key, the number of uploads, every signature, every sealed
+/// key and the ledger, in that order, before anything is revealed.
 /// @param allow_export let a key of a weighted sum be serialised (rule 3)
 /// @throws KeyMismatchError, RoundError, ParameterError
-SumKey open_sum(const SecretKey& secret, const OpeningRequest& request,
+SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Opener& opener,
                 const SignatureVerifier* verifier, bool allow_export);
 
 }  // namespace veilsum::scheme

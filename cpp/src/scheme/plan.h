@@ -1,5 +1,6 @@
 // Layer: scheme. A plan: what a round may hold (clients, bits, weights) turned into checked
-// parameters (ring, lanes, Delta, capsule). Immutable once made; everything else refers to one.
+// parameters (ring, digits, the width of a field). Immutable once made; everything else refers to
+// one. It knows blocks of values and check blocks, not how many of them a round has, nor keys.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +8,13 @@
 #include <string>
 
 #include "base/bytes.h"
-#include "ring/codeword.h"
+#include "ring/block_arithmetic.h"
 #include "ring/ring.h"
+#include "ring/wide_integer.h"
 
 namespace veilsum::scheme {
 
-/// Hard bound of one error coefficient: CBD of width 21.
+/// Hard bound of a coefficient of an error or an upload key: CBD of width 8.
 inline constexpr std::uint64_t kErrorBound = isa::kCbdWidth;
 /// Largest total weight any plan may hold; kernels and int64 sums are sized for it.
 inline constexpr std::uint64_t kMaxTotalWeight = 1u << 20;
@@ -29,17 +31,6 @@ struct PlanRequest {
   std::string profile = "auto";  ///< a ring's name, or "auto"
 };
 
-/// The capsule's ring and packing; see capsule.h.
-struct CapsuleShape {
-  std::uint32_t degree = 0;
-  std::uint32_t limbs = 0;
-  std::uint32_t lane_bits = 0;     ///< holds digits 0 ... 42 W
-  std::uint32_t lanes = 0;         ///< key coefficients per capsule coefficient
-  std::uint32_t message_bits = 0;  ///< lanes * lane_bits + 1 (the top bit carries the seed)
-  std::uint32_t ciphertexts = 0;
-  std::size_t bytes = 0;
-};
-
 /// Checked parameters. Copies share the tables.
 class Plan {
  public:
@@ -52,39 +43,43 @@ class Plan {
   std::uint32_t weight_bits() const noexcept { return weight_bits_; }
   std::uint32_t security() const noexcept { return security_; }
   Optimise optimise() const noexcept { return optimise_; }
-  /// Name of the ring: "n2048", "n4096", "n8192", or with the modulus, "n4096q50".
+  /// Name of the ring: "n2048", "n4096", "n8192", or with the modulus, "n4096q48".
   const std::string& profile() const noexcept { return profile_; }
 
   std::uint32_t degree() const noexcept { return ring_->degree(); }
   std::uint32_t limbs() const noexcept { return ring_->limbs(); }
-  std::uint32_t log2_modulus() const noexcept { return 50 * limbs(); }
-  std::uint32_t lanes() const noexcept { return lanes_; }
-  std::uint32_t lane_bits() const noexcept { return lane_bits_; }
-  std::uint32_t lanes_per_plane() const noexcept { return lanes_per_plane_; }
+  std::uint32_t log2_modulus() const noexcept { return isa::kPrimeBits * limbs(); }
+  /// L: values in a coefficient.
+  std::uint32_t digits() const noexcept { return view().digit_count; }
+  /// t = W (2^value_bits - 1) + 1: no sum of values reaches it.
+  std::uint64_t base() const noexcept { return base_; }
+  /// B: bits of a coefficient that travel.
+  std::uint32_t field_bits() const noexcept { return view().bits; }
+  /// Delta = floor(2^B / t^L), at least 2 noise + 1.
+  const ring::WideInteger& delta() const noexcept { return arithmetic_->delta(); }
   /// W: the largest sum of integer weights.
   std::uint64_t max_weight() const noexcept { return max_weight_; }
-  /// Hard bound of the summed error: B * W.
-  std::uint64_t noise_bound() const noexcept { return kErrorBound * max_weight_; }
-  /// L = 2^(value_bits - 1) - 1: quantised values lie in [-L, L].
+  /// Hard bound of |sum - Delta m|, in units of a field; see noise_bound.h.
+  std::uint64_t noise_bound() const noexcept { return noise_bound_; }
+  /// 2^(value_bits - 1) - 1: quantised values lie in [-levels, levels].
   std::int64_t levels() const noexcept { return (std::int64_t{1} << (value_bits_ - 1)) - 1; }
 
   const ring::Ring& ring() const noexcept { return *ring_; }
-  const ring::Codeword& codeword() const noexcept { return *codeword_; }
-  const ring::Ring& capsule_ring() const noexcept { return *capsule_ring_; }
-  const ring::Codeword& capsule_codeword() const noexcept { return *capsule_codeword_; }
-  const CapsuleShape& capsule() const noexcept { return capsule_; }
+  const ring::BlockArithmetic& arithmetic() const noexcept { return *arithmetic_; }
 
   /// Values in a full block.
-  std::uint64_t block_capacity() const noexcept { return std::uint64_t{degree()} * lanes_; }
+  std::uint64_t block_capacity() const noexcept { return std::uint64_t{degree()} * digits(); }
   std::uint64_t block_count(std::uint64_t values) const noexcept;
   /// Coefficients that travel for a block of `values` values: a multiple of eight, at most N.
   std::uint32_t block_coefficients(std::uint64_t values) const noexcept;
-  /// Packed bytes of such a block, all limbs.
+  /// Packed bytes of such a block.
   std::size_t block_bytes(std::uint64_t values) const noexcept;
-  /// Packed bytes of all blocks of an upload of `values` values.
+  /// Packed bytes of all blocks of `values` values; check blocks are not among them.
   std::uint64_t payload_bytes(std::uint64_t values) const noexcept;
+  /// Packed bytes of a check block: all N coefficients.
+  std::size_t check_block_bytes() const noexcept;
 
-  /// Ciphertext bits a value costs in a full block.
+  /// B / L: ciphertext bits that a value costs in a full block.
   double bits_per_value() const noexcept;
   /// SHA-256 of the plan's wire form.
   const Digest& id() const noexcept { return id_; }
@@ -100,21 +95,19 @@ class Plan {
   friend bool operator==(const Plan& a, const Plan& b) noexcept { return a.id_ == b.id_; }
 
  private:
+  const isa::BlockView& view() const noexcept { return arithmetic_->view(); }
+
   std::uint32_t clients_ = 0;
   std::uint32_t value_bits_ = 0;
   std::uint32_t weight_bits_ = 0;
   std::uint32_t security_ = 0;
   Optimise optimise_ = Optimise::kSpeed;
   std::string profile_;
-  std::uint32_t lanes_ = 0;
-  std::uint32_t lane_bits_ = 0;
-  std::uint32_t lanes_per_plane_ = 0;
+  std::uint64_t base_ = 0;
   std::uint64_t max_weight_ = 0;
-  CapsuleShape capsule_;
+  std::uint64_t noise_bound_ = 0;
   std::shared_ptr<const ring::Ring> ring_;
-  std::shared_ptr<const ring::Codeword> codeword_;
-  std::shared_ptr<const ring::Ring> capsule_ring_;
-  std::shared_ptr<const ring::Codeword> capsule_codeword_;
+  std::shared_ptr<const ring::BlockArithmetic> arithmetic_;
   Digest id_{};
 };
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/entropy.h"
+#include "base/shown.h"
 #include "ring/expander.h"
 #include "ring/sha256.h"
 #include "scheme/wire.h"
@@ -26,8 +27,8 @@ std::vector<std::uint64_t> check_segments(const std::vector<Segment>& segments) 
   for (std::size_t i = 0; i < segments.size(); ++i) {
     const Segment& segment = segments[i];
     if (!std::isfinite(segment.limit) || !(segment.limit > 0)) {
-      throw ParameterError("limit of segment " + std::to_string(i) + " is " +
-                           std::to_string(segment.limit) + "; it must be finite and positive");
+      throw ParameterError("limit of segment " + std::to_string(i) +
+                           " must be finite and positive");
     }
     // The scale (limit / L) and its inverse must be normal numbers in double.
     if (segment.limit < 1e-290 || segment.limit > 1e290) {
@@ -44,7 +45,23 @@ std::vector<std::uint64_t> check_segments(const std::vector<Segment>& segments) 
   return starts;
 }
 
+/// Coefficients that the busiest of `keys` keys serves: of value blocks and its check block.
+std::uint64_t key_coefficients(const Plan& plan, std::uint64_t values, std::uint64_t keys) {
+  return ((plan.block_count(values) + keys - 1) / keys + 1) * plan.degree();
+}
+
+/// Value blocks from which on eight keys are the default. The expander then runs for one block in
+/// eight, a tenth of encryption and decryption; seven more check blocks are below 1 % of the bytes.
+constexpr std::uint64_t kManyKeysFrom = 1024;
+constexpr std::uint64_t kManyKeys = 8;
+
 }  // namespace
+
+std::uint64_t default_upload_keys(const Plan& plan, std::uint64_t values) noexcept {
+  std::uint64_t keys = plan.block_count(values) >= kManyKeysFrom ? kManyKeys : 1;
+  while (key_coefficients(plan, values, keys) > kMaxKeyCoefficients) keys += kManyKeys;
+  return keys;
+}
 
 Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields)
     : Round(plan, public_key, std::move(fields), random_seed()) {}
@@ -53,8 +70,8 @@ Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
              const std::array<std::uint8_t, 32>& seed) {
   std::vector<std::uint64_t> starts = check_segments(fields.segments);
   if (fields.min_clients < kMinClientsFloor || fields.min_clients > plan.clients()) {
-    throw ParameterError("min_clients = " + std::to_string(fields.min_clients) +
-                         " is outside 2 ... " + std::to_string(plan.clients()) +
+    throw ParameterError("min_clients = " + shown(fields.min_clients) + " is outside 2 ... " +
+                         std::to_string(plan.clients()) +
                          " (the plan's clients): a sum of one upload is that upload");
   }
   if (!fields.roster.empty()) {
@@ -67,27 +84,34 @@ Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
           "the roster names " + std::to_string(fields.roster.size()) +
           " clients, fewer than min_clients = " + std::to_string(fields.min_clients));
     }
+    for (std::size_t i = 0; i < fields.roster.size(); ++i) {
+      if (const char* reason = weakness(fields.roster[i])) {
+        throw ParameterError("the key of client " + std::to_string(i) + " of the roster " + reason +
+                             "; ask the client for the public key of its identity");
+      }
+    }
     if (std::set<VerificationKey>(fields.roster.begin(), fields.roster.end()).size() !=
         fields.roster.size()) {
       throw ParameterError("the roster names one verification key twice");
     }
   }
   if (fields.layout.size() > 0x7fffffffu) throw ParameterError("the layout is above 2 GiB");
-  if (public_key.ring().degree() != plan.capsule().degree ||
-      public_key.ring().limbs() != plan.capsule().limbs) {
-    throw KeyMismatchError("public key " + short_hex(public_key.id()) +
-                           " is over N = " + std::to_string(public_key.ring().degree()) +
-                           ", but this plan's capsules "
-                           "need N = " +
-                           std::to_string(plan.capsule().degree) + " with " +
-                           std::to_string(plan.capsule().limbs) +
-                           " prime(s); make a key with keygen(plan)");
+  if (fields.upload_keys == 0) fields.upload_keys = default_upload_keys(plan, starts.back());
+  if (fields.upload_keys > kMaxUploadKeys) {
+    throw ParameterError("upload_keys = " + shown(fields.upload_keys) + " is outside 1 ... " +
+                         std::to_string(kMaxUploadKeys));
+  }
+  if (key_coefficients(plan, starts.back(), fields.upload_keys) > kMaxKeyCoefficients) {
+    throw HeadroomError("with upload_keys = " + std::to_string(fields.upload_keys) +
+                        " a key would serve more than 2^34 coefficients; this vector needs " +
+                        std::to_string(default_upload_keys(plan, starts.back())));
   }
 
   ByteWriter out(256 + fields.layout.size() + 16 * fields.segments.size());
   plan.write_fields(out);
   out.raw(seed);
   out.u32(static_cast<std::uint32_t>(fields.min_clients));
+  out.u32(static_cast<std::uint32_t>(fields.upload_keys));
   out.u32(static_cast<std::uint32_t>(fields.segments.size()));
   for (const Segment& segment : fields.segments) {
     out.u64(segment.count);
@@ -99,15 +123,26 @@ Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
   for (const VerificationKey& key : fields.roster) out.raw(key);
   public_key.write_fields(out);
 
-  const Digest id = ring::labelled_hash("veilsum/1/round", {out.bytes()});
-  const ring::Expander matrix("veilsum/1/matrix", {}, seed, ring::KeySize::kAes128);
+  const Digest id = ring::labelled_hash("veilsum/2/round", {out.bytes()});
+  const ring::Expander matrix("veilsum/2/matrix", {}, seed, ring::KeySize::kAes128);
   contents_ = std::make_shared<const Contents>(Contents{
       plan, public_key, std::move(fields), seed, std::move(starts), out.take(), id, matrix.key()});
 }
 
 std::uint64_t Round::block_values(std::uint64_t block) const noexcept {
   const std::uint64_t capacity = plan().block_capacity();
-  return std::min(capacity, size() - block * capacity);
+  return block < value_blocks() ? std::min(capacity, size() - block * capacity) : 0;
+}
+
+std::uint32_t Round::block_coefficients(std::uint64_t block) const noexcept {
+  return block < value_blocks() ? plan().block_coefficients(block_values(block)) : plan().degree();
+}
+
+std::uint64_t Round::block_offset(std::uint64_t block) const noexcept {
+  const std::uint64_t full = plan().check_block_bytes();
+  const std::uint64_t before = value_blocks();
+  if (block < before) return block * full;
+  return plan().payload_bytes(size()) + (block - before) * full;
 }
 
 std::size_t Round::segment_of(std::uint64_t at) const noexcept {
@@ -124,6 +159,8 @@ Round Round::from_bytes(ByteView bytes) {
   const auto seed = in.array<32>();
   RoundFields fields;
   fields.min_clients = in.u32();
+  fields.upload_keys = in.u32();
+  if (fields.upload_keys == 0) in.fail("a round has at least one upload key");
   const std::uint32_t segments = in.u32();
   // Checked against the bytes at hand before anything is reserved for it.
   if (std::uint64_t{segments} * 16 > in.remaining()) in.fail("more segments than bytes");
@@ -144,7 +181,7 @@ Round Round::from_bytes(ByteView bytes) {
     return Round(plan, public_key, std::move(fields), seed);
   } catch (const ParameterError& error) {
     in.fail(error.what());
-  } catch (const KeyMismatchError& error) {
+  } catch (const HeadroomError& error) {
     in.fail(error.what());
   }
 }

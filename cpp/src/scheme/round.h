@@ -1,6 +1,6 @@
 // Layer: scheme. A round: the public description of one sum. Everything that must agree between
 // clients, aggregator and authority is in it, and its id is a hash over all of it, so that uploads
-// of different rounds, plans, layouts or codec ranges cannot meet.
+// of different rounds, plans, layouts or ranges cannot meet.
 #pragma once
 
 #include <array>
@@ -12,6 +12,7 @@
 
 #include "scheme/keys.h"
 #include "scheme/plan.h"
+#include "scheme/verification_key.h"
 
 namespace veilsum::scheme {
 
@@ -21,11 +22,17 @@ struct Segment {
   double limit = 1.0;  ///< values are clipped to [-limit, limit]; finite and positive
 };
 
-using VerificationKey = std::array<std::uint8_t, 32>;
-
 /// Largest vector a round may describe: 2^40 values.
 inline constexpr std::uint64_t kMaxValues = std::uint64_t{1} << 40;
 inline constexpr std::uint64_t kMinClientsFloor = 2;
+/// Coefficients that one upload key may serve; see docs/wire-format.md.
+inline constexpr std::uint64_t kMaxKeyCoefficients = std::uint64_t{1} << 34;
+inline constexpr std::uint64_t kMaxUploadKeys = 256;
+
+/// How many upload keys a vector of `values` values has by default: 8 where that is worth it (the
+/// public polynomials are then expanded for one block in eight), 1 for short vectors, more where a
+/// key would serve more than kMaxKeyCoefficients.
+std::uint64_t default_upload_keys(const Plan& plan, std::uint64_t values) noexcept;
 
 /// What a round is made of; unchecked.
 struct RoundFields {
@@ -33,6 +40,7 @@ struct RoundFields {
   std::string layout;  ///< opaque to this layer; travels and is hashed
   std::uint64_t min_clients = kMinClientsFloor;
   std::vector<VerificationKey> roster;  ///< Ed25519 keys, one a client; empty: no signatures
+  std::uint64_t upload_keys = 0;        ///< kappa; 0: default_upload_keys()
 };
 
 /// Immutable; copies share the contents.
@@ -40,7 +48,7 @@ class Round {
  public:
   /// Draws the seed from the operating system.
   /// @throws ParameterError for ranges, sizes or rosters outside their rules
-  /// @throws KeyMismatchError when the key's ring is not the plan's capsule ring
+  /// @throws HeadroomError when an upload key would serve too many coefficients
   Round(const Plan& plan, const PublicKey& public_key, RoundFields fields);
   /// With a given seed: for tests and for reading back.
   Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
@@ -64,10 +72,23 @@ class Round {
   /// AES key of the public matrix.
   const isa::AesKey& matrix_key() const noexcept { return contents_->matrix_key; }
 
-  std::uint64_t blocks() const noexcept { return plan().block_count(size()); }
-  /// Values in block `block`.
+  /// kappa: block b is encrypted under key b mod kappa and public polynomial b / kappa.
+  std::uint32_t upload_keys() const noexcept {
+    return static_cast<std::uint32_t>(contents_->fields.upload_keys);
+  }
+  /// Blocks that hold values.
+  std::uint64_t value_blocks() const noexcept { return plan().block_count(size()); }
+  /// Blocks of zeros behind them, one under each key: what finds wrong keys and changed sums.
+  std::uint64_t check_blocks() const noexcept { return upload_keys(); }
+  std::uint64_t blocks() const noexcept { return value_blocks() + check_blocks(); }
+  /// Values in block `block`; 0 of a check block.
   std::uint64_t block_values(std::uint64_t block) const noexcept;
-  std::uint64_t payload_bytes() const noexcept { return plan().payload_bytes(size()); }
+  /// Coefficients of block `block`: a check block has all N.
+  std::uint32_t block_coefficients(std::uint64_t block) const noexcept;
+  /// Where the bytes of block `block` begin, and so where block `block` - 1 ends; `block` may be
+  /// blocks().
+  std::uint64_t block_offset(std::uint64_t block) const noexcept;
+  std::uint64_t payload_bytes() const noexcept { return block_offset(blocks()); }
 
   /// Segment that holds value `at` < size().
   std::size_t segment_of(std::uint64_t at) const noexcept;

@@ -2,16 +2,15 @@
 #include "scheme/upload.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <vector>
 
 #include "base/file_io.h"
 #include "base/parallel.h"
+#include "base/shown.h"
 #include "isa/dispatch.h"
 #include "ring/sha256.h"
 #include "scheme/blocks_digest.h"
-#include "scheme/capsule.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
@@ -21,23 +20,24 @@ constexpr std::uint8_t kUnsigned = 0;
 constexpr std::uint8_t kSigned = 1;
 }  // namespace
 
-CapsuleBytes::CapsuleBytes(Bytes bytes)
-    : bytes_(std::move(bytes)),
-      digest_(ring::labelled_hash("veilsum/1/capsule-digest", {bytes_})) {}
+std::size_t head_bytes(bool is_signed) noexcept {
+  return 1 + 8 + (is_signed ? 4 + 32 + 64 : 0) + sizeof(Nonce) + kSealedKeyBytes;
+}
 
 std::string UploadHead::name() const {
   if (signature) return "client " + std::to_string(signature->client);
-  return "the upload with capsule " + short_hex(capsule_digest());
+  return "upload " + short_hex(digest());
 }
 
-Bytes signing_payload(const Round& round, std::uint32_t client, std::uint64_t clipped,
-                      const Digest& capsule_digest, const Digest& blocks_digest) {
-  ByteWriter out(160);
-  out.text("veilsum/1/upload-signature");
+Bytes signing_payload(const Round& round, std::uint32_t client, const UploadHead& head,
+                      const Digest& blocks_digest) {
+  ByteWriter out(192);
+  out.text("veilsum/2/upload-signature");
   out.raw(round.id());
   out.u32(client);
-  out.u64(clipped);
-  out.raw(capsule_digest);
+  out.u64(head.clipped);
+  out.raw(head.nonce);
+  out.raw(head.digest());
   out.raw(blocks_digest);
   return out.take();
 }
@@ -63,8 +63,7 @@ void check_signature(const Round& round, const UploadHead& head,
   if (verifier == nullptr) {
     throw ParameterError("this round has a roster: a signature verifier is required");
   }
-  const Bytes message = signing_payload(round, client, head.clipped, head.capsule_digest(),
-                                        head.signature->blocks_digest);
+  const Bytes message = signing_payload(round, client, head, head.signature->blocks_digest);
   if (!verifier->verify(round.roster()[client], head.signature->signature, message)) {
     throw RoundError("the signature of client " + std::to_string(client) +
                      " is wrong: the upload was altered, or somebody else made it");
@@ -79,14 +78,16 @@ Digest Upload::blocks_digest(int threads) const {
   const std::size_t pieces = digest_pieces(blocks_.size());
   Bytes digests(32 * pieces);
   constexpr std::size_t kTogether = isa::kHashLanes;
-  parallel_for((pieces + kTogether - 1) / kTogether, threads, [] { return 0; },
-               [&](std::size_t run, int) {
-                 const std::size_t from = run * kTogether * kDigestPiece;
-                 const std::size_t bytes =
-                     std::min(kTogether * kDigestPiece, blocks_.size() - from);
-                 ring::sha256_pieces_into(blocks().subspan(from, bytes), kDigestPiece,
-                                          digests.data() + 32 * run * kTogether);
-               });
+  constexpr double kUsPerByte = 3e-4;  // of hashing pieces side by side
+  const double work_us = static_cast<double>(blocks_.size()) * kUsPerByte;
+  parallel_for(
+      (pieces + kTogether - 1) / kTogether, worthwhile_threads(threads, work_us), [] { return 0; },
+      [&](std::size_t run, int) {
+        const std::size_t from = run * kTogether * kDigestPiece;
+        const std::size_t bytes = std::min(kTogether * kDigestPiece, blocks_.size() - from);
+        ring::sha256_pieces_into(blocks().subspan(from, bytes), kDigestPiece,
+                                 digests.data() + 32 * run * kTogether);
+      });
   BlocksDigest hash;
   hash.append(digests);
   const Digest digest = hash.finish();
@@ -102,7 +103,8 @@ void write_head(ByteWriter& out, const UploadHead& head) {
     out.raw(head.signature->blocks_digest);
     out.raw(head.signature->signature);
   }
-  out.raw(head.capsule);
+  out.raw(head.nonce);
+  out.raw(head.key.bytes());
 }
 
 UploadHead read_head(ByteReader& in, const Round& round) {
@@ -123,26 +125,24 @@ UploadHead read_head(ByteReader& in, const Round& round) {
     signature.signature = in.array<64>();
     head.signature = signature;
   }
-  const ByteView capsule = in.raw(round.plan().capsule().bytes);
-  if (!capsule_well_formed(round.plan(), capsule)) {
-    in.fail("a residue of a capsule is not below its modulus");
-  }
-  head.capsule = Bytes(capsule.begin(), capsule.end());
+  head.nonce = in.array<16>();
+  const ByteView sealed = in.raw(kSealedKeyBytes);
+  head.key = SealedKey(Bytes(sealed.begin(), sealed.end()));
   return head;
 }
 
-std::size_t upload_head_bytes(const Round& round, bool is_signed) noexcept {
-  return kEnvelopeHeaderBytes + 32 + 9 + (is_signed ? 100u : 0u) + round.plan().capsule().bytes + 8;
+std::size_t upload_head_bytes(bool is_signed) noexcept {
+  return kEnvelopeHeaderBytes + 32 + head_bytes(is_signed) + 8;
 }
 
 std::uint64_t upload_bytes(const Round& round, bool is_signed) noexcept {
-  return upload_head_bytes(round, is_signed) + round.payload_bytes() + kEnvelopeTrailerBytes;
+  return upload_head_bytes(is_signed) + round.payload_bytes() + kEnvelopeTrailerBytes;
 }
 
 bool check_upload_size(std::uint64_t actual_bytes, const Round& round) {
   if (actual_bytes == upload_bytes(round, true)) return true;
   if (actual_bytes == upload_bytes(round, false)) return false;
-  throw WireFormatError("upload: has " + std::to_string(actual_bytes) +
+  throw WireFormatError("upload: has " + shown(actual_bytes) +
                         " bytes, an upload of this round has " +
                         std::to_string(upload_bytes(round, round.has_roster())) +
                         " (truncated, padded, or of another round)");
@@ -164,7 +164,7 @@ UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, co
 
 Bytes write_upload_head(const Round& round, const UploadHead& head) {
   const bool is_signed = head.signature.has_value();
-  ByteWriter out(upload_head_bytes(round, is_signed));
+  ByteWriter out(upload_head_bytes(is_signed));
   out.raw(envelope_header(ObjectKind::kUpload, upload_bytes(round, is_signed)));
   out.raw(round.id());
   write_head(out, head);
@@ -173,12 +173,11 @@ Bytes write_upload_head(const Round& round, const UploadHead& head) {
 }
 
 std::uint64_t Upload::wire_bytes() const noexcept {
-  const std::uint64_t head = 9 + (head_.signature ? 100u : 0u) + head_.capsule.size();
-  return kEnvelopeHeaderBytes + 32 + head + 8 + blocks_.size() + kEnvelopeTrailerBytes;
+  return upload_head_bytes(head_.signature.has_value()) + blocks_.size() + kEnvelopeTrailerBytes;
 }
 
 Bytes Upload::head_fields() const {
-  ByteWriter out(256 + head_.capsule.size());
+  ByteWriter out(upload_head_bytes(true));
   out.raw(round_id_);
   write_head(out, head_);
   out.u64(blocks_.size());
@@ -198,26 +197,6 @@ void check_round_id(const Digest& found, const Round& round, const std::string& 
   }
 }
 
-bool blocks_well_formed(const Round& round, ByteView blocks, int threads) {
-  const Plan& plan = round.plan();
-  const std::size_t full = plan.block_bytes(plan.block_capacity());
-  std::atomic<bool> good{true};
-  parallel_for(
-      static_cast<std::size_t>(round.blocks()), threads,
-      [&] { return AlignedBuffer<std::uint64_t>(plan.degree()); },
-      [&](std::size_t block, AlignedBuffer<std::uint64_t>& scratch) {
-        const std::size_t coefficients = plan.block_coefficients(round.block_values(block));
-        const std::size_t row = coefficients / isa::kGroup * isa::kGroupBytes;
-        for (std::size_t limb = 0; limb < plan.limbs(); ++limb) {
-          if (!isa::kernels().unpack(blocks.data() + block * full + limb * row, coefficients,
-                                     plan.ring().q(limb), scratch.data())) {
-            good.store(false, std::memory_order_relaxed);
-          }
-        }
-      });
-  return good.load();
-}
-
 Upload Upload::from_bytes(ByteView bytes, const Round& round) {
   ByteReader in(open_envelope(bytes, ObjectKind::kUpload), "upload");
   check_round_id(in.array<32>(), round, "the upload");
@@ -232,7 +211,6 @@ Upload Upload::from_bytes(ByteView bytes, const Round& round) {
   // Copied first: what is checked is what is kept, even if the caller's memory changes meanwhile.
   AlignedBuffer<std::uint8_t> blocks(data.size());
   std::memcpy(blocks.data(), data.data(), data.size());
-  if (!blocks_well_formed(round, blocks.span(), 0)) in.fail("a residue is not below its modulus");
   return Upload(round, std::move(head), std::move(blocks));
 }
 

@@ -1,5 +1,5 @@
-// Layer: scheme. A client's ciphertext: capsule and blocks, with the public facts about it. Objects
-// of this type are well formed: they were either encrypted here or checked on reading.
+// Layer: scheme. A client's ciphertext: sealed key and blocks, with the public facts about it.
+// Objects of this type are well formed: they were either encrypted here or checked on reading.
 #pragma once
 
 #include <array>
@@ -10,6 +10,7 @@
 
 #include "base/aligned_buffer.h"
 #include "scheme/round.h"
+#include "scheme/sealed_key.h"
 
 namespace veilsum::scheme {
 
@@ -30,39 +31,23 @@ struct UploadSignature {
   Signature signature{};
 };
 
-/// The bytes of a capsule together with their digest, which names the upload everywhere.
-class CapsuleBytes {
- public:
-  CapsuleBytes() = default;
-  CapsuleBytes(Bytes bytes);  // NOLINT(google-explicit-constructor): bytes are what it is
-
-  operator ByteView() const noexcept { return bytes_; }  // NOLINT(google-explicit-constructor)
-  const Bytes& bytes() const noexcept { return bytes_; }
-  std::size_t size() const noexcept { return bytes_.size(); }
-  const Digest& digest() const noexcept { return digest_; }
-  friend bool operator==(const CapsuleBytes& a, const CapsuleBytes& b) {
-    return a.bytes_ == b.bytes_;
-  }
-
- private:
-  Bytes bytes_;
-  Digest digest_{};
-};
-
 /// What the aggregator passes on of an upload besides its blocks.
 struct UploadHead {
   std::uint64_t clipped = 0;  ///< values that lay beyond their limit
-  CapsuleBytes capsule;
+  Nonce nonce{};
+  SealedKey key;
   std::optional<UploadSignature> signature;
 
-  const Digest& capsule_digest() const noexcept { return capsule.digest(); }
-  /// "client 3" or "the upload with capsule 0123...": for messages.
+  /// Names the upload.
+  const Digest& digest() const noexcept { return key.digest(); }
+  /// "client 3" or "upload 0123...": for messages.
   std::string name() const;
 };
 
-/// The bytes a client signs: label, round id, client, clip count, capsule digest, blocks digest.
-Bytes signing_payload(const Round& round, std::uint32_t client, std::uint64_t clipped,
-                      const Digest& capsule_digest, const Digest& blocks_digest);
+/// The bytes a client signs: label, round id, client, clip count, nonce, digests of the sealed key
+/// and of the blocks.
+Bytes signing_payload(const Round& round, std::uint32_t client, const UploadHead& head,
+                      const Digest& blocks_digest);
 
 /// Checks roster membership and signature of a head.
 /// @throws RoundError when the round has a roster and the signature is missing or wrong, or when
@@ -108,7 +93,7 @@ class KeptDigest {
 
 class Upload {
  public:
-  /// @param blocks round.payload_bytes() of packed residues, all below their moduli
+  /// @param blocks round.payload_bytes() of packed fields: any bytes are valid
   Upload(const Round& round, UploadHead head, AlignedBuffer<std::uint8_t> blocks);
 
   const Digest& round_id() const noexcept { return round_id_; }
@@ -126,7 +111,7 @@ class Upload {
   Bytes head_fields() const;
   Bytes to_bytes() const;
   void save(const std::string& path) const;
-  /// Every length, residue and the checksum are checked.
+  /// Every length and the checksum are checked.
   /// @throws WireFormatError for malformed bytes
   /// @throws RoundError for an upload of another round
   static Upload from_bytes(ByteView bytes, const Round& round);
@@ -141,7 +126,7 @@ class Upload {
 /// Bytes of an upload of this round as it travels.
 std::uint64_t upload_bytes(const Round& round, bool is_signed) noexcept;
 /// Bytes of an upload before its blocks: envelope header, round id, head, length of the blocks.
-std::size_t upload_head_bytes(const Round& round, bool is_signed) noexcept;
+std::size_t upload_head_bytes(bool is_signed) noexcept;
 /// Reads them, given an upload's size as a whole.
 /// @throws WireFormatError, RoundError as Upload::from_bytes
 UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, const Round& round);
@@ -151,12 +136,10 @@ bool check_upload_size(std::uint64_t actual_bytes, const Round& round);
 /// The same bytes, to be written.
 Bytes write_upload_head(const Round& round, const UploadHead& head);
 
-/// Reading and writing of a head inside uploads, aggregates and opening requests.
+/// Reading and writing of a head inside uploads, aggregates and opening requests, and its size.
+std::size_t head_bytes(bool is_signed) noexcept;
 void write_head(ByteWriter& out, const UploadHead& head);
 UploadHead read_head(ByteReader& in, const Round& round);
-
-/// True when every packed residue of a round's blocks is below its modulus.
-bool blocks_well_formed(const Round& round, ByteView blocks, int threads);
 
 /// Checks that the id read from bytes is this round's.
 /// @throws RoundError

@@ -1,6 +1,6 @@
 // Layer: scheme. The envelope every serialised object travels in: magic, version, kind, length,
 // payload, CRC-32C. docs/wire-format.md describes all payloads byte by byte. The checksum finds
-// accidents; authenticity comes from ids, signatures and the capsule's own check.
+// accidents; authenticity comes from ids, signatures and sealed keys.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ enum class ObjectKind : std::uint16_t {
   kSumKey = 8,
 };
 
-inline constexpr std::uint16_t kWireVersion = 1;
+inline constexpr std::uint16_t kWireVersion = 2;
 inline constexpr std::size_t kEnvelopeHeaderBytes = 16;
 inline constexpr std::size_t kEnvelopeTrailerBytes = 4;
 

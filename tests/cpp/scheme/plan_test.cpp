@@ -1,22 +1,25 @@
-// Layer: tests (scheme). Plans. The bounds that make decryption exact are derived here a second
-// time, in unbounded integers, and held against every plan of a large grid of requests; where the
-// planner refuses, no ring may fit by these bounds either, and the remedy it names must work.
+// Layer: tests (scheme). Plans. DESIGN's inequality is derived here a second time, as fractions of
+// unbounded integers, and every plan of a large grid of requests is held against it: B the smallest
+// for its L, L with the fewest bits a value. Where the planner refuses, no digit may fit by this
+// inequality either, and the remedy it names must work.
 #include "scheme/plan.h"
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "check.h"
 #include "ring/primes.h"
 #include "ring/sha256.h"
 #include "support/big_integer.h"
-#include "support/envelopes.h"
+#include "support/bytes.h"
+#include "support/plans.h"
 #include "support/random.h"
-#include "support/rounds.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::test {
@@ -26,15 +29,13 @@ using scheme::Optimise;
 using scheme::Plan;
 using scheme::PlanRequest;
 
-constexpr std::uint64_t kBound = 21;
-
 struct RingRow {
   const char* name;
   std::uint32_t degree, limbs;
 };
 constexpr RingRow kRings[] = {
-    {"n2048", 2048, 1},    {"n4096", 4096, 2},     {"n8192", 8192, 4},
-    {"n4096q50", 4096, 1}, {"n8192q100", 8192, 2}, {"n16384q200", 16384, 4},
+    {"n2048", 2048, 1},    {"n4096", 4096, 2},    {"n8192", 8192, 4},
+    {"n4096q48", 4096, 1}, {"n8192q96", 8192, 2}, {"n16384q192", 16384, 4},
 };
 
 const RingRow& ring_named(const std::string& name) {
@@ -44,7 +45,7 @@ const RingRow& ring_named(const std::string& name) {
   throw std::logic_error("no ring " + name);
 }
 
-/// log2 Q that N may carry, written out again from DESIGN.md section 3.
+/// log2 q that N may carry: the stricter of the two published tables, written out again.
 std::uint32_t limit_of(std::uint32_t degree, std::uint64_t security) {
   const int column = degree == 2048 ? 0 : degree == 4096 ? 1 : degree == 8192 ? 2 : 3;
   constexpr std::uint32_t k128[] = {53, 106, 214, 430}, k192[] = {36, 73, 147, 297},
@@ -52,71 +53,85 @@ std::uint32_t limit_of(std::uint32_t degree, std::uint64_t security) {
   return (security == 128 ? k128 : security == 192 ? k192 : k256)[column];
 }
 
-const BigInteger& modulus_of(std::uint32_t limbs) {
-  static const std::vector<BigInteger> all = [] {
-    std::vector<BigInteger> out = {BigInteger(1)};
-    for (const std::uint64_t p : ring::kPrimes) out.push_back(out.back() * BigInteger(p));
-    return out;
-  }();
-  return all[limbs];
-}
-
-/// floor(Q / 2^bits) >= 2 * noise + 1, that is (2 * noise + 1) * 2^bits <= Q.
-bool room_for(std::uint32_t limbs, unsigned bits, const BigInteger& noise) {
-  return modulus_of(limbs) >=
-         (BigInteger(2) * noise + BigInteger(1)) * BigInteger::power_of_two(bits);
-}
-
-/// Bits of the numbers 0 ... top.
-unsigned bits_for(std::uint64_t top) {
-  unsigned bits = 0;
-  while (bits < 64 && top >> bits != 0) ++bits;
-  return bits;
-}
-
-/// Noise of W fresh capsules, and of the top bits that wrap around 2^bits.
-BigInteger capsule_noise(std::uint32_t degree, unsigned bits, std::uint64_t weight) {
-  const BigInteger fresh(2 * std::uint64_t{degree} * kBound * kBound + kBound);
-  return BigInteger(weight) * (fresh + BigInteger::power_of_two(bits));
-}
-
-bool capsule_fits(std::uint32_t degree, std::uint32_t limbs, unsigned lanes, std::uint64_t weight) {
-  const unsigned bits = lanes * bits_for(2 * kBound * weight) + 1;
-  return bits <= 48 && room_for(limbs, bits, capsule_noise(degree, bits, weight));
-}
-
-bool some_capsule_fits(std::uint64_t security, std::uint64_t weight) {
-  const std::uint32_t degree = security == 128 ? 2048 : 4096;
-  return capsule_fits(degree, 1, 1, weight) || capsule_fits(2 * degree, 2, 1, weight);
-}
-
-bool blocks_fit(const RingRow& ring, unsigned lanes, const PlanRequest& request) {
-  const std::uint64_t weight = request.clients << request.weight_bits;
-  const unsigned w = bits_for(weight * ((std::uint64_t{1} << request.value_bits) - 1));
-  if (w > 48) return false;
-  const unsigned per_plane = 48 / w;
-  return (lanes + per_plane - 1) / per_plane <= 8 &&
-         room_for(ring.limbs, lanes * w, BigInteger(kBound * weight));
-}
-
 bool secure(const RingRow& ring, std::uint64_t security) {
-  return 50 * ring.limbs <= limit_of(ring.degree, security);
+  return 48 * ring.limbs <= limit_of(ring.degree, security);
 }
 
-/// A ring that the request may use holds it with one lane at least.
-bool admissible(const PlanRequest& request) {
-  const std::uint64_t weight = request.clients << request.weight_bits;
-  if (weight > std::uint64_t{1} << 20 || !some_capsule_fits(request.security, weight)) return false;
-  for (const RingRow& ring : kRings) {
-    if (request.profile != "auto" && request.profile != ring.name) continue;
-    if (secure(ring, request.security) && blocks_fit(ring, 1, request)) return true;
+std::uint64_t weight_of(const PlanRequest& request) {
+  return request.clients << request.weight_bits;
+}
+std::uint64_t base_of(const PlanRequest& request) {
+  return weight_of(request) * ((std::uint64_t{1} << request.value_bits) - 1) + 1;
+}
+
+/// A non-negative fraction.
+struct Fraction {
+  BigInteger numerator, denominator;
+};
+
+/// 2 noise + 1 = W (1 + 2 eps + 18 2^B / q) + 2 + 2 eps, with everything over q 2^scale.
+const Fraction& needed_delta(std::uint32_t limbs, std::uint64_t weight, unsigned bits) {
+  static std::map<std::tuple<std::uint32_t, std::uint64_t, unsigned>, Fraction> known;
+  Fraction& out = known[{limbs, weight, bits}];
+  if (out.denominator == BigInteger(0)) {
+    BigInteger q(1);
+    for (std::uint32_t i = 0; i < limbs; ++i) q = q * BigInteger(ring::kPrimes[i]);
+    const unsigned scale = limbs == 1 ? 119 : 48 * limbs;
+    BigInteger eps(limbs);  // over 2^(scale - B)
+    if (limbs == 1) {
+      const BigInteger delta = BigInteger::power_of_two(48) - q;
+      eps = delta * BigInteger::power_of_two(44) +
+            delta * delta * (BigInteger::power_of_two(23) + BigInteger(1));
+    }
+    eps = eps * BigInteger::power_of_two(bits);
+    const BigInteger w(weight), one = BigInteger::power_of_two(scale);
+    out.numerator = (w + BigInteger(2)) * q * one + BigInteger(2) * (w + BigInteger(1)) * eps * q +
+                    BigInteger(18) * w * BigInteger::power_of_two(bits) * one;
+    out.denominator = q * one;
   }
-  return false;
+  return out;
+}
+
+/// floor(2^B / t^L) >= 2 noise + 1. The floor is an integer D, so this says that the smallest
+/// integer above or at 2 noise + 1 times t^L is at most 2^B. Compared with a product for D.
+bool decodes(std::uint32_t limbs, const PlanRequest& request, unsigned digits, unsigned bits) {
+  const BigInteger power = BigInteger(base_of(request)).power(digits);
+  if (BigInteger::power_of_two(bits) < power) return false;
+  // D by long division: the bits of 2^B / t^L from the top.
+  BigInteger rest = BigInteger::power_of_two(bits), quotient;
+  for (unsigned bit = bits + 1; bit-- > 0;) {
+    if (bit + power.bit_length() > bits + 1) continue;
+    const BigInteger part = power * BigInteger::power_of_two(bit);
+    if (rest >= part) {
+      rest = rest - part;
+      quotient = quotient + BigInteger::power_of_two(bit);
+    }
+  }
+  const Fraction& needed = needed_delta(limbs, weight_of(request), bits);
+  return quotient * needed.denominator >= needed.numerator;
+}
+
+/// The smallest B for L digits; 0 when there is none.
+unsigned smallest_bits(std::uint32_t limbs, const PlanRequest& request, unsigned digits) {
+  const unsigned length = BigInteger(base_of(request)).power(digits).bit_length();
+  for (unsigned bits = length - 1; bits <= 48 * limbs - 2; ++bits) {
+    if (decodes(limbs, request, digits, bits)) return bits;
+  }
+  return 0;
+}
+
+/// A ring that the request may use holds it with one digit at least.
+bool admissible(const PlanRequest& request) {
+  if (weight_of(request) > std::uint64_t{1} << 20) return false;
+  return std::any_of(std::begin(kRings), std::end(kRings), [&](const RingRow& ring) {
+    return (request.profile == "auto" || request.profile == ring.name) &&
+           secure(ring, request.security) && smallest_bits(ring.limbs, request, 1) != 0;
+  });
 }
 
 void check_bounds(const Plan& plan, const PlanRequest& request) {
   const RingRow& ring = ring_named(plan.profile());
-  const std::uint64_t weight = request.clients << request.weight_bits;
+  const std::uint64_t weight = weight_of(request);
   CHECK(request.profile == "auto" || request.profile == plan.profile());
   CHECK_EQ(plan.clients(), request.clients);
   CHECK_EQ(plan.value_bits(), request.value_bits);
@@ -124,51 +139,51 @@ void check_bounds(const Plan& plan, const PlanRequest& request) {
   CHECK_EQ(plan.security(), request.security);
   CHECK_EQ(plan.degree(), ring.degree);
   CHECK_EQ(plan.limbs(), ring.limbs);
-  CHECK_EQ(plan.log2_modulus(), 50 * ring.limbs);
+  CHECK_EQ(plan.log2_modulus(), 48 * ring.limbs);
   CHECK(secure(ring, request.security));
   CHECK_EQ(plan.max_weight(), weight);
-  CHECK_EQ(plan.noise_bound(), kBound * weight);
   CHECK_EQ(plan.levels(), (std::int64_t{1} << (request.value_bits - 1)) - 1);
+  CHECK_EQ(plan.base(), base_of(request));
 
-  // Lanes: wide enough for the largest sum, no wider; as many as the bound allows, no more.
-  const std::uint64_t largest = weight * ((std::uint64_t{1} << request.value_bits) - 1);
-  CHECK_EQ(plan.lane_bits(), bits_for(largest));
-  CHECK(blocks_fit(ring, plan.lanes(), request));
-  CHECK(!blocks_fit(ring, plan.lanes() + 1, request));
-  CHECK_EQ(plan.lanes_per_plane(), std::min(plan.lanes(), 48 / plan.lane_bits()));
-  CHECK_EQ(plan.codeword().planes(),
-           (plan.lanes() + plan.lanes_per_plane() - 1) / plan.lanes_per_plane());
-  BigInteger delta;
-  for (unsigned i = 4; i-- > 0;) {
-    delta = delta * BigInteger::power_of_two(52) + BigInteger(plan.codeword().delta().word52(i));
+  // B is the smallest for its L, and no other L gives fewer bits a value, nor more digits the same.
+  CHECK_EQ(plan.field_bits(), smallest_bits(ring.limbs, request, plan.digits()));
+  CHECK(plan.field_bits() <= 48 * ring.limbs - 2);
+  for (unsigned digits = 1;; ++digits) {
+    const unsigned bits = smallest_bits(ring.limbs, request, digits);
+    if (bits == 0) break;
+    const unsigned theirs = bits * plan.digits(), ours = plan.field_bits() * digits;
+    CHECK(theirs > ours || (theirs == ours && digits <= plan.digits()));
   }
-  CHECK_EQ(delta, modulus_of(ring.limbs).shifted_right(plan.lanes() * plan.lane_bits()));
-  CHECK(delta >= BigInteger(2 * kBound * weight + 1));
+  CHECK_EQ(plan.bits_per_value(), double(plan.field_bits()) / plan.digits());
 
-  // The capsule: the small ring where it fits, and as many lanes as fit, up to one ciphertext.
-  const scheme::CapsuleShape& shape = plan.capsule();
-  const std::uint32_t small = request.security == 128 ? 2048 : 4096;
-  const bool fits_small = capsule_fits(small, 1, 1, weight);
-  CHECK_EQ(shape.degree, fits_small ? small : 2 * small);
-  CHECK_EQ(shape.limbs, fits_small ? 1u : 2u);
-  CHECK(50 * shape.limbs <= limit_of(shape.degree, request.security));
-  CHECK_EQ(shape.lane_bits, bits_for(2 * kBound * weight));
-  CHECK_EQ(shape.message_bits, shape.lanes * shape.lane_bits + 1);
-  CHECK(capsule_fits(shape.degree, shape.limbs, shape.lanes, weight));
-  const std::uint32_t wanted = std::max(1u, ring.degree / shape.degree);
-  CHECK(shape.lanes <= wanted);
-  CHECK(shape.lanes == wanted || !capsule_fits(shape.degree, shape.limbs, shape.lanes + 1, weight));
-  const std::uint32_t held = shape.degree * shape.lanes;
-  CHECK(shape.ciphertexts * held >= ring.degree);
-  CHECK((shape.ciphertexts - 1) * held < ring.degree);
-  CHECK_EQ(shape.bytes, std::size_t{2} * shape.ciphertexts * shape.limbs * shape.degree * 50 / 8);
-  CHECK(shape.ciphertexts <= 256);  // a stream's sub field has eight bits
+  // Delta, and the noise that is away from half of it by at least one half.
+  const Fraction& needed = needed_delta(ring.limbs, weight, plan.field_bits());
+  const BigInteger power = BigInteger(plan.base()).power(plan.digits());
+  const BigInteger delta(plan.delta().low64());
+  CHECK(plan.delta().bit_length() <= 64);
+  CHECK(BigInteger::power_of_two(plan.field_bits()) >= delta * power);
+  CHECK(BigInteger::power_of_two(plan.field_bits()) < (delta + BigInteger(1)) * power);
+  CHECK(delta * needed.denominator >= needed.numerator);
+  const std::uint64_t noise = plan.noise_bound();
+  CHECK(needed.numerator >= BigInteger(2 * noise + 1) * needed.denominator);
+  CHECK(needed.numerator < BigInteger(2 * noise + 3) * needed.denominator);
+  CHECK(2 * noise + 1 <= plan.delta().low64());
+
+  // What kernels are made for is what the plan says.
+  const isa::BlockView& view = plan.arithmetic().view();
+  CHECK_EQ(view.limb_count, ring.limbs);
+  CHECK_EQ(view.bits, plan.field_bits());
+  CHECK_EQ(view.digit_count, plan.digits());
+  CHECK(view.digit_count <= isa::kMaxDigits);
+  CHECK(view.plane_count <= isa::kMaxPlanes);
+  CHECK_EQ(plan.ring().degree(), ring.degree);
+  CHECK_EQ(plan.ring().limbs(), ring.limbs);
 }
 
 /// The request that a HeadroomError tells the user to make instead.
 std::optional<PlanRequest> remedy_in(const std::string& message, PlanRequest request) {
-  request.profile = "auto";
-  if (message.find("leave profile at \"auto\"") != std::string::npos) return request;
+  if (message.find("profile at \"auto\"") != std::string::npos) request.profile = "auto";
+  if (message.find("; leave profile at \"auto\"") != std::string::npos) return request;
   const std::size_t at = message.find("nearest plan that fits: ");
   if (at == std::string::npos) return std::nullopt;
   unsigned clients = 0, value_bits = 0, weight_bits = 0;
@@ -218,8 +233,16 @@ TEST("a grid of requests: bounds hold where there is a plan, and only there; rem
                 continue;
               }
               const Plan plan(*remedy);
+              // It gives up no more than it must: no bits of a value, the fewest of the weights.
+              CHECK_EQ(plan.clients(), clients);
+              CHECK_EQ(plan.value_bits(), value_bits);
               CHECK(plan.max_weight() <= clients << weight_bits);
-              CHECK(plan.value_bits() <= value_bits);
+              CHECK(plan.weight_bits() == weight_bits || plan.max_weight() > 1u << 19);
+              CHECK(remedy->profile == profile || !admissible([&] {
+                      PlanRequest same = *remedy;
+                      same.profile = profile;
+                      return same;
+                    }()));
             } catch (const ParameterError&) {
               ++insecure;
               CHECK(profile != "auto" && !secure(ring_named(profile), security));
@@ -229,49 +252,96 @@ TEST("a grid of requests: bounds hold where there is a plan, and only there; rem
       }
     }
   }
-  CHECK(plans > 400 && refused > 400 && insecure > 100);
+  CHECK(plans > 500 && refused > 400 && insecure > 100);
 }
 
-TEST("DESIGN's example: 16 bits, 10 clients") {
+TEST("DESIGN's table of plans") {
+  struct Row {
+    std::uint64_t clients, value_bits;
+    const char *asked, *profile;
+    std::uint32_t digits, field_bits;
+    std::uint64_t delta, noise;
+  };
+  for (const Row& row :
+       {Row{10, 16, "auto", "n2048", 2, 43, 20, 8}, Row{10, 16, "n4096", "n4096", 4, 81, 13, 5},
+        Row{10, 16, "n8192", "n8192", 9, 178, 17, 5}, Row{10, 8, "auto", "n2048", 3, 38, 16, 5},
+        Row{4, 8, "auto", "n2048", 4, 44, 16, 4}, Row{8, 6, "auto", "n2048", 4, 40, 16, 4},
+        Row{3, 4, "auto", "n2048", 7, 42, 10, 2}}) {
+    const Plan plan = make_plan(row.clients, row.value_bits, 0, 128, row.asked);
+    CHECK_EQ(plan.profile(), row.profile);
+    CHECK_EQ(plan.digits(), row.digits);
+    CHECK_EQ(plan.field_bits(), row.field_bits);
+    CHECK_EQ(plan.delta().low64(), row.delta);
+    CHECK_EQ(plan.noise_bound(), row.noise);
+    check_bounds(plan, request_of(row.clients, row.value_bits, 0, 128, row.asked));
+  }
+}
+
+TEST("DESIGN's example explains itself: 16 bits, 10 clients") {
   const Plan plan = make_plan(10, 16);
-  CHECK_EQ(plan.profile(), "n2048");
-  CHECK_EQ(plan.lane_bits(), 20u);
-  CHECK_EQ(plan.lanes(), 2u);
-  CHECK_EQ(plan.bits_per_value(), 25.0);
+  CHECK_EQ(plan.base(), 655351u);
+  CHECK_EQ(plan.bits_per_value(), 21.5);
   CHECK_EQ(plan.max_weight(), 10u);
-  CHECK_EQ(plan.noise_bound(), 210u);
-  CHECK_EQ(plan.capsule().degree, 2048u);
-  CHECK_EQ(plan.capsule().limbs, 1u);
-  CHECK_EQ(plan.capsule().bytes, 25600u);
   CHECK_EQ(plan.block_capacity(), 4096u);
   const std::string text = plan.explain();
-  for (const char* part : {"10 clients", "16-bit", "n2048", "3.125 bytes", "0.78 x fp32",
-                           "1.56 x bf16", "25600 bytes", "failure probability 0", "log2 q <= 53"}) {
+  for (const char* part :
+       {"10 clients", "16-bit", "n2048", "log2 q = 48", "2 values a coefficient", "base 655351",
+        "21.5 bits", "2.688 bytes", "0.67 x fp32", "1.34 x bf16", "43 bits", "|noise| <= 8.32",
+        "up to 9.50 is rounded away", "failure probability 0", "log2 q <= 53"}) {
     if (text.find(part) == std::string::npos) CHECK_EQ(text, std::string("... ") + part);
   }
 }
 
-TEST("speed takes n2048, size takes n8192") {
+TEST("speed takes n2048 at 128 bits, and n4096 where more clients leave n2048 one digit") {
+  for (const auto& [clients, value_bits] : {std::pair{10u, 16u},
+                                            {2u, 16u},
+                                            {10u, 8u},
+                                            {4u, 8u},
+                                            {8u, 6u},
+                                            {3u, 4u},
+                                            {10u, 32u},
+                                            {20u, 8u}}) {
+    CHECK_EQ(make_plan(clients, value_bits).profile(), "n2048");
+  }
+  const Plan many = make_plan(1000, 16);
+  CHECK_EQ(many.profile(), "n4096");
+  CHECK(many.digits() >= 2);
+  CHECK_EQ(make_plan(1000, 16, 0, 128, "n2048").digits(), 1u);
+  // Never a ring with more primes that holds no more digits than a smaller one.
+  for (const std::uint64_t security : {128u, 192u, 256u}) {
+    for (std::uint64_t value_bits = 2; value_bits <= 32; value_bits += 3) {
+      for (const std::uint64_t clients : {2u, 50u, 3000u, 1u << 20}) {
+        PlanRequest request = request_of(clients, value_bits, 0, security);
+        const Plan chosen(request);
+        for (const RingRow& ring : kRings) {
+          request.profile = ring.name;
+          if (ring.limbs >= chosen.limbs() || !secure(ring, security) || !admissible(request)) {
+            continue;
+          }
+          CHECK(Plan(request).digits() < chosen.digits());
+        }
+      }
+    }
+  }
+}
+
+TEST("size takes n8192, and over the whole range no other ring gives fewer bits a value") {
   PlanRequest request = request_of(10, 16);
-  CHECK_EQ(Plan(request).profile(), "n2048");
   request.optimise = Optimise::kSize;
-  const Plan small(request);
-  CHECK_EQ(small.profile(), "n8192");
-  CHECK_EQ(small.lanes(), 9u);
-  CHECK(small.bits_per_value() < 22.3);
-  // Size is what it says, over the whole range: no other ring gives fewer bits a value.
+  CHECK_EQ(Plan(request).profile(), "n8192");
+  CHECK(Plan(request).bits_per_value() < 19.8);
   const auto rings = keep_rings();
   for (const std::uint64_t security : {128u, 192u, 256u}) {
     for (std::uint64_t value_bits = 2; value_bits <= 32; value_bits += 3) {
       for (const std::uint64_t clients : {2u, 50u, 3000u}) {
         request = request_of(clients, value_bits, 0, security);
         request.optimise = Optimise::kSize;
-        const double best = Plan(request).bits_per_value();
+        const Plan best(request);
         for (const RingRow& ring : kRings) {
           request.profile = ring.name;
-          if (secure(ring, security) && admissible(request)) {
-            CHECK(Plan(request).bits_per_value() >= best);
-          }
+          if (!secure(ring, security) || !admissible(request)) continue;
+          const Plan other(request);
+          CHECK(other.field_bits() * best.digits() >= best.field_bits() * other.digits());
         }
       }
     }
@@ -280,14 +350,18 @@ TEST("speed takes n2048, size takes n8192") {
 
 TEST("at 192 and 256 bits the degree doubles for the same modulus") {
   for (const std::uint64_t security : {192u, 256u}) {
-    CHECK_EQ(make_plan(10, 16, 0, security).profile(), "n4096q50");
+    CHECK_EQ(make_plan(10, 16, 0, security).profile(), "n4096q48");
     CHECK_THROWS_WITH(make_plan(10, 16, 0, security, "n2048"), ParameterError, "auto");
-    CHECK_THROWS(make_plan(10, 16, 0, security, "n4096"), ParameterError);
+    CHECK_THROWS_WITH(make_plan(10, 16, 0, security, "n4096"), ParameterError, "96 modulus bits");
     CHECK_THROWS(make_plan(10, 16, 0, security, "n8192"), ParameterError);
-    CHECK_EQ(make_plan(10, 16, 0, security, "n8192q100").degree(), 8192u);
-    CHECK_EQ(make_plan(10, 16, 0, security, "n16384q200").degree(), 16384u);
+    CHECK_EQ(make_plan(10, 16, 0, security, "n8192q96").degree(), 8192u);
+    CHECK_EQ(make_plan(10, 16, 0, security, "n16384q192").degree(), 16384u);
   }
-  CHECK_EQ(make_plan(10, 16, 0, 128, "n4096q50").degree(), 4096u);  // by name also at 128 bits
+  // By name also at 128 bits, where they hold what the smaller degree holds.
+  const Plan large = make_plan(10, 16, 0, 128, "n4096q48"), small = make_plan(10, 16);
+  CHECK_EQ(large.degree(), 4096u);
+  CHECK_EQ(large.digits(), small.digits());
+  CHECK_EQ(large.field_bits(), small.field_bits());
 }
 
 TEST("both edges of every argument") {
@@ -309,34 +383,51 @@ TEST("both edges of every argument") {
   for (const std::uint64_t security : {0ull, 1ull, 127ull, 129ull, 384ull, 1ull << 32 | 128}) {
     CHECK_THROWS_WITH(make_plan(10, 16, 0, security), ParameterError, "security = ");
   }
-  CHECK_THROWS_WITH(make_plan(10, 16, 0, 128, "n1024"), ParameterError, "n16384q200");
+  CHECK_THROWS_WITH(make_plan(10, 16, 0, 128, "n1024"), ParameterError, "n16384q192");
   CHECK_THROWS(make_plan(10, 16, 0, 128, ""), ParameterError);
   CHECK_THROWS(make_plan(10, 16, 0, 128, "N2048"), ParameterError);
 }
 
+TEST("every number of clients and bits has a plan, up to the largest") {
+  for (const std::uint64_t security : {128u, 192u, 256u}) {
+    const Plan plan = make_plan(1 << 20, 32, 0, security);
+    CHECK_EQ(plan.base(), (std::uint64_t{1} << 52) - (1u << 20) + 1);
+    CHECK(2 * plan.noise_bound() + 1 <= plan.delta().low64());
+  }
+}
+
 TEST("a refusal says what was asked, why not, and what would fit") {
-  CHECK_THROWS_WITH(make_plan(1 << 20, 32), HeadroomError, "1048576 clients at 32 bits");
-  CHECK_THROWS_WITH(make_plan(1 << 20, 32), HeadroomError, "a lane needs 52 bits");
-  CHECK_THROWS_WITH(make_plan(1 << 20, 32), HeadroomError,
-                    "nearest plan that fits: 1048576 clients at 28 bits");
-  CHECK_THROWS_WITH(make_plan(1 << 20, 32, 20), HeadroomError, "nearest plan that fits");
-  CHECK_THROWS_WITH(make_plan(1000, 24, 5, 128, "n2048"), HeadroomError, "\"auto\"");
+  CHECK_THROWS_WITH(make_plan(1 << 20, 32, 20), HeadroomError,
+                    "1048576 clients at 32 bits with 20-bit weights");
+  CHECK_THROWS_WITH(make_plan(1 << 20, 32, 20), HeadroomError,
+                    "total weight 1099511627776 is above 1048576");
+  CHECK_THROWS_WITH(make_plan(1 << 20, 32, 20), HeadroomError,
+                    "nearest plan that fits: 1048576 clients at 32 bits");
+  CHECK_THROWS_WITH(make_plan(10, 16, 17), HeadroomError,
+                    "nearest plan that fits: 10 clients at 16 bits with 16-bit weights");
+  CHECK_THROWS_WITH(make_plan(1 << 20, 32, 1, 128, "n2048"), HeadroomError,
+                    "with profile at \"auto\"");
+  CHECK_THROWS_WITH(make_plan(1000, 24, 5, 128, "n2048"), HeadroomError, "profile n2048");
+  CHECK_THROWS_WITH(make_plan(1000, 24, 5, 128, "n2048"), HeadroomError, "base 536870880001");
+  CHECK_THROWS_WITH(make_plan(1000, 24, 5, 128, "n2048"), HeadroomError,
+                    "leave profile at \"auto\"");
 }
 
 TEST("blocks: every size gets a multiple of eight coefficients, at most N, and bytes to match") {
   for (const Plan& plan : plans_of_every_ring()) {
     const std::uint64_t capacity = plan.block_capacity();
-    CHECK_EQ(capacity, std::uint64_t{plan.degree()} * plan.lanes());
+    CHECK_EQ(capacity, std::uint64_t{plan.degree()} * plan.digits());
     CHECK_EQ(plan.block_coefficients(capacity), plan.degree());
+    CHECK_EQ(plan.check_block_bytes(), std::size_t{plan.degree()} / 8 * plan.field_bits());
     CHECK_EQ(plan.block_count(0), 0u);
     CHECK_EQ(plan.payload_bytes(0), 0u);
     for (std::uint64_t values = 1; values <= capacity; values += 1 + values / 5) {
       const std::uint32_t coefficients = plan.block_coefficients(values);
       CHECK_EQ(coefficients % 8, 0u);
       CHECK(coefficients <= plan.degree());
-      CHECK(std::uint64_t{coefficients} * plan.lanes() >= values);
-      CHECK(std::uint64_t{coefficients - 8} * plan.lanes() < values);
-      CHECK_EQ(plan.block_bytes(values), std::size_t{coefficients} * 50 / 8 * plan.limbs());
+      CHECK(std::uint64_t{coefficients} * plan.digits() >= values);
+      CHECK(std::uint64_t{coefficients - 8} * plan.digits() < values);
+      CHECK_EQ(plan.block_bytes(values), std::size_t{coefficients} / 8 * plan.field_bits());
     }
     for (const std::uint64_t values : {std::uint64_t{1}, capacity - 1, capacity, capacity + 1,
                                        3 * capacity, 3 * capacity + 9, std::uint64_t{1} << 40}) {
@@ -362,28 +453,15 @@ Plan read_back(const Bytes& fields) {
 }
 
 TEST("fields: as the wire format lays them out") {
-  PlanRequest request = request_of(300, 12, 3, 192, "n8192q100");
+  PlanRequest request = request_of(300, 12, 3, 192, "n8192q96");
   request.optimise = Optimise::kSize;
   const Plan plan(request);
-  const Bytes expected = {1,
-                          4,
-                          12,
-                          3,
-                          44,
-                          1,
-                          0,
-                          0,
-                          192,
-                          0,
-                          1,
-                          static_cast<std::uint8_t>(plan.lanes()),
-                          static_cast<std::uint8_t>(plan.lane_bits()),
-                          static_cast<std::uint8_t>(plan.capsule().lanes),
-                          0,
-                          0};
+  const auto byte = [](std::uint32_t value) { return static_cast<std::uint8_t>(value); };
+  const Bytes expected = {
+      1, 4, 12, 3, 44, 1, 0, 0, 192, 0, 1, byte(plan.digits()), byte(plan.field_bits()), 0, 0, 0};
   CHECK_EQ(fields_of(plan), expected);
   CHECK_EQ(expected.size(), Plan::kFieldBytes);
-  CHECK(plan.id() == ring::labelled_hash("veilsum/1/plan", {expected}));
+  CHECK(plan.id() == ring::labelled_hash("veilsum/2/plan", {expected}));
 }
 
 TEST("fields are read back to the same plan") {
@@ -392,7 +470,10 @@ TEST("fields are read back to the same plan") {
     CHECK(again == plan);
     CHECK(again.id() == plan.id());
     CHECK_EQ(again.profile(), plan.profile());
-    CHECK_EQ(again.lanes(), plan.lanes());
+    CHECK_EQ(again.digits(), plan.digits());
+    CHECK_EQ(again.field_bits(), plan.field_bits());
+    CHECK(again.delta() == plan.delta());
+    CHECK_EQ(again.noise_bound(), plan.noise_bound());
     CHECK_EQ(again.explain(), plan.explain());
   }
   CHECK(!(make_plan(10, 16) == make_plan(11, 16)));
@@ -400,7 +481,7 @@ TEST("fields are read back to the same plan") {
 
 TEST("every change of one byte is refused or another plan, written back the same") {
   const auto rings = keep_rings();
-  for (const Plan& plan : {make_plan(10, 16), make_plan(5, 8, 3, 192, "n4096q50")}) {
+  for (const Plan& plan : {make_plan(10, 16), make_plan(5, 8, 3, 192, "n4096q48")}) {
     const Bytes fields = fields_of(plan);
     std::size_t accepted = 0;
     for (std::size_t at = 0; at < fields.size(); ++at) {

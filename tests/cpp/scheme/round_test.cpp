@@ -1,7 +1,9 @@
 // Layer: tests (scheme). A round's id changes with everything that must agree between its parties;
-// its fields have edges on both sides; its bytes are read back whole or refused.
+// its fields have edges on both sides; its blocks of values and check blocks lie one after the
+// other without a gap; its bytes are read back whole or refused.
 #include "scheme/round.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -30,6 +32,7 @@ RoundFields rich_fields() {
   fields.layout = "{\"names\":[\"a\",\"b\",\"c\"]}";
   fields.min_clients = 3;
   fields.roster = fake_roster(5);
+  fields.upload_keys = 2;
   return fields;
 }
 
@@ -39,13 +42,14 @@ bool same_key(const isa::AesKey& a, const isa::AesKey& b) {
 
 TEST("the id is the hash of the payload, which lies as the wire format says") {
   const scheme::Plan plan = make_plan(10, 16);
-  const scheme::SecretKey key = make_key(plan);
+  const scheme::SecretKey key = make_key();
   const RoundFields fields = rich_fields();
   const Round round(plan, key.public_key(), fields, bytes32(5));
   ByteWriter out;
   plan.write_fields(out);
   out.raw(bytes32(5));
   out.u32(3);
+  out.u32(2);
   out.u32(3);
   for (const scheme::Segment& segment : fields.segments) {
     out.u64(segment.count);
@@ -57,14 +61,14 @@ TEST("the id is the hash of the payload, which lies as the wire format says") {
   for (const scheme::VerificationKey& entry : fields.roster) out.raw(entry);
   out.raw(payload_of(key.public_key().to_bytes()));
   CHECK_EQ(round.to_bytes(), envelope_of(4, out.bytes()));
-  CHECK(round.id() == ring::labelled_hash("veilsum/1/round", {out.bytes()}));
-  const ring::Expander matrix("veilsum/1/matrix", {}, bytes32(5), ring::KeySize::kAes128);
+  CHECK(round.id() == ring::labelled_hash("veilsum/2/round", {out.bytes()}));
+  const ring::Expander matrix("veilsum/2/matrix", {}, bytes32(5), ring::KeySize::kAes128);
   CHECK(same_key(round.matrix_key(), matrix.key()));
 }
 
 TEST("the id changes with every field, and only with them") {
   const scheme::Plan plan = make_plan(10, 16);
-  const scheme::SecretKey key = make_key(plan, 1), other_key = make_key(plan, 2);
+  const scheme::SecretKey key = make_key(1), other_key = make_key(2);
   const RoundFields base = rich_fields();
   std::set<Digest> ids;
   std::size_t made = 0;
@@ -101,6 +105,8 @@ TEST("the id changes with every field, and only with them") {
   with([](RoundFields& f) { f.layout.back() = ']'; });
   with([](RoundFields& f) { f.layout.clear(); });
   with([](RoundFields& f) { f.layout.push_back('\0'); });
+  with([](RoundFields& f) { f.upload_keys = 1; });
+  with([](RoundFields& f) { f.upload_keys = 256; });
   with([](RoundFields& f) { f.min_clients = 2; });
   with([](RoundFields& f) { f.min_clients = 5; });
   with([](RoundFields& f) { f.roster.clear(); });
@@ -118,16 +124,18 @@ TEST("the id changes with every field, and only with them") {
 
 TEST("what a round says about its vector") {
   const scheme::Plan plan = make_plan(10, 16);
-  const scheme::SecretKey key = make_key(plan);
+  const scheme::SecretKey key = make_key();
   const std::uint64_t capacity = plan.block_capacity();
   const Round round =
       make_round(plan, key, fields_of({{0, 1.0}, {5, 1.0}, {0, 1.0}, {capacity, 2.0}, {0, 1.0}}));
   CHECK_EQ(round.size(), capacity + 5);
   CHECK_EQ(round.starts(), (std::vector<std::uint64_t>{0, 0, 5, 5, capacity + 5, capacity + 5}));
-  CHECK_EQ(round.blocks(), 2u);
+  CHECK_EQ(round.value_blocks(), 2u);
+  CHECK_EQ(round.upload_keys(), 1u);
   CHECK_EQ(round.block_values(0), capacity);
   CHECK_EQ(round.block_values(1), 5u);
-  CHECK_EQ(round.payload_bytes(), plan.block_bytes(capacity) + plan.block_bytes(5));
+  CHECK_EQ(round.payload_bytes(),
+           plan.block_bytes(capacity) + plan.block_bytes(5) + plan.check_block_bytes());
   CHECK_EQ(round.segment_of(0), 1u);
   CHECK_EQ(round.segment_of(4), 1u);
   CHECK_EQ(round.segment_of(5), 3u);
@@ -138,7 +146,7 @@ TEST("what a round says about its vector") {
 
 TEST("both edges of every field") {
   const scheme::Plan plan = make_plan(10, 16);
-  const scheme::SecretKey key = make_key(plan);
+  const scheme::SecretKey key = make_key();
   const auto make = [&](auto change) {
     RoundFields fields = rich_fields();
     change(fields);
@@ -165,7 +173,11 @@ TEST("both edges of every field") {
                  f.segments = {{std::uint64_t{1} << 63, 1.0}, {std::uint64_t{1} << 63, 1.0}};
                }),
                ParameterError);
-  CHECK_EQ(make([&](RoundFields& f) { f.segments = {{kMost - 1, 1.0}, {1, 1.0}}; }).size(), kMost);
+  CHECK_EQ(make([&](RoundFields& f) {
+             f.segments = {{kMost - 1, 1.0}, {1, 1.0}};
+             f.upload_keys = 0;
+           }).size(),
+           kMost);
   CHECK_THROWS_WITH(make([](RoundFields& f) { f.segments.clear(); }), ParameterError, "0 values");
   CHECK_THROWS(make([](RoundFields& f) { f.segments = {{0, 1.0}}; }), ParameterError);
 
@@ -184,20 +196,99 @@ TEST("both edges of every field") {
   CHECK_EQ(make([](RoundFields& f) { f.roster = fake_roster(3); }).roster().size(), 3u);
   CHECK_THROWS_WITH(make([](RoundFields& f) { f.roster[3] = f.roster[0]; }), ParameterError,
                     "twice");
+  // A key under which anybody signs: named by its place.
+  CHECK_THROWS_WITH(make([](RoundFields& f) { f.roster[3] = {1}; }), ParameterError,
+                    "the key of client 3 of the roster");
 }
 
-TEST("a key of another capsule ring is refused") {
-  const scheme::Plan plan = make_plan(10, 16), heavy = make_plan(1 << 20, 8),
-                     strong = make_plan(10, 16, 0, 192);
-  CHECK_THROWS_WITH(make_round(heavy, make_key(plan), 10), KeyMismatchError, "keygen(plan)");
-  CHECK_THROWS(make_round(plan, make_key(heavy), 10), KeyMismatchError);
-  CHECK_THROWS(make_round(plan, make_key(strong), 10), KeyMismatchError);
-  CHECK_THROWS(make_round(strong, make_key(plan), 10), KeyMismatchError);
+TEST("value blocks, then a check block under each key, in any number and with a short last block") {
+  const scheme::SecretKey key = make_key();
+  for (const scheme::Plan& plan : plans_of_every_ring()) {
+    const std::uint64_t capacity = plan.block_capacity();
+    for (const std::uint64_t keys : {1u, 2u, 3u, 7u, 8u, 256u}) {
+      for (const std::uint64_t size : {std::uint64_t{1}, std::uint64_t{9}, capacity - 1, capacity,
+                                       capacity + 1, 8 * capacity, 13 * capacity + 5}) {
+        const Round round = make_round(plan, key, fields_of({{size, 1.0}}, keys));
+        CHECK_EQ(round.value_blocks(), (size + capacity - 1) / capacity);
+        CHECK_EQ(round.check_blocks(), keys);
+        CHECK_EQ(round.blocks(), round.value_blocks() + keys);
+        std::uint64_t values = 0, bytes = 0;
+        std::set<std::uint64_t> checked;
+        for (std::uint64_t block = 0; block < round.blocks(); ++block) {
+          CHECK_EQ(round.block_offset(block), bytes);
+          const std::uint64_t mine = round.block_values(block);
+          const std::uint64_t coefficients = round.block_coefficients(block);
+          if (block < round.value_blocks()) {
+            CHECK_EQ(mine, std::min(capacity, size - values));
+            // Eights of coefficients, as few as hold the values.
+            CHECK_EQ(coefficients % 8, 0u);
+            CHECK(coefficients * plan.digits() >= mine);
+            CHECK((coefficients - 8) * plan.digits() < mine);
+            CHECK_EQ(plan.block_bytes(mine), coefficients / 8 * plan.field_bits());
+          } else {
+            CHECK_EQ(mine, 0u);
+            CHECK_EQ(coefficients, plan.degree());
+            CHECK(checked.insert(block % keys).second);
+          }
+          values += mine;
+          bytes += coefficients / 8 * plan.field_bits();
+        }
+        CHECK_EQ(values, size);
+        CHECK_EQ(checked.size(), keys);
+        CHECK_EQ(round.block_offset(round.blocks()), bytes);
+        CHECK_EQ(round.payload_bytes(), bytes);
+        CHECK_EQ(plan.payload_bytes(size) + keys * plan.check_block_bytes(), bytes);
+      }
+    }
+  }
+}
+
+TEST("the default number of keys: one for short vectors, eight for long ones") {
+  const scheme::Plan plan = make_plan(10, 16);
+  const scheme::SecretKey key = make_key();
+  const auto keys_for = [&](std::uint64_t size) {
+    CHECK_EQ(make_round(plan, key, size).upload_keys(), scheme::default_upload_keys(plan, size));
+    return make_round(plan, key, size).upload_keys();
+  };
+  const std::uint64_t capacity = plan.block_capacity();
+  CHECK_EQ(keys_for(1), 1u);
+  CHECK_EQ(keys_for(1023 * capacity), 1u);
+  CHECK_EQ(keys_for(1023 * capacity + 1), 8u);
+  CHECK_EQ(keys_for(100'000 * capacity), 8u);
+  CHECK_THROWS_WITH(make_round(plan, key, fields_of({{5, 1.0}}, 257)), ParameterError,
+                    "upload_keys = 257 is outside 1 ... 256");
+  CHECK_EQ(make_round(plan, key, fields_of({{5, 1.0}}, 256)).upload_keys(), 256u);
+  CHECK_THROWS(make_round(plan, key, fields_of({{5, 1.0}}, ~std::uint64_t{0})), ParameterError);
+}
+
+TEST("a key serves 2^34 coefficients and not one block more; by default there are keys enough") {
+  const scheme::SecretKey key = make_key();
+  std::size_t met = 0;
+  for (const scheme::Plan& plan : plans_of_every_ring()) {
+    const std::uint64_t blocks_a_key = (std::uint64_t{1} << 34) / plan.degree();
+    for (const std::uint64_t keys : {1u, 3u, 8u, 16u}) {
+      // Each key also serves a check block.
+      const std::uint64_t most = keys * (blocks_a_key - 1) * plan.block_capacity();
+      if (most >= scheme::kMaxValues) continue;
+      ++met;
+      CHECK_EQ(make_round(plan, key, fields_of({{most, 1.0}}, keys)).upload_keys(), keys);
+      const std::uint64_t enough = scheme::default_upload_keys(plan, most + 1);
+      CHECK(enough > keys && enough <= keys + 8 && enough <= scheme::kMaxUploadKeys);
+      CHECK_THROWS_WITH(make_round(plan, key, fields_of({{most + 1, 1.0}}, keys)), HeadroomError,
+                        "this vector needs " + std::to_string(enough));
+      CHECK_EQ(make_round(plan, key, most + 1).upload_keys(), enough);
+    }
+    // The largest vector of all has a default.
+    const Round largest = make_round(plan, key, scheme::kMaxValues);
+    CHECK((largest.value_blocks() + largest.upload_keys() - 1) / largest.upload_keys() + 1 <=
+          blocks_a_key);
+  }
+  CHECK(met >= 6);
 }
 
 TEST("rounds go to bytes and back") {
   for (const scheme::Plan& plan : plans_of_every_ring()) {
-    const scheme::SecretKey key = make_key(plan);
+    const scheme::SecretKey key = make_key();
     RoundFields fields = rich_fields();
     fields.roster = fake_roster(3);
     fields.layout = std::string("binary\0layout\xff", 14);
@@ -211,16 +302,53 @@ TEST("rounds go to bytes and back") {
     CHECK(again.roster() == fields.roster);
     CHECK_EQ(again.min_clients(), 3u);
     CHECK_EQ(again.size(), round.size());
-    CHECK(again.public_key().id() == key.id());
+    CHECK_EQ(again.upload_keys(), 2u);
+    CHECK(again.public_key().to_bytes() == key.public_key().to_bytes());
     CHECK(same_key(again.matrix_key(), round.matrix_key()));
   }
 }
 
+TEST("numbers of keys that no round has are refused in bytes too, and rounds of version 1") {
+  const scheme::Plan plan = make_plan(10, 16);
+  const Bytes good = make_round(plan, make_key(), rich_fields()).to_bytes();
+  const std::size_t keys_at = 16 + 16 + 32 + 4;
+  CHECK_EQ(good[keys_at], 2);
+  const auto with = [&](std::uint32_t keys) {
+    Bytes damaged = good;
+    std::memcpy(damaged.data() + keys_at, &keys, 4);
+    repair_checksum(damaged);
+    return Round::from_bytes(damaged).upload_keys();
+  };
+  CHECK_EQ(with(1), 1u);
+  CHECK_EQ(with(256), 256u);
+  CHECK_THROWS_WITH(with(0), WireFormatError, "at least one upload key");
+  for (const std::uint32_t keys : {257u, 0x10000u, ~0u}) {
+    CHECK_THROWS_WITH(with(keys), WireFormatError, "upload_keys = " + std::to_string(keys));
+  }
+  const Bytes former = with_version(good, kFormerVersion);
+  CHECK_THROWS_WITH(Round::from_bytes(former), WireFormatError, "version 1 ");
+  CHECK_THROWS_WITH(Round::from_bytes(former), WireFormatError, "version 2");
+}
+
+TEST("a vector that is too long for its keys is refused in bytes as such") {
+  const scheme::Plan plan = make_plan(10, 16);
+  const std::uint64_t most = ((std::uint64_t{1} << 34) / plan.degree() - 1) * plan.block_capacity();
+  const Round round = make_round(plan, make_key(), fields_of({{most, 1.0}}, 1));
+  Bytes bytes = round.to_bytes();
+  const std::size_t count_at = 16 + 16 + 32 + 4 + 4 + 4;
+  const std::uint64_t longer = most + 1;
+  CHECK(std::memcmp(bytes.data() + count_at, &most, 8) == 0);
+  CHECK(Round::from_bytes(bytes).id() == round.id());
+  std::memcpy(bytes.data() + count_at, &longer, 8);
+  repair_checksum(bytes);
+  CHECK_THROWS_WITH(Round::from_bytes(bytes), WireFormatError, "2^34");
+}
+
 TEST("counts of segments, layout bytes and roster entries beyond the bytes are refused") {
   const scheme::Plan plan = make_plan(10, 16);
-  const scheme::SecretKey key = make_key(plan);
+  const scheme::SecretKey key = make_key();
   const Bytes good = make_round(plan, key, rich_fields()).to_bytes();
-  const std::size_t segments_at = 16 + 16 + 32 + 4, layout_at = segments_at + 4 + 3 * 16,
+  const std::size_t segments_at = 16 + 16 + 32 + 4 + 4, layout_at = segments_at + 4 + 3 * 16,
                     roster_at = layout_at + 4 + rich_fields().layout.size();
   CHECK_EQ(good[segments_at], 3);
   CHECK_EQ(good[layout_at], rich_fields().layout.size());
@@ -238,18 +366,18 @@ TEST("counts of segments, layout bytes and roster entries beyond the bytes are r
 
 TEST("damaged bytes are refused, or are a round with another id") {
   const scheme::Plan plan = make_plan(10, 16);
-  const scheme::SecretKey key = make_key(plan);
+  const scheme::SecretKey key = make_key();
   const Round round = make_round(plan, key, rich_fields());
   const auto read = [&](const Bytes& bytes) {
     const Round other = Round::from_bytes(bytes);
     CHECK(other.id() != round.id());
     return other.to_bytes();
   };
-  // Everything up to the key's seed bit by bit; the key's residues sampled.
-  const std::size_t fields = round.to_bytes().size() - 20 - 2048 / 8 * 50 - 32;
-  const DamageReport flips = flip_every_byte(round.to_bytes(), read, fields, 499);
+  // Everything up to the public key bit by bit; the key sampled.
+  const std::size_t fields = round.to_bytes().size() - 20 - scheme::kPublicKeyBytes;
+  const DamageReport flips = flip_every_byte(round.to_bytes(), read, fields, 97);
   CHECK(flips.accepted > 100 && flips.refused > 100);
-  cut_everywhere(round.to_bytes(), read, 499);
+  cut_everywhere(round.to_bytes(), read, 97);
 }
 
 }  // namespace

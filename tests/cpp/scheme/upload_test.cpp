@@ -14,7 +14,7 @@
 
 #include "check.h"
 #include "ring/sha256.h"
-#include "support/active_level.h"
+#include "scheme/blocks_digest.h"
 #include "support/damage.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
@@ -51,7 +51,7 @@ scheme::RoundFields with_roster(std::uint64_t size, std::uint64_t clients) {
 
 TEST("the bytes of an upload, unsigned and signed") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round round = make_round(plan, key, with_roster(100, 3));
   Upload upload = make_upload(round, 42);
   for (const bool with_signature : {false, true}) {
@@ -65,7 +65,9 @@ TEST("the bytes of an upload, unsigned and signed") {
       out.raw(upload.blocks_digest(1));
       out.raw(upload.head().signature->signature);
     }
-    out.raw(upload.head().capsule);
+    out.raw(nonce_of(42));
+    CHECK_EQ(upload.head().key.bytes().size(), 1168u);
+    out.raw(upload.head().key.bytes());
     out.u64(round.payload_bytes());
     out.raw(upload.blocks());
     CHECK_EQ(upload.to_bytes(), envelope_of(5, out.bytes()));
@@ -76,17 +78,22 @@ TEST("the bytes of an upload, unsigned and signed") {
 TEST("uploads go to bytes, to a file, and back, for every ring and odd sizes") {
   const TemporaryFolder folder;
   for (const Plan& plan : plans_of_every_ring()) {
-    const SecretKey key = make_key(plan);
+    const SecretKey key = make_key();
+    std::uint64_t upload_keys = 1;
     for (const std::uint64_t size :
          {std::uint64_t{1}, std::uint64_t{9}, plan.block_capacity(), plan.block_capacity() + 3}) {
-      const Round round = make_round(plan, key, with_roster(size, 3));
+      scheme::RoundFields fields = with_roster(size, 3);
+      fields.upload_keys = upload_keys++;
+      const Round round = make_round(plan, key, fields);
       const Upload upload = make_signed_upload(round, size, 1);
       const Bytes bytes = upload.to_bytes();
       const Upload again = Upload::from_bytes(bytes, round);
       CHECK(again.to_bytes() == bytes);
       CHECK(again.round_id() == round.id());
       CHECK_EQ(again.head().clipped, upload.head().clipped);
-      CHECK(again.head().capsule == upload.head().capsule);
+      CHECK(again.head().nonce == upload.head().nonce);
+      CHECK(again.head().key == upload.head().key);
+      CHECK(again.head().digest() == upload.head().digest());
       CHECK(again.head().signature->client == 1);
       CHECK(copy_of(again.blocks()) == copy_of(upload.blocks()));
       upload.save(folder / "upload");
@@ -97,10 +104,12 @@ TEST("uploads go to bytes, to a file, and back, for every ring and odd sizes") {
 
 TEST("the blocks digest hashes pieces of 64 KiB, with any number of threads") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
-  // 12,800 bytes a block: pieces that end inside, at the end of, and beyond the data.
-  for (const std::uint64_t values : {1u, 4096u * 5, 4096u * 5 + 600, 4096u * 11}) {
-    const Round round = make_round(plan, key, values);
+  const SecretKey key = make_key();
+  // Pieces that end inside, at the end of, and beyond the data; many at a time are hashed together.
+  const std::uint64_t a_span = scheme::Spans(make_round(plan, key, 1)).values_per_span();
+  for (const std::uint64_t values :
+       {std::uint64_t{1}, 5 * plan.block_capacity() + 600, a_span, 2 * a_span + 1}) {
+    const Round round = make_round(plan, key, fields_of({{values, 1.0}}, values % 2 + 1));
     const Upload upload = make_upload(round, 1);
     Bytes digests;
     for (std::size_t at = 0; at < upload.blocks().size(); at += 65536) {
@@ -110,7 +119,7 @@ TEST("the blocks digest hashes pieces of 64 KiB, with any number of threads") {
       const Digest digest = hash.finish();
       digests.insert(digests.end(), digest.begin(), digest.end());
     }
-    const Digest expected = ring::labelled_hash("veilsum/1/blocks-digest", {digests});
+    const Digest expected = ring::labelled_hash("veilsum/2/blocks-digest", {digests});
     for (int threads = 0; threads <= 4;
          ++threads) {  // each from a new object: one keeps its digest
       CHECK(Upload(round, upload.head(), buffer_of(upload.blocks())).blocks_digest(threads) ==
@@ -121,8 +130,8 @@ TEST("the blocks digest hashes pieces of 64 KiB, with any number of threads") {
 
 TEST("the digest changes with every byte of the blocks") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
-  const Round round = make_round(plan, key, 4096 * 6);
+  const SecretKey key = make_key();
+  const Round round = make_round(plan, key, 12 * plan.block_capacity());
   const Upload upload = make_upload(round, 1);
   const Digest whole = upload.blocks_digest(1);
   Bytes blocks = copy_of(upload.blocks());
@@ -136,8 +145,8 @@ TEST("the digest changes with every byte of the blocks") {
 
 TEST("an upload reads its blocks for the digest once, also when it is moved") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
-  const Round round = make_round(plan, key, with_roster(4096 * 6, 3));
+  const SecretKey key = make_key();
+  const Round round = make_round(plan, key, with_roster(12 * plan.block_capacity(), 3));
   Upload upload = make_upload(round, 1);
   const Digest first = upload.blocks_digest(2);
   change_behind(upload);
@@ -151,8 +160,8 @@ TEST("an upload reads its blocks for the digest once, also when it is moved") {
 
 TEST("the digest an upload keeps is that of its own blocks") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
-  const Round round = make_round(plan, key, with_roster(4096 * 6, 3));
+  const SecretKey key = make_key();
+  const Round round = make_round(plan, key, with_roster(12 * plan.block_capacity(), 3));
   const Digest one = make_upload(round, 1).blocks_digest(1);
   const Digest two = make_upload(round, 2).blocks_digest(1);
   CHECK(one != two);
@@ -177,8 +186,8 @@ TEST("the digest an upload keeps is that of its own blocks") {
 
 TEST("threads that ask for the digest at once all get it") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
-  const Round round = make_round(plan, key, 4096 * 6);
+  const SecretKey key = make_key();
+  const Round round = make_round(plan, key, 12 * plan.block_capacity());
   const Digest expected = make_upload(round, 1).blocks_digest(1);
   for (int repeat = 0; repeat < 20; ++repeat) {
     const Upload upload = make_upload(round, 1);
@@ -198,36 +207,36 @@ TEST("threads that ask for the digest at once all get it") {
 
 TEST("what a signature covers, byte by byte") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round round = make_round(plan, key, 10);
-  const Digest capsule = bytes32(1), blocks = bytes32(2);
+  const Digest blocks = bytes32(2);
+  scheme::UploadHead head = head_of(round, 3);
+  head.clipped = 9;
   ByteWriter out;
-  out.text("veilsum/1/upload-signature");
+  out.text("veilsum/2/upload-signature");
   out.raw(round.id());
   out.u32(7);
-  out.u64(99);
-  out.raw(capsule);
+  out.u64(9);
+  out.raw(nonce_of(3));
+  out.raw(head.digest());
   out.raw(blocks);
-  CHECK_EQ(scheme::signing_payload(round, 7, 99, capsule, blocks), out.bytes());
-  const Upload upload = make_upload(round, 1);
-  CHECK(upload.head().capsule_digest() ==
-        ring::labelled_hash("veilsum/1/capsule-digest", {upload.head().capsule}));
+  CHECK_EQ(scheme::signing_payload(round, 7, head, blocks), out.bytes());
+  CHECK(head.digest() == ring::labelled_hash("veilsum/2/sealed-key-digest", {head.key.bytes()}));
 }
 
 TEST("names for messages") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round round = make_round(plan, key, 10);
   Upload upload = make_upload(round, 1);
-  CHECK_EQ(upload.head().name(),
-           "the upload with capsule " + short_hex(upload.head().capsule_digest()));
+  CHECK_EQ(upload.head().name(), "upload " + short_hex(upload.head().digest()));
   sign(round, upload, 3);
   CHECK_EQ(upload.head().name(), "client 3");
 }
 
 TEST("rosters: who must sign, who may, and that the signature holds") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round open = make_round(plan, key, 10), closed = make_round(plan, key, with_roster(10, 3));
   const FakeVerifier verifier;
   const auto check = [&](const Round& round, const Upload& upload,
@@ -261,11 +270,14 @@ TEST("rosters: who must sign, who may, and that the signature holds") {
                       "signature of client");
   };
   changed([](scheme::UploadHead& head) { ++head.clipped; });
-  changed([](scheme::UploadHead& head) {
-    Bytes bytes = head.capsule.bytes();
-    bytes[5] ^= 1;
-    head.capsule = bytes;
-  });
+  changed([](scheme::UploadHead& head) { head.nonce[15] ^= 1; });
+  for (const std::size_t at : {std::size_t{0}, scheme::kSealedKeyBytes - 1}) {
+    changed([&](scheme::UploadHead& head) {
+      Bytes bytes = head.key.bytes();
+      bytes[at] ^= 1;
+      head.key = scheme::SealedKey(bytes);
+    });
+  }
   changed([](scheme::UploadHead& head) { head.signature->client = 2; });
   changed([](scheme::UploadHead& head) { head.signature->blocks_digest[0] ^= 1; });
   changed([](scheme::UploadHead& head) { head.signature->signature[63] ^= 1; });
@@ -276,30 +288,33 @@ TEST("rosters: who must sign, who may, and that the signature holds") {
 
 TEST("another round's upload is refused, whatever differs") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round round = make_round(plan, key, 100);
   const Bytes bytes = make_upload(round, 1).to_bytes();
   for (const Round& other :
        {make_round(plan, key, 100, 2), make_round(plan, key, 101),
-        make_round(plan, key, fields_of({{100, 2.0}})), make_round(make_plan(11, 16), key, 100)}) {
+        make_round(plan, key, fields_of({{100, 2.0}})), make_round(make_plan(11, 16), key, 100),
+        make_round(plan, key, fields_of({{100, 1.0}}, 2)), make_round(plan, make_key(2), 100)}) {
     CHECK_THROWS_WITH(Upload::from_bytes(bytes, other), RoundError, short_hex(round.id()));
     CHECK_THROWS_WITH(Upload::from_bytes(bytes, other), RoundError, short_hex(other.id()));
   }
 }
 
-TEST("blocks of another length, residues at their modulus, and impossible counts are refused") {
+TEST("blocks of another length and impossible counts are refused; blocks may be any bytes") {
   const Plan plan = make_plan(10, 16, 4, 128, "n4096");  // two limbs
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round round = make_round(plan, key, plan.block_capacity() + 20);
   const Upload upload = make_upload(round, 1);
   const Bytes good = upload.to_bytes();
-  const std::size_t head = 16 + 32 + 9 + upload.head().capsule.size();
+  const std::size_t length_at = 16 + 32 + 1 + 8 + 16 + 1168;
+  CHECK_EQ(scheme::upload_head_bytes(false), length_at + 8);
+  CHECK_EQ(scheme::upload_head_bytes(true), length_at + 8 + 100);
   // The length of the blocks.
   for (const std::uint64_t length :
-       {std::uint64_t{0}, round.payload_bytes() - 50, round.payload_bytes() + 50, ~std::uint64_t{0},
+       {std::uint64_t{0}, round.payload_bytes() - 1, round.payload_bytes() + 1, ~std::uint64_t{0},
         std::uint64_t{1} << 63}) {
     Bytes damaged = good;
-    std::memcpy(damaged.data() + head, &length, 8);
+    std::memcpy(damaged.data() + length_at, &length, 8);
     repair_checksum(damaged);
     CHECK_THROWS(Upload::from_bytes(damaged, round), WireFormatError);
   }
@@ -314,28 +329,12 @@ TEST("blocks of another length, residues at their modulus, and impossible counts
       CHECK_THROWS_WITH(Upload::from_bytes(damaged, round), WireFormatError, "clipped");
     }
   }
-  // One residue of every row, in the first and the last place, at q - 1 and at q.
-  for_each_row(round, [&](std::size_t offset, std::size_t coefficients, std::size_t limb) {
-    const std::uint64_t q = plan.ring().q(limb);
-    for (const std::size_t group : {std::size_t{0}, coefficients / 8 - 1}) {
-      for (const std::uint64_t value : {q - 1, q, (std::uint64_t{1} << 50) - 1}) {
-        Bytes damaged = good;
-        std::uint8_t* place = damaged.data() + head + 8 + offset + group * 50;
-        std::vector<std::uint64_t> row(8);
-        isa::scalar_table()->unpack(place, 8, q, row.data());
-        row[group == 0 ? 0 : 7] = value;
-        isa::scalar_table()->pack(row.data(), 8, place);
-        repair_checksum(damaged);
-        on_every_active_level([&] {
-          if (value < q) {
-            Upload::from_bytes(damaged, round);
-          } else {
-            CHECK_THROWS_WITH(Upload::from_bytes(damaged, round), WireFormatError, "residue");
-          }
-        });
-      }
-    }
-  });
+  for (const std::uint8_t fill : {std::uint8_t{0}, std::uint8_t{0xff}}) {
+    Bytes other = good;
+    std::fill(other.begin() + static_cast<std::ptrdiff_t>(length_at) + 8, other.end() - 4, fill);
+    repair_checksum(other);
+    CHECK(Upload::from_bytes(other, round).to_bytes() == other);
+  }
   // The flag in front of the signature.
   for (const std::uint8_t flag : {std::uint8_t{2}, std::uint8_t{3}, std::uint8_t{128}}) {
     Bytes damaged = good;
@@ -345,17 +344,49 @@ TEST("blocks of another length, residues at their modulus, and impossible counts
   }
 }
 
+TEST("an upload of version 1 is refused by a sentence that names both versions") {
+  const Plan plan = make_plan(10, 16);
+  const Round round = make_round(plan, make_key(), 10);
+  const Bytes former = with_version(make_upload(round, 1).to_bytes(), kFormerVersion);
+  for (const char* part : {"version 1 ", "version 2"}) {
+    CHECK_THROWS_WITH(Upload::from_bytes(former, round), WireFormatError, part);
+    // By its first bytes too, whatever its size: readers of files have no more at hand.
+    CHECK_THROWS_WITH(scheme::read_upload_head(ByteView(former).first(16), 99, round),
+                      WireFormatError, part);
+  }
+}
+
+TEST("sizes of uploads: signed or not, and none between") {
+  const Plan plan = make_plan(10, 16);
+  const Round round = make_round(plan, make_key(), with_roster(10, 3));
+  Upload upload = make_upload(round, 1);
+  const std::uint64_t bare = upload.wire_bytes();
+  CHECK_EQ(scheme::upload_bytes(round, false), bare);
+  CHECK(!scheme::check_upload_size(bare, round));
+  sign(round, upload, 0);
+  CHECK_EQ(scheme::upload_bytes(round, true), upload.wire_bytes());
+  CHECK_EQ(upload.wire_bytes(), bare + 100);
+  CHECK(scheme::check_upload_size(upload.wire_bytes(), round));
+  for (const std::uint64_t size :
+       {std::uint64_t{0}, bare - 1, bare + 1, bare + 99, bare + 101, ~std::uint64_t{0}}) {
+    CHECK_THROWS_WITH(scheme::check_upload_size(size, round), WireFormatError,
+                      std::to_string(bare + 100));
+  }
+}
+
 TEST("every byte of a small upload changed, and every truncation") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round round = make_round(plan, key, with_roster(13, 3));
   const auto read = [&](const Bytes& bytes) { return Upload::from_bytes(bytes, round).to_bytes(); };
   for (const bool with_signature : {false, true}) {
     Upload upload = make_upload(round, 5);
     if (with_signature) sign(round, upload, 1);
-    const DamageReport flips = flip_every_byte(upload.to_bytes(), read, 200);
-    CHECK(flips.refused >= 9 * (16 + 32));
-    CHECK(flips.accepted > 20'000);  // residues that stay residues
+    const DamageReport flips = flip_every_byte(upload.to_bytes(), read, 200, 3);
+    // Header, round id, flag and length; of the clip count all but its lowest bits.
+    CHECK(flips.refused >= 9 * (16 + 32 + 1 + 7));
+    CHECK(flips.refused < 9 * (16 + 32 + 1 + 8) + 16);
+    CHECK(flips.accepted > round.payload_bytes() / 4);  // blocks are any bytes
     cut_everywhere(upload.to_bytes(), read, with_signature ? 13 : 1);
   }
 }

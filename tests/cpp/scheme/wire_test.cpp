@@ -58,9 +58,11 @@ TEST("each wrong field has its message") {
   for (std::size_t at = 0; at < 4; ++at) {
     CHECK_THROWS_WITH(open(damaged(at, 'x')), WireFormatError, "not a Veilsum object");
   }
-  CHECK_THROWS_WITH(open(damaged(4, 2)), WireFormatError, "version 2 is not supported");
+  CHECK_THROWS_WITH(open(damaged(4, 3)), WireFormatError, "version 3 is not supported");
+  CHECK_THROWS_WITH(open(damaged(4, 1)), WireFormatError,
+                    "version 1 is not supported (this is version 2)");
   CHECK_THROWS_WITH(open(damaged(4, 0)), WireFormatError, "version 0 is not supported");
-  CHECK_THROWS_WITH(open(damaged(5, 1)), WireFormatError, "version 257 is not supported");
+  CHECK_THROWS_WITH(open(damaged(5, 1)), WireFormatError, "version 258 is not supported");
   CHECK_THROWS_WITH(open(damaged(6, 5)), WireFormatError, "another kind: upload");
   CHECK_THROWS_WITH(open(damaged(6, 0)), WireFormatError, "unknown kind 0");
   CHECK_THROWS_WITH(open(damaged(7, 1)), WireFormatError, "round of engine 'openfhe'");
@@ -81,6 +83,21 @@ TEST("each wrong field has its message") {
     }
   }
   open(object);
+}
+
+TEST("the version is told before anything else that another version may have otherwise") {
+  // Kind, length and checksum may all be wrong: what a version 1 object has there is its own.
+  for (const std::uint16_t kind : {std::uint16_t{1}, std::uint16_t{8}, std::uint16_t{99}}) {
+    Bytes object = envelope_of(kind, kPayload, kFormerVersion);
+    object.push_back(0);
+    object.back() ^= 1;
+    for (const char* part : {"version 1 ", "version 2"}) {
+      CHECK_THROWS_WITH(open_envelope(object, ObjectKind::kRound), WireFormatError, part);
+      CHECK_THROWS_WITH(
+          scheme::check_envelope_header(ByteView(object).first(16), 5, ObjectKind::kUpload),
+          WireFormatError, part);
+    }
+  }
 }
 
 TEST("every length is held against the bytes at hand") {
