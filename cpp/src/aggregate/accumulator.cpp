@@ -8,28 +8,21 @@
 
 #include "aggregate/sum_rows.h"
 #include "base/parallel.h"
-#include "codec/portions.h"
+#include "base/shown.h"
 #include "isa/dispatch.h"
+#include "scheme/portions.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::aggregate {
 
 using scheme::Manifest;
-using scheme::Plan;
 using scheme::Round;
 using scheme::Upload;
 using scheme::UploadHead;
 
 struct Accumulator::Scratch {
-  Scratch(const Plan& plan, std::size_t step_bytes)
-      : in(step_bytes),
-        out(plan.block_bytes(plan.block_capacity())),
-        negated(out.size()),
-        residues(plan.degree()) {}
+  explicit Scratch(std::size_t bytes) : in(bytes) {}
   AlignedBuffer<std::uint8_t> in;
-  AlignedBuffer<std::uint8_t> out;
-  AlignedBuffer<std::uint8_t> negated;
-  AlignedBuffer<std::uint64_t> residues;
   RowScratch rows;
 };
 
@@ -38,26 +31,6 @@ struct Accumulator::Added {
   std::uint64_t blocks = 0;
   std::uint32_t crc = 0;
 };
-
-namespace {
-
-/// out = -in modulo q, for one block whose residues are in range.
-void negate_block(const Round& round, std::uint64_t block, const std::uint8_t* in,
-                  AlignedBuffer<std::uint64_t>& residues, std::uint8_t* out) {
-  const Plan& plan = round.plan();
-  const std::size_t coefficients = plan.block_coefficients(round.block_values(block));
-  const std::size_t row = coefficients / isa::kGroup * isa::kGroupBytes;
-  for (std::size_t limb = 0; limb < plan.limbs(); ++limb) {
-    const std::uint64_t q = plan.ring().q(limb);
-    isa::kernels().unpack(in + limb * row, coefficients, q, residues.data());
-    for (std::size_t j = 0; j < coefficients; ++j) {
-      residues[j] = residues[j] == 0 ? 0 : q - residues[j];
-    }
-    isa::kernels().pack(residues.data(), coefficients, out + limb * row);
-  }
-}
-
-}  // namespace
 
 Accumulator::Accumulator(const Round& round, const scheme::SignatureVerifier* verifier)
     : round_(round), spans_(round_), verifier_(verifier), manifest_(round) {
@@ -94,53 +67,23 @@ void Accumulator::end(bool spoiled) noexcept {
   idle_.notify_all();
 }
 
-bool Accumulator::add_trusted(std::uint64_t block, ByteView bytes, std::uint64_t weight,
-                              Scratch& scratch) {
-  const std::lock_guard<std::mutex> lock(lock_of(block / spans_.blocks_per_span()));
-  std::uint8_t* const to = blocks_.data() + block * spans_.block_bytes();
-  std::uint8_t& filled = filled_[static_cast<std::size_t>(block)];
-  const std::uint8_t* const sources[] = {to, bytes.data()};
-  const std::uint64_t weights[] = {1, weight};
-  const std::size_t skip = std::exchange(filled, std::uint8_t{1}) != 0 ? 0 : 1;
-  return sum_block(round_, block, std::span(sources).subspan(skip),
-                   unless_unit(std::span(weights).subspan(skip)), scratch.rows, to);
-}
-
-bool Accumulator::add_blocks(std::uint64_t block, std::uint64_t blocks, ByteView bytes,
+void Accumulator::add_blocks(std::uint64_t block, std::uint64_t blocks, ByteView bytes,
                              std::uint64_t weight, Sign sign, Scratch& scratch) {
-  const std::lock_guard<std::mutex> lock(lock_of(block / spans_.blocks_per_span()));
-  bool good = true;
+  const std::lock_guard<std::mutex> lock(lock_of(block));
   for (std::uint64_t i = 0; i < blocks; ++i) {
-    const std::uint8_t* from = bytes.data() + i * spans_.block_bytes();
-    std::uint8_t* const to = blocks_.data() + (block + i) * spans_.block_bytes();
+    const std::uint8_t* const from = bytes.data() + spans_.bytes_of(block, i);
+    std::uint8_t* const to = blocks_.data() + spans_.offset_of(block + i);
     if (sign == Sign::kMinus) {
-      negate_block(round_, block + i, from, scratch.residues, scratch.negated.data());
-      from = scratch.negated.data();
+      subtract_block(round_, block + i, from, weight, to);
+      continue;
     }
-    std::uint8_t& filled = filled_[static_cast<std::size_t>(block + i)];
     const std::uint8_t* const sources[] = {to, from};
     const std::uint64_t weights[] = {1, weight};
-    const std::size_t skip = filled != 0 ? 0 : 1;
-    // By way of the scratch: what the kernel writes when a residue is out of range is no sum.
-    if (!sum_block(round_, block + i, std::span(sources).subspan(skip),
-                   unless_unit(std::span(weights).subspan(skip)), scratch.rows,
-                   scratch.out.data())) {
-      if (i == 0) return false;
-      good = false;
-      // The blocks before it are in: take them out, so that the step as a whole was not added.
-      for (std::uint64_t back = 0; back < i; ++back) {
-        std::uint8_t* const there = blocks_.data() + (block + back) * spans_.block_bytes();
-        negate_block(round_, block + back, bytes.data() + back * spans_.block_bytes(),
-                     scratch.residues, scratch.negated.data());
-        const std::uint8_t* const pair[] = {there, scratch.negated.data()};
-        sum_block(round_, block + back, pair, unless_unit(weights), scratch.rows, there);
-      }
-      break;
-    }
-    std::memcpy(to, scratch.out.data(), spans_.bytes_of(block + i, 1));
-    filled = 1;
+    std::uint8_t& filled = filled_[static_cast<std::size_t>(block + i)];
+    const std::size_t skip = std::exchange(filled, std::uint8_t{1}) != 0 ? 0 : 1;
+    sum_block(round_, block + i, std::span(sources).subspan(skip),
+              unless_unit(std::span(weights).subspan(skip)), scratch.rows, to);
   }
-  return good;
 }
 
 void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int threads) {
@@ -151,21 +94,21 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
   };
   std::vector<Added> added(static_cast<std::size_t>(spans_.count()));
   std::vector<Result> results;
-  codec::ScratchPool<Scratch> pool;
-  const std::uint64_t step = codec::blocks_in_step(spans_);
+  scheme::ScratchPool<Scratch> pool;
+  const std::uint64_t step = scheme::blocks_in_step(spans_);
   const bool hashed = upload.head().signature.has_value();
   try {
     for (std::uint64_t first = 0; first < spans_.count(); first += results.size()) {
       results.assign(static_cast<std::size_t>(
-                         std::min(codec::spans_in_portion(threads), spans_.count() - first)),
+                         std::min(scheme::spans_in_portion(threads), spans_.count() - first)),
                      {});
       parallel_for(
           results.size(), threads,
           [&] {
             return pool.take([&] {
-              return std::make_unique<Scratch>(
-                  round_.plan(), hashed ? spans_.bytes_per_span()
-                                        : static_cast<std::size_t>(step) * spans_.block_bytes());
+              return std::make_unique<Scratch>(hashed ? spans_.most_bytes()
+                                                      : static_cast<std::size_t>(step) *
+                                                            spans_.block_bytes());
             });
           },
           [&](std::size_t item, auto& lease) {
@@ -176,13 +119,10 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
               const std::uint64_t blocks = std::min(step, spans_.blocks(span) - done);
               // What is hashed stays until its span is whole, to be hashed at once.
               const std::span<std::uint8_t> bytes = lease->in.span().subspan(
-                  hashed ? static_cast<std::size_t>(done) * spans_.block_bytes() : 0,
-                  spans_.bytes_of(block, blocks));
-              upload.read_blocks(block * spans_.block_bytes(), bytes);
+                  hashed ? spans_.place_of(block) : 0, spans_.bytes_of(block, blocks));
+              upload.read_blocks(spans_.offset_of(block), bytes);
               result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
-              if (!add_blocks(block, blocks, bytes, weight, Sign::kPlus, *lease)) {
-                throw WireFormatError("upload: a residue is not below its modulus");
-              }
+              add_blocks(block, blocks, bytes, weight, Sign::kPlus, *lease);
               Added& so_far = added[static_cast<std::size_t>(span)];
               so_far.blocks += blocks;
               so_far.crc = result.crc;
@@ -205,7 +145,7 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
     }
     {
       const std::lock_guard<std::mutex> lock(guard_);
-      if (!spoiled) manifest_.remove(upload.head().capsule_digest());
+      if (!spoiled) manifest_.remove(upload.head().digest());
     }
     end(spoiled);
     throw;
@@ -215,10 +155,10 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
 
 void Accumulator::take_back(const UploadCheck& upload, std::uint64_t weight,
                             const std::vector<Added>& added, int threads) {
-  const std::uint64_t step = codec::blocks_in_step(spans_);
+  const std::uint64_t step = scheme::blocks_in_step(spans_);
   parallel_for(
       added.size(), threads,
-      [&] { return Scratch(round_.plan(), static_cast<std::size_t>(step) * spans_.block_bytes()); },
+      [&] { return Scratch(static_cast<std::size_t>(step) * spans_.block_bytes()); },
       [&](std::size_t span, Scratch& scratch) {
         std::uint32_t crc = 0;
         for (std::uint64_t done = 0; done < added[span].blocks; done += step) {
@@ -226,9 +166,9 @@ void Accumulator::take_back(const UploadCheck& upload, std::uint64_t weight,
           const std::uint64_t blocks = std::min(step, added[span].blocks - done);
           const std::span<std::uint8_t> bytes =
               scratch.in.span().first(spans_.bytes_of(block, blocks));
-          upload.read_blocks(block * spans_.block_bytes(), bytes);
+          upload.read_blocks(spans_.offset_of(block), bytes);
           crc = isa::kernels().crc32c(crc, bytes.data(), bytes.size());
-          if (!add_blocks(block, blocks, bytes, weight, Sign::kMinus, scratch)) crc = ~crc;
+          add_blocks(block, blocks, bytes, weight, Sign::kMinus, scratch);
         }
         // A file that somebody writes to meanwhile: what was subtracted is not what was added.
         if (crc != added[span].crc) {
@@ -245,22 +185,20 @@ void Accumulator::add(const Upload& upload, std::uint64_t weight, int threads) {
                      " are not the ones it signed: they were altered on the way");
   }
   begin(upload.head(), weight);
-  std::atomic<bool> good{true};
   try {
     parallel_for(
-        static_cast<std::size_t>(round_.blocks()), threads,
-        [&] { return Scratch(round_.plan(), 0); },
+        static_cast<std::size_t>(round_.blocks()), worthwhile_threads(threads, sum_us(round_, 2)),
+        [] { return Scratch(0); },
         [&](std::size_t block, Scratch& scratch) {
-          const ByteView bytes =
-              upload.blocks().subspan(block * spans_.block_bytes(), spans_.bytes_of(block, 1));
-          if (!add_trusted(block, bytes, weight, scratch)) good.store(false);
+          const ByteView bytes = upload.blocks().subspan(
+              static_cast<std::size_t>(spans_.offset_of(block)), spans_.bytes_of(block, 1));
+          add_blocks(block, 1, bytes, weight, Sign::kPlus, scratch);
         });
   } catch (...) {
     end(true);
     throw;
   }
-  end(!good.load());
-  if (!good.load()) throw WireFormatError("upload: a residue is not below its modulus");
+  end(false);
 }
 
 void Accumulator::add_file(const std::string& path, std::uint64_t weight, int threads) {
@@ -311,10 +249,8 @@ Aggregate Accumulator::finish() {
   idle_.wait(lock, [&] { return adding_ == 0; });
   check_usable();
   check_enough(manifest_);
-  Bytes capsule_sum = capsule_sum_of(manifest_);
   finished_ = true;
-  return Aggregate(std::exchange(manifest_, Manifest(round_)), std::move(capsule_sum),
-                   std::move(blocks_));
+  return Aggregate(std::exchange(manifest_, Manifest(round_)), std::move(blocks_));
 }
 
 Incoming::Incoming(Accumulator& owner, std::uint64_t total_bytes, const std::string& folder)
@@ -359,7 +295,7 @@ void Incoming::compare(std::uint64_t offset, ByteView bytes) const {
     const std::size_t part = std::min(bytes.size(), before.size());
     load(offset, std::span(before).first(part));
     if (std::memcmp(before.data(), bytes.data(), part) != 0) {
-      throw WireFormatError("upload: a piece at byte " + std::to_string(offset) +
+      throw WireFormatError("upload: a piece at byte " + shown(offset) +
                             " came twice with different bytes");
     }
     offset += part;
@@ -370,7 +306,7 @@ void Incoming::compare(std::uint64_t offset, ByteView bytes) const {
 void Incoming::write(std::uint64_t offset, ByteView bytes) {
   if (offset > total_ || bytes.size() > total_ - offset) {
     throw WireFormatError("upload: a piece of " + std::to_string(bytes.size()) + " bytes at byte " +
-                          std::to_string(offset) + " goes beyond the " + std::to_string(total_) +
+                          shown(offset) + " goes beyond the " + std::to_string(total_) +
                           " bytes of the upload");
   }
   if (bytes.empty()) return;

@@ -1,9 +1,9 @@
 // Layer: aggregate. The sum of uploads as they arrive: whole, in files, or in pieces. It holds one
 // aggregate in memory, whatever the number of clients.
 //
-// An upload is added in one pass, checked while it is added. When its checksum, its signed digest
-// or a residue turns out wrong, what was added of it is subtracted again - exactly, modulo q - and
-// until then nobody can take the sum.
+// An upload is added in one pass, checked while it is added. When its checksum or its signed digest
+// turns out wrong, what was added of it is subtracted again - exactly, modulo 2^B - and until then
+// nobody can take the sum.
 #pragma once
 
 #include <array>
@@ -64,11 +64,8 @@ class Accumulator {
   void begin(const scheme::UploadHead& head, std::uint64_t weight);
   void end(bool spoiled) noexcept;
   struct Scratch;
-  /// Adds blocks that were checked before, in place; false when they were not what was promised,
-  /// and the sum is lost.
-  bool add_trusted(std::uint64_t block, ByteView bytes, std::uint64_t weight, Scratch& scratch);
-  /// Adds one step of blocks; false when a residue is out of range and nothing was added.
-  bool add_blocks(std::uint64_t block, std::uint64_t blocks, ByteView bytes, std::uint64_t weight,
+  /// Adds blocks to the sum in place, or takes them out again.
+  void add_blocks(std::uint64_t block, std::uint64_t blocks, ByteView bytes, std::uint64_t weight,
                   Sign sign, Scratch& scratch);
   struct Added;
   /// @throws WireFormatError when the upload no longer has the bytes that were added: the sum is
@@ -76,7 +73,9 @@ class Accumulator {
   void take_back(const UploadCheck& upload, std::uint64_t weight, const std::vector<Added>& added,
                  int threads);
   void check_usable() const;
-  std::mutex& lock_of(std::uint64_t span) noexcept { return locks_[span % locks_.size()]; }
+  std::mutex& lock_of(std::uint64_t block) noexcept {
+    return locks_[spans_.span_of(block) % locks_.size()];
+  }
 
   const scheme::Round round_;
   const scheme::Spans spans_;

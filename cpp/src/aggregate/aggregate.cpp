@@ -2,7 +2,6 @@
 #include "aggregate/aggregate.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -10,7 +9,6 @@
 #include "aggregate/sum_rows.h"
 #include "base/file_io.h"
 #include "base/parallel.h"
-#include "isa/dispatch.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
@@ -18,30 +16,25 @@ namespace veilsum::aggregate {
 namespace {
 
 using scheme::Manifest;
-using scheme::Plan;
 using scheme::Round;
 
-/// out = sum_k weights[k] * sources[k], row by row; `out` may be sources[0].
+/// out = sum_k weights[k] * sources[k].
 void sum_blocks(const Round& round, std::span<const std::uint8_t* const> sources,
                 std::span<const std::uint64_t> weights, int threads, std::uint8_t* out) {
-  const Plan& plan = round.plan();
-  const std::size_t full = plan.block_bytes(plan.block_capacity());
   const std::span<const std::uint64_t> factors = unless_unit(weights);
   struct Scratch {
     RowScratch rows;
     std::vector<const std::uint8_t*> at;
   };
-  std::atomic<bool> good{true};
   parallel_for(
-      static_cast<std::size_t>(round.blocks()), threads, [] { return Scratch{}; },
+      static_cast<std::size_t>(round.blocks()),
+      worthwhile_threads(threads, sum_us(round, sources.size())), [] { return Scratch{}; },
       [&](std::size_t block, Scratch& scratch) {
+        const auto offset = static_cast<std::size_t>(round.block_offset(block));
         scratch.at.clear();
-        for (const std::uint8_t* source : sources) scratch.at.push_back(source + block * full);
-        if (!sum_block(round, block, scratch.at, factors, scratch.rows, out + block * full)) {
-          good.store(false, std::memory_order_relaxed);
-        }
+        for (const std::uint8_t* source : sources) scratch.at.push_back(source + offset);
+        sum_block(round, block, scratch.at, factors, scratch.rows, out + offset);
       });
-  if (!good.load()) throw WireFormatError("upload: a residue is not below its modulus");
 }
 
 /// What a signature promises about the blocks must hold for the blocks at hand.
@@ -59,16 +52,6 @@ void check_belongs(const scheme::Upload& upload, const Round& round) {
 
 }  // namespace
 
-Bytes capsule_sum_of(const Manifest& manifest) {
-  std::vector<ByteView> capsules;
-  std::vector<std::uint64_t> weights;
-  for (const scheme::ManifestEntry& entry : manifest.entries()) {
-    capsules.emplace_back(entry.head.capsule);
-    weights.push_back(entry.weight);
-  }
-  return scheme::sum_capsules(manifest.round().plan(), capsules, weights);
-}
-
 void check_enough(const Manifest& manifest) {
   if (manifest.entries().size() < manifest.round().min_clients()) {
     throw RoundError("the sum holds " + std::to_string(manifest.entries().size()) +
@@ -77,22 +60,21 @@ void check_enough(const Manifest& manifest) {
   }
 }
 
-Aggregate::Aggregate(Manifest manifest, Bytes capsule_sum, AlignedBuffer<std::uint8_t> blocks)
-    : request_{std::move(manifest), std::move(capsule_sum)}, blocks_(std::move(blocks)) {}
+Aggregate::Aggregate(Manifest manifest, AlignedBuffer<std::uint8_t> blocks)
+    : request_{std::move(manifest)}, blocks_(std::move(blocks)) {}
 
 Bytes Aggregate::head_fields() const {
   ByteWriter out;
   request_.manifest.write(out);
-  out.raw(request_.capsule_sum);
   out.u64(blocks_.size());
   return out.take();
 }
 
 std::uint64_t Aggregate::wire_bytes() const noexcept {
-  std::uint64_t total = scheme::kEnvelopeHeaderBytes + 32 + 4 + request_.capsule_sum.size() + 8 +
-                        blocks_.size() + scheme::kEnvelopeTrailerBytes;
+  std::uint64_t total =
+      scheme::kEnvelopeHeaderBytes + 32 + 4 + 8 + blocks_.size() + scheme::kEnvelopeTrailerBytes;
   for (const scheme::ManifestEntry& entry : manifest().entries()) {
-    total += 8 + 9 + (entry.head.signature ? 100u : 0u) + entry.head.capsule.size();
+    total += 8 + scheme::head_bytes(entry.head.signature.has_value());
   }
   return total;
 }
@@ -109,10 +91,6 @@ void Aggregate::save(const std::string& path) const {
 Aggregate Aggregate::from_bytes(ByteView bytes, const Round& round) {
   ByteReader in(scheme::open_envelope(bytes, scheme::ObjectKind::kAggregate), "aggregate");
   Manifest manifest = Manifest::read(in, round);
-  const ByteView sum = in.raw(round.plan().capsule().bytes);
-  if (!scheme::capsule_well_formed(round.plan(), sum)) {
-    in.fail("a residue of the capsule sum is not below its modulus");
-  }
   const std::uint64_t length = in.u64();
   if (length != round.payload_bytes()) {
     in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +
@@ -123,9 +101,7 @@ Aggregate Aggregate::from_bytes(ByteView bytes, const Round& round) {
   // Copied first: what is checked is what is kept, even if the caller's memory changes meanwhile.
   AlignedBuffer<std::uint8_t> blocks(data.size());
   std::memcpy(blocks.data(), data.data(), data.size());
-  if (!scheme::blocks_well_formed(round, blocks.span(), 0))
-    in.fail("a residue is not below its modulus");
-  return Aggregate(std::move(manifest), Bytes(sum.begin(), sum.end()), std::move(blocks));
+  return Aggregate(std::move(manifest), std::move(blocks));
 }
 
 Aggregate weighted_sum(const Round& round, std::span<const scheme::Upload* const> uploads,
@@ -149,8 +125,7 @@ Aggregate weighted_sum(const Round& round, std::span<const scheme::Upload* const
   check_enough(manifest);
   AlignedBuffer<std::uint8_t> blocks(static_cast<std::size_t>(round.payload_bytes()));
   sum_blocks(round, sources, factors, threads, blocks.data());
-  Bytes capsule_sum = capsule_sum_of(manifest);
-  return Aggregate(std::move(manifest), std::move(capsule_sum), std::move(blocks));
+  return Aggregate(std::move(manifest), std::move(blocks));
 }
 
 }  // namespace veilsum::aggregate

@@ -1,5 +1,5 @@
 // Layer: aggregate. Sums of uploads. An aggregate holds no secret and making one needs none: blocks
-// are added modulo q where they lie, packed, in one pass over the uploads.
+// are added modulo 2^B where they lie, packed, in one pass over the uploads.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,12 @@ namespace veilsum::aggregate {
 /// A weighted sum, still encrypted.
 class Aggregate {
  public:
-  Aggregate(scheme::Manifest manifest, Bytes capsule_sum, AlignedBuffer<std::uint8_t> blocks);
+  Aggregate(scheme::Manifest manifest, AlignedBuffer<std::uint8_t> blocks);
 
   const scheme::Manifest& manifest() const noexcept { return request_.manifest; }
   const scheme::Round& round() const noexcept { return request_.manifest.round(); }
   ByteView blocks() const noexcept { return blocks_.span(); }
-  /// What the authority needs: everything but the blocks.
+  /// What the key holder needs: everything but the blocks.
   const scheme::OpeningRequest& opening_request() const noexcept { return request_; }
 
   std::uint64_t wire_bytes() const noexcept;
@@ -35,8 +35,6 @@ class Aggregate {
   AlignedBuffer<std::uint8_t> blocks_;
 };
 
-/// The weighted sum of a manifest's capsules.
-Bytes capsule_sum_of(const scheme::Manifest& manifest);
 /// @throws RoundError when the manifest holds fewer uploads than the round's min_clients
 void check_enough(const scheme::Manifest& manifest);
 

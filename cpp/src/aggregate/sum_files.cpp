@@ -14,11 +14,11 @@
 #include "aggregate/upload_reader.h"
 #include "base/file_stream.h"
 #include "base/parallel.h"
-#include "codec/portions.h"
 #include "isa/dispatch.h"
 #include "scheme/aggregate_file.h"
 #include "scheme/blocks_digest.h"
 #include "scheme/journal.h"
+#include "scheme/portions.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
@@ -59,14 +59,13 @@ class FileSum {
       weights_.push_back(weight);
     }
     check_enough(manifest_);
-    capsule_sum_ = capsule_sum_of(manifest_);
-    head_ = scheme::write_aggregate_head(manifest_, capsule_sum_);
+    head_ = scheme::write_aggregate_head(manifest_);
     unit_ = manifest_.unit_weights();
     batch_ = std::min(kReadBatch, uploads_.size());
     if (round.has_roster()) {
       const auto threads =
           static_cast<std::size_t>(options.threads > 0 ? options.threads : default_threads());
-      batch_ = std::clamp<std::size_t>(kHashedBytes / threads / spans_.bytes_per_span(), 1, batch_);
+      batch_ = std::clamp<std::size_t>(kHashedBytes / threads / spans_.most_bytes(), 1, batch_);
     }
     step_ = std::clamp<std::uint64_t>(kCacheBytes / (batch_ + 1) / spans_.block_bytes(), 1,
                                       spans_.blocks_per_span());
@@ -137,7 +136,7 @@ class FileSum {
     output_->file().write_at(0, head_);
     std::uint64_t count = 0;
     for (std::uint64_t first = 0; first < spans_.count(); first += count) {
-      count = std::min(codec::spans_in_portion(options_.threads), spans_.count() - first);
+      count = std::min(scheme::spans_in_portion(options_.threads), spans_.count() - first);
       if (!take_over(first, count)) {
         make(first, count);
         record(first);
@@ -151,7 +150,7 @@ class FileSum {
         }
       }
       output_->file().flush_range(head_.size() + spans_.offset(first),
-                                  count * spans_.bytes_per_span());
+                                  spans_.bytes_of_spans(first, count));
       if (options_.progress) options_.progress(spans_.end_value(first + count - 1), round_.size());
     }
     for (const auto& upload : uploads_) {
@@ -177,20 +176,16 @@ class FileSum {
   }
 
   /// Bytes of scratch for each upload of a batch, and for the sum.
-  std::size_t in_room() const {
-    return round_.has_roster() ? spans_.bytes_per_span() : step_bytes();
-  }
-  std::size_t out_room() const {
-    return batch_ < uploads_.size() ? spans_.bytes_per_span() : step_bytes();
-  }
+  std::size_t in_room() const { return in_whole() ? spans_.most_bytes() : step_bytes(); }
+  std::size_t out_room() const { return out_whole() ? spans_.most_bytes() : step_bytes(); }
   std::size_t step_bytes() const { return static_cast<std::size_t>(step_) * spans_.block_bytes(); }
   /// Where in such a room a step that begins with `block` lies: at its place in the span, when
-  /// there is room for a whole one.
-  std::size_t place_of(std::uint64_t block, std::size_t room) const {
-    const std::uint64_t before = block % spans_.blocks_per_span();
-    return room < spans_.bytes_per_span() ? 0
-                                          : static_cast<std::size_t>(before) * spans_.block_bytes();
+  /// there is room for whole spans.
+  std::size_t place_of(std::uint64_t block, bool whole_spans) const {
+    return whole_spans ? spans_.place_of(block) : 0;
   }
+  bool in_whole() const { return round_.has_roster(); }
+  bool out_whole() const { return batch_ < uploads_.size(); }
 
   void sum_span(std::uint64_t span, Scratch& scratch, Result& result) {
     result.upload_crcs.assign(uploads_.size(), 0);
@@ -202,10 +197,10 @@ class FileSum {
         const std::uint64_t blocks = std::min(step_, last - block);
         add_batch(block, blocks, from, to, scratch, result);
         if (to != uploads_.size()) continue;
-        const ByteView bytes =
-            scratch.out.span().subspan(place_of(block, out_room()), spans_.bytes_of(block, blocks));
+        const ByteView bytes = scratch.out.span().subspan(place_of(block, out_whole()),
+                                                          spans_.bytes_of(block, blocks));
         result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
-        scratch.writes.write_at(head_.size() + block * spans_.block_bytes(), bytes);
+        scratch.writes.write_at(head_.size() + spans_.offset_of(block), bytes);
       }
       if (round_.has_roster()) hash_batch(spans_.bytes(span), from, to, scratch, result);
     }
@@ -213,14 +208,14 @@ class FileSum {
 
   void hash_batch(std::size_t bytes, std::size_t from, std::size_t to, const Scratch& scratch,
                   Result& result) const {
-    if (bytes != in_room()) {
+    if (bytes != in_room() || bytes % scheme::kDigestPiece != 0) {
       for (std::size_t k = from; k < to; ++k) {
         result.upload_pieces[k] =
             scheme::piece_digests(scratch.in.span().subspan((k - from) * in_room(), bytes));
       }
       return;
     }
-    // Whole spans are whole pieces and lie one after the other: they are hashed as one.
+    // Rooms that are full of whole pieces lie one after the other: they are hashed as one.
     const Bytes digests = scheme::piece_digests(scratch.in.span().first((to - from) * bytes));
     const std::size_t each = digests.size() / (to - from);
     for (std::size_t k = from; k < to; ++k) {
@@ -233,17 +228,17 @@ class FileSum {
   void add_batch(std::uint64_t block, std::uint64_t blocks, std::size_t from, std::size_t to,
                  Scratch& scratch, Result& result) {
     const std::size_t bytes = spans_.bytes_of(block, blocks);
-    const std::size_t place = place_of(block, in_room());
+    const std::size_t place = place_of(block, in_whole());
     for (std::size_t k = from; k < to; ++k) {
       const std::span<std::uint8_t> in =
           scratch.in.span().subspan((k - from) * in_room() + place, bytes);
       naming(uploads_[k]->file().path(),
-             [&] { uploads_[k]->read_blocks(block * spans_.block_bytes(), in); });
+             [&] { uploads_[k]->read_blocks(spans_.offset_of(block), in); });
       result.upload_crcs[k] = isa::kernels().crc32c(result.upload_crcs[k], in.data(), in.size());
     }
     for (std::uint64_t i = 0; i < blocks; ++i) {
-      const std::size_t at = static_cast<std::size_t>(i) * spans_.block_bytes();
-      std::uint8_t* const out = scratch.out.data() + place_of(block, out_room()) + at;
+      const std::size_t at = spans_.bytes_of(block, i);
+      std::uint8_t* const out = scratch.out.data() + place_of(block, out_whole()) + at;
       scratch.sources.clear();
       scratch.factors.clear();
       if (from != 0) {
@@ -257,24 +252,8 @@ class FileSum {
       const std::span<const std::uint64_t> factors =
           unit_ ? std::span<const std::uint64_t>()
                 : std::span<const std::uint64_t>(scratch.factors);
-      if (!sum_block(round_, block + i, scratch.sources, factors, scratch.rows, out)) {
-        refuse_residue(block + i, from, to, place + at, scratch);
-      }
+      sum_block(round_, block + i, scratch.sources, factors, scratch.rows, out);
     }
-  }
-
-  /// Says in which of the uploads at hand a residue is out of range.
-  [[noreturn]] void refuse_residue(std::uint64_t block, std::size_t from, std::size_t to,
-                                   std::size_t at, Scratch& scratch) const {
-    AlignedBuffer<std::uint8_t> out(spans_.block_bytes());
-    for (std::size_t k = from; k < to; ++k) {
-      const std::uint8_t* const source[] = {scratch.in.data() + (k - from) * in_room() + at};
-      if (!sum_block(round_, block, source, {}, scratch.rows, out.data())) {
-        throw WireFormatError(uploads_[k]->file().path() +
-                              ": upload: a residue is not below its modulus");
-      }
-    }
-    throw WireFormatError("upload: a residue is not below its modulus");
   }
 
   void record(std::uint64_t first) {
@@ -314,8 +293,7 @@ class FileSum {
     }
     std::atomic<bool> good{true};
     parallel_for(
-        spans, options_.threads,
-        [&] { return AlignedBuffer<std::uint8_t>(spans_.bytes_per_span()); },
+        spans, options_.threads, [&] { return AlignedBuffer<std::uint8_t>(spans_.most_bytes()); },
         [&](std::size_t item, AlignedBuffer<std::uint8_t>& buffer) {
           const std::span<std::uint8_t> bytes = buffer.span().first(spans_.bytes(first + item));
           if (!output_->file().read_at(head_.size() + spans_.offset(first + item), bytes) ||
@@ -334,7 +312,6 @@ class FileSum {
   Manifest manifest_;
   std::vector<std::unique_ptr<UploadReader>> uploads_;
   std::vector<std::uint64_t> weights_;
-  Bytes capsule_sum_;
   Bytes head_;
   bool unit_ = true;
   std::size_t batch_ = 1;
@@ -342,7 +319,7 @@ class FileSum {
   std::unique_ptr<scheme::ResumableOutput> output_;
   std::map<std::uint64_t, Bytes> done_;
   std::vector<Result> results_;
-  codec::ScratchPool<Scratch> pool_;
+  scheme::ScratchPool<Scratch> pool_;
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Layer: aggregate. The inner loop of every sum: one block of several sources, row by row.
+// Layer: aggregate. The inner loop of every sum: one block of several sources.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,20 @@ struct RowScratch {
   std::vector<std::uint64_t> factors;
 };
 
-/// out = sum_k weights[k] * sources[k] modulo q, for block `block`, whose bytes lie at each source.
+/// out = sum_k weights[k] * sources[k] modulo 2^B, for block `block`, whose bytes lie at each
+/// source.
 /// @param weights empty: all one
-/// @param out may be sources[0]
-/// @return false when a residue is not below its modulus; `out` is then unspecified
-bool sum_block(const scheme::Round& round, std::uint64_t block,
+/// @param out may be one of the sources
+void sum_block(const scheme::Round& round, std::uint64_t block,
                std::span<const std::uint8_t* const> sources, std::span<const std::uint64_t> weights,
                RowScratch& scratch, std::uint8_t* out);
+
+/// out -= weight * source modulo 2^B.
+void subtract_block(const scheme::Round& round, std::uint64_t block, const std::uint8_t* source,
+                    std::uint64_t weight, std::uint8_t* out);
+
+/// About how long summing the blocks of `sources` uploads takes on one thread.
+double sum_us(const scheme::Round& round, std::size_t sources);
 
 /// Empty when all are one, so that the kernel takes its fast path.
 inline std::span<const std::uint64_t> unless_unit(std::span<const std::uint64_t> weights) {

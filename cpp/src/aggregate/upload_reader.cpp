@@ -41,7 +41,7 @@ void UploadCheck::read_head(const scheme::Round& round, std::uint64_t bytes) {
     ByteReader in(id, "upload");
     scheme::check_round_id(in.array<32>(), round, "the upload");
   }
-  blocks_offset_ = scheme::upload_head_bytes(round, scheme::check_upload_size(bytes, round));
+  blocks_offset_ = scheme::upload_head_bytes(scheme::check_upload_size(bytes, round));
   first.resize(static_cast<std::size_t>(blocks_offset_));
   read_(0, first);
   head_ = scheme::read_upload_head(first, bytes, round);

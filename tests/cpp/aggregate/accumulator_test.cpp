@@ -3,6 +3,9 @@
 // as it was.
 #include "aggregate/accumulator.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <string>
@@ -66,13 +69,13 @@ struct Stage {
   TemporaryFolder folder;
 
   explicit Stage(std::uint64_t blocks, std::size_t count, std::uint64_t weight_bits = 0)
-      : plan(make_plan(10, 16, weight_bits)), key(make_key(plan)), round(make(blocks)) {
+      : plan(make_plan(10, 16, weight_bits)), key(make_key()), round(make(blocks)) {
     for (std::size_t k = 0; k < count; ++k) {
       uploads.push_back(make_signed_upload(round, k + 1, static_cast<std::uint32_t>(k)));
     }
   }
   Round make(std::uint64_t blocks) {
-    scheme::RoundFields fields = fields_of({{blocks * plan.block_capacity() - 5, 1.0}});
+    scheme::RoundFields fields = fields_of({{blocks * plan.block_capacity() - 5, 1.0}}, 3);
     fields.roster = fake_roster(8);
     return make_round(plan, key, fields);
   }
@@ -151,7 +154,7 @@ TEST("a file or a piecewise upload with any damage leaves the sum as it was") {
   Accumulator accumulator(stage.round, &stage.verifier);
   accumulator.add(stage.uploads[0], 1, 2);
   const Bytes good = stage.uploads[3].to_bytes();
-  const std::size_t head = scheme::upload_head_bytes(stage.round, true);
+  const std::size_t head = scheme::upload_head_bytes(true);
   const std::string path = stage.folder / "damaged";
   const auto damages = [&](Bytes bytes, const char* how) {
     put_contents(path, text_of(bytes));
@@ -171,13 +174,13 @@ TEST("a file or a piecewise upload with any damage leaves the sum as it was") {
   bytes.back() ^= 1;
   damages(bytes, "checksum");
   bytes = good;
-  for (int i = 0; i < 50; ++i) bytes[bytes.size() - 5 - static_cast<std::size_t>(i)] = 0xff;
+  bytes[bytes.size() - 5] ^= 0x80;
   repair_checksum(bytes);
-  damages(bytes, "residues out of range at the end, when all else was added");
+  damages(bytes, "a bit of the last check block, when all else was added");
   bytes = good;
-  for (int i = 0; i < 50; ++i) bytes[head + 20 * 12800 + static_cast<std::size_t>(i)] = 0xff;
+  bytes[head + 20 * stage.plan.check_block_bytes()] ^= 1;
   repair_checksum(bytes);
-  damages(bytes, "residues out of range in the middle of a step");
+  damages(bytes, "a bit in the middle of a step");
   for (std::size_t at :
        {std::size_t{0}, std::size_t{17}, std::size_t{48}, std::size_t{60}, head - 3}) {
     bytes = good;
@@ -195,13 +198,15 @@ TEST("a file or a piecewise upload with any damage leaves the sum as it was") {
   CHECK(accumulator.finish().to_bytes() == expected.to_bytes());
 }
 
-TEST("an unsigned upload's damage is taken back with its weight, in every ring") {
+TEST("an unsigned upload's damage is taken back with its weight, in every ring, exactly") {
+  std::uint64_t upload_keys = 0;
   for (const Plan& plan : plans_of_every_ring()) {
-    const SecretKey key = make_key(plan);
-    const Round round = make_round(plan, key, 3 * plan.block_capacity() + 9);
+    const SecretKey key = make_key();
+    const Round round =
+        make_round(plan, key, fields_of({{3 * plan.block_capacity() + 9, 1.0}}, ++upload_keys));
     std::vector<Upload> uploads;
     for (std::uint64_t k = 1; k <= 3; ++k) uploads.push_back(make_upload(round, k));
-    const std::uint64_t weight = plan.weight_bits() == 0 ? 1 : 3;
+    const std::uint64_t weight = plan.weight_bits() == 0 ? 1 : 2;
     const TemporaryFolder folder;
     Bytes bytes = uploads[2].to_bytes();
     bytes[bytes.size() - 5] ^= 1;
@@ -215,12 +220,113 @@ TEST("an unsigned upload's damage is taken back with its weight, in every ring")
       }
       if (before == 2)
         CHECK_THROWS(accumulator.add_file(folder / "damaged", weight, 2), VeilsumError);
+      const Aggregate total = accumulator.finish();
       const Aggregate expected =
           weighted_sum(round, std::vector<const Upload*>{&uploads[0], &uploads[1]},
                        std::vector{weight, weight}, nullptr, 1);
-      CHECK(accumulator.finish().to_bytes() == expected.to_bytes());
+      CHECK(total.to_bytes() == expected.to_bytes());
+      CHECK(Bytes(total.blocks().begin(), total.blocks().end()) ==
+            sum_of_blocks(round, {uploads[0].blocks(), uploads[1].blocks()}, {weight, weight}));
     }
   }
+}
+
+TEST("uploads that turn out damaged one after another, between good ones, leave no trace") {
+  const Plan plan = make_plan(10, 16, 4);
+  const SecretKey key = make_key();
+  const Round round = make_round(plan, key, fields_of({{40 * plan.block_capacity() + 9, 1.0}}, 5));
+  const TemporaryFolder folder;
+  Random random(1);
+  Accumulator accumulator(round, nullptr);
+  std::vector<Upload> good;
+  for (std::uint64_t n = 0; n < 6; ++n) {
+    // The weights of what is taken back differ from the others'.
+    Bytes bytes = make_upload(round, 100 + n).to_bytes();
+    const std::size_t head = scheme::upload_head_bytes(false);
+    bytes[head + random.below(bytes.size() - head)] ^=
+        static_cast<std::uint8_t>(1u << random.below(8));
+    put_contents(folder / "damaged", text_of(bytes));
+    CHECK_THROWS_WITH(accumulator.add_file(folder / "damaged", 1 + n * 3, 2), WireFormatError,
+                      "checksum");
+    good.push_back(make_upload(round, n + 1));
+    good.back().save(folder / "good");
+    accumulator.add_file(folder / "good", n + 1, 2);
+    // Its name is free again: the same upload, whole, counts.
+    if (n == 5) {
+      good.push_back(make_upload(round, 105));
+      good.back().save(folder / "good");
+      accumulator.add_file(folder / "good", n + 2, 1);
+    }
+  }
+  std::vector<ByteView> blocks;
+  for (const Upload& upload : good) blocks.push_back(upload.blocks());
+  const Aggregate total = accumulator.finish();
+  CHECK_EQ(total.manifest().entries().size(), 7u);
+  CHECK(Bytes(total.blocks().begin(), total.blocks().end()) ==
+        sum_of_blocks(round, blocks, {1, 2, 3, 4, 5, 6, 7}));
+}
+
+TEST("a file that changes while its damage is taken back: the sum is exact, or never handed out") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key();
+  const Round round = make_round(plan, key, 100 * plan.block_capacity());
+  const TemporaryFolder folder;
+  const std::string path = folder / "changing";
+  std::vector<Upload> good;
+  for (std::uint64_t n = 1; n <= 2; ++n) good.push_back(make_upload(round, n));
+  const Bytes expected = sum_of_blocks(round, {good[0].blocks(), good[1].blocks()}, {1, 1});
+  Bytes bytes = make_upload(round, 3).to_bytes();
+  bytes.back() ^= 1;  // always damaged; and one more bit is sometimes this, sometimes that
+  put_contents(path, text_of(bytes));
+  const std::size_t place = bytes.size() / 2;
+  std::atomic<bool> stop{false};
+  std::thread somebody([&] {
+    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    std::uint8_t value = bytes[place];
+    while (!stop.load()) {
+      value ^= 1;
+      if (::pwrite(file.get(), &value, 1, static_cast<off_t>(place)) != 1) break;
+    }
+  });
+  int lost = 0, exact = 0;
+  for (int attempt = 0; attempt < 3000 && (lost == 0 || attempt < 10); ++attempt) {
+    Accumulator accumulator(round, nullptr);
+    accumulator.add(good[0], 1, 1);
+    CHECK_THROWS(accumulator.add_file(path, 1, 1), WireFormatError);
+    try {
+      accumulator.add(good[1], 1, 1);
+      const Aggregate total = accumulator.finish();
+      CHECK(Bytes(total.blocks().begin(), total.blocks().end()) == expected);
+      ++exact;
+    } catch (const RoundError& error) {
+      CHECK(std::string(error.what()).find("lost") != std::string::npos);
+      CHECK_THROWS_WITH(accumulator.finish(), RoundError, "lost");
+      ++lost;
+    }
+  }
+  stop.store(true);
+  somebody.join();
+  CHECK(lost > 0);
+  CHECK(lost + exact >= 10);
+}
+
+TEST(
+    "a file or a piecewise upload of version 1 is refused by a sentence that names both versions") {
+  Stage stage(1, 1);
+  Accumulator accumulator(stage.round, &stage.verifier);
+  const Bytes former = with_version(stage.uploads[0].to_bytes(), kFormerVersion);
+  put_contents(stage.folder / "former", text_of(former));
+  Bytes shorter(former.begin(), former.begin() + 5000);  // of whatever size
+  put_contents(stage.folder / "shorter", text_of(shorter));
+  for (const char* part : {"version 1 ", "version 2"}) {
+    for (const char* name : {"former", "shorter"}) {
+      CHECK_THROWS_WITH(accumulator.add_file(stage.folder / name, 1, 1), WireFormatError, part);
+    }
+    const auto incoming = accumulator.receive(former.size(), stage.folder.path());
+    incoming->write(0, former);
+    CHECK_THROWS_WITH(incoming->finish(1, 1), WireFormatError, part);
+  }
+  CHECK_EQ(accumulator.count(), 0u);
 }
 
 TEST("what may not arrive: sizes, ends, contradictions, swarms of pieces, too many at once") {

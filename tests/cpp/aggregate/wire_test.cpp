@@ -41,7 +41,7 @@ Aggregate sum_of(const Round& round, const std::vector<std::uint64_t>& weights,
 
 TEST("the bytes of an aggregate, and of its opening request") {
   const Plan plan = make_plan(10, 16, 2, 128, "n2048");
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   scheme::RoundFields fields = fields_of({{100, 1.0}});
   fields.roster = fake_roster(4);
   const FakeVerifier verifier;
@@ -63,9 +63,9 @@ TEST("the bytes of an aggregate, and of its opening request") {
         out.raw(head.signature->blocks_digest);
         out.raw(head.signature->signature);
       }
-      out.raw(head.capsule);
+      out.raw(nonce_of(k + 1));
+      out.raw(head.key.bytes());
     }
-    out.raw(total.opening_request().capsule_sum);
     CHECK_EQ(total.opening_request().to_bytes(), envelope_of(7, out.bytes()));
     out.u64(round.payload_bytes());
     out.raw(total.blocks());
@@ -77,9 +77,10 @@ TEST("the bytes of an aggregate, and of its opening request") {
 TEST("aggregates go to bytes, to a file, and back, for every ring") {
   const TemporaryFolder folder;
   for (const Plan& plan : plans_of_every_ring()) {
-    const SecretKey key = make_key(plan);
+    const SecretKey key = make_key();
     for (const std::uint64_t size : {std::uint64_t{3}, plan.block_capacity() + 9}) {
-      const Round round = make_round(plan, key, size), other = make_round(plan, key, size, 2);
+      const Round round = make_round(plan, key, fields_of({{size, 1.0}}, size % 2 + 1)),
+                  other = make_round(plan, key, size, 2);
       const Aggregate total = sum_of(round, {1, 1, 1});
       const Bytes bytes = total.to_bytes();
       const Aggregate again = Aggregate::from_bytes(bytes, round);
@@ -90,14 +91,14 @@ TEST("aggregates go to bytes, to a file, and back, for every ring") {
       CHECK_EQ(contents_of(folder / "aggregate"), std::string(bytes.begin(), bytes.end()));
       CHECK_THROWS_WITH(Aggregate::from_bytes(bytes, other), RoundError, short_hex(other.id()));
       // What was read can be opened.
-      CHECK_EQ(scheme::open_sum(key, again.opening_request(), nullptr, false).count(), 3u);
+      CHECK_EQ(open_afresh(key, again.opening_request()).count(), 3u);
     }
   }
 }
 
 TEST("an opening request is no aggregate, nor the other way round") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round round = make_round(plan, key, 10);
   const Aggregate total = sum_of(round, {1, 1});
   CHECK_THROWS_WITH(Aggregate::from_bytes(total.opening_request().to_bytes(), round),
@@ -110,34 +111,34 @@ TEST("an opening request is no aggregate, nor the other way round") {
   CHECK_THROWS(scheme::OpeningRequest::from_bytes(renamed, round), WireFormatError);
 }
 
-TEST("residues at their modulus are refused, in the capsule sum and in the blocks") {
+TEST("blocks may be any bytes; the same sealed key twice, and version 1, are refused") {
   const Plan plan = make_plan(10, 16, 4, 128, "n4096");
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round round = make_round(plan, key, 30);
   const Aggregate total = sum_of(round, {1, 1});
   const Bytes good = total.to_bytes();
   const std::size_t blocks_at = good.size() - 4 - total.blocks().size();
-  const std::size_t sum_at = blocks_at - 8 - plan.capsule().bytes;
-  for (const std::size_t at : {sum_at, blocks_at}) {
-    for (const std::uint64_t value : {plan.ring().q(0) - 1, plan.ring().q(0)}) {
-      Bytes damaged = good;
-      std::vector<std::uint64_t> row(8);
-      isa::scalar_table()->unpack(damaged.data() + at, 8, plan.ring().q(0), row.data());
-      row[3] = value;
-      isa::scalar_table()->pack(row.data(), 8, damaged.data() + at);
-      repair_checksum(damaged);
-      if (value < plan.ring().q(0)) {
-        CHECK(Aggregate::from_bytes(damaged, round).to_bytes() == damaged);
-      } else {
-        CHECK_THROWS_WITH(Aggregate::from_bytes(damaged, round), WireFormatError, "residue");
-      }
-    }
+  for (const std::uint8_t fill : {std::uint8_t{0}, std::uint8_t{0xff}}) {
+    Bytes other = good;
+    std::fill(other.begin() + static_cast<std::ptrdiff_t>(blocks_at), other.end() - 4, fill);
+    repair_checksum(other);
+    CHECK(Aggregate::from_bytes(other, round).to_bytes() == other);
+  }
+  const std::size_t first_at = 16 + 32 + 4 + 8, entry = 8 + scheme::head_bytes(false);
+  Bytes twice = good;
+  std::memcpy(twice.data() + first_at + entry + 1 + 8 + 16, twice.data() + first_at + 1 + 8 + 16,
+              scheme::kSealedKeyBytes);
+  repair_checksum(twice);
+  CHECK_THROWS_WITH(Aggregate::from_bytes(twice, round), RoundError, "twice");
+  for (const char* part : {"version 1 ", "version 2"}) {
+    CHECK_THROWS_WITH(Aggregate::from_bytes(with_version(good, kFormerVersion), round),
+                      WireFormatError, part);
   }
 }
 
 TEST("bytes of an aggregate changed, and truncations") {
   const Plan plan = make_plan(10, 16, 2, 128, "n2048");
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   scheme::RoundFields fields = fields_of({{13, 1.0}});
   fields.roster = fake_roster(3);
   const Round round = make_round(plan, key, fields);
@@ -147,7 +148,7 @@ TEST("bytes of an aggregate changed, and truncations") {
     return Aggregate::from_bytes(bytes, round).to_bytes();
   };
   const DamageReport flips = flip_every_byte(total.to_bytes(), read, 180, 19);
-  CHECK(flips.accepted > 1000 && flips.refused > 500);
+  CHECK(flips.accepted > 500 && flips.refused > 500);
   cut_everywhere(total.to_bytes(), read, 97);
 }
 
@@ -192,7 +193,7 @@ void check_allocations(const Bytes& good, std::size_t fixed, Read read) {
 TEST("reading asks for no more memory than the bytes, and the round, justify") {
   if (!kCountsAllocations) SKIP("ThreadSanitizer's hooks do not see aligned allocations");
   const Plan plan = make_plan(10, 16, 2, 128, "n2048");
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   scheme::RoundFields fields = fields_of({{13, 1.0}, {5, 2.0}});
   fields.layout = "layout";
   fields.roster = fake_roster(3);
@@ -200,8 +201,8 @@ TEST("reading asks for no more memory than the bytes, and the round, justify") {
   const FakeVerifier verifier;
   const Aggregate total = sum_of(round, {2, 1}, &verifier);
   const Upload upload = make_signed_upload(round, 1, 0);
-  const scheme::SumKey sum = scheme::open_sum(key, total.opening_request(), &verifier, true);
-  // A reader may use a row of residues for scratch (one for each thread), and messages; the tables
+  const scheme::SumKey sum = open_afresh(key, total.opening_request(), &verifier);
+  // A reader may use a row of numbers for scratch (one for each thread), and messages; the tables
   // of any ring that a plan can name are made at most once and are of a fixed size.
   const std::size_t scratch = 256 * 1024;
   check_allocations(upload.to_bytes(), scratch,
@@ -212,10 +213,10 @@ TEST("reading asks for no more memory than the bytes, and the round, justify") {
                     [&](const Bytes& bytes) { scheme::OpeningRequest::from_bytes(bytes, round); });
   check_allocations(sum.to_bytes(), scratch,
                     [&](const Bytes& bytes) { scheme::SumKey::from_bytes(bytes, round); });
-  const std::size_t key_tables = 4 * 1024 * 1024, plan_tables = 16 * 1024 * 1024;
-  check_allocations(key.public_key().to_bytes(), key_tables,
+  const std::size_t plan_tables = 16 * 1024 * 1024, key_scratch = 16 * 1024;
+  check_allocations(key.public_key().to_bytes(), key_scratch,
                     [&](const Bytes& bytes) { scheme::PublicKey::from_bytes(bytes); });
-  check_allocations(key.to_bytes(), key_tables,
+  check_allocations(key.to_bytes(), key_scratch,
                     [&](const Bytes& bytes) { scheme::SecretKey::from_bytes(bytes); });
   check_allocations(round.to_bytes(), plan_tables,
                     [&](const Bytes& bytes) { Round::from_bytes(bytes); });
@@ -223,19 +224,20 @@ TEST("reading asks for no more memory than the bytes, and the round, justify") {
 
 TEST("a round of 2^40 values is described without being allocated") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const std::uint64_t size = std::uint64_t{1} << 40;
+  CHECK_EQ(plan.block_capacity(), 4096u);
   const std::size_t spent = allocated_by([&] {
     const Round round = make_round(plan, key, size);
     const Round again = Round::from_bytes(round.to_bytes());
     CHECK_EQ(again.size(), size);
-    CHECK_EQ(again.payload_bytes(), size / 4096 * 12'800);
+    CHECK_EQ(again.payload_bytes(), (size / 4096 + again.upload_keys()) * plan.check_block_bytes());
     CHECK_EQ(again.segment_of(size - 1), 0u);
     // An upload that claims to be one of this round, in a few bytes.
     Bytes payload(round.id().begin(), round.id().end());
-    payload.resize(32 + 9 + plan.capsule().bytes + 8 + 50);
+    payload.resize(32 + scheme::head_bytes(false) + 8 + 50);
     const std::uint64_t length = round.payload_bytes();
-    std::memcpy(payload.data() + 32 + 9 + plan.capsule().bytes, &length, 8);
+    std::memcpy(payload.data() + 32 + scheme::head_bytes(false), &length, 8);
     CHECK_THROWS_WITH(Upload::from_bytes(envelope_of(5, payload), round), WireFormatError,
                       "truncated");
   });

@@ -15,7 +15,8 @@ const scheme::Round& the_round() {
 Bytes sum_key_of(std::uint64_t total_weight) {
   test::Random random(total_weight);
   const auto bound = static_cast<std::int64_t>(scheme::kErrorBound * total_weight);
-  scheme::EphemeralKey coefficients(the_round().plan().degree());
+  scheme::KeyCoefficients coefficients(std::size_t{the_round().plan().degree()} *
+                                       the_round().upload_keys());
   for (std::int64_t& coefficient : coefficients) {
     coefficient =
         static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(2 * bound + 1))) - bound;

@@ -50,7 +50,8 @@ int read_any(const std::uint8_t* data, std::size_t size, scheme::ObjectKind kind
   if (object.size() < test::kHeaderBytes + test::kTrailerBytes) {
     object.resize(test::kHeaderBytes + test::kTrailerBytes);
   }
-  const std::uint8_t header[8] = {'V', 'S', 'U', 'M', 1, 0, static_cast<std::uint8_t>(kind), 0};
+  const std::uint8_t header[8] = {
+      'V', 'S', 'U', 'M', test::kVersion, 0, static_cast<std::uint8_t>(kind), 0};
   std::memcpy(object.data(), header, sizeof header);
   test::repair_length(object);
   object.shrink_to_fit();
@@ -60,10 +61,10 @@ int read_any(const std::uint8_t* data, std::size_t size, scheme::ObjectKind kind
 
 /// The world that rounds, uploads and sums of the corpora live in: small, with every optional part.
 struct World {
-  World() : plan(test::make_plan(10, 16, 2, 128, "n2048")), key(test::make_key(plan)) {}
+  World() : plan(test::make_plan(10, 16, 2, 128, "n2048")), key(test::make_key()) {}
 
   scheme::Round round(bool with_roster) const {
-    scheme::RoundFields fields = test::fields_of({{9, 1.0}, {0, 1.0}, {4, 0.5}});
+    scheme::RoundFields fields = test::fields_of({{9, 1.0}, {0, 1.0}, {4, 0.5}}, 2);
     fields.layout = "{\"a\":[9],\"b\":[4]}";
     if (with_roster) {
       for (std::uint64_t n = 0; n < 3; ++n) fields.roster.push_back(test::bytes32(n));
@@ -75,10 +76,9 @@ struct World {
   scheme::SecretKey key;
 };
 
-/// An upload of the round; signed by `client` where that is not negative. Nobody checks signatures
-/// on reading, so any bytes do.
-inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n, int client) {
-  scheme::Upload upload = test::make_upload(round, n);
+/// Signed by `client` where that is not negative. Nobody checks signatures on reading, so any bytes
+/// do.
+inline scheme::Upload as_client(scheme::Upload upload, int client) {
   if (client >= 0) {
     scheme::UploadSignature signature;
     signature.client = static_cast<std::uint32_t>(client);
@@ -86,6 +86,11 @@ inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n, i
     upload.attach_signature(signature);
   }
   return upload;
+}
+
+/// An upload of the round with random blocks.
+inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n, int client) {
+  return as_client(test::make_upload(round, n), client);
 }
 
 /// Lets every signature pass, so that signed sums can be built without keys.

@@ -69,6 +69,31 @@ class BigInteger {
     }
     return out.trimmed();
   }
+  /// this mod 2^bits
+  BigInteger low_bits(unsigned bits) const {
+    return *this - shifted_right(bits) * power_of_two(bits);
+  }
+  BigInteger power(unsigned exponent) const {
+    BigInteger out(1);
+    for (unsigned i = 0; i < exponent; ++i) out = out * *this;
+    return out;
+  }
+  /// floor(a / b) for b > 0, bit by bit.
+  friend BigInteger operator/(const BigInteger& a, const BigInteger& b) {
+    BigInteger quotient, rest;
+    quotient.words_.assign(a.words_.size(), 0);
+    rest.words_.assign(b.words_.size() + 1, 0);
+    for (unsigned bit = a.bit_length(); bit-- > 0;) {
+      std::uint32_t carry = (a.words_[bit / 32] >> (bit % 32)) & 1u;
+      for (std::uint32_t& word : rest.words_) {
+        const std::uint32_t top = word >> 31;
+        word = word << 1 | carry;
+        carry = top;
+      }
+      if (rest.subtract_if_at_least(b)) quotient.words_[bit / 32] |= std::uint32_t{1} << (bit % 32);
+    }
+    return quotient.trimmed();
+  }
   /// Remainder by a divisor below 2^63.
   std::uint64_t mod(std::uint64_t divisor) const {
     std::uint64_t rest = 0;
@@ -83,6 +108,7 @@ class BigInteger {
     while (length != 0 && ((words_[(length - 1) / 32] >> ((length - 1) % 32)) & 1u) == 0) --length;
     return length;
   }
+  bool is_zero() const { return words_.empty(); }
   std::uint64_t low64() const { return std::uint64_t{word(1)} << 32 | word(0); }
 
   friend bool operator==(const BigInteger&, const BigInteger&) = default;
@@ -105,6 +131,21 @@ class BigInteger {
 
  private:
   std::uint32_t word(std::size_t i) const { return i < words_.size() ? words_[i] : 0; }
+  /// this -= b when this >= b. This may have leading zeros, and has more words than b.
+  bool subtract_if_at_least(const BigInteger& b) {
+    for (std::size_t i = words_.size(); i-- > 0;) {
+      if (words_[i] > b.word(i)) break;
+      if (words_[i] < b.word(i)) return false;
+    }
+    std::int64_t borrow = 0;
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      const std::int64_t difference =
+          static_cast<std::int64_t>(words_[i]) - static_cast<std::int64_t>(b.word(i)) + borrow;
+      words_[i] = static_cast<std::uint32_t>(difference);
+      borrow = difference < 0 ? -1 : 0;
+    }
+    return true;
+  }
   BigInteger trimmed() const {
     BigInteger out = *this;
     while (!out.words_.empty() && out.words_.back() == 0) out.words_.pop_back();

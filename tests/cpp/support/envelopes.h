@@ -31,13 +31,18 @@ inline void repair_length(Bytes& object) {
   repair_checksum(object);
 }
 
+/// Versions of the format: this one, and the one before it, of which nothing is read any more.
+inline constexpr std::uint8_t kVersion = 2;
+inline constexpr std::uint8_t kFormerVersion = 1;
+
 /// An envelope around a payload, written apart from scheme/wire.cpp.
-inline Bytes envelope_of(std::uint16_t kind, const Bytes& payload) {
+inline Bytes envelope_of(std::uint16_t kind, const Bytes& payload,
+                         std::uint8_t version = kVersion) {
   Bytes object = {'V',
                   'S',
                   'U',
                   'M',
-                  1,
+                  version,
                   0,
                   static_cast<std::uint8_t>(kind),
                   static_cast<std::uint8_t>(kind >> 8)};
@@ -45,6 +50,13 @@ inline Bytes envelope_of(std::uint16_t kind, const Bytes& payload) {
   object.insert(object.end(), payload.begin(), payload.end());
   object.resize(object.size() + kTrailerBytes);
   repair_length(object);
+  return object;
+}
+
+/// The same object with another version in its header, its checksum right.
+inline Bytes with_version(Bytes object, std::uint8_t version) {
+  object[4] = version;
+  repair_checksum(object);
   return object;
 }
 

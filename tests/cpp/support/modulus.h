@@ -100,20 +100,18 @@ inline std::vector<std::uint64_t> primes_below(std::uint64_t top, std::size_t co
   return primes;
 }
 
-/// Just under 2^50, as in every ring of Veilsum; and one near 2^49.1, which rejects many words.
+/// The two largest of Veilsum's rings, and the smallest that kernels take, with the largest delta.
 inline std::vector<std::uint64_t> test_primes() {
-  std::vector<std::uint64_t> primes = primes_below((std::uint64_t{1} << 50) - 1, 2);
-  primes.push_back(primes_below(603'361'000'000'000, 1)[0]);
+  constexpr std::uint64_t kTop = std::uint64_t{1} << isa::kPrimeBits;
+  std::vector<std::uint64_t> primes = primes_below(kTop - 1, 2);
+  std::uint64_t smallest = kTop - (1u << 24) + 1;
+  while (!is_prime(smallest)) smallest += 65536;
+  primes.push_back(smallest);
   return primes;
 }
 
 inline isa::Modulus make_modulus(std::uint64_t q) {
-  isa::Modulus modulus;
-  modulus.q = q;
-  modulus.barrett = static_cast<std::uint64_t>((static_cast<Uint128>(1) << 100) / q);
-  modulus.two52_mod_q = (std::uint64_t{1} << 52) % q;
-  modulus.two52_shoup = shoup(modulus.two52_mod_q, q);
-  return modulus;
+  return {q, (std::uint64_t{1} << isa::kPrimeBits) - q};
 }
 
 inline std::size_t reverse_bits(std::size_t x, unsigned bits) {
@@ -125,6 +123,39 @@ inline std::size_t reverse_bits(std::size_t x, unsigned bits) {
 /// Where slot k lies in storage: in each sixteen the even slots, then the odd ones.
 inline std::size_t storage_index(std::size_t slot) {
   return slot / 16 * 16 + slot % 2 * 8 + slot % 16 / 2;
+}
+
+/// The transform by its definition, in O(n log n): the coefficients of a(X) modulo X^m - c are
+/// split into those modulo X^(m/2) - s and X^(m/2) + s, s^2 = c, down to values. Slot k, at its
+/// place in storage, is a(psi^(2 reverse_bits(k) + 1)).
+inline AlignedWords evaluate(const AlignedWords& a, std::uint64_t psi, std::uint64_t q) {
+  const std::size_t n = a.size();
+  unsigned log_n = 0;
+  while ((std::size_t{1} << log_n) < n) ++log_n;
+  AlignedWords work = a;
+  // A part of m coefficients is taken modulo X^m - psi^e; the whole has e = n, as psi^n = -1. The
+  // square roots of psi^e are psi^(e/2) and its negative, psi^(e/2 + n).
+  std::vector<std::size_t> exponents = {n};
+  for (std::size_t m = n; m > 1; m /= 2) {
+    std::vector<std::size_t> halves;
+    for (std::size_t part = 0; part < exponents.size(); ++part) {
+      const std::uint64_t root = power_mod(psi, exponents[part] / 2, q);
+      for (std::size_t i = 0; i < m / 2; ++i) {
+        const std::uint64_t low = work[part * m + i];
+        const std::uint64_t high = multiply_mod(work[part * m + m / 2 + i], root, q);
+        work[part * m + i] = (low + high) % q;
+        work[part * m + m / 2 + i] = (low + q - high) % q;
+      }
+      halves.insert(halves.end(), {exponents[part] / 2, exponents[part] / 2 + n});
+    }
+    exponents = halves;
+  }
+  AlignedWords slots(n);
+  for (std::size_t k = 0; k < n; ++k) {
+    // Value k was taken at psi^exponents[k]; find the slot with that power.
+    slots[storage_index(reverse_bits((exponents[k] - 1) / 2, log_n))] = work[k];
+  }
+  return slots;
 }
 
 /// Twiddles of (n, q) and a view of them; psi is some primitive 2n-th root of one.

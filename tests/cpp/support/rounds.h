@@ -1,8 +1,9 @@
-// Layer: tests. Plans, keys, rounds and uploads made from small numbers, so that every test can
-// name and repeat what it works on. Uploads here are honest in the capsule and random in the
+// Layer: tests. Keys, rounds and uploads made from small numbers, so that every test can
+// name and repeat what it works on. Uploads here are honest in the sealed key and random in the
 // blocks.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -10,14 +11,15 @@
 #include <utility>
 #include <vector>
 
-#include "isa/dispatch.h"
-#include "ring/modular.h"
-#include "scheme/capsule.h"
 #include "scheme/keys.h"
-#include "scheme/plan.h"
+#include "scheme/opening.h"
 #include "scheme/round.h"
+#include "scheme/sealed_key.h"
 #include "scheme/upload.h"
+#include "support/block_fields.h"
+#include "support/plans.h"
 #include "support/random.h"
+#include "support/toy_sealing.h"
 
 namespace veilsum::test {
 
@@ -34,44 +36,28 @@ inline std::array<std::uint8_t, 32> bytes32(std::uint64_t n) {
 
 inline Seed seed32(std::uint64_t n) { return Seed(bytes32(n)); }
 
-inline scheme::PlanRequest request_of(std::uint64_t clients, std::uint64_t value_bits,
-                                      std::uint64_t weight_bits = 0, std::uint64_t security = 128,
-                                      std::string profile = "auto") {
-  scheme::PlanRequest request;
-  request.clients = clients;
-  request.value_bits = value_bits;
-  request.weight_bits = weight_bits;
-  request.security = security;
-  request.profile = std::move(profile);
-  return request;
+inline scheme::Nonce nonce_of(std::uint64_t n) {
+  scheme::Nonce nonce;
+  std::memcpy(nonce.data(), bytes32(n).data(), nonce.size());
+  return nonce;
 }
 
-inline scheme::Plan make_plan(std::uint64_t clients, std::uint64_t value_bits,
-                              std::uint64_t weight_bits = 0, std::uint64_t security = 128,
-                              std::string profile = "auto") {
-  return scheme::Plan(request_of(clients, value_bits, weight_bits, security, std::move(profile)));
+/// A key pair for ToySealer and ToyOpener.
+inline scheme::SecretKey make_key(std::uint64_t n = 1) {
+  Bytes secret;
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    const auto part = bytes32(1000 * n + i);
+    secret.insert(secret.end(), part.begin(), part.end());
+  }
+  return scheme::SecretKey(secret, scheme::PublicKey(toy_public_key(secret)));
 }
 
-/// One plan for each ring, some with weights, and the odd corners of the lanes.
-inline std::vector<scheme::Plan> plans_of_every_ring() {
-  std::vector<scheme::Plan> plans;
-  plans.push_back(make_plan(10, 16));
-  plans.push_back(make_plan(10, 16, 4, 128, "n4096"));
-  plans.push_back(make_plan(10, 16, 0, 128, "n8192"));
-  plans.push_back(make_plan(5, 8, 3, 192, "n4096q50"));
-  plans.push_back(make_plan(100, 12, 2, 192, "n8192q100"));
-  plans.push_back(make_plan(3, 24, 1, 256, "n16384q200"));
-  return plans;
-}
-
-inline scheme::SecretKey make_key(const scheme::Plan& plan, std::uint64_t n = 1) {
-  return scheme::SecretKey(ring::Ring::get(plan.capsule().degree, plan.capsule().limbs), seed32(n),
-                           bytes32(~n));
-}
-
-inline scheme::RoundFields fields_of(std::vector<scheme::Segment> segments) {
+/// @param upload_keys kappa; 0: the default
+inline scheme::RoundFields fields_of(std::vector<scheme::Segment> segments,
+                                     std::uint64_t upload_keys = 0) {
   scheme::RoundFields fields;
   fields.segments = std::move(segments);
+  fields.upload_keys = upload_keys;
   return fields;
 }
 
@@ -85,55 +71,47 @@ inline scheme::Round make_round(const scheme::Plan& plan, const scheme::SecretKe
   return make_round(plan, key, fields_of({{size, 1.0}}), n);
 }
 
-/// Calls f(offset, coefficients, limb) for every packed row of a round's blocks, in order.
-template <typename F>
-void for_each_row(const scheme::Round& round, F f) {
-  const scheme::Plan& plan = round.plan();
-  std::size_t offset = 0;
-  for (std::uint64_t block = 0; block < round.blocks(); ++block) {
-    const std::size_t coefficients = plan.block_coefficients(round.block_values(block));
-    for (std::size_t limb = 0; limb < plan.limbs(); ++limb) {
-      f(offset, coefficients, limb);
-      offset += coefficients / 8 * 50;
-    }
-  }
-}
-
-/// Random residues, in the shape of a round's blocks.
+/// Random bytes in the shape of a round's blocks, with fields of zeros and of ones strewn in.
 inline AlignedBuffer<std::uint8_t> random_blocks(const scheme::Round& round, std::uint64_t n) {
   AlignedBuffer<std::uint8_t> blocks(static_cast<std::size_t>(round.payload_bytes()));
   Random random(n);
-  for_each_row(round, [&](std::size_t offset, std::size_t coefficients, std::size_t limb) {
-    std::vector<std::uint64_t> row(coefficients);
-    for (std::uint64_t& residue : row) residue = random.edgy(round.plan().ring().q(limb));
-    isa::scalar_table()->pack(row.data(), coefficients, blocks.data() + offset);
-  });
+  for (std::size_t at = 0; at < blocks.size(); at += 8) {
+    const std::uint64_t word = random.next();
+    std::memcpy(blocks.data() + at, &word, std::min<std::size_t>(8, blocks.size() - at));
+  }
+  Field ones;
+  ones.fill(kFieldWordMask);
+  for (std::uint64_t block = 0; block < round.blocks(); ++block) {
+    const BlockFields fields(round, block);
+    for (std::size_t j = random.below(16); j < fields.coefficients(); j += 1 + random.below(64)) {
+      fields.write(blocks.data(), j, random.below(2) == 0 ? Field{} : ones);
+    }
+  }
   return blocks;
 }
 
-inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n) {
+/// The head of upload n: its seed, nonce and sealed key.
+inline scheme::UploadHead head_of(const scheme::Round& round, std::uint64_t n) {
   scheme::UploadHead head;
+  head.nonce = nonce_of(n);
+  head.key = scheme::seal_key(round, head.nonce, seed32(n), kSealer);
+  return head;
+}
+
+inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n) {
+  scheme::UploadHead head = head_of(round, n);
   head.clipped = n % (round.size() + 1);
-  head.capsule = scheme::make_capsule(round, seed32(n)).bytes;
   return scheme::Upload(round, std::move(head), random_blocks(round, n));
 }
 
-/// sum_k weights[k] * sources[k] mod q over packed rows: unpacked and added one residue at a time.
-inline Bytes sum_of_blocks(const scheme::Round& round, const std::vector<ByteView>& sources,
-                           const std::vector<std::uint64_t>& weights) {
-  Bytes out(static_cast<std::size_t>(round.payload_bytes()));
-  for_each_row(round, [&](std::size_t offset, std::size_t coefficients, std::size_t limb) {
-    const std::uint64_t q = round.plan().ring().q(limb);
-    std::vector<std::uint64_t> total(coefficients, 0), row(coefficients);
-    for (std::size_t k = 0; k < sources.size(); ++k) {
-      isa::scalar_table()->unpack(sources[k].data() + offset, coefficients, q, row.data());
-      for (std::size_t j = 0; j < coefficients; ++j) {
-        total[j] = (total[j] + ring::mul_mod(row[j], weights[k], q)) % q;
-      }
-    }
-    isa::scalar_table()->pack(total.data(), coefficients, out.data() + offset);
-  });
-  return out;
+/// open_sum() with the toy opener, for a copy of the key that has opened nothing yet: its ledger is
+/// its own.
+inline scheme::SumKey open_afresh(const scheme::SecretKey& secret,
+                                  const scheme::OpeningRequest& request,
+                                  const scheme::SignatureVerifier* verifier = nullptr,
+                                  bool allow_export = true) {
+  const scheme::SecretKey copy(secret.secret(), secret.public_key());
+  return scheme::open_sum(copy, request, kOpener, verifier, allow_export);
 }
 
 }  // namespace veilsum::test

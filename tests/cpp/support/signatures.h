@@ -47,8 +47,7 @@ inline void sign(const scheme::Round& round, scheme::Upload& upload, std::uint32
   const scheme::VerificationKey key =
       client < round.roster().size() ? round.roster()[client] : bytes32(1);
   signature.signature = fake_signature(
-      key, scheme::signing_payload(round, client, upload.head().clipped,
-                                   upload.head().capsule_digest(), signature.blocks_digest));
+      key, scheme::signing_payload(round, client, upload.head(), signature.blocks_digest));
   upload.attach_signature(signature);
 }
 

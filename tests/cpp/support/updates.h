@@ -1,5 +1,6 @@
-// Layer: tests. Updates of floating-point values of every element type, and what the codec must
-// make of them, written from the wire format: conversion to double, weight, clip, quantise, sum.
+// Layer: tests. Updates of floating-point values of every element type, and what the cipher layer
+// must make of them, written from the wire format: weight, clip, quantise, sum, and back, in double
+// or, where the wire format says so, in float.
 #pragma once
 
 #include <cmath>
@@ -8,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "codec/decrypt.h"
-#include "codec/element.h"
-#include "codec/encrypt.h"
+#include "cipher/decrypt.h"
+#include "cipher/element.h"
+#include "cipher/encrypt.h"
 #include "support/rounds.h"
 
 namespace veilsum::test {
@@ -23,7 +24,7 @@ struct Tensor {
   std::uint64_t count = 0;
   AlignedBuffer<std::uint8_t> bytes;
 
-  codec::Piece piece() const { return {bytes.data(), type, count}; }
+  cipher::Piece piece() const { return {bytes.data(), type, count}; }
 };
 
 inline double half_to_double(std::uint16_t bits) {
@@ -43,7 +44,7 @@ inline double bfloat16_to_double(std::uint16_t bits) {
 
 /// Value `at`, as the double it stands for.
 inline double value_at(const Tensor& tensor, std::uint64_t at) {
-  const std::uint8_t* place = tensor.bytes.data() + at * codec::element_bytes(tensor.type);
+  const std::uint8_t* place = tensor.bytes.data() + at * cipher::element_bytes(tensor.type);
   if (tensor.type == ElementType::kFloat64) {
     double value;
     std::memcpy(&value, place, sizeof value);
@@ -61,7 +62,7 @@ inline double value_at(const Tensor& tensor, std::uint64_t at) {
 
 /// Sets value `at` to (about) `value`; the 16-bit types truncate the mantissa.
 inline void set_value(Tensor& tensor, std::uint64_t at, double value) {
-  std::uint8_t* place = tensor.bytes.data() + at * codec::element_bytes(tensor.type);
+  std::uint8_t* place = tensor.bytes.data() + at * cipher::element_bytes(tensor.type);
   if (tensor.type == ElementType::kFloat64) {
     std::memcpy(place, &value, sizeof value);
     return;
@@ -98,7 +99,7 @@ inline void set_value(Tensor& tensor, std::uint64_t at, double value) {
 inline Tensor random_tensor(Random& random, ElementType type, const scheme::Segment& segment,
                             std::int64_t levels) {
   Tensor tensor{type, segment.count,
-                AlignedBuffer<std::uint8_t>(segment.count * codec::element_bytes(type))};
+                AlignedBuffer<std::uint8_t>(segment.count * cipher::element_bytes(type))};
   const double step = segment.limit / static_cast<double>(levels);
   for (std::uint64_t at = 0; at < segment.count; ++at) {
     double value = (2 * random.unit() - 1) * 1.25 * segment.limit;
@@ -134,8 +135,8 @@ inline Update random_update(const scheme::Round& round, std::uint64_t n) {
   return update;
 }
 
-inline std::vector<codec::Piece> pieces_of(const Update& update) {
-  std::vector<codec::Piece> pieces;
+inline std::vector<cipher::Piece> pieces_of(const Update& update) {
+  std::vector<cipher::Piece> pieces;
   for (const Tensor& tensor : update) pieces.push_back(tensor.piece());
   return pieces;
 }
@@ -145,41 +146,63 @@ struct Quantised {
   std::uint64_t clipped = 0;
 };
 
-/// x^ of every value; `random` gives the stochastic word of value v, or is null.
-template <typename Word>
-Quantised quantise(const scheme::Round& round, const Update& update, double weight, Word word,
-                   bool stochastic) {
+/// Factors that float arithmetic is allowed for.
+inline bool fits_float(double x) { return x >= 0x1p-60 && x <= 0x1p60; }
+
+/// One value to a level in [-levels, levels]; Real is double or float. `word` is the stochastic
+/// word, or null for rounding to nearest.
+template <typename Real>
+std::int64_t quantise_one(double value, double weight, double limit, std::int64_t levels,
+                          const std::uint32_t* word, std::uint64_t& clipped) {
+  const auto bound = static_cast<Real>(limit);
+  Real y = static_cast<Real>(weight) * static_cast<Real>(value);
+  clipped += std::fabs(y) > bound;
+  y = y > bound ? bound : y < -bound ? -bound : y;
+  const Real t = y * static_cast<Real>(static_cast<double>(levels) / limit);
+  Real rounded = std::nearbyint(t);
+  if (word != nullptr) {
+    rounded = std::floor(t);
+    if constexpr (sizeof(Real) == sizeof(double)) {
+      rounded = std::floor(t + std::ldexp(static_cast<double>(*word), -32));
+    } else if (std::ldexp(static_cast<Real>(*word >> 8), -24) < t - rounded) {
+      rounded += 1;
+    }
+  }
+  const auto level = static_cast<std::int64_t>(rounded);
+  return level > levels ? levels : level < -levels ? -levels : level;
+}
+
+/// x^ of every value; `words` holds the stochastic word of every value, or nothing.
+inline Quantised quantise(const scheme::Round& round, const Update& update, double weight,
+                          const std::vector<std::uint32_t>& words) {
   Quantised out;
   const std::int64_t levels = round.plan().levels();
   std::uint64_t v = 0;
   for (std::size_t i = 0; i < update.size(); ++i) {
     const double limit = round.segments()[i].limit;
-    const double inverse_step = static_cast<double>(levels) / limit;
+    const bool narrow = update[i].type != ElementType::kFloat64 &&
+                        round.plan().value_bits() <= 16 && fits_float(std::fabs(weight)) &&
+                        fits_float(limit) && fits_float(static_cast<double>(levels) / limit);
     for (std::uint64_t at = 0; at < update[i].count; ++at, ++v) {
-      double y = weight * value_at(update[i], at);
-      out.clipped += std::fabs(y) > limit;
-      y = y > limit ? limit : y < -limit ? -limit : y;
-      const double t = y * inverse_step;
-      const double rounded = stochastic
-                                 ? std::floor(t + std::ldexp(static_cast<double>(word(v)), -32))
-                                 : std::nearbyint(t);
-      std::int64_t level = static_cast<std::int64_t>(rounded);
-      level = level > levels ? levels : level < -levels ? -levels : level;
-      out.values.push_back(level);
+      const double value = value_at(update[i], at);
+      const std::uint32_t* const word = words.empty() ? nullptr : &words[v];
+      out.values.push_back(
+          narrow ? quantise_one<float>(value, weight, limit, levels, word, out.clipped)
+                 : quantise_one<double>(value, weight, limit, levels, word, out.clipped));
     }
   }
   return out;
 }
 
 inline Quantised quantise(const scheme::Round& round, const Update& update, double weight = 1.0) {
-  return quantise(round, update, weight, [](std::uint64_t) { return 0u; }, false);
+  return quantise(round, update, weight, {});
 }
 
-inline codec::UploadSeeds seeds_of(std::uint64_t n) {
-  return {seed32(3 * n), seed32(3 * n + 1), seed32(3 * n + 2)};
+inline cipher::UploadSeeds seeds_of(std::uint64_t n) {
+  return {seed32(3 * n), seed32(3 * n + 1), nonce_of(3 * n + 2)};
 }
 
-/// A sum made by hand: uploads, their weights, blocks added residue by residue, and its key.
+/// A sum made by hand: uploads, their weights, blocks added field by field, and its key.
 struct HandMadeSum {
   scheme::Manifest manifest;
   Bytes blocks;
@@ -190,19 +213,30 @@ inline HandMadeSum sum_by_hand(const scheme::SecretKey& secret, const scheme::Ro
                                const std::vector<const scheme::Upload*>& uploads,
                                const std::vector<std::uint64_t>& weights) {
   scheme::Manifest manifest(round);
-  std::vector<ByteView> blocks, capsules;
+  std::vector<ByteView> blocks;
   for (std::size_t k = 0; k < uploads.size(); ++k) {
     manifest.add(uploads[k]->head(), weights[k], nullptr);
     blocks.push_back(uploads[k]->blocks());
-    capsules.emplace_back(uploads[k]->head().capsule);
   }
-  Bytes capsule_sum = scheme::sum_capsules(round.plan(), capsules, weights);
-  scheme::SumKey key = scheme::open_sum(secret, {manifest, std::move(capsule_sum)}, nullptr, true);
+  scheme::SumKey key = open_afresh(secret, {manifest});
   return {std::move(manifest), sum_of_blocks(round, blocks, weights), std::move(key)};
 }
 
-/// How many of the decrypted values differ from (sum of levels) * limit / L [/ total weight],
-/// computed in double and, for float32, rounded once more.
+/// (sum of levels) * scale as decryption computes it: in double and rounded once, or for float32,
+/// where digits are below 2^24, in float with the scale in two parts.
+template <typename T>
+T value_of(const scheme::Round& round, std::int64_t sum, double scale) {
+  if (sizeof(T) == sizeof(double) || round.plan().base() > std::uint64_t{1} << 24 ||
+      !fits_float(scale)) {
+    return static_cast<T>(static_cast<double>(sum) * scale);
+  }
+  const auto high = static_cast<float>(scale);
+  const auto low = static_cast<float>(scale - static_cast<double>(high));
+  const auto v = static_cast<float>(sum);
+  return static_cast<T>(std::fma(v, high, v * low));
+}
+
+/// How many of the decrypted values differ from (sum of levels) * limit / L [/ total weight].
 template <typename T>
 std::size_t count_wrong(const scheme::Round& round, const std::vector<T>& found,
                         const std::vector<std::int64_t>& sums, std::uint64_t divide_by) {
@@ -212,7 +246,7 @@ std::size_t count_wrong(const scheme::Round& round, const std::vector<T>& found,
     const double step = segment.limit / static_cast<double>(round.plan().levels());
     const double scale = divide_by == 0 ? step : step / static_cast<double>(divide_by);
     for (std::uint64_t at = 0; at < segment.count; ++at, ++v) {
-      const auto expected = static_cast<T>(static_cast<double>(sums[v]) * scale);
+      const T expected = value_of<T>(round, sums[v], scale);
       wrong += std::memcmp(&found[v], &expected, sizeof(T)) != 0;
     }
   }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/file_stream.h"
-#include "codec/encrypt_file.h"
+#include "cipher/encrypt_file.h"
 #include "support/temporary_folder.h"
 #include "support/updates.h"
 
@@ -26,8 +26,8 @@ inline std::vector<Tensor> random_update(const scheme::Round& round, std::uint64
 }
 
 /// Writes the tensors last to first, three bytes apart, to one file.
-inline std::vector<codec::FilePiece> write_update(const std::string& path,
-                                                  const std::vector<Tensor>& update) {
+inline std::vector<cipher::FilePiece> write_update(const std::string& path,
+                                                   const std::vector<Tensor>& update) {
   std::string text = "a header of some length";
   std::vector<std::uint64_t> offsets(update.size());
   for (std::size_t i = update.size(); i-- > 0;) {
@@ -37,7 +37,7 @@ inline std::vector<codec::FilePiece> write_update(const std::string& path,
   }
   put_contents(path, text);
   const auto file = std::make_shared<const InputFile>(path);
-  std::vector<codec::FilePiece> out;
+  std::vector<cipher::FilePiece> out;
   for (std::size_t i = 0; i < update.size(); ++i) {
     out.push_back({file, offsets[i], update[i].type, update[i].count});
   }

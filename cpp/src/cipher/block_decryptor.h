@@ -1,13 +1,13 @@
-// Layer: codec. Decryption of some blocks of a sum at a time, by the code that decrypts whole sums.
-// Unlike it, the packed bytes may be untrusted: their residues are checked here.
+// Layer: cipher. Decryption of some blocks of a sum at a time, by the code that decrypts whole
+// sums. Whoever reads a sum in portions decrypts its check blocks first.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
-#include "codec/decrypt.h"
+#include "cipher/decrypt.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 
 /// The sum key, ready for blocks. Wiped when freed.
 class BlockDecryptor {
@@ -30,9 +30,10 @@ class BlockDecryptor {
   };
 
   /// Decrypts the blocks [first, first + count), packed in `packed`, to `out`: their values, of the
-  /// options' type. Thread-safe with a scratch for each thread.
-  /// @return false when a residue is not below its modulus
-  bool decrypt(std::uint64_t first, std::uint64_t count, ByteView packed, Scratch& scratch,
+  /// options' type. Check blocks have none and are only checked. Thread-safe with a scratch for
+  /// each thread.
+  /// @throws TamperedSumError when the blocks are not the sum that the key opens
+  void decrypt(std::uint64_t first, std::uint64_t count, ByteView packed, Scratch& scratch,
                std::uint8_t* out) const;
 
  private:
@@ -40,4 +41,4 @@ class BlockDecryptor {
   std::unique_ptr<Shared> shared_;
 };
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

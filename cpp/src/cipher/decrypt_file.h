@@ -1,15 +1,15 @@
-// Layer: codec. From a file with a sum to a file of numbers, in portions: memory does not grow with
-// the vector. The numbers are those that decrypt() gives.
+// Layer: cipher. From a file with a sum to a file of numbers, in portions: memory does not grow
+// with the vector. The numbers are those that decrypt() gives.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
 
-#include "codec/decrypt.h"
+#include "cipher/decrypt.h"
 #include "scheme/aggregate_file.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 
 /// Where one segment's values go in the file, and as what.
 struct FileTarget {
@@ -35,4 +35,4 @@ void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
 void convert_values(const void* from, isa::ElementType type, std::uint64_t count,
                     isa::ElementType to, void* out);
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

@@ -1,7 +1,7 @@
-// Layer: codec. See encrypt_file.h. The unit of parallel work is a span (blocks_digest.h): a thread
-// reads its values, encrypts them a few blocks at a time in its caches, and writes them. Between
-// portions of some spans the journal is written and progress is told.
-#include "codec/encrypt_file.h"
+// Layer: cipher. See encrypt_file.h. The unit of parallel work is a span (blocks_digest.h): a
+// thread reads its values, encrypts them a few blocks at a time in its caches, and writes them.
+// Between portions of some spans the journal is written and progress is told.
+#include "cipher/encrypt_file.h"
 
 #include <algorithm>
 #include <array>
@@ -16,28 +16,31 @@
 #include "base/parallel.h"
 #include "base/process.h"
 #include "base/wipe.h"
-#include "codec/block_encryptor.h"
-#include "codec/element.h"
-#include "codec/portions.h"
+#include "cipher/block_encryptor.h"
+#include "cipher/element.h"
 #include "isa/dispatch.h"
 #include "ring/sha256.h"
 #include "scheme/blocks_digest.h"
 #include "scheme/journal.h"
+#include "scheme/portions.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 namespace {
 
+using scheme::blocks_in_step;
 using scheme::Round;
+using scheme::ScratchPool;
 using scheme::Spans;
+using scheme::spans_in_portion;
 
 /// Input that a resumable run holds at a time: what its digests promise must be what is encrypted.
 constexpr std::uint64_t kHeldBytes = std::uint64_t{48} << 20;
 constexpr std::size_t kAlignment = 64;
 /// Raise it with any change of the numbers that a value becomes: journals of before are refused
 /// then.
-constexpr std::uint32_t kQuantisation = 1;
+constexpr std::uint32_t kQuantisation = 2;
 constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
 
 /// Some consecutive values of the update, read into memory.
@@ -124,7 +127,7 @@ void check_sources(const Round& round, std::span<const FilePiece> pieces,
     }
   }
   if (!std::isfinite(options.weight)) {
-    throw ParameterError("weight = " + std::to_string(options.weight) + " is not finite");
+    throw ParameterError("weight is not finite; give a finite number");
   }
 }
 
@@ -159,23 +162,26 @@ std::vector<scheme::JournalFact> facts_of(const Round& round, std::span<const Fi
 class FileEncryption {
  public:
   FileEncryption(const Round& round, std::span<const FilePiece> sources, const std::string& path,
-                 const EncryptOptions& options, bool resume,
+                 const EncryptOptions& options, const scheme::Sealer& sealer, bool resume,
                  const std::optional<FileSigner>& signer, const UploadSeeds& fresh)
       : round_(round),
         sources_(sources),
         options_(options),
+        sealer_(sealer),
         signer_(signer),
         spans_(round),
-        head_bytes_(scheme::upload_head_bytes(round, signer.has_value())),
+        head_bytes_(scheme::upload_head_bytes(signer.has_value())),
         seeds_(fresh) {
     check_sources(round, sources, options);
-    Seed* const seeds[] = {&seeds_.capsule, &seeds_.errors, &seeds_.rounding};
-    SecretBuffer<std::uint8_t> secret(3 * 32);
-    for (std::size_t i = 0; i < 3; ++i) std::memcpy(secret.data() + 32 * i, seeds[i]->data(), 32);
+    // What an earlier run began with replaces what is fresh.
+    SecretBuffer<std::uint8_t> secret(2 * 32 + sizeof(scheme::Nonce));
+    std::uint8_t* const parts[] = {seeds_.key.data(), seeds_.rounding.data(), seeds_.nonce.data()};
+    const std::size_t sizes[] = {32, 32, sizeof(scheme::Nonce)};
+    for (std::size_t i = 0; i < 3; ++i) std::memcpy(secret.data() + 32 * i, parts[i], sizes[i]);
     output_ = std::make_unique<scheme::ResumableOutput>(
         path, scheme::upload_bytes(round, signer.has_value()), resume,
         facts_of(round, sources, options, signer), secret.span());
-    for (std::size_t i = 0; i < 3; ++i) std::memcpy(seeds[i]->data(), secret.data() + 32 * i, 32);
+    for (std::size_t i = 0; i < 3; ++i) std::memcpy(parts[i], secret.data() + 32 * i, sizes[i]);
     read_history();
   }
 
@@ -253,7 +259,7 @@ class FileEncryption {
         digest.append(result.pieces);
       }
       output_->file().flush_range(head_bytes_ + spans_.offset(first),
-                                  count * spans_.bytes_per_span());
+                                  spans_.bytes_of_spans(first, count));
       if (options_.progress) options_.progress(spans_.end_value(first + count - 1), round_.size());
       if (!process_.is_here()) {
         throw RoundError(
@@ -267,7 +273,7 @@ class FileEncryption {
                            "with on_clip=\"count\"");
     }
     check_inputs_unchanged();
-    return finish(secrets.capsule, clipped, digest.finish(), crc);
+    return finish(clipped, digest.finish(), crc);
   }
 
   std::uint64_t portion_spans() const {
@@ -284,7 +290,7 @@ class FileEncryption {
     std::atomic<bool> good{true};
     parallel_for(
         static_cast<std::size_t>(count), options_.threads,
-        [&] { return AlignedBuffer<std::uint8_t>(spans_.bytes_per_span()); },
+        [&] { return AlignedBuffer<std::uint8_t>(spans_.most_bytes()); },
         [&](std::size_t item, AlignedBuffer<std::uint8_t>& buffer) {
           const std::uint64_t span = first + item;
           const std::span<std::uint8_t> bytes = buffer.span().first(spans_.bytes(span));
@@ -319,7 +325,7 @@ class FileEncryption {
           return pool_.take([&] {
             return std::make_unique<Scratch>(
                 *encryptor_, output_->file(),
-                signer_ ? spans_.bytes_per_span() : step * spans_.block_bytes());
+                signer_ ? spans_.most_bytes() : step * spans_.block_bytes());
           });
         },
         [&](std::size_t item, auto& lease) {
@@ -370,26 +376,23 @@ class FileEncryption {
 
   void encrypt_span(std::uint64_t span, const Values* held, std::uint64_t step, Scratch& scratch,
                     SpanResult& result, std::atomic<std::uint64_t>& not_finite) {
-    const std::uint64_t capacity = round_.plan().block_capacity();
     for (std::uint64_t done = 0; done < spans_.blocks(span); done += step) {
       const std::uint64_t block = spans_.first_block(span) + done;
       const std::uint64_t blocks = std::min(step, spans_.blocks(span) - done);
       if (held == nullptr) {
-        read_values(round_, sources_, block * capacity,
-                    std::min((block + blocks) * capacity, round_.size()), scratch.values);
+        read_values(round_, sources_, spans_.values_before(block),
+                    spans_.values_before(block + blocks), scratch.values);
       }
       const Values& values = held != nullptr ? *held : scratch.values;
       // What is signed stays until its span is whole, to be hashed at once.
-      std::uint8_t* const out =
-          scratch.out.data() +
-          (signer_ ? static_cast<std::size_t>(done) * spans_.block_bytes() : 0);
+      std::uint8_t* const out = scratch.out.data() + (signer_ ? spans_.place_of(block) : 0);
       if (!encryptor_->encrypt(block, blocks, values.pieces, scratch.blocks, out)) {
         lower(not_finite, first_not_finite(round_, values));
         continue;
       }
       const ByteView bytes(out, spans_.bytes_of(block, blocks));
       result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
-      scratch.writes.write_at(head_bytes_ + block * spans_.block_bytes(), bytes);
+      scratch.writes.write_at(head_bytes_ + spans_.offset_of(block), bytes);
     }
     if (signer_) {
       result.pieces = scheme::piece_digests(scratch.out.span().first(spans_.bytes(span)));
@@ -416,17 +419,18 @@ class FileEncryption {
     }
   }
 
-  FileUpload finish(const Bytes& capsule, std::uint64_t clipped, const Digest& blocks_digest,
+  FileUpload finish(std::uint64_t clipped, const Digest& blocks_digest,
                     std::uint32_t crc_of_blocks) {
     scheme::UploadHead head;
     head.clipped = clipped;
-    head.capsule = capsule;
+    head.nonce = seeds_.nonce;
+    head.key = scheme::seal_key(round_, seeds_.nonce, seeds_.key, sealer_);
     if (signer_) {
       scheme::UploadSignature signature;
       signature.client = signer_->client;
       signature.blocks_digest = blocks_digest;
-      signature.signature = signer_->sign(scheme::signing_payload(
-          round_, signer_->client, clipped, head.capsule_digest(), blocks_digest));
+      signature.signature =
+          signer_->sign(scheme::signing_payload(round_, signer_->client, head, blocks_digest));
       head.signature = signature;
     }
     const Bytes first = scheme::write_upload_head(round_, head);
@@ -436,12 +440,13 @@ class FileEncryption {
     output_->file().write_at(0, first);
     output_->file().write_at(first.size() + round_.payload_bytes(), last.bytes());
     output_->commit();
-    return {scheme::upload_bytes(round_, signer_.has_value()), clipped, head.capsule_digest()};
+    return {scheme::upload_bytes(round_, signer_.has_value()), clipped, head.digest()};
   }
 
   const Round& round_;
   std::span<const FilePiece> sources_;
   const EncryptOptions& options_;
+  const scheme::Sealer& sealer_;
   const std::optional<FileSigner>& signer_;
   Spans spans_;
   std::size_t head_bytes_;
@@ -460,17 +465,19 @@ class FileEncryption {
 }  // namespace
 
 FileUpload encrypt_file(const Round& round, std::span<const FilePiece> pieces,
-                        const std::string& path, const EncryptOptions& options, bool resume,
+                        const std::string& path, const EncryptOptions& options,
+                        const scheme::Sealer& sealer, bool resume,
                         const std::optional<FileSigner>& signer) {
-  return encrypt_file_with_seeds(round, pieces, path, options, resume, signer,
+  return encrypt_file_with_seeds(round, pieces, path, options, sealer, resume, signer,
                                  UploadSeeds::fresh());
 }
 
 FileUpload encrypt_file_with_seeds(const Round& round, std::span<const FilePiece> pieces,
                                    const std::string& path, const EncryptOptions& options,
-                                   bool resume, const std::optional<FileSigner>& signer,
+                                   const scheme::Sealer& sealer, bool resume,
+                                   const std::optional<FileSigner>& signer,
                                    const UploadSeeds& seeds) {
-  return FileEncryption(round, pieces, path, options, resume, signer, seeds).run();
+  return FileEncryption(round, pieces, path, options, sealer, resume, signer, seeds).run();
 }
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

@@ -1,4 +1,4 @@
-// Layer: codec. From a vector of floating-point values to an upload: quantise into lanes, encrypt
+// Layer: cipher. From a vector of floating-point values to an upload: quantise to digits, encrypt
 // block by block, in parallel. The values are read where they lie.
 #pragma once
 
@@ -6,11 +6,11 @@
 #include <functional>
 #include <span>
 
-#include "codec/prepared.h"
+#include "cipher/prepared.h"
 #include "isa/kernels.h"
 #include "scheme/upload.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 
 /// One segment's values where they lie, or a part of them; aligned to its element type.
 struct Piece {
@@ -42,25 +42,26 @@ struct EncryptOptions {
 
 class PadStore;
 
-/// Encrypts `pieces`, one for each segment of the round, in order.
+/// Encrypts `pieces`, one for each segment of the round, in order, and seals the upload's seed.
 /// @throws ParameterError when the pieces do not match the segments, for a NaN or an infinity
 ///         (naming the first index; nothing is returned), for a weight that is not finite, and for
 ///         clipped values with OnClip::kError
 scheme::Upload encrypt(const scheme::Round& round, std::span<const Piece> pieces,
-                       const EncryptOptions& options);
+                       const EncryptOptions& options, const scheme::Sealer& sealer);
 /// The same from an upload of `pads`: blocks that are prepared only take their message in, the
 /// others are made here. With the same seeds, the same bytes.
 /// @throws RoundError when the store is of another round, or of another process
 /// @throws ParameterError also when the store is closed
 scheme::Upload encrypt(const scheme::Round& round, std::span<const Piece> pieces,
-                       const EncryptOptions& options, PadStore& pads);
+                       const EncryptOptions& options, const scheme::Sealer& sealer, PadStore& pads);
 /// The same from one upload, whose round it is. The upload is consumed, also when this throws: its
 /// pads are wiped then.
 /// @throws RoundError when it was consumed before
 scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
-                       const EncryptOptions& options);
+                       const EncryptOptions& options, const scheme::Sealer& sealer);
 /// The same with given seeds. Reusing seeds breaks the secrecy of both uploads: tests only.
 scheme::Upload encrypt_with_seeds(const scheme::Round& round, std::span<const Piece> pieces,
-                                  const EncryptOptions& options, const UploadSeeds& seeds);
+                                  const EncryptOptions& options, const scheme::Sealer& sealer,
+                                  const UploadSeeds& seeds);
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

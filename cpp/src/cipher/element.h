@@ -1,11 +1,11 @@
-// Layer: codec. Sizes of the element types an update may have.
+// Layer: cipher. Sizes of the element types an update may have.
 #pragma once
 
 #include <cstddef>
 
 #include "isa/kernels.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 
 inline std::size_t element_bytes(isa::ElementType type) noexcept {
   switch (type) {
@@ -18,4 +18,4 @@ inline std::size_t element_bytes(isa::ElementType type) noexcept {
   }
 }
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

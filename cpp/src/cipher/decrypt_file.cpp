@@ -1,6 +1,6 @@
-// Layer: codec. See decrypt_file.h. Spans and portions as in encrypt_file.cpp; the journal holds
+// Layer: cipher. See decrypt_file.h. Spans and portions as in encrypt_file.cpp; the journal holds
 // checksums and no secret.
-#include "codec/decrypt_file.h"
+#include "cipher/decrypt_file.h"
 
 #include <algorithm>
 #include <atomic>
@@ -12,20 +12,23 @@
 #include <vector>
 
 #include "base/parallel.h"
-#include "codec/block_decryptor.h"
-#include "codec/element.h"
-#include "codec/portions.h"
+#include "cipher/block_decryptor.h"
+#include "cipher/element.h"
 #include "isa/dispatch.h"
 #include "scheme/journal.h"
+#include "scheme/portions.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 namespace {
 
 using isa::ElementType;
+using scheme::blocks_in_step;
 using scheme::Round;
+using scheme::ScratchPool;
 using scheme::Spans;
+using scheme::spans_in_portion;
 
 /// IEEE 754 binary16 of a finite double, ties to even, in one rounding.
 std::uint16_t to_half(double value) {
@@ -145,6 +148,10 @@ class FileDecryption {
   void run() {
     try {
       decrypt();
+    } catch (const TamperedSumError&) {
+      output_->discard();
+      total_.check_damage();  // damage is told before anything else
+      throw;
     } catch (const VeilsumError&) {
       output_->discard();
       throw;
@@ -172,6 +179,7 @@ class FileDecryption {
   };
 
   void decrypt() {
+    check_keys();
     const std::uint64_t portion = spans_in_portion(options_.threads);
     std::uint32_t crc = 0;
     std::uint64_t count = 0;
@@ -192,6 +200,17 @@ class FileDecryption {
     }
     total_.check_checksum(crc);
     output_->commit();
+  }
+
+  /// Looks at the check blocks, so that nothing is decrypted under a wrong key.
+  void check_keys() {
+    AlignedBuffer<std::uint8_t> packed(spans_.block_bytes());
+    BlockDecryptor::Scratch scratch(decryptor_);
+    for (std::uint64_t block = round_.value_blocks(); block < round_.blocks(); ++block) {
+      const std::span<std::uint8_t> bytes = packed.span().first(spans_.bytes_of(block, 1));
+      total_.file().read_at(total_.blocks_offset() + spans_.offset_of(block), bytes);
+      decryptor_.decrypt(block, 1, bytes, scratch, nullptr);
+    }
   }
 
   /// Calls f(segment's target, offset in the file, first value, count) for each run of values.
@@ -225,9 +244,8 @@ class FileDecryption {
           std::uint32_t crc = 0;
           // Step by step, as it was written: the same order of runs, the same checksum.
           for_each_step(span, [&](std::uint64_t block, std::uint64_t blocks) {
-            const std::uint64_t value = block * round_.plan().block_capacity();
             for_each_target(
-                value, end_value(block + blocks),
+                spans_.values_before(block), spans_.values_before(block + blocks),
                 [&](const FileTarget& target, std::uint64_t offset, std::uint64_t,
                     std::uint64_t values) {
                   buffer.resize(static_cast<std::size_t>(values * element_bytes(target.type)));
@@ -242,10 +260,6 @@ class FileDecryption {
     return false;
   }
 
-  std::uint64_t end_value(std::uint64_t block) const {
-    return std::min(block * round_.plan().block_capacity(), round_.size());
-  }
-
   template <typename F>
   void for_each_step(std::uint64_t span, F f) const {
     const std::uint64_t step = blocks_in_step(spans_);
@@ -257,7 +271,6 @@ class FileDecryption {
 
   void make(std::uint64_t first, std::uint64_t count) {
     results_.assign(static_cast<std::size_t>(count), {});
-    std::atomic<bool> good{true};
     const std::uint64_t step = blocks_in_step(spans_);
     parallel_for(
         static_cast<std::size_t>(count), options_.threads,
@@ -271,11 +284,10 @@ class FileDecryption {
         [&](std::size_t item, auto& lease) {
           Checksums& result = results_[item];
           for_each_step(first + item, [&](std::uint64_t block, std::uint64_t blocks) {
-            if (!decrypt_step(block, blocks, *lease, result)) good.store(false);
+            decrypt_step(block, blocks, *lease, result);
           });
         });
     pool_.for_each([](Scratch& scratch) { scratch.writes.flush(); });
-    if (!good.load()) throw WireFormatError("aggregate: a residue is not below its modulus");
     if (!output_->journaled()) return;
     ByteWriter record(16 + 8 * results_.size());
     record.u64(first);
@@ -287,19 +299,17 @@ class FileDecryption {
     output_->record(record.bytes());
   }
 
-  bool decrypt_step(std::uint64_t block, std::uint64_t blocks, Scratch& scratch,
+  void decrypt_step(std::uint64_t block, std::uint64_t blocks, Scratch& scratch,
                     Checksums& result) {
     const auto crc32c = isa::kernels().crc32c;
     const std::span<std::uint8_t> packed =
         scratch.packed.span().first(spans_.bytes_of(block, blocks));
-    total_.file().read_at(total_.blocks_offset() + block * spans_.block_bytes(), packed);
+    total_.file().read_at(total_.blocks_offset() + spans_.offset_of(block), packed);
     result.in = crc32c(result.in, packed.data(), packed.size());
-    if (!decryptor_.decrypt(block, blocks, packed, scratch.blocks, scratch.flat.data())) {
-      return false;
-    }
-    const std::uint64_t start = block * round_.plan().block_capacity();
+    decryptor_.decrypt(block, blocks, packed, scratch.blocks, scratch.flat.data());
+    const std::uint64_t start = spans_.values_before(block);
     for_each_target(
-        start, end_value(block + blocks),
+        start, spans_.values_before(block + blocks),
         [&](const FileTarget& target, std::uint64_t offset, std::uint64_t value,
             std::uint64_t values) {
           const std::uint8_t* bytes =
@@ -312,7 +322,6 @@ class FileDecryption {
           result.out = crc32c(result.out, done.data(), done.size());
           scratch.writes.write_at(offset, done);
         });
-    return true;
   }
 
   const scheme::AggregateFile& total_;
@@ -350,4 +359,4 @@ void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
   FileDecryption(key, total, path, prefix, targets, file_bytes, options, resume).run();
 }
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

@@ -1,12 +1,12 @@
-// Layer: codec. From summed blocks and their sum key back to numbers.
+// Layer: cipher. From summed blocks and their sum key back to numbers.
 #pragma once
 
 #include <cstdint>
 
-#include "codec/encrypt.h"
+#include "cipher/encrypt.h"
 #include "scheme/opening.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 
 struct DecryptOptions {
   bool average = true;                                 ///< divide by the total weight
@@ -20,11 +20,13 @@ struct DecryptOptions {
 void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifest,
                       const DecryptOptions& options);
 
-/// Decrypts the blocks of a sum into `out`, round().size() elements of options.type.
+/// Decrypts the blocks of a sum into `out`, round().size() elements of options.type. The check
+/// blocks come first: no number leaves before the key has been found right under every upload key.
 /// A value is (digit - total_weight * L) * (limit / L), divided by the total weight for a mean,
-/// computed in double and rounded once.
+/// computed in double and rounded once, or in float as isa::Dequantise says.
 /// @throws KeyMismatchError when `key` is not the key of the sum that `manifest` names
+/// @throws TamperedSumError when the blocks are not the sum that the key opens: `out` is then zeros
 void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteView blocks,
              const DecryptOptions& options, void* out);
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

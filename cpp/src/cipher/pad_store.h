@@ -1,4 +1,4 @@
-// Layer: codec. Pads made ahead: background threads prepare uploads of one round while the process
+// Layer: cipher. Pads made ahead: background threads prepare uploads of one round while the process
 // is busy with something else (training), so that encrypting is little more than reading the
 // values. Takes part in nothing but preparing; encrypt.h uses it up.
 #pragma once
@@ -7,13 +7,13 @@
 #include <functional>
 #include <memory>
 
-#include "codec/prepared.h"
+#include "cipher/prepared.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 
 struct PadOptions {
-  /// Bytes of pads that may be ready at a time. An upload takes round.payload_bytes(); what does
-  /// not fit is left to the encryption.
+  /// Bytes of pads that may be ready at a time. An upload takes all_pad_bytes(round), 48 bits a
+  /// residue; what does not fit is left to the encryption.
   std::uint64_t budget_bytes = 0;
   std::uint64_t uploads = 1;  ///< prepare at most so many
   int threads = 1;            ///< in the background, at the lowest priority
@@ -70,4 +70,4 @@ class PadStore {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

@@ -1,4 +1,4 @@
-// Layer: codec. Encryption of some blocks of an update at a time, by the code that encrypts whole
+// Layer: cipher. Encryption of some blocks of an update at a time, by the code that encrypts whole
 // updates, for callers that do not hold the update in memory as one. Wiped when freed.
 #pragma once
 
@@ -6,9 +6,9 @@
 #include <memory>
 #include <span>
 
-#include "codec/encrypt.h"
+#include "cipher/encrypt.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 
 /// Everything that the blocks of one upload have in common.
 class BlockEncryptor {
@@ -44,4 +44,4 @@ class BlockEncryptor {
   std::unique_ptr<Shared> shared_;
 };
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

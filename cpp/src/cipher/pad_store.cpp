@@ -1,10 +1,10 @@
-// Layer: codec. See pad_store.h.
+// Layer: cipher. See pad_store.h.
 //
-// A background thread claims a block under the lock, makes it in memory of its own, and copies it
-// to its upload only while that upload has not been taken. So whoever takes an upload waits at most
-// for copies that have begun, not for threads of low priority that work on a block and may not get
-// the processor for long.
-#include "codec/pad_store.h"
+// A background thread claims a block under the lock, makes its pad in memory of its own, and copies
+// it to its upload only while that upload has not been taken. So whoever takes an upload waits at
+// most for copies that have begun, not for threads of low priority that work on a block and may not
+// get the processor for long.
+#include "cipher/pad_store.h"
 
 #include <algorithm>
 #include <chrono>
@@ -17,9 +17,10 @@
 
 #include "base/background.h"
 #include "base/process.h"
+#include "base/shown.h"
 #include "veilsum/errors.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 namespace {
 
 constexpr int kMostThreads = 4096;
@@ -29,15 +30,16 @@ constexpr double kMostSeconds = 1e9;
 /// An upload that is being prepared. Guarded by the store's lock, but for the bytes of a block
 /// between its claim and `ready`, which belong to the thread that copies.
 struct Slot {
-  Slot(const scheme::Round& round, const UploadSeeds& its_seeds, std::uint64_t blocks_planned)
+  Slot(const scheme::Round& round, const UploadSeeds& its_seeds, std::uint64_t blocks_planned,
+       std::shared_ptr<PadWiper> wiper)
       : seeds(its_seeds),
-        blocks(static_cast<std::size_t>(round.payload_bytes())),
+        pads(static_cast<std::size_t>(pad_buffer_bytes(round)), std::move(wiper)),
         ready(static_cast<std::size_t>(round.blocks()), 0),
         planned(blocks_planned) {}
 
   UploadSeeds seeds;
   std::shared_ptr<const UploadSecrets> secrets;  ///< null until a thread has made them
-  PadBuffer blocks;
+  PadBuffer pads;
   std::vector<std::uint8_t> ready;
   std::uint64_t planned;  ///< blocks to prepare: the first so many
   std::uint64_t claimed = 0;
@@ -53,28 +55,32 @@ struct Slot {
 
 /// What a background thread works with.
 struct Bench {
-  explicit Bench(const scheme::Round& round)
-      : pads(round.plan().ring().words()),
-        no_message(round.plan().degree(), Initialise::kZero),
-        block(full_block_bytes(round)) {}
-  SecretBuffer<std::uint64_t> pads;
-  AlignedBuffer<std::uint64_t> no_message;
-  SecretBuffer<std::uint8_t> block;
+  explicit Bench(const scheme::Round& round) : maker(round), pad(full_pad_bytes(round)) {}
+  PadMaker maker;
+  SecretBuffer<std::uint8_t> pad;
 };
 
+/// How many blocks of an upload have pads of `bytes` bytes together.
+std::uint64_t blocks_within(const scheme::Round& round, std::uint64_t bytes) {
+  std::uint64_t blocks = std::min(bytes / full_pad_bytes(round), round.blocks());
+  // A block that is short leaves room, for itself and for one behind it.
+  while (blocks < round.blocks() && first_pad_bytes(round, blocks + 1) <= bytes) ++blocks;
+  return blocks;
+}
+
 void check(const scheme::Round& round, const PadOptions& options) {
-  const std::size_t least = bytes_of_block(round, 0);
+  const std::size_t least = pad_bytes(round, 0);
   if (options.budget_bytes < least) {
-    throw ParameterError("budget_bytes = " + std::to_string(options.budget_bytes) +
+    throw ParameterError("budget_bytes = " + shown(options.budget_bytes) +
                          " holds no block of this round, which takes " + std::to_string(least) +
-                         " bytes; a whole upload takes " + std::to_string(round.payload_bytes()));
+                         " bytes; a whole upload takes " + std::to_string(all_pad_bytes(round)));
   }
   if (options.uploads < 1 || options.uploads > kMostUploads) {
-    throw ParameterError("uploads = " + std::to_string(options.uploads) + " is outside 1 ... " +
+    throw ParameterError("uploads = " + shown(options.uploads) + " is outside 1 ... " +
                          std::to_string(kMostUploads));
   }
   if (options.threads < 1 || options.threads > kMostThreads) {
-    throw ParameterError("threads = " + std::to_string(options.threads) + " is outside 1 ... " +
+    throw ParameterError("threads = " + shown(options.threads) + " is outside 1 ... " +
                          std::to_string(kMostThreads));
   }
 }
@@ -84,14 +90,12 @@ void check(const scheme::Round& round, const PadOptions& options) {
 struct PadStore::State {
   State(const scheme::Round& its_round, const PadOptions& its_options, SeedSource its_seeds)
       : round(its_round), options(its_options), seeds(std::move(its_seeds)) {
-    const std::uint64_t payload = round.payload_bytes();
     std::uint64_t left = options.budget_bytes;
     for (std::uint64_t i = 0; i < options.uploads && left != 0; ++i) {
-      const std::uint64_t planned =
-          left >= payload ? round.blocks() : left / full_block_bytes(round);
+      const std::uint64_t planned = blocks_within(round, left);
       if (planned == 0) break;
-      slots.push_back(std::make_shared<Slot>(round, seeds(), planned));
-      slots.back()->planned_bytes = left >= payload ? payload : planned * full_block_bytes(round);
+      slots.push_back(std::make_shared<Slot>(round, seeds(), planned, wiper));
+      slots.back()->planned_bytes = first_pad_bytes(round, planned);
       left -= slots.back()->planned_bytes;
     }
   }
@@ -120,6 +124,7 @@ struct PadStore::State {
   const PadOptions options;
   const ProcessMark process;
   SeedSource seeds;  ///< called under the lock
+  const std::shared_ptr<PadWiper> wiper = std::make_shared<PadWiper>();
 
   mutable std::mutex guard;
   std::condition_variable changed;
@@ -145,16 +150,15 @@ void PadStore::State::make_block(Slot& slot, Bench& bench, std::unique_lock<std:
   const std::uint64_t block = slot.claimed++;
   const std::shared_ptr<const UploadSecrets> secrets = slot.secrets;
   lock.unlock();
-  make_block_into(round, *secrets, block, {bench.no_message.data(), 1}, bench.pads.data(),
-                  bench.block.data());
-  const std::size_t bytes = bytes_of_block(round, block);
-  const std::size_t offset = static_cast<std::size_t>(block) * full_block_bytes(round);
+  make_pad_into(round, *secrets, block, bench.maker, bench.pad.data());
+  const std::size_t bytes = pad_bytes(round, block);
+  const std::size_t offset = static_cast<std::size_t>(block) * full_pad_bytes(round);
   lock.lock();
   if (slot.taken) return;
-  slot.blocks.touch(offset + bytes);
+  slot.pads.touch(offset + bytes);
   ++slot.copying;
   lock.unlock();
-  std::memcpy(slot.blocks.data() + offset, bench.block.data(), bytes);
+  std::memcpy(slot.pads.data() + offset, bench.pad.data(), bytes);
   lock.lock();
   --slot.copying;
   slot.ready[block] = 1;
@@ -280,8 +284,7 @@ PreparedUpload PadStore::take() {
   if (slot->secrets == nullptr) {
     slot->secrets = std::make_shared<const UploadSecrets>(state.round, slot->seeds);
   }
-  return PreparedUpload(state.round, slot->secrets, std::move(slot->blocks),
-                        std::move(slot->ready));
+  return PreparedUpload(state.round, slot->secrets, std::move(slot->pads), std::move(slot->ready));
 }
 
 void PadStore::close() noexcept {
@@ -308,4 +311,4 @@ bool PadStore::closed() const noexcept {
   return state_->closed;
 }
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

@@ -1,7 +1,7 @@
-// Layer: tests (codec). Encryption from file to file: the bytes of encryption in memory, in every
+// Layer: tests (cipher). Encryption from file to file: the bytes of encryption in memory, in every
 // ring, on every level, with any number of threads; interrupted anywhere and continued it gives the
 // same bytes; and it is never continued on other data.
-#include "codec/encrypt_file.h"
+#include "cipher/encrypt_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -14,6 +14,7 @@
 #include <string>
 
 #include "check.h"
+#include "scheme/blocks_digest.h"
 #include "scheme/journal.h"
 #include "support/active_level.h"
 #include "support/rounds.h"
@@ -25,22 +26,19 @@
 namespace veilsum::test {
 namespace {
 
-using codec::EncryptOptions;
-using codec::FilePiece;
-using codec::FileSigner;
-using codec::UploadSeeds;
+using cipher::EncryptOptions;
+using cipher::FilePiece;
+using cipher::FileSigner;
 using scheme::Plan;
 using scheme::Round;
 using scheme::SecretKey;
-
-UploadSeeds seeds_of(std::uint64_t n) { return {seed32(n), seed32(n + 1), seed32(n + 2)}; }
 
 std::string text_of(const Bytes& bytes) { return {bytes.begin(), bytes.end()}; }
 
 const std::vector<ElementType> kAllTypes = {ElementType::kFloat32, ElementType::kFloat64,
                                             ElementType::kFloat16, ElementType::kBfloat16};
 
-/// Segments that begin and end in the middle of lanes, blocks and spans, and one without values.
+/// Segments that begin and end in the middle of digits, blocks and spans, and one without values.
 scheme::RoundFields uneven(std::uint64_t size) {
   return fields_of({{size / 3 + 1, 1.0}, {7, 0.5}, {0, 1.0}, {size / 2, 2.0}, {1, 1e-3}});
 }
@@ -50,21 +48,20 @@ struct Stopped : std::runtime_error {
 };
 
 TEST("the bytes are those of encryption in memory: rings, levels, threads, rounding, signature") {
+  std::uint64_t upload_keys = 1;
   for (const Plan& plan : plans_of_every_ring()) {
-    const SecretKey key = make_key(plan);
-    scheme::RoundFields fields = uneven(5 * plan.block_capacity());
-    fields.roster = fake_roster(3);
+    const SecretKey key = make_key();
     for (const bool roster : {false, true}) {
-      if (!roster) fields.roster.clear();
       scheme::RoundFields wanted = uneven(5 * plan.block_capacity());
+      wanted.upload_keys = upload_keys++ % 4 + 1;
       if (roster) wanted.roster = fake_roster(3);
       const Round round = make_round(plan, key, wanted);
       const std::vector<Tensor> update = random_update(round, 5, kAllTypes);
       EncryptOptions options;
       options.weight = 0.7;
-      options.rounding = roster ? codec::Rounding::kStochastic : codec::Rounding::kNearest;
+      options.rounding = roster ? cipher::Rounding::kStochastic : cipher::Rounding::kNearest;
       scheme::Upload upload =
-          codec::encrypt_with_seeds(round, pieces_of(update), options, seeds_of(40));
+          cipher::encrypt_with_seeds(round, pieces_of(update), options, kSealer, seeds_of(40));
       if (roster) sign(round, upload, 1);
       std::optional<FileSigner> signer;
       if (roster) {
@@ -77,12 +74,12 @@ TEST("the bytes are those of encryption in memory: rings, levels, threads, round
         for (const int threads : {1, 3}) {
           for (const bool resume : {false, true}) {
             options.threads = threads;
-            const codec::FileUpload made = codec::encrypt_file_with_seeds(
-                round, pieces, folder / "out", options, resume, signer, seeds_of(40));
+            const cipher::FileUpload made = cipher::encrypt_file_with_seeds(
+                round, pieces, folder / "out", options, kSealer, resume, signer, seeds_of(40));
             CHECK(contents_of(folder / "out") == text_of(upload.to_bytes()));
             CHECK_EQ(made.bytes, upload.wire_bytes());
             CHECK_EQ(made.clipped, upload.head().clipped);
-            CHECK(made.capsule_digest == upload.head().capsule_digest());
+            CHECK(made.digest == upload.head().digest());
             CHECK_EQ(folder.names().size(), 2u);
           }
         }
@@ -91,17 +88,83 @@ TEST("the bytes are those of encryption in memory: rings, levels, threads, round
   }
 }
 
+TEST("spans, steps and keys that do not divide each other: the bytes are those of memory") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key();
+  const std::uint64_t a_span = scheme::Spans(make_round(plan, key, 1)).values_per_span();
+  for (const std::uint64_t upload_keys : {1u, 3u, 8u}) {
+    for (const std::uint64_t size : {a_span, a_span + 1, 2 * a_span - 4096 * 3 + 5}) {
+      scheme::RoundFields fields = uneven(size);
+      fields.segments = {{7, 1.0}, {size - 7, 0.5}};
+      fields.upload_keys = upload_keys;
+      fields.roster = fake_roster(2);
+      const Round round = make_round(plan, key, fields);
+      const std::vector<Tensor> update = random_update(round, 6, {ElementType::kFloat16});
+      scheme::Upload upload =
+          cipher::encrypt_with_seeds(round, pieces_of(update), {}, kSealer, seeds_of(50));
+      sign(round, upload, 0);
+      const std::optional<FileSigner> signer = FileSigner{
+          0, [&](ByteView payload) { return fake_signature(round.roster()[0], payload); }};
+      const TemporaryFolder folder;
+      const std::vector<FilePiece> pieces = write_update(folder / "in", update);
+      for (const bool told : {false, true}) {
+        EncryptOptions options;
+        options.threads = 2;
+        std::uint64_t done = 0;
+        if (told) {
+          options.progress = [&](std::uint64_t so_far, std::uint64_t total) {
+            CHECK(so_far > done && total == size);
+            done = so_far;
+          };
+        }
+        cipher::encrypt_file_with_seeds(round, pieces, folder / "out", options, kSealer, false,
+                                        signer, seeds_of(50));
+        CHECK(contents_of(folder / "out") == text_of(upload.to_bytes()));
+        if (told) CHECK_EQ(done, size);
+      }
+    }
+  }
+}
+
+TEST("a sealer that fails leaves no file; a journal that was kept goes on to the same upload") {
+  class Failing final : public scheme::Sealer {
+    Bytes seal(ByteView, ByteView, ByteView) const override {
+      throw std::runtime_error("no sealing today");
+    }
+  };
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key();
+  const Round round = make_round(plan, key, 5000);
+  const std::vector<Tensor> update = random_update(round, 1, {ElementType::kFloat32});
+  const scheme::Upload upload =
+      cipher::encrypt_with_seeds(round, pieces_of(update), {}, kSealer, seeds_of(1));
+  const TemporaryFolder folder;
+  const std::vector<FilePiece> pieces = write_update(folder / "in", update);
+  CHECK_THROWS_WITH(cipher::encrypt_file_with_seeds(round, pieces, folder / "out", {}, Failing(),
+                                                    false, {}, seeds_of(1)),
+                    std::runtime_error, "no sealing");
+  CHECK_EQ(folder.names().size(), 1u);
+  CHECK_THROWS_WITH(cipher::encrypt_file_with_seeds(round, pieces, folder / "out", {}, Failing(),
+                                                    true, {}, seeds_of(1)),
+                    std::runtime_error, "no sealing");
+  CHECK_EQ(folder.names().size(), 3u);
+  cipher::encrypt_file(round, pieces, folder / "out", {}, kSealer, true, {});
+  CHECK(contents_of(folder / "out") == text_of(upload.to_bytes()));
+  CHECK_EQ(folder.names().size(), 2u);
+}
+
 /// A round of many spans and portions.
 struct Large {
   Plan plan = make_plan(10, 16);
-  SecretKey key = make_key(plan);
+  SecretKey key = make_key();
   Round round = make_round(plan, key, fields_of({{9'000'000, 1.0}, {8'500'001, 0.5}}));
   std::vector<Tensor> update = random_update(round, 9, {ElementType::kFloat32});
   TemporaryFolder folder;
   std::vector<FilePiece> pieces = write_update(folder / "in", update);
   EncryptOptions options;
-  std::string expected = text_of(
-      codec::encrypt_with_seeds(round, pieces_of(update), options, seeds_of(70)).to_bytes());
+  std::string expected =
+      text_of(cipher::encrypt_with_seeds(round, pieces_of(update), options, kSealer, seeds_of(70))
+                  .to_bytes());
 
   /// Stops after `portions`; false when it came to its end before.
   bool run_and_stop(int portions, std::uint64_t seeds) {
@@ -111,8 +174,8 @@ struct Large {
       if (left-- == 0) throw Stopped();
     };
     try {
-      codec::encrypt_file_with_seeds(round, pieces, folder / "out", stopping, true, {},
-                                     seeds_of(seeds));
+      cipher::encrypt_file_with_seeds(round, pieces, folder / "out", stopping, kSealer, true, {},
+                                      seeds_of(seeds));
     } catch (const Stopped&) {
       return true;
     }
@@ -196,17 +259,17 @@ TEST("another round, weight, rounding or signer does not continue a journal") {
   EncryptOptions other = large.options;
   other.weight = 2;
   const auto run = [&](const Round& round, const EncryptOptions& options) {
-    codec::encrypt_file(round, large.pieces, large.folder / "out", options, true, {});
+    cipher::encrypt_file(round, large.pieces, large.folder / "out", options, kSealer, true, {});
   };
   CHECK_THROWS_WITH(run(large.round, other), ParameterError, "weight");
   other = large.options;
-  other.rounding = codec::Rounding::kStochastic;
+  other.rounding = cipher::Rounding::kStochastic;
   CHECK_THROWS_WITH(run(large.round, other), ParameterError, "rounding");
   const Round second =
       make_round(large.plan, large.key, fields_of({{9'000'000, 1.0}, {8'500'001, 0.5}}), 2);
   CHECK_THROWS_WITH(run(second, large.options), ParameterError, "another round");
-  CHECK_THROWS_WITH(codec::encrypt_file(large.round, large.pieces, large.folder / "out",
-                                        large.options, false, {}),
+  CHECK_THROWS_WITH(cipher::encrypt_file(large.round, large.pieces, large.folder / "out",
+                                         large.options, kSealer, false, {}),
                     ParameterError, "--resume");
 }
 
@@ -222,9 +285,9 @@ TEST("the first value that is not finite is named, whatever thread meets it, and
     for (const bool resume : {false, true}) {
       std::uint64_t found = 0;
       try {
-        codec::encrypt_file(large.round, large.pieces, large.folder / "out", large.options, resume,
-                            {});
-      } catch (const codec::NotFiniteError& error) {
+        cipher::encrypt_file(large.round, large.pieces, large.folder / "out", large.options,
+                             kSealer, resume, {});
+      } catch (const cipher::NotFiniteError& error) {
         found = error.index;
       }
       CHECK_EQ(found, place);
@@ -235,12 +298,14 @@ TEST("the first value that is not finite is named, whatever thread meets it, and
 
 TEST("sources that do not fit are refused before anything is written") {
   const Plan plan = make_plan(10, 16);
-  const SecretKey key = make_key(plan);
+  const SecretKey key = make_key();
   const Round round = make_round(plan, key, 100);
   const TemporaryFolder folder;
   const std::vector<Tensor> update = random_update(round, 1, {ElementType::kFloat32});
   std::vector<FilePiece> pieces = write_update(folder / "in", update);
-  const auto run = [&] { codec::encrypt_file(round, pieces, folder / "out", {}, true, {}); };
+  const auto run = [&] {
+    cipher::encrypt_file(round, pieces, folder / "out", {}, kSealer, true, {});
+  };
   pieces[0].count = 99;
   CHECK_THROWS(run(), ParameterError);
   pieces[0].count = 100;

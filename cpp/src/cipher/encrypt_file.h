@@ -1,4 +1,4 @@
-// Layer: codec. From files of values to a file with the upload, in portions: memory does not grow
+// Layer: cipher. From files of values to a file with the upload, in portions: memory does not grow
 // with the vector. The bytes are those that encrypt() and save() would give with the same seeds.
 //
 // A resumable run keeps its seeds in a journal. The same pad under two messages would give away
@@ -14,9 +14,9 @@
 #include <string>
 
 #include "base/file_stream.h"
-#include "codec/encrypt.h"
+#include "cipher/encrypt.h"
 
-namespace veilsum::codec {
+namespace veilsum::cipher {
 
 /// One segment's values in a file: contiguous, little-endian.
 struct FilePiece {
@@ -36,7 +36,7 @@ struct FileSigner {
 struct FileUpload {
   std::uint64_t bytes = 0;
   std::uint64_t clipped = 0;
-  Digest capsule_digest{};
+  Digest digest{};  ///< names the upload
 };
 
 /// A value that is NaN or infinite.
@@ -52,12 +52,14 @@ class NotFiniteError : public ParameterError {
 /// @throws as encrypt(); NotFiniteError for a NaN or an infinity; ParameterError when a run cannot
 ///         be continued; std::system_error of the files. On an error `path` is as it was.
 FileUpload encrypt_file(const scheme::Round& round, std::span<const FilePiece> pieces,
-                        const std::string& path, const EncryptOptions& options, bool resume,
+                        const std::string& path, const EncryptOptions& options,
+                        const scheme::Sealer& sealer, bool resume,
                         const std::optional<FileSigner>& signer);
 /// The same with given seeds: tests only. A journal's own seeds win.
 FileUpload encrypt_file_with_seeds(const scheme::Round& round, std::span<const FilePiece> pieces,
                                    const std::string& path, const EncryptOptions& options,
-                                   bool resume, const std::optional<FileSigner>& signer,
+                                   const scheme::Sealer& sealer, bool resume,
+                                   const std::optional<FileSigner>& signer,
                                    const UploadSeeds& seeds);
 
-}  // namespace veilsum::codec
+}  // namespace veilsum::cipher

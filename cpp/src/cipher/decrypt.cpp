@@ -1,0 +1,230 @@
+// Layer: cipher. See decrypt.h.
+#include "cipher/decrypt.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/parallel.h"
+#include "base/wipe.h"
+#include "cipher/block_decryptor.h"
+#include "cipher/element.h"
+#include "cipher/pads.h"
+#include "isa/dispatch.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::cipher {
+namespace {
+
+using scheme::Plan;
+using scheme::Round;
+
+constexpr std::uint64_t kPortionValues = std::uint64_t{1} << 24;
+
+/// What every block of one decryption has in common.
+struct Job {
+  Round round;
+  BlockKeys keys;
+  std::uint64_t total_weight;
+  DecryptOptions options;
+  bool narrow;  ///< digits fit 32 bits
+
+  Job(const Round& its_round, const scheme::SumKey& key, const DecryptOptions& its_options)
+      : round(its_round),
+        keys(its_round, key.coefficients()),
+        total_weight(key.total_weight()),
+        options(its_options),
+        narrow(its_round.plan().base() <= std::uint64_t{1} << 32) {}
+};
+
+struct Scratch {
+  explicit Scratch(const Job& job) : pads(job.round) {
+    const Plan& plan = job.round.plan();
+    const std::size_t digits = std::size_t{plan.digits()} * plan.degree();
+    if (job.narrow) {
+      narrow = SecretBuffer<std::uint32_t>(digits);
+    } else {
+      wide = SecretBuffer<std::uint64_t>(digits);
+    }
+  }
+  PadMaker pads;
+  SecretBuffer<std::uint32_t> narrow;
+  SecretBuffer<std::uint64_t> wide;
+};
+
+/// True when the fields of a check block are within the noise of a sum of zeros.
+bool check_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, Scratch& scratch) {
+  const Plan& plan = job.round.plan();
+  isa::NoiseCheck args{};
+  args.view = &plan.arithmetic().view();
+  args.packed = packed;
+  args.pads = scratch.pads.make(job.round, job.keys, block);
+  args.pad_stride = plan.degree();
+  args.coefficients = job.round.block_coefficients(block);
+  args.bound = plan.noise_bound();
+  return isa::kernels().noise_in_bounds(args);
+}
+
+/// Scales that float arithmetic takes without overflow or underflow.
+bool in_float_range(double x) { return x >= 0x1p-60 && x <= 0x1p60; }
+
+/// What the block after `block` reads and writes, when it follows in memory.
+isa::Ahead next_block(const Job& job, const std::uint8_t* packed, std::uint64_t block,
+                      std::uint8_t* out) {
+  const Round& round = job.round;
+  const std::uint64_t next = block + 1;
+  if (next >= round.value_blocks()) return {};
+  const std::size_t each = element_bytes(job.options.type);
+  const std::uint64_t bytes = round.block_offset(next) - round.block_offset(block);
+  return {packed + bytes, static_cast<std::size_t>(bytes), out + round.block_values(block) * each,
+          static_cast<std::size_t>(round.block_values(next) * each)};
+}
+
+/// Decrypts a block of values to `out`. False when a coefficient is out of range: no sum of this
+/// plan under this key looks like it.
+bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, Scratch& scratch,
+                 std::uint8_t* out) {
+  const Round& round = job.round;
+  const Plan& plan = round.plan();
+  const isa::KernelTable& kernels = isa::kernels();
+  const std::uint32_t coefficients = round.block_coefficients(block);
+  isa::DecryptBlock args{};
+  args.view = &plan.arithmetic().view();
+  args.packed = packed;
+  args.pads = scratch.pads.make(round, job.keys, block, next_block(job, packed, block, out));
+  args.pad_stride = plan.degree();
+  args.coefficients = coefficients;
+  args.digits = {job.narrow ? scratch.narrow.data() : nullptr,
+                 job.narrow ? nullptr : scratch.wide.data(), plan.degree()};
+  if (!kernels.decrypt_block(args)) return false;
+  for_each_run(
+      round, block, coefficients,
+      [&](std::size_t segment, std::uint64_t first, std::uint32_t digit, std::uint32_t coefficient,
+          std::size_t count) {
+        const double step = round.segments()[segment].limit / static_cast<double>(plan.levels());
+        const std::size_t at = std::size_t{digit} * plan.degree() + coefficient;
+        isa::Dequantise run{};
+        run.narrow = job.narrow ? scratch.narrow.data() + at : nullptr;
+        run.wide = job.narrow ? nullptr : scratch.wide.data() + at;
+        run.count = count;
+        run.offset = static_cast<std::int64_t>(job.total_weight) * plan.levels();
+        run.scale = job.options.average ? step / static_cast<double>(job.total_weight) : step;
+        run.type = job.options.type;
+        run.in_float = run.type == isa::ElementType::kFloat32 &&
+                       plan.base() <= std::uint64_t{1} << 24 && in_float_range(run.scale);
+        run.out = out + (first - block * plan.block_capacity()) * element_bytes(job.options.type);
+        kernels.dequantise(run);
+      });
+  return true;
+}
+
+[[noreturn]] void refuse_sum() {
+  throw TamperedSumError(
+      "the blocks are not the sum that this key opens: they were altered after the uploads were "
+      "encrypted, or an upload does not fit its sealed key; no value is given out");
+}
+
+}  // namespace
+
+void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifest,
+                      const DecryptOptions& options) {
+  const Round& round = manifest.round();
+  if (key.round().id() != round.id()) {
+    throw KeyMismatchError("the sum key belongs to round " + short_hex(key.round().id()) +
+                           ", the aggregate to round " + short_hex(round.id()));
+  }
+  if (key.manifest() != manifest.digest()) {
+    throw KeyMismatchError(
+        "the sum key was opened for another set of uploads of this round than this aggregate sums");
+  }
+  if (options.type != isa::ElementType::kFloat32 && options.type != isa::ElementType::kFloat64) {
+    throw ParameterError("decryption gives float32 or float64");
+  }
+}
+
+void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteView blocks,
+             const DecryptOptions& options, void* out) {
+  check_decryption(key, manifest, options);
+  const Round& round = manifest.round();
+  const Plan& plan = round.plan();
+  const Job job(round, key, options);
+  const std::uint64_t keys = round.upload_keys();
+  const std::uint64_t values = round.value_blocks();
+  std::atomic<bool> good{true};
+  const auto scratch_for = [&] { return Scratch(job); };
+  const int threads = worthwhile_threads(options.threads, cipher_us(round));
+  parallel_for(static_cast<std::size_t>(round.check_blocks()), threads, scratch_for,
+               [&](std::size_t item, Scratch& scratch) {
+                 const std::uint64_t block = values + item;
+                 if (!check_one(job, blocks.data() + round.block_offset(block), block, scratch)) {
+                   good.store(false, std::memory_order_relaxed);
+                 }
+               });
+  const auto refuse = [&] {
+    secure_wipe(out, static_cast<std::size_t>(round.size() * element_bytes(options.type)));
+    refuse_sum();
+  };
+  if (!good.load()) refuse();
+  const std::uint64_t value_bytes = plan.block_capacity() * element_bytes(options.type);
+  const std::uint64_t count = (values + keys - 1) / keys;
+  const std::uint64_t group_values = plan.block_capacity() * keys;
+  const std::uint64_t portion =
+      options.progress ? std::max<std::uint64_t>(1, kPortionValues / group_values) : count;
+  for (std::uint64_t first = 0; first < count; first += portion) {
+    const std::uint64_t items = std::min(portion, count - first);
+    parallel_for(
+        static_cast<std::size_t>(items), threads, scratch_for,
+        [&](std::size_t item, Scratch& scratch) {
+          const std::uint64_t begin = (first + item) * keys;
+          const std::uint64_t end = std::min(begin + keys, values);
+          for (std::uint64_t block = begin; block < end; ++block) {
+            if (!decrypt_one(job, blocks.data() + round.block_offset(block), block, scratch,
+                             static_cast<std::uint8_t*>(out) + block * value_bytes)) {
+              good.store(false, std::memory_order_relaxed);
+            }
+          }
+        });
+    if (!good.load()) refuse();
+    if (options.progress) {
+      options.progress(std::min((first + items) * group_values, round.size()), round.size());
+    }
+  }
+}
+
+struct BlockDecryptor::Shared {
+  Job job;
+};
+
+struct BlockDecryptor::Scratch::Buffers {
+  veilsum::cipher::Scratch scratch;
+};
+
+BlockDecryptor::BlockDecryptor(const scheme::SumKey& key, const scheme::Manifest& manifest,
+                               const DecryptOptions& options)
+    : shared_((check_decryption(key, manifest, options),
+               new Shared{Job(manifest.round(), key, options)})) {}
+
+BlockDecryptor::~BlockDecryptor() = default;
+
+BlockDecryptor::Scratch::Scratch(const BlockDecryptor& owner)
+    : buffers_(new Buffers{veilsum::cipher::Scratch(owner.shared_->job)}) {}
+
+BlockDecryptor::Scratch::~Scratch() = default;
+
+void BlockDecryptor::decrypt(std::uint64_t first, std::uint64_t count, ByteView packed,
+                             Scratch& scratch, std::uint8_t* out) const {
+  const Job& job = shared_->job;
+  const Round& round = job.round;
+  const std::uint64_t value_bytes = round.plan().block_capacity() * element_bytes(job.options.type);
+  for (std::uint64_t block = first; block < first + count; ++block) {
+    const std::uint8_t* const at =
+        packed.data() + (round.block_offset(block) - round.block_offset(first));
+    veilsum::cipher::Scratch& buffers = scratch.buffers_->scratch;
+    const bool good =
+        block < round.value_blocks()
+            ? decrypt_one(job, at, block, buffers, out + (block - first) * value_bytes)
+            : check_one(job, at, block, buffers);
+    if (!good) refuse_sum();
+  }
+}
+
+}  // namespace veilsum::cipher

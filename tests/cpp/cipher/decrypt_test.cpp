@@ -1,0 +1,328 @@
+// Layer: tests (cipher). What decryption refuses: keys of other sums, and blocks that are not the
+// sum that the key opens - a check block one unit beyond its bound, a value out of range, blocks of
+// other uploads, keys that are wrong by one. Then no value leaves. And the same numbers from
+// decrypting a few blocks at a time.
+#include "cipher/decrypt.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "check.h"
+#include "cipher/block_decryptor.h"
+#include "support/active_level.h"
+#include "support/tampering.h"
+#include "support/updates.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::test {
+namespace {
+
+using cipher::DecryptOptions;
+using scheme::Plan;
+using scheme::Round;
+using scheme::SecretKey;
+using scheme::Upload;
+
+/// Uploads of random updates, and sums of them.
+struct World {
+  Plan plan;
+  SecretKey key = make_key();
+  Round round;
+  std::vector<Upload> uploads;
+
+  World(const Plan& of, std::uint64_t size, std::uint64_t upload_keys, std::size_t count = 2)
+      : plan(of),
+        round(make_round(plan, key,
+                         fields_of({{size / 3, 0.5}, {size - size / 3, 2.0}}, upload_keys))) {
+    for (std::size_t k = 0; k < count; ++k) {
+      uploads.push_back(cipher::encrypt_with_seeds(round, pieces_of(random_update(round, k)), {},
+                                                   kSealer, seeds_of(k)));
+    }
+  }
+  HandMadeSum sum(const std::vector<std::size_t>& which,
+                  std::vector<std::uint64_t> weights = {}) const {
+    std::vector<const Upload*> chosen;
+    for (const std::size_t k : which) chosen.push_back(&uploads[k]);
+    if (weights.empty()) weights.assign(which.size(), 1);
+    return sum_by_hand(key, round, chosen, weights);
+  }
+};
+
+constexpr double kUntouched = 7.0;
+
+std::vector<double> decrypt(const HandMadeSum& sum, int threads = 1) {
+  std::vector<double> out(sum.manifest.round().size(), kUntouched);
+  DecryptOptions options;
+  options.type = ElementType::kFloat64;
+  options.threads = threads;
+  cipher::decrypt(sum.key, sum.manifest, sum.blocks, options, out.data());
+  return out;
+}
+
+/// The blocks are refused as tampered with, and the caller's memory holds zeros, whatever the type
+/// and the number of threads.
+void check_refused(const HandMadeSum& sum) {
+  for (const int threads : {1, 3}) {
+    for (const ElementType type : {ElementType::kFloat32, ElementType::kFloat64}) {
+      DecryptOptions options;
+      options.type = type;
+      options.threads = threads;
+      Bytes out(sum.manifest.round().size() * cipher::element_bytes(type), 0x5a);
+      CHECK_THROWS_WITH(cipher::decrypt(sum.key, sum.manifest, sum.blocks, options, out.data()),
+                        TamperedSumError, "no value is given out");
+      CHECK_EQ(static_cast<std::size_t>(std::count(out.begin(), out.end(), 0)), out.size());
+    }
+  }
+}
+
+TEST("keys of other sums decrypt nothing, and touch nothing") {
+  const World world(make_plan(10, 16), 100, 1, 3);
+  const Round other_round = make_round(world.plan, world.key, fields_of({{100, 1.0}}), 2);
+  const Update update = random_update(other_round, 1);
+  const Upload foreign_a =
+      cipher::encrypt_with_seeds(other_round, pieces_of(update), {}, kSealer, seeds_of(1));
+  const Upload foreign_b =
+      cipher::encrypt_with_seeds(other_round, pieces_of(update), {}, kSealer, seeds_of(2));
+  const HandMadeSum pair = world.sum({0, 1}), all = world.sum({0, 1, 2});
+  const HandMadeSum foreign = sum_by_hand(world.key, other_round, {&foreign_a, &foreign_b}, {1, 1});
+  std::vector<double> out(100, kUntouched);
+  DecryptOptions options;
+  options.type = ElementType::kFloat64;
+  const auto decrypt_with = [&](const HandMadeSum& key_of, const HandMadeSum& sum) {
+    cipher::decrypt(key_of.key, sum.manifest, sum.blocks, options, out.data());
+  };
+  CHECK_THROWS_WITH(decrypt_with(foreign, pair), KeyMismatchError, short_hex(other_round.id()));
+  CHECK_THROWS_WITH(decrypt_with(all, pair), KeyMismatchError, "another set of uploads");
+  CHECK_THROWS(decrypt_with(pair, all), KeyMismatchError);
+  for (const ElementType type : {ElementType::kFloat16, ElementType::kBfloat16}) {
+    options.type = type;
+    CHECK_THROWS_WITH(decrypt_with(pair, pair), ParameterError, "float32 or float64");
+  }
+  for (const double value : out) CHECK_EQ(value, kUntouched);
+  options.type = ElementType::kFloat64;
+  CHECK_THROWS(cipher::BlockDecryptor(all.key, pair.manifest, options), KeyMismatchError);
+  decrypt_with(pair, pair);
+}
+
+TEST(
+    "blocks decrypted a few at a time, by any scratch, in any order, give the numbers of the "
+    "whole") {
+  for (const Plan& plan :
+       {make_plan(10, 16), make_plan(2, 32), make_plan(10, 16, 4, 128, "n4096")}) {
+    for (const std::uint64_t upload_keys : {1u, 2u, 3u, 8u}) {
+      const World world(plan, 5 * plan.block_capacity() + 9, upload_keys);
+      const Round& round = world.round;
+      const HandMadeSum sum = world.sum({0, 1});
+      const std::vector<double> expected = decrypt(sum);
+      DecryptOptions options;
+      options.type = ElementType::kFloat64;
+      const cipher::BlockDecryptor decryptor(sum.key, sum.manifest, options);
+      cipher::BlockDecryptor::Scratch one(decryptor), two(decryptor);
+      for (std::uint64_t step = 1; step <= round.blocks(); step += 1 + step / 3) {
+        std::vector<double> out(round.size(), kUntouched);
+        for (std::uint64_t steps = (round.blocks() + step - 1) / step; steps-- > 0;) {
+          const std::uint64_t first = steps * step;
+          const std::uint64_t count = std::min(step, round.blocks() - first);
+          const auto from = static_cast<std::size_t>(round.block_offset(first));
+          const auto to = static_cast<std::size_t>(round.block_offset(first + count));
+          const std::uint64_t value = std::min(first * plan.block_capacity(), round.size());
+          decryptor.decrypt(first, count, ByteView(sum.blocks).subspan(from, to - from),
+                            steps % 2 == 0 ? one : two,
+                            reinterpret_cast<std::uint8_t*>(out.data() + value));
+        }
+        CHECK(std::memcmp(out.data(), expected.data(), out.size() * sizeof(double)) == 0);
+      }
+    }
+  }
+}
+
+TEST("check blocks: the bound is allowed, one more is not, in any place under any key") {
+  for (const Plan& plan :
+       {make_plan(10, 16), make_plan(2, 2), make_plan(5, 8, 3, 192, "n4096q48")}) {
+    for (const std::uint64_t upload_keys : {1u, 2u, 3u}) {
+      const World world(plan, plan.block_capacity() + 5, upload_keys);
+      const Round& round = world.round;
+      HandMadeSum sum = world.sum({0, 1});
+      const std::vector<double> expected = decrypt(sum);
+      Tamperer tamperer(sum.key);
+      const auto bound = static_cast<std::int64_t>(plan.noise_bound());
+      for (std::uint64_t block = round.value_blocks(); block < round.blocks(); ++block) {
+        for (const std::size_t at :
+             {std::size_t{0}, std::size_t{9}, std::size_t{plan.degree() - 1}}) {
+          const Bytes good = sum.blocks;
+          for (const std::int64_t noise : {bound, -bound, std::int64_t{0}}) {
+            tamperer.set_noise(sum.blocks.data(), block, at, noise);
+            on_every_active_level([&] { CHECK(decrypt(sum) == expected); });
+          }
+          const std::int64_t half = std::int64_t{1} << (plan.field_bits() - 1);
+          for (const std::int64_t noise : {bound + 1, -bound - 1, half, half - 1}) {
+            tamperer.set_noise(sum.blocks.data(), block, at, noise);
+            on_every_active_level([&] { CHECK_THROWS(decrypt(sum), TamperedSumError); });
+          }
+          check_refused(sum);
+          sum.blocks = good;
+        }
+      }
+      CHECK(decrypt(sum) == expected);
+    }
+  }
+}
+
+TEST("check blocks of every ring: any bit above the noise, wherever it is") {
+  for (const Plan& plan : plans_of_every_ring()) {
+    const World world(plan, 40, 2);
+    const Round& round = world.round;
+    HandMadeSum sum = world.sum({0, 1});
+    decrypt(sum);
+    unsigned lowest = 0;  // whose change cannot stay within the bounds
+    while (std::uint64_t{1} << lowest <= 2 * plan.noise_bound()) ++lowest;
+    Random random(plan.degree());
+    const Bytes good = sum.blocks;
+    for (std::uint64_t block = round.value_blocks(); block < round.blocks(); ++block) {
+      const BlockFields fields(round, block);
+      for (unsigned bit = lowest; bit < plan.field_bits(); bit += 1 + plan.field_bits() / 40) {
+        const std::size_t at = random.below(plan.degree());
+        Field field = fields.read(sum.blocks.data(), at);
+        field[bit / kFieldWordBits] ^= std::uint64_t{1} << (bit % kFieldWordBits);
+        fields.write(sum.blocks.data(), at, field);
+        CHECK(sum.blocks != good);
+        CHECK_THROWS(decrypt(sum), TamperedSumError);
+        sum.blocks = good;
+      }
+    }
+  }
+}
+
+TEST("values: the last number in range is decrypted, the first beyond is refused, in any block") {
+  for (const Plan& plan : {make_plan(10, 16), make_plan(2, 2), make_plan(2, 32)}) {
+    for (const std::uint64_t upload_keys : {1u, 3u}) {
+      const World world(plan, 3 * plan.block_capacity() + 100, upload_keys);
+      const Round& round = world.round;
+      HandMadeSum sum = world.sum({0, 1});
+      const std::vector<double> expected = decrypt(sum);
+      Tamperer tamperer(sum.key);
+      const std::uint64_t end = std::uint64_t{1} << plan.field_bits();
+      CHECK(tamperer.limit() < end);  // there is something out of range
+      for (std::uint64_t block = 0; block < round.value_blocks(); ++block) {
+        const std::uint64_t coefficients = round.block_coefficients(block);
+        for (const std::uint64_t at : {std::uint64_t{0}, coefficients - 1}) {
+          const Bytes good = sum.blocks;
+          for (const std::uint64_t x : {std::uint64_t{0}, tamperer.limit() - 1}) {
+            tamperer.set(sum.blocks.data(), block, static_cast<std::size_t>(at), x);
+            on_every_active_level([&] {
+              const std::vector<double> found = decrypt(sum);
+              std::size_t changed = 0;
+              for (std::size_t v = 0; v < found.size(); ++v) changed += found[v] != expected[v];
+              CHECK(changed <= plan.digits());
+            });
+          }
+          for (const std::uint64_t x : {tamperer.limit(), end - 1}) {
+            tamperer.set(sum.blocks.data(), block, static_cast<std::size_t>(at), x);
+            on_every_active_level([&] { CHECK_THROWS(decrypt(sum), TamperedSumError); });
+          }
+          check_refused(sum);
+          sum.blocks = good;
+        }
+      }
+    }
+  }
+}
+
+TEST("blocks that are another sum's of the same round are refused") {
+  for (const std::uint64_t upload_keys : {1u, 2u, 3u}) {
+    for (const Plan& plan : {make_plan(10, 16, 2), make_plan(10, 16, 2, 128, "n2048")}) {
+      const World world(plan, 2 * plan.block_capacity() + 9, upload_keys, 3);
+      const HandMadeSum honest = world.sum({0, 1});
+      decrypt(honest);
+      const auto with_blocks = [&](Bytes blocks) {
+        HandMadeSum sum = world.sum({0, 1});
+        sum.blocks = std::move(blocks);
+        check_refused(sum);
+      };
+      with_blocks(world.sum({0, 2}).blocks);          // another upload in the place of one
+      with_blocks(world.sum({0, 1, 2}).blocks);       // one more
+      with_blocks(world.sum({0, 1}, {1, 2}).blocks);  // another weight
+      const ByteView alone = world.uploads[0].blocks();
+      with_blocks(Bytes(alone.begin(), alone.end()));  // one client's
+      with_blocks(Bytes(honest.blocks.size(), 0));
+      with_blocks(Bytes(honest.blocks.size(), 0xff));
+    }
+  }
+}
+
+TEST("blocks of a sum that changed places are refused") {
+  const World world(make_plan(10, 16), 4 * 4096, 2);
+  const Round& round = world.round;
+  const HandMadeSum honest = world.sum({0, 1});
+  for (std::uint64_t a = 0; a < round.blocks(); ++a) {
+    for (std::uint64_t b = 0; b < a; ++b) {
+      HandMadeSum sum = world.sum({0, 1});
+      const auto first = sum.blocks.begin() + static_cast<std::ptrdiff_t>(round.block_offset(a));
+      const auto second = sum.blocks.begin() + static_cast<std::ptrdiff_t>(round.block_offset(b));
+      std::swap_ranges(first, first + static_cast<std::ptrdiff_t>(world.plan.check_block_bytes()),
+                       second);
+      CHECK(sum.blocks != honest.blocks);
+      CHECK_THROWS(decrypt(sum), TamperedSumError);
+    }
+  }
+}
+
+TEST("a sum key of the right round and manifest that is wrong by one, under any of the keys") {
+  for (const Plan& plan : {make_plan(10, 16), make_plan(10, 16, 4, 128, "n4096")}) {
+    for (const std::uint64_t upload_keys : {1u, 2u, 3u, 8u}) {
+      // Fewer value blocks than keys: only the check blocks meet all of them.
+      const World world(plan, 2 * plan.block_capacity(), upload_keys);
+      const HandMadeSum honest = world.sum({0, 1});
+      for (std::uint64_t i = 0; i < upload_keys; ++i) {
+        for (const std::size_t at : {std::size_t{0}, std::size_t{plan.degree() - 1}}) {
+          scheme::KeyCoefficients wrong(honest.key.coefficients().size());
+          std::copy(honest.key.coefficients().begin(), honest.key.coefficients().end(),
+                    wrong.begin());
+          std::int64_t& coefficient = wrong[i * plan.degree() + at];
+          coefficient += coefficient > 0 ? -1 : 1;
+          const HandMadeSum sum = {
+              honest.manifest, honest.blocks,
+              scheme::SumKey(world.round, honest.key.manifest(), 2, 2, true, std::move(wrong))};
+          check_refused(sum);
+        }
+      }
+      // All zeros, and another sum's.
+      const HandMadeSum zeros = {
+          honest.manifest, honest.blocks,
+          scheme::SumKey(
+              world.round, honest.key.manifest(), 2, 2, true,
+              scheme::KeyCoefficients(honest.key.coefficients().size(), Initialise::kZero))};
+      check_refused(zeros);
+    }
+  }
+}
+
+TEST("an upload that does not fit its own sealed key spoils the sum, and the sum says so") {
+  const World world(make_plan(10, 16), 300, 2);
+  // Client 1 seals another seed than it encrypts under.
+  scheme::UploadHead head = head_of(world.round, 99);
+  AlignedBuffer<std::uint8_t> blocks(world.uploads[1].blocks().size());
+  std::copy(world.uploads[1].blocks().begin(), world.uploads[1].blocks().end(), blocks.begin());
+  const Upload liar(world.round, head, std::move(blocks));
+  check_refused(sum_by_hand(world.key, world.round, {&world.uploads[0], &liar}, {1, 1}));
+}
+
+TEST("progress is told nothing of a sum whose check blocks are wrong") {
+  const World world(make_plan(10, 16), 5000, 2);
+  HandMadeSum sum = world.sum({0, 1});
+  BlockFields(world.round, world.round.blocks() - 1).add_power_of_two(sum.blocks.data(), 5, 40);
+  DecryptOptions options;
+  int calls = 0;
+  options.progress = [&](std::uint64_t, std::uint64_t) { ++calls; };
+  std::vector<float> out(5000, 1.0f);
+  CHECK_THROWS(cipher::decrypt(sum.key, sum.manifest, sum.blocks, options, out.data()),
+               TamperedSumError);
+  CHECK_EQ(calls, 0);
+}
+
+}  // namespace
+}  // namespace veilsum::test
