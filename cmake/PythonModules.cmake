@@ -5,9 +5,9 @@ if(NOT pybind11_DIR)  # outside pip: ask the interpreter's own pybind11
   execute_process(COMMAND "${Python_EXECUTABLE}" -m pybind11 --cmakedir
                   OUTPUT_VARIABLE pybind11_hint OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 endif()
-find_package(pybind11 3.0 CONFIG REQUIRED HINTS "${pybind11_hint}")
+find_package(pybind11 3.1 CONFIG REQUIRED HINTS "${pybind11_hint}")
 
-set(VEILSUM_CORE veilsum_aggregate)
+set(VEILSUM_CORE veilsum_aggregate veilsum_cipher)
 
 if(VEILSUM_TESTING)
   # Both modules must share one core: a test that switches the active ISA level through
@@ -63,7 +63,8 @@ endif()
 # libraries are looked for where they were found.
 if(TARGET veilsum_openfhe)
   pybind11_add_module(_openfhe MODULE NO_EXTRAS
-    "${VEILSUM_SOURCE_ROOT}/bindings/openfhe/module.cpp")
+    "${VEILSUM_SOURCE_ROOT}/bindings/openfhe/module.cpp"
+    "${VEILSUM_SOURCE_ROOT}/bindings/guards.cpp")
   target_link_libraries(_openfhe PRIVATE veilsum_options veilsum_openfhe ${VEILSUM_OPENFHE_LIBRARIES})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(_openfhe PRIVATE -Wno-attributes)

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "bindings/conversions.h"
-#include "codec/element.h"
-#include "codec/encrypt.h"
+#include "cipher/element.h"
+#include "cipher/encrypt.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::bindings {
@@ -18,17 +18,18 @@ inline isa::ElementType element_type(const std::string& name) {
   if (name == "float64") return isa::ElementType::kFloat64;
   if (name == "float16") return isa::ElementType::kFloat16;
   if (name == "bfloat16") return isa::ElementType::kBfloat16;
-  throw ParameterError("dtype \"" + name + "\" is not float32, float64, float16 or bfloat16");
+  throw ParameterError("dtype " + shown(name) + " is not float32, float64, float16 or bfloat16");
 }
 
 /// Checks rank, order and item size; keeps a pointer into the array.
-inline std::vector<codec::Piece> make_pieces(const std::vector<py::array>& arrays,
-                                             const std::vector<std::string>& dtypes) {
+template <typename Name>
+std::vector<cipher::Piece> make_pieces(const std::vector<py::array>& arrays,
+                                       const std::vector<Name>& dtypes) {
   if (arrays.size() != dtypes.size()) {
     throw ParameterError(std::to_string(dtypes.size()) + " dtypes for " +
                          std::to_string(arrays.size()) + " arrays");
   }
-  std::vector<codec::Piece> pieces;
+  std::vector<cipher::Piece> pieces;
   for (std::size_t i = 0; i < arrays.size(); ++i) {
     const isa::ElementType type = element_type(dtypes[i]);
     const py::array& array = arrays[i];
@@ -37,7 +38,7 @@ inline std::vector<codec::Piece> make_pieces(const std::vector<py::array>& array
     if (!(array.flags() & py::array::c_style)) throw ParameterError(name + " is not contiguous");
     const char kind = array.dtype().kind();
     const char expected = type == isa::ElementType::kBfloat16 ? 'u' : 'f';
-    if (static_cast<std::size_t>(array.itemsize()) != codec::element_bytes(type) ||
+    if (static_cast<std::size_t>(array.itemsize()) != cipher::element_bytes(type) ||
         kind != expected || !py::cast<bool>(array.dtype().attr("isnative"))) {
       throw ParameterError(name + " holds " + std::string(py::str(array.dtype())) +
                            ", which is not " + dtypes[i] + " in native byte order");
@@ -47,23 +48,23 @@ inline std::vector<codec::Piece> make_pieces(const std::vector<py::array>& array
   return pieces;
 }
 
-inline codec::EncryptOptions make_encrypt_options(double weight, const std::string& rounding,
-                                                  const std::string& on_clip, int threads,
-                                                  const std::optional<py::function>& progress) {
-  codec::EncryptOptions options;
+inline cipher::EncryptOptions make_encrypt_options(double weight, const std::string& rounding,
+                                                   const std::string& on_clip, int threads,
+                                                   const std::optional<py::function>& progress) {
+  cipher::EncryptOptions options;
   options.weight = weight;
   options.threads = checked_threads(threads);
   options.progress = make_progress(progress);
   if (rounding == "stochastic") {
-    options.rounding = codec::Rounding::kStochastic;
+    options.rounding = cipher::Rounding::kStochastic;
   } else if (rounding != "nearest") {
-    throw ParameterError("rounding = \"" + rounding +
-                         "\" is unknown; use \"nearest\" or \"stochastic\"");
+    throw ParameterError("rounding = " + shown(rounding) +
+                         " is unknown; use \"nearest\" or \"stochastic\"");
   }
   if (on_clip == "error") {
-    options.on_clip = codec::OnClip::kError;
+    options.on_clip = cipher::OnClip::kError;
   } else if (on_clip != "count") {
-    throw ParameterError("on_clip = \"" + on_clip + "\" is unknown; use \"count\" or \"error\"");
+    throw ParameterError("on_clip = " + shown(on_clip) + " is unknown; use \"count\" or \"error\"");
   }
   return options;
 }

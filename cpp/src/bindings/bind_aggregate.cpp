@@ -1,6 +1,5 @@
 // Layer: bindings. Sums of uploads and their opening.
 #include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
 
 #include "aggregate/accumulator.h"
 #include "aggregate/aggregate.h"
@@ -21,36 +20,69 @@ using scheme::OpeningRequest;
 using scheme::Round;
 
 /// An accumulator together with the verifier it refers to.
+struct Sum {
+  Sum(const Round& round, const std::optional<py::function>& verify)
+      : verifier(make_verifier(verify)), accumulator(round, verifier.get()) {}
+  std::unique_ptr<PythonVerifier> verifier;
+  Accumulator accumulator;
+};
+
+/// An upload on its way, together with the sum it goes into. The two are tied here and not by
+/// py::keep_alive on a result: pybind11 3.1 applies that to calls that fit no overload too, whose
+/// result is no object, and the process dies.
+class Arriving {
+ public:
+  Arriving(std::shared_ptr<Sum> sum, std::uint64_t total_bytes, const std::string& folder)
+      : sum_(std::move(sum)), upload_(sum_->accumulator.receive(total_bytes, folder)) {}
+  std::uint64_t total_bytes() const { return upload_->total_bytes(); }
+  std::uint64_t received_bytes() const { return upload_->received_bytes(); }
+  void write(std::int64_t offset, const py::buffer& data) {
+    const std::uint64_t begin = not_negative("offset", offset);
+    const BufferView bytes(data);
+    const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
+    upload_->write(begin, bytes.view());
+  }
+  void finish(std::int64_t weight, int threads) {
+    upload_->finish(not_negative("weight", weight), checked_threads(threads));
+  }
+
+ private:
+  std::shared_ptr<Sum> sum_;  // outlives upload_
+  std::unique_ptr<Incoming> upload_;
+};
+
 class Aggregator {
  public:
   Aggregator(const Round& round, const std::optional<py::function>& verify)
-      : verifier_(make_verifier(verify)), accumulator_(round, verifier_.get()) {}
-  void add(const scheme::Upload& upload, std::uint64_t weight, int threads) {
-    accumulator_.add(upload, weight, checked_threads(threads));
+      : sum_(std::make_shared<Sum>(round, verify)) {}
+  void add(const scheme::Upload& upload, std::int64_t weight, int threads) {
+    accumulator().add(upload, not_negative("weight", weight), checked_threads(threads));
   }
-  void add_file(const std::filesystem::path& path, std::uint64_t weight, int threads) {
-    accumulator_.add_file(path.string(), weight, checked_threads(threads));
+  void add_file(const std::filesystem::path& path, std::int64_t weight, int threads) {
+    accumulator().add_file(path.string(), not_negative("weight", weight), checked_threads(threads));
   }
-  std::unique_ptr<Incoming> receive(std::uint64_t total_bytes,
+  std::unique_ptr<Arriving> receive(std::int64_t total_bytes,
                                     const std::optional<std::filesystem::path>& folder) {
-    return accumulator_.receive(
-        total_bytes, (folder ? *folder : std::filesystem::temp_directory_path()).string());
+    return std::make_unique<Arriving>(
+        sum_, not_negative("total_bytes", total_bytes),
+        (folder ? *folder : std::filesystem::temp_directory_path()).string());
   }
   // Without the interpreter's lock: add() may hold the accumulator's while its verifier waits for
   // it.
   std::uint64_t count() const {
     const py::gil_scoped_release unlocked;
-    return accumulator_.count();
+    return accumulator().count();
   }
   std::uint64_t total_weight() const {
     const py::gil_scoped_release unlocked;
-    return accumulator_.total_weight();
+    return accumulator().total_weight();
   }
-  Aggregate finish() { return accumulator_.finish(); }
+  Aggregate finish() { return accumulator().finish(); }
 
  private:
-  std::unique_ptr<PythonVerifier> verifier_;
-  Accumulator accumulator_;
+  Accumulator& accumulator() const { return sum_->accumulator; }
+
+  std::shared_ptr<Sum> sum_;
 };
 
 Aggregate weighted_sum(const Round& round, const std::vector<const scheme::Upload*>& uploads,
@@ -70,15 +102,16 @@ Aggregate weighted_sum(const Round& round, const std::vector<const scheme::Uploa
 }
 
 scheme::SumKey open_request(const scheme::SecretKey& secret, const Round& round,
-                            const OpeningRequest& request,
+                            const OpeningRequest& request, const py::function& open_sealed,
                             const std::optional<py::function>& verify, bool allow_export) {
   if (request.manifest.round().id() != round.id()) {
     throw RoundError("the aggregate belongs to round " + short_hex(request.manifest.round().id()) +
                      ", not to round " + short_hex(round.id()));
   }
   const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
-  const py::gil_scoped_release unlocked;  // the ledger locks for itself, the verifier too
-  return scheme::open_sum(secret, request, verifier.get(), allow_export);
+  const PythonOpener opener(open_sealed);
+  const py::gil_scoped_release unlocked;  // the ledger locks for itself, the callables too
+  return scheme::open_sum(secret, request, opener, verifier.get(), allow_export);
 }
 
 void sum_files(const Round& round, const std::vector<std::filesystem::path>& paths,
@@ -232,24 +265,12 @@ void register_aggregate(py::module_& m) {
           py::arg("threads") = 0,
           py::call_guard<py::gil_scoped_release>());  // touches no Python object
 
-  py::class_<Incoming>(m, "Incoming", docs::kIncoming)
-      .def_property_readonly("total_bytes", &Incoming::total_bytes)
-      .def_property_readonly("received_bytes", &Incoming::received_bytes)
-      .def(
-          "write",
-          [](Incoming& self, std::uint64_t offset, const py::buffer& data) {
-            const BufferView bytes(data);
-            const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
-            self.write(offset, bytes.view());
-          },
-          py::arg("offset"), py::arg("data"))
-      .def(
-          "finish",
-          [](Incoming& self, std::uint64_t weight, int threads) {
-            self.finish(weight, checked_threads(threads));
-          },
-          py::arg("weight") = 1, py::arg("threads") = 0,
-          py::call_guard<py::gil_scoped_release>());  // the verifier takes the lock itself
+  py::class_<Arriving>(m, "Incoming", docs::kIncoming)
+      .def_property_readonly("total_bytes", &Arriving::total_bytes)
+      .def_property_readonly("received_bytes", &Arriving::received_bytes)
+      .def("write", &Arriving::write, py::arg("offset"), py::arg("data"))
+      .def("finish", &Arriving::finish, py::arg("weight") = 1, py::arg("threads") = 0,
+           py::call_guard<py::gil_scoped_release>());  // the verifier takes the lock itself
 
   py::class_<Aggregator>(m, "Aggregator",
                          "Sums uploads as they arrive; holds one aggregate, no key.")
@@ -261,7 +282,7 @@ void register_aggregate(py::module_& m) {
       .def("add_file", &Aggregator::add_file, py::arg("path"), py::arg("weight") = 1,
            py::arg("threads") = 0, py::call_guard<py::gil_scoped_release>())
       .def("receive", &Aggregator::receive, py::arg("total_bytes"), py::arg("folder") = py::none(),
-           py::keep_alive<0, 1>(), py::call_guard<py::gil_scoped_release>(), docs::kReceive)
+           py::call_guard<py::gil_scoped_release>(), docs::kReceive)
       .def_property_readonly("count", &Aggregator::count)
       .def_property_readonly("total_weight", &Aggregator::total_weight)
       .def("finish", &Aggregator::finish, py::call_guard<py::gil_scoped_release>());
@@ -274,16 +295,8 @@ void register_aggregate(py::module_& m) {
         py::arg("threads") = 0, py::arg("progress") = py::none(), py::arg("resume") = false,
         "Sums uploads in files to a file, in one pass.");
   m.def("open_sum", &open_request, py::arg("secret"), py::arg("round"), py::arg("request"),
-        py::kw_only(), py::arg("verify") = py::none(), py::arg("export") = false,
+        py::kw_only(), py::arg("open"), py::arg("verify") = py::none(), py::arg("export") = false,
         "Opens a sum after all checks of the round; returns its SumKey.");
-  m.def(
-      "open_sum",
-      [](const scheme::SecretKey& secret, const Round& round, const Aggregate& total,
-         const std::optional<py::function>& verify, bool allow_export) {
-        return open_request(secret, round, total.opening_request(), verify, allow_export);
-      },
-      py::arg("secret"), py::arg("round"), py::arg("aggregate"), py::kw_only(),
-      py::arg("verify") = py::none(), py::arg("export") = false);
 }
 
 }  // namespace veilsum::bindings

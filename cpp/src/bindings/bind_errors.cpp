@@ -1,4 +1,5 @@
 // Layer: bindings. The error tree, and the operating system's errors as OSError.
+#include <stdexcept>
 #include <system_error>
 
 #include "bindings/register.h"
@@ -17,6 +18,7 @@ struct ErrorTypes {
   PyObject* key_mismatch = nullptr;
   PyObject* wire_format = nullptr;
   PyObject* round = nullptr;
+  PyObject* tampered = nullptr;
   PyObject* backend = nullptr;
 };
 
@@ -47,10 +49,14 @@ void translate(std::exception_ptr pointer) {
     PyErr_SetString(types().wire_format, error.what());
   } catch (const RoundError& error) {
     PyErr_SetString(types().round, error.what());
+  } catch (const TamperedSumError& error) {
+    PyErr_SetString(types().tampered, error.what());
   } catch (const BackendUnavailableError& error) {
     PyErr_SetString(types().backend, error.what());
   } catch (const VeilsumError& error) {
     PyErr_SetString(types().root, error.what());
+  } catch (const std::length_error&) {
+    PyErr_SetString(types().parameter, "an argument is longer than memory can be");
   } catch (const std::system_error& error) {
     // OSError(errno, text) becomes FileNotFoundError, PermissionError, ... by its number.
     const py::tuple arguments = py::make_tuple(error.code().value(), error.what());
@@ -67,8 +73,8 @@ void register_errors(py::module_& m) {
   const auto root = py::reinterpret_borrow<py::object>(t.root);
   t.parameter = make(m, "ParameterError", "An argument is outside its documented range.",
                      py::make_tuple(root, py::reinterpret_borrow<py::object>(PyExc_ValueError)));
-  t.headroom = make(m, "HeadroomError",
-                    "More values, clients or weight than the plan's lanes can hold.", root);
+  t.headroom =
+      make(m, "HeadroomError", "More values, clients or weight than the plan can hold.", root);
   t.key_mismatch = make(m, "KeyMismatchError",
                         "A key that does not belong to this round, upload or aggregate.", root);
   t.wire_format =
@@ -78,6 +84,10 @@ void register_errors(py::module_& m) {
                  "A rule of the round is broken: wrong round, duplicate, too few clients, bad "
                  "signature, reopened.",
                  root);
+  t.tampered = make(m, "TamperedSumError",
+                    "Blocks that are not the sum of what the clients encrypted: altered, or under "
+                    "another key.",
+                    root);
   t.backend = make(m, "BackendUnavailableError",
                    "An engine, instruction set or optional library that is missing here.", root);
   py::register_exception_translator(&translate);

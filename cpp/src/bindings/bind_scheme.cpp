@@ -1,11 +1,11 @@
 // Layer: bindings. Plans, keys, rounds, uploads, sum keys.
 #include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
 
 #include "base/file_io.h"
 #include "bindings/conversions.h"
 #include "bindings/docstrings.h"
 #include "bindings/register.h"
+#include "cipher/prepared.h"
 #include "scheme/keys.h"
 #include "scheme/opening.h"
 #include "scheme/plan.h"
@@ -22,15 +22,15 @@ using scheme::Round;
 using scheme::SecretKey;
 
 Plan make_plan(std::int64_t clients, std::int64_t value_bits, std::int64_t weight_bits,
-               std::int64_t security, const std::string& optimise, const std::string& profile,
-               const std::string& engine) {
+               std::int64_t security, const Word& optimise, const Word& profile,
+               const Word& engine) {
   if (engine != "native") {
     if (engine == "openfhe") {
       throw BackendUnavailableError(
           "engine \"openfhe\" is not part of this build; install OpenFHE >= 1.3 and build Veilsum "
           "with -DVEILSUM_OPENFHE=ON, or use engine=\"native\"");
     }
-    throw ParameterError("engine \"" + engine + "\" is unknown; use \"native\" or \"openfhe\"");
+    throw ParameterError("engine " + shown(engine) + " is unknown; use \"native\" or \"openfhe\"");
   }
   scheme::PlanRequest request;
   request.clients = not_negative("clients", clients);
@@ -41,7 +41,8 @@ Plan make_plan(std::int64_t clients, std::int64_t value_bits, std::int64_t weigh
   if (optimise == "size") {
     request.optimise = scheme::Optimise::kSize;
   } else if (optimise != "speed") {
-    throw ParameterError("optimise = \"" + optimise + "\" is unknown; use \"speed\" or \"size\"");
+    throw ParameterError("optimise = " + shown(optimise) +
+                         " is unknown; use \"speed\" or \"size\"");
   }
   return Plan(request);
 }
@@ -67,11 +68,12 @@ void save_public(const std::string& path, const Bytes& bytes) {
 Round make_round(const Plan& plan, const scheme::PublicKey& public_key,
                  const std::vector<std::pair<std::uint64_t, double>>& segments,
                  const py::bytes& layout, std::int64_t min_clients,
-                 const std::vector<py::buffer>& roster) {
+                 const std::vector<py::buffer>& roster, std::int64_t upload_keys) {
   scheme::RoundFields fields;
   for (const auto& [count, limit] : segments) fields.segments.push_back({count, limit});
   fields.layout = std::string(layout);
   fields.min_clients = not_negative("min_clients", min_clients);
+  fields.upload_keys = not_negative("upload_keys", upload_keys);
   for (const py::buffer& key : roster) {
     fields.roster.push_back(fixed_bytes<32>(key, "a verification key of the roster"));
   }
@@ -96,14 +98,15 @@ void register_plan(py::module_& m) {
       .def_property_readonly("ring_degree", &Plan::degree)
       .def_property_readonly("limbs", &Plan::limbs)
       .def_property_readonly("log2_modulus", &Plan::log2_modulus)
-      .def_property_readonly("lanes", &Plan::lanes)
-      .def_property_readonly("lane_bits", &Plan::lane_bits)
+      .def_property_readonly("digits", &Plan::digits)
+      .def_property_readonly("base", &Plan::base)
+      .def_property_readonly("field_bits", &Plan::field_bits)
       .def_property_readonly("max_weight", &Plan::max_weight)
-      .def_property_readonly("error_bound", &Plan::noise_bound)
+      .def_property_readonly("noise_bound", &Plan::noise_bound)
       .def_property_readonly(
           "delta",
           [](const Plan& plan) {
-            const ring::WideInteger& delta = plan.codeword().delta();
+            const ring::WideInteger& delta = plan.delta();
             py::int_ value(0);
             for (unsigned i = 5; i-- > 0;) {
               value = py::int_(value.attr("__lshift__")(52).attr("__or__")(delta.word52(i)));
@@ -118,20 +121,22 @@ void register_plan(py::module_& m) {
       .def_property_readonly("expansion_bf16",
                              [](const Plan& plan) { return plan.bits_per_value() / 16; })
       .def_property_readonly("failure_probability", [](const Plan&) { return 0.0; })
-      .def_property_readonly("capsule_bytes", [](const Plan& plan) { return plan.capsule().bytes; })
-      .def_property_readonly("capsule_degree",
-                             [](const Plan& plan) { return plan.capsule().degree; })
-      .def_property_readonly("capsule_limbs", [](const Plan& plan) { return plan.capsule().limbs; })
+      .def_property_readonly("fixed_bytes",
+                             [](const Plan& plan) {
+                               return scheme::upload_head_bytes(false) + plan.check_block_bytes() +
+                                      scheme::kEnvelopeTrailerBytes;
+                             })
       .def_property_readonly("id", [](const Plan& plan) { return to_python(plan.id()); })
       .def(
           "upload_bytes",
           [](const Plan& plan, std::int64_t size) {
             const std::uint64_t values = not_negative("size", size);
             if (values == 0 || values > scheme::kMaxValues) {
-              throw ParameterError("size = " + std::to_string(size) + " is outside 1 ... 2^40");
+              throw ParameterError("size = " + shown(size) + " is outside 1 ... 2^40");
             }
-            return scheme::kEnvelopeHeaderBytes + 32 + 9 + plan.capsule().bytes + 8 +
-                   plan.payload_bytes(values) + scheme::kEnvelopeTrailerBytes;
+            return scheme::upload_head_bytes(false) + plan.payload_bytes(values) +
+                   scheme::default_upload_keys(plan, values) * plan.check_block_bytes() +
+                   scheme::kEnvelopeTrailerBytes;
           },
           py::arg("size"))
       .def("explain", &Plan::explain)
@@ -144,7 +149,8 @@ void register_plan(py::module_& m) {
                text += ", weight_bits=" + std::to_string(plan.weight_bits());
              }
              return text + ", security=" + std::to_string(plan.security()) + ", profile='" +
-                    plan.profile() + "', lanes=" + std::to_string(plan.lanes()) + ")";
+                    plan.profile() + "', digits=" + std::to_string(plan.digits()) +
+                    ", field_bits=" + std::to_string(plan.field_bits()) + ")";
            })
       .def("__eq__",
            [](const Plan& plan, const py::object& other) {
@@ -194,6 +200,10 @@ void register_keys(py::module_& m) {
           py::arg("path"));
 
   py::class_<SecretKey>(m, "SecretKey", docs::kSecretKey)
+      .def(py::init([](const py::buffer& secret, const py::buffer& public_key) {
+             return SecretKey(BufferView(secret).view(), PublicKey(BufferView(public_key).view()));
+           }),
+           py::arg("secret"), py::arg("public"))
       .def_property_readonly("id", [](const SecretKey& key) { return to_python(key.id()); })
       .def_property_readonly("public_key", &SecretKey::public_key)
       .def("__repr__",
@@ -211,22 +221,13 @@ void register_keys(py::module_& m) {
       .def_static(
           "load", [](const std::filesystem::path& path) { return SecretKey::load(path.string()); },
           py::arg("path"));
-
-  m.def(
-      "keygen",
-      [](const Plan& plan) {
-        SecretKey secret = scheme::generate_key(plan);
-        scheme::PublicKey public_key = secret.public_key();
-        return std::make_pair(std::move(secret), std::move(public_key));
-      },
-      py::arg("plan"), docs::kKeygen);
 }
 
 void register_round(py::module_& m) {
   py::class_<Round>(m, "Round", "The public description of one sum.")
       .def(py::init(&make_round), py::arg("plan"), py::arg("public"), py::arg("segments"),
            py::arg("layout") = py::bytes(), py::arg("min_clients") = 2,
-           py::arg("roster") = std::vector<py::buffer>{})
+           py::arg("roster") = std::vector<py::buffer>{}, py::arg("upload_keys") = 0)
       .def(py::init<const Round&>(), py::arg("other"))
       .def_property_readonly("plan", &Round::plan)
       .def_property_readonly("public", &Round::public_key)
@@ -243,6 +244,10 @@ void register_round(py::module_& m) {
                              })
       .def_property_readonly("layout", [](const Round& round) { return py::bytes(round.layout()); })
       .def_property_readonly("min_clients", &Round::min_clients)
+      .def_property_readonly("upload_keys", &Round::upload_keys)
+      .def_property_readonly("value_blocks", &Round::value_blocks)
+      .def_property_readonly("pad_bytes", &cipher::all_pad_bytes)
+      .def_property_readonly("blocks", &Round::blocks)
       .def_property_readonly("roster",
                              [](const Round& round) {
                                std::vector<py::bytes> out;
@@ -287,9 +292,8 @@ void register_upload(py::module_& m) {
       .def_property_readonly(
           "signed", [](const Upload& upload) { return upload.head().signature.has_value(); })
       .def_property_readonly("nbytes", &Upload::wire_bytes)
-      .def_property_readonly(
-          "capsule_digest",
-          [](const Upload& upload) { return to_python(upload.head().capsule_digest()); })
+      .def_property_readonly("digest",
+                             [](const Upload& upload) { return to_python(upload.head().digest()); })
       .def("__repr__",
            [](const Upload& upload) {
              return "Upload(round " + short_hex(upload.round_id()) +
@@ -308,8 +312,7 @@ void register_upload(py::module_& m) {
               const py::gil_scoped_release unlocked;  // hashes bytes that nobody else writes
               digest = upload.blocks_digest(checked_threads(threads));
             }
-            return to_python(scheme::signing_payload(round, client, upload.head().clipped,
-                                                     upload.head().capsule_digest(), digest));
+            return to_python(scheme::signing_payload(round, client, upload.head(), digest));
           },
           py::arg("round"), py::arg("client"), py::arg("threads") = 0)
       .def(
@@ -422,6 +425,13 @@ void register_wire(py::module_& m) {
 }  // namespace
 
 void register_scheme(py::module_& m) {
+  m.def(
+      "check_verification_key",
+      [](const py::buffer& key) {
+        const char* reason = scheme::weakness(fixed_bytes<32>(key, "an Ed25519 public key"));
+        if (reason != nullptr) throw ParameterError("the key " + std::string(reason));
+      },
+      py::arg("key"), "Refuses an Ed25519 verification key that identifies nobody.");
   register_wire(m);
   register_plan(m);
   register_keys(m);

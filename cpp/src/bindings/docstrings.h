@@ -6,7 +6,7 @@ namespace veilsum::bindings::docs {
 inline constexpr const char* kPlan = R"doc(Immutable, checked parameters of encrypted sums.
 
 A plan is chosen once by whoever organises the sums; everything else refers to it. `print(plan)`
-explains it: ring, lanes, size, security, and why decryption cannot fail.
+explains it: ring, digits, size, security, and why decryption cannot fail.
 
 Parameters
 ----------
@@ -32,20 +32,23 @@ Attributes
 ----------
 ring_degree, limbs, log2_modulus : int
     The ring: N, the number of primes, and bits of their product.
-lanes, lane_bits : int
-    Values a coefficient carries, and bits of each.
+digits, base : int
+    How many values a coefficient carries, as digits in this base.
+field_bits : int
+    Bits of a coefficient that travel.
 max_weight : int
     Largest sum of integer weights.
-error_bound : int
-    Hard bound of the summed error of one coefficient.
+noise_bound : int
+    Hard bound of what a sum's coefficient is off by: errors and rounding of all uploads.
 delta : int
-    Scale of the message in a coefficient; at least 2 * error_bound + 1.
+    Scale of the message in a coefficient; at least 2 * noise_bound + 1.
 bits_per_value, bytes_per_value, expansion_fp32, expansion_bf16 : float
     Size of an upload for each value, and against float32 and bfloat16 values.
 failure_probability : float
-    Of decryption: 0, because the error bound is hard.
-capsule_bytes, capsule_degree, capsule_limbs : int
-    The part of an upload that does not grow with the update, and its ring.
+    Of decryption: 0, because the noise bound is hard.
+fixed_bytes : int
+    Bytes of an upload besides its values, while its vector is short: sealed key, names, one check
+    block. Long vectors have a check block for each of their upload keys.
 id : bytes
     32 bytes that name the plan.
 
@@ -57,21 +60,6 @@ HeadroomError
     When no admissible ring holds the sum; the message names the nearest plan that can be held.
 BackendUnavailableError
     When the engine is not part of this build.
-)doc";
-
-inline constexpr const char* kKeygen = R"doc(Make the authority's key pair.
-
-Parameters
-----------
-plan : Plan
-    What the key is for. It serves every round whose plan has the same capsule ring.
-
-Returns
--------
-secret : SecretKey
-    Opens sums; never leaves the authority.
-public : PublicKey
-    What rounds carry.
 )doc";
 
 inline constexpr const char* kPublicKey = R"doc(What clients encrypt to. Not secret.
@@ -110,8 +98,8 @@ signed : bool
     Whether it carries a signature.
 nbytes : int
     Length of `to_bytes()`.
-capsule_digest : bytes
-    SHA-256 of the capsule: names the upload.
+digest : bytes
+    32 bytes that name the upload: SHA-256 of its sealed key.
 )doc";
 
 inline constexpr const char* kPadStore =

@@ -1,4 +1,5 @@
 // Layer: bindings. The extension veilsum._core.
+#include "bindings/guards.h"
 #include "bindings/register.h"
 
 PYBIND11_MODULE(_core, m) {
@@ -7,5 +8,6 @@ PYBIND11_MODULE(_core, m) {
   veilsum::bindings::register_isa(m);
   veilsum::bindings::register_scheme(m);
   veilsum::bindings::register_aggregate(m);
-  veilsum::bindings::register_codec(m);
+  veilsum::bindings::register_cipher(m);
+  veilsum::bindings::guard_module(m, m.attr("ParameterError"));  // last: it guards what is there
 }

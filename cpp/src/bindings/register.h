@@ -8,7 +8,7 @@ namespace veilsum::bindings {
 void register_errors(pybind11::module_& m);
 void register_isa(pybind11::module_& m);
 void register_scheme(pybind11::module_& m);
-void register_codec(pybind11::module_& m);
+void register_cipher(pybind11::module_& m);
 void register_aggregate(pybind11::module_& m);
 
 }  // namespace veilsum::bindings

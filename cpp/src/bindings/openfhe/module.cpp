@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bindings/guards.h"
 #include "openfhe/engine.h"
 #include "veilsum/errors.h"
 
@@ -185,4 +186,5 @@ PYBIND11_MODULE(_openfhe, m) {
             return c.read_secret(view(residues), tag);
           },
           py::arg("residues").noconvert(), py::arg("tag"));
+  veilsum::bindings::guard_module(m, py::module_::import("veilsum._core").attr("ParameterError"));
 }

@@ -4,10 +4,10 @@
 
 PYBIND11_MODULE(_core_testing, m) {
   m.doc() = "Raw kernels and seed injection, for tests only. Import veilsum._core first.";
-  veilsum::testing::register_cipher(m);
+  veilsum::testing::register_primitives(m);
   veilsum::testing::register_ring(m);
   veilsum::testing::register_blocks(m);
-  veilsum::testing::register_codec(m);
+  veilsum::testing::register_values(m);
   veilsum::testing::register_door(m);
   veilsum::testing::register_timing(m);
 }

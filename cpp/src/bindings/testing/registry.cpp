@@ -73,6 +73,12 @@ void GuardedBuffer::check() const {
   }
 }
 
+NoAccess::NoAccess() : data_(mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+  if (data_ == MAP_FAILED) throw std::bad_alloc();
+}
+
+NoAccess::~NoAccess() { munmap(data_, kBytes); }
+
 py::bytes to_bytes(const GuardedBuffer& buffer) {
   buffer.check();
   return py::bytes(buffer.as<const char>(), buffer.bytes());

@@ -20,10 +20,10 @@ namespace py = pybind11;
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
-void register_cipher(py::module_& m);
+void register_primitives(py::module_& m);
 void register_ring(py::module_& m);
 void register_blocks(py::module_& m);
-void register_codec(py::module_& m);
+void register_values(py::module_& m);
 void register_door(py::module_& m);
 void register_timing(py::module_& m);
 
@@ -60,6 +60,20 @@ class GuardedBuffer {
   std::uint8_t* data_ = nullptr;
   std::size_t bytes_ = 0;
   std::size_t page_ = 0;
+};
+
+/// Addresses that a process may name but not touch.
+class NoAccess {
+ public:
+  static constexpr std::size_t kBytes = std::size_t{1} << 20;
+  NoAccess();
+  NoAccess(const NoAccess&) = delete;
+  NoAccess& operator=(const NoAccess&) = delete;
+  ~NoAccess();
+  void* data() const noexcept { return data_; }
+
+ private:
+  void* data_;
 };
 
 /// Alignment the layers above give to polynomials; bytes from outside have none.

@@ -1,5 +1,5 @@
-// Layer: bindings (testing only). Transforms, expansion and sampling of one level, with the core's
-// own tables, and those tables themselves.
+// Layer: bindings (testing only). Transforms, expansion, sampling and products of one level, with
+// the core's own tables, and those tables themselves.
 #include "ring/ring.h"
 
 #include <map>
@@ -51,9 +51,7 @@ py::dict ntt_tables(std::uint32_t n, std::uint64_t q) {
   out["inverse_roots_shoup"] = array(view.inverse_roots_shoup, n);
   out["tail"] = array(view.tail, n / 16 * 48);
   out["inverse_tail"] = array(view.inverse_tail, n / 16 * 48);
-  out["barrett"] = view.modulus.barrett;
-  out["two52_mod_q"] = view.modulus.two52_mod_q;
-  out["two52_shoup"] = view.modulus.two52_shoup;
+  out["delta"] = view.modulus.delta;
   return out;
 }
 
@@ -65,20 +63,54 @@ Array<std::uint64_t> expand_uniform(const std::string& level, const std::string&
   return to_array<std::uint64_t>(out);
 }
 
-Array<std::uint64_t> expand_multiply(const std::string& level, const std::string& round_keys,
-                                     std::uint64_t index, std::uint64_t q,
-                                     const Array<std::uint64_t>& slots) {
-  const isa::AesKey key = aes_key_of(round_keys);
+Array<std::uint64_t> multiply_slots(const std::string& level, const Array<std::uint64_t>& a,
+                                    const Array<std::uint64_t>& slots, std::uint64_t q,
+                                    bool in_place) {
+  if (a.size() != slots.size()) throw std::invalid_argument("as many slots as words");
   const auto n = static_cast<std::size_t>(slots.size());
+  const GuardedBuffer in = guarded(a);
   const GuardedBuffer factors = guarded(slots);
   const GuardedBuffer companions(n * sizeof(std::uint64_t), kPolynomialAlignment);
   for (std::size_t i = 0; i < n; ++i) {
     companions.as<std::uint64_t>()[i] = ring::shoup_companion(slots.data()[i], q);
   }
-  const GuardedBuffer out(n * sizeof(std::uint64_t), kPolynomialAlignment);
-  table_of(level).expand_multiply(key, index, ring::make_modulus(q), n,
-                                  factors.as<const std::uint64_t>(),
-                                  companions.as<const std::uint64_t>(), out.as<std::uint64_t>());
+  const GuardedBuffer separate(n * sizeof(std::uint64_t), kPolynomialAlignment);
+  const GuardedBuffer& out = in_place ? in : separate;
+  table_of(level).multiply_slots(in.as<const std::uint64_t>(), factors.as<const std::uint64_t>(),
+                                 companions.as<const std::uint64_t>(), ring::make_modulus(q), n,
+                                 out.as<std::uint64_t>());
+  return to_array<std::uint64_t>(out);
+}
+
+/// With `ahead`, the memory that the kernel may ask for early is memory that nobody may touch: a
+/// prefetch of it does nothing, an access ends the process.
+Array<std::uint64_t> multiply_inverse(const std::string& level, const Array<std::uint64_t>& a,
+                                      const Array<std::uint64_t>& slots, std::uint64_t q,
+                                      bool in_place, bool ahead) {
+  if (a.size() != slots.size()) throw std::invalid_argument("as many slots as words");
+  const auto n = static_cast<std::size_t>(slots.size());
+  const GuardedBuffer in = guarded(a);
+  const GuardedBuffer factors = guarded(slots);
+  const GuardedBuffer companions(n * sizeof(std::uint64_t), kPolynomialAlignment);
+  for (std::size_t i = 0; i < n; ++i) {
+    companions.as<std::uint64_t>()[i] = ring::shoup_companion(slots.data()[i], q);
+  }
+  const GuardedBuffer separate(n * sizeof(std::uint64_t), kPolynomialAlignment);
+  const GuardedBuffer& out = in_place ? in : separate;
+  isa::MultiplyInverse args{};
+  args.a = in.as<const std::uint64_t>();
+  args.slots = factors.as<const std::uint64_t>();
+  args.companions = companions.as<const std::uint64_t>();
+  args.view = &tables_for(a, q).view();
+  args.out = out.as<std::uint64_t>();
+  if (ahead) {
+    const NoAccess forbidden;
+    args.ahead = {forbidden.data(), NoAccess::kBytes, forbidden.data(), NoAccess::kBytes};
+    table_of(level).multiply_inverse(args);
+  } else {
+    table_of(level).multiply_inverse(args);
+  }
+  in.check();
   return to_array<std::uint64_t>(out);
 }
 
@@ -107,8 +139,10 @@ void register_ring(py::module_& m) {
   m.def("ntt_inverse_lazy", &ntt_inverse_lazy, py::arg("level"), array("a"), py::arg("q"));
   m.def("expand_uniform", &expand_uniform, py::arg("level"), py::arg("round_keys"),
         py::arg("index"), py::arg("q"), py::arg("n"));
-  m.def("expand_multiply", &expand_multiply, py::arg("level"), py::arg("round_keys"),
-        py::arg("index"), py::arg("q"), array("slots"));
+  m.def("multiply_slots", &multiply_slots, py::arg("level"), array("a"), array("slots"),
+        py::arg("q"), py::arg("in_place") = false);
+  m.def("multiply_inverse", &multiply_inverse, py::arg("level"), array("a"), array("slots"),
+        py::arg("q"), py::arg("in_place") = false, py::arg("ahead") = false);
   m.def("sample_cbd", &sample_cbd, py::arg("level"), py::arg("round_keys"), py::arg("index"),
         py::arg("n"));
 }

@@ -1,7 +1,8 @@
 // Layer: bindings (testing only). Times a kernel of one level in a loop of its own, over buffers
 // laid out as the layers above lay them out: a call from Python costs more than a kernel takes. One
-// limb, and the words of the default plan: two lanes of 20 bits in one plane. For
-// bench/test_kernels.py.
+// limb, and the numbers of the default plan: two digits of 16 bits for ten clients in 43-bit
+// fields. For bench/test_kernels.py.
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -12,7 +13,8 @@
 
 #include "base/aligned_buffer.h"
 #include "bindings/testing/registry.h"
-#include "ring/codeword.h"
+#include "ring/block_arithmetic.h"
+#include "ring/fields.h"
 #include "ring/modular.h"
 #include "ring/primes.h"
 #include "ring/ring.h"
@@ -20,10 +22,11 @@
 namespace veilsum::testing {
 namespace {
 
-constexpr unsigned kMessageBits = 40;
-constexpr unsigned kLaneBits = 20;
+constexpr std::uint32_t kFieldBits = 43;
+constexpr std::uint32_t kDigits = 2;
 constexpr std::int64_t kLevels = 32767;  // of 16-bit values
 constexpr std::uint32_t kSources = 10;   // uploads of a sum
+constexpr std::uint64_t kBase = kSources * 0xffff + 1;
 
 /// Buffers for every kernel at one n, filled with values in the ranges that kernels.h asks for.
 class Workbench {
@@ -32,15 +35,18 @@ class Workbench {
       : table_(table),
         n_(n),
         ring_(n, 1),
-        codeword_(ring_, kMessageBits, kMessageBits),
+        numbers_(ring_, kFieldBits, kBase, kDigits),
         residues_(n),
         companions_(n),
         scratch_(n),
-        planes_(n),
+        fields_(n),
+        digits_(std::size_t{n} * kDigits),
+        digits_out_(std::size_t{n} * kDigits),
         values_(n),
         samples_(n),
-        packed_(row_bytes()),
-        packed_out_(row_bytes()),
+        packed_(block_bytes()),
+        packed_out_(block_bytes()),
+        pad_(std::size_t{n} / isa::kGroup * isa::kResidueBytes),
         keystream_(std::size_t{n} * 8) {
     key_.rounds = 14;
     for (std::size_t i = 0; i < sizeof(key_.bytes); ++i) {
@@ -50,11 +56,15 @@ class Workbench {
     for (std::uint32_t i = 0; i < n_; ++i) {
       companions_[i] = ring::shoup_companion(residues_[i], modulus().q);
       scratch_[i] = residues_[i];
-      planes_[i] = residues_[i] & ((std::uint64_t{1} << kMessageBits) - 1);
+      fields_[i] = residues_[i] & view().fields[0]->mask;
+      for (std::uint32_t d = 0; d < kDigits; ++d) {
+        digits_[std::size_t{d} * n_ + i] = static_cast<std::uint32_t>((residues_[i] >> d) & 0xffff);
+      }
       values_[i] = static_cast<float>(i % 2001) / 1000.0F - 1.0F;
     }
-    table_.pack(residues_.data(), n_, packed_.data());
-    table_.pack(residues_.data(), n_, packed_out_.data());
+    pack_fields();
+    std::copy(packed_out_.data(), packed_out_.data() + packed_out_.size(), packed_.data());
+    make_pad();
     sources_.assign(kSources, packed_.data());
   }
 
@@ -68,21 +78,25 @@ class Workbench {
          [this] { table_.ntt_inverse_lazy(scratch_.data(), ring_.tables(0).view()); }},
         {"expand_uniform",
          [this] { table_.expand_uniform(key_, 3, modulus(), n_, scratch_.data()); }},
-        {"expand_multiply",
+        {"multiply_slots",
          [this] {
-           table_.expand_multiply(key_, 4, modulus(), n_, residues_.data(), companions_.data(),
-                                  scratch_.data());
+           table_.multiply_slots(residues_.data(), residues_.data(), companions_.data(), modulus(),
+                                 n_, scratch_.data());
          }},
+        {"multiply_inverse", [this] { multiply_inverse(); }},
         {"sample_cbd", [this] { table_.sample_cbd(key_, 5, n_, samples_.data()); }},
-        {"pack", [this] { table_.pack(residues_.data(), n_, packed_out_.data()); }},
-        {"unpack",
-         [this] { check(table_.unpack(packed_.data(), n_, modulus().q, scratch_.data())); }},
-        {"quantise", [this] { quantise(); }},
-        {"dequantise", [this] { dequantise(); }},
+        {"pack_fields", [this] { pack_fields(); }},
+        {"unpack_fields",
+         [this] { table_.unpack_fields(packed_.data(), n_, *view().fields[0], scratch_.data()); }},
+        {"quantise", [this] { quantise(true); }},
+        {"quantise_double", [this] { quantise(false); }},
+        {"dequantise", [this] { dequantise(true); }},
+        {"dequantise_double", [this] { dequantise(false); }},
         {"encrypt_block", [this] { encrypt_block(); }},
-        {"add_message", [this] { add_message(); }},
+        {"make_pad", [this] { make_pad(); }},
+        {"encrypt_from_pad", [this] { encrypt_from_pad(); }},
         {"decrypt_block", [this] { decrypt_block(); }},
-        {"sum_packed_10", [this] { sum_packed(); }},
+        {"sum_fields_10", [this] { sum_fields(); }},
     };
     const auto found = steps.find(kernel);
     if (found == steps.end()) throw std::invalid_argument("no kernel is called '" + kernel + "'");
@@ -90,33 +104,43 @@ class Workbench {
   }
 
  private:
-  std::size_t row_bytes() const { return n_ / isa::kGroup * isa::kGroupBytes; }
+  std::size_t block_bytes() const { return std::size_t{n_} / isa::kGroup * kFieldBits; }
   const isa::Modulus& modulus() const { return ring_.modulus(0); }
+  const isa::BlockView& view() const { return numbers_.view(); }
 
   static void check(bool valid) {
-    if (!valid) throw std::logic_error("the timed kernel refused valid residues");
+    if (!valid) throw std::logic_error("the timed kernel refused valid input");
   }
 
-  void quantise() {
+  void multiply_inverse() {
+    isa::MultiplyInverse args{};
+    args.a = residues_.data();
+    args.slots = residues_.data();
+    args.companions = companions_.data();
+    args.view = &ring_.tables(0).view();
+    args.out = scratch_.data();
+    table_.multiply_inverse(args);
+  }
+
+  void quantise(bool in_float) {
     isa::Quantise args{};
     args.values = values_.data();
     args.type = isa::ElementType::kFloat32;
+    args.in_float = in_float;
     args.count = n_;
     args.weight = 1.0;
     args.limit = 1.0;
     args.inverse_step = static_cast<double>(kLevels);
     args.levels = kLevels;
-    args.overwrite = true;
-    args.plane = planes_.data();
+    args.digits = digits_.data();
     check(table_.quantise(args).finite);
   }
 
-  void dequantise() {
+  void dequantise(bool in_float) {
     isa::Dequantise args{};
-    args.plane = planes_.data();
+    args.narrow = digits_.data();
+    args.in_float = in_float;
     args.count = n_;
-    args.shift = kLaneBits;
-    args.mask = (std::uint64_t{1} << kLaneBits) - 1;
     args.offset = kLevels;
     args.scale = 1.0 / static_cast<double>(kLevels);
     args.type = isa::ElementType::kFloat32;
@@ -126,13 +150,11 @@ class Workbench {
 
   void encrypt_block() {
     isa::EncryptBlock args{};
+    args.view = &view();
     args.pads = residues_.data();
     args.pad_stride = n_;
-    args.planes = planes_.data();
-    args.plane_stride = n_;
-    args.plane_count = codeword_.planes();
-    args.limb_count = 1;
-    args.limbs = codeword_.limb_views();
+    args.digits = digits_.data();
+    args.digit_stride = n_;
     args.error_key = &key_;
     args.error_index = 6;
     args.coefficients = n_;
@@ -140,53 +162,72 @@ class Workbench {
     table_.encrypt_block(args);
   }
 
-  void add_message() {
-    isa::AddMessage args{};
-    args.planes = planes_.data();
-    args.plane_stride = n_;
-    args.plane_count = codeword_.planes();
-    args.limb_count = 1;
-    args.limbs = codeword_.limb_views();
+  void make_pad() {
+    isa::MakePad args{};
+    args.view = &view();
+    args.pads = residues_.data();
+    args.pad_stride = n_;
+    args.error_key = &key_;
+    args.error_index = 6;
     args.coefficients = n_;
-    args.packed = packed_out_.data();  // residues at the start, and residues again after each
-    table_.add_message(args);
+    args.out = pad_.data();
+    table_.make_pad(args);
   }
 
+  void encrypt_from_pad() {
+    isa::EncryptFromPad args{};
+    args.view = &view();
+    args.pad = pad_.data();
+    args.digits = digits_.data();
+    args.digit_stride = n_;
+    args.coefficients = n_;
+    args.out = packed_out_.data();
+    table_.encrypt_from_pad(args);
+  }
+
+  /// Random fields: some are out of range, which costs a kernel nothing.
   void decrypt_block() {
     isa::DecryptBlock args{};
+    args.view = &view();
     args.packed = packed_.data();
     args.pads = residues_.data();
     args.pad_stride = n_;
-    args.decode = &codeword_.decode_view();
     args.coefficients = n_;
-    args.planes = scratch_.data();
-    args.plane_stride = n_;
-    table_.decrypt_block(args);
+    args.digits.narrow = digits_out_.data();
+    args.digits.stride = n_;
+    static_cast<void>(table_.decrypt_block(args));
   }
 
-  void sum_packed() {
-    isa::SumPacked args{};
+  void sum_fields() {
+    isa::SumFields args{};
+    args.view = &view();
     args.sources = sources_.data();
     args.source_count = kSources;
     args.coefficients = n_;
-    args.modulus = modulus();
     args.out = packed_out_.data();
-    check(table_.sum_packed(args));
+    table_.sum_fields(args);
+  }
+
+  void pack_fields() {
+    table_.pack_fields(fields_.data(), n_, *view().fields[0], packed_out_.data());
   }
 
   const isa::KernelTable& table_;
   std::uint32_t n_;
   ring::Ring ring_;
-  ring::Codeword codeword_;
+  ring::BlockArithmetic numbers_;
   isa::AesKey key_{};
   AlignedBuffer<std::uint64_t> residues_;
   AlignedBuffer<std::uint64_t> companions_;
   AlignedBuffer<std::uint64_t> scratch_;
-  AlignedBuffer<std::uint64_t> planes_;
+  AlignedBuffer<std::uint64_t> fields_;
+  AlignedBuffer<std::uint32_t> digits_;
+  AlignedBuffer<std::uint32_t> digits_out_;
   AlignedBuffer<float> values_;
   AlignedBuffer<std::int8_t> samples_;
   AlignedBuffer<std::uint8_t> packed_;
   AlignedBuffer<std::uint8_t> packed_out_;
+  AlignedBuffer<std::uint8_t> pad_;
   AlignedBuffer<std::uint8_t> keystream_;
   std::vector<const std::uint8_t*> sources_;
 };

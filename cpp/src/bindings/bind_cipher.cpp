@@ -1,6 +1,5 @@
 // Layer: bindings. Vectors in, uploads out; aggregates in, vectors out.
 #include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,46 +7,49 @@
 
 #include "aggregate/aggregate.h"
 #include "bindings/arrays.h"
+#include "bindings/conversions.h"
 #include "bindings/docstrings.h"
 #include "bindings/register.h"
-#include "codec/decrypt.h"
-#include "codec/decrypt_file.h"
-#include "codec/encrypt.h"
-#include "codec/encrypt_file.h"
-#include "codec/pad_store.h"
+#include "cipher/decrypt.h"
+#include "cipher/decrypt_file.h"
+#include "cipher/encrypt.h"
+#include "cipher/encrypt_file.h"
+#include "cipher/pad_store.h"
 
 namespace veilsum::bindings {
 namespace {
 
 scheme::Upload encrypt(const scheme::Round& round, const std::vector<py::array>& pieces,
-                       const std::vector<std::string>& dtypes, double weight,
-                       const std::string& rounding, const std::string& on_clip, int threads,
-                       const std::optional<py::function>& progress, codec::PadStore* pads) {
-  const std::vector<codec::Piece> views = make_pieces(pieces, dtypes);
-  const codec::EncryptOptions options =
+                       const std::vector<Word>& dtypes, double weight, const Word& rounding,
+                       const Word& on_clip, int threads,
+                       const std::optional<py::function>& progress, cipher::PadStore* pads,
+                       const py::function& seal) {
+  const std::vector<cipher::Piece> views = make_pieces(pieces, dtypes);
+  const cipher::EncryptOptions options =
       make_encrypt_options(weight, rounding, on_clip, threads, progress);
+  const PythonSealer sealer(seal);
   const py::gil_scoped_release unlocked;  // the arrays are held by the caller's arguments
-  if (pads != nullptr) return codec::encrypt(round, views, options, *pads);
-  return codec::encrypt(round, views, options);
+  if (pads != nullptr) return cipher::encrypt(round, views, options, sealer, *pads);
+  return cipher::encrypt(round, views, options, sealer);
 }
 
-std::unique_ptr<codec::PadStore> make_pad_store(const scheme::Round& round,
-                                                std::int64_t budget_bytes, std::int64_t uploads,
-                                                std::int64_t threads) {
-  codec::PadOptions options;
+std::unique_ptr<cipher::PadStore> make_pad_store(const scheme::Round& round,
+                                                 std::int64_t budget_bytes, std::int64_t uploads,
+                                                 std::int64_t threads) {
+  cipher::PadOptions options;
   options.budget_bytes = not_negative("budget_bytes", budget_bytes);
   options.uploads = not_negative("uploads", uploads);
   options.threads =
       static_cast<int>(std::min<std::uint64_t>(not_negative("threads", threads), 1u << 16));
   const py::gil_scoped_release unlocked;  // allocates and starts threads; touches no Python object
-  return std::make_unique<codec::PadStore>(round, options);
+  return std::make_unique<cipher::PadStore>(round, options);
 }
 
 /// Waits in slices, so that an interrupt is heard.
-bool wait_for(codec::PadStore& store, const std::optional<double>& timeout_s) {
+bool wait_for(cipher::PadStore& store, const std::optional<double>& timeout_s) {
   constexpr double kSlice = 0.1;
   if (timeout_s && (std::isnan(*timeout_s) || *timeout_s < 0)) {
-    throw ParameterError("timeout_s = " + std::to_string(*timeout_s) + " is not a time to wait");
+    throw ParameterError("timeout_s is negative or not a number; give seconds to wait, or None");
   }
   double left = timeout_s.value_or(HUGE_VAL);
   for (;;) {
@@ -63,7 +65,7 @@ bool wait_for(codec::PadStore& store, const std::optional<double>& timeout_s) {
 }
 
 void register_pad_store(py::module_& m) {
-  using codec::PadStore;
+  using cipher::PadStore;
   py::class_<PadStore>(m, "PadStore", docs::kPadStore)
       .def(py::init(&make_pad_store), py::arg("round"), py::kw_only(), py::arg("budget_bytes"),
            py::arg("uploads") = 1, py::arg("threads") = 1)
@@ -102,16 +104,15 @@ py::array fresh_array(const py::dtype& type, py::ssize_t size) {
 }
 
 py::array decrypt(const scheme::SumKey& key, const aggregate::Aggregate& total, bool average,
-                  const std::string& dtype, int threads,
-                  const std::optional<py::function>& progress,
+                  const Word& dtype, int threads, const std::optional<py::function>& progress,
                   const std::optional<py::array>& out) {
-  codec::DecryptOptions options;
+  cipher::DecryptOptions options;
   options.average = average;
   options.type = element_type(dtype);
   options.threads = checked_threads(threads);
   options.progress = make_progress(progress);
   if (options.type != isa::ElementType::kFloat32 && options.type != isa::ElementType::kFloat64) {
-    throw ParameterError("dtype \"" + dtype + "\": decryption gives float32 or float64");
+    throw ParameterError("dtype " + shown(dtype) + ": decryption gives float32 or float64");
   }
   const auto size = static_cast<py::ssize_t>(total.round().size());
   const bool narrow = options.type == isa::ElementType::kFloat32;
@@ -126,83 +127,85 @@ py::array decrypt(const scheme::SumKey& key, const aggregate::Aggregate& total, 
   void* values = result.mutable_data();
   {
     const py::gil_scoped_release unlocked;  // writes an array that nobody else has, or `out`
-    codec::decrypt(key, total.manifest(), total.blocks(), options, values);
+    cipher::decrypt(key, total.manifest(), total.blocks(), options, values);
   }
   return result;
 }
 
-using FileSource = std::tuple<std::filesystem::path, std::uint64_t, std::string, std::uint64_t>;
-using FilePlace = std::tuple<std::uint64_t, std::string, std::uint64_t>;
+using FileSource = std::tuple<std::filesystem::path, std::uint64_t, Word, std::uint64_t>;
+using FilePlace = std::tuple<std::uint64_t, Word, std::uint64_t>;
 
 py::tuple encrypt_file(const scheme::Round& round, const std::vector<FileSource>& sources,
-                       const std::filesystem::path& target, double weight,
-                       const std::string& rounding, const std::string& on_clip, int threads,
+                       const std::filesystem::path& target, double weight, const Word& rounding,
+                       const Word& on_clip, int threads,
                        const std::optional<py::function>& progress, bool resume,
                        std::optional<std::uint32_t> client, const std::optional<py::function>& sign,
-                       const std::optional<py::function>& locate) {
+                       const std::optional<py::function>& locate, const py::function& seal) {
   std::map<std::filesystem::path, std::shared_ptr<const InputFile>> files;
-  std::vector<codec::FilePiece> pieces;
+  std::vector<cipher::FilePiece> pieces;
   for (const auto& [path, offset, dtype, count] : sources) {
     std::shared_ptr<const InputFile>& file = files[path];
     if (!file) file = std::make_shared<const InputFile>(path.string());
     pieces.push_back({file, offset, element_type(dtype), count});
   }
-  codec::EncryptOptions options =
+  cipher::EncryptOptions options =
       make_encrypt_options(weight, rounding, on_clip, threads, progress);
   options.progress = make_interruptible(progress);
   if (client.has_value() != sign.has_value()) {
     throw ParameterError("a client number and a signing function come together");
   }
-  std::optional<codec::FileSigner> signer;
+  std::optional<cipher::FileSigner> signer;
   if (client) {
     // The reference is borrowed: the caller's argument outlives the call.
     const py::handle function = *sign;
-    signer = codec::FileSigner{*client, [function](ByteView payload) {
-                                 const py::gil_scoped_acquire lock;
-                                 return fixed_bytes<64>(py::buffer(function(to_python(payload))),
-                                                        "an Ed25519 signature");
-                               }};
+    signer = cipher::FileSigner{*client, [function](ByteView payload) {
+                                  const py::gil_scoped_acquire lock;
+                                  const py::object made = function(to_python(payload));
+                                  return fixed_bytes<64>(bytes_from("sign", made),
+                                                         "an Ed25519 signature");
+                                }};
   }
-  codec::FileUpload made;
+  const PythonSealer sealer(seal);
+  cipher::FileUpload made;
   try {
     const py::gil_scoped_release unlocked;  // reads and writes files; callbacks lock themselves
-    made = codec::encrypt_file(round, pieces, target.string(), options, resume, signer);
-  } catch (const codec::NotFiniteError& error) {
+    made = cipher::encrypt_file(round, pieces, target.string(), options, sealer, resume, signer);
+  } catch (const cipher::NotFiniteError& error) {
     if (!locate) throw;
-    throw ParameterError((*locate)(error.index).cast<std::string>());
+    throw ParameterError(std::string(py::str((*locate)(error.index))));
   }
-  return py::make_tuple(made.bytes, made.clipped, to_python(made.capsule_digest));
+  return py::make_tuple(made.bytes, made.clipped, to_python(made.digest));
 }
 
 void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
                   const std::filesystem::path& target, const py::buffer& prefix,
                   const std::vector<FilePlace>& places, std::uint64_t file_bytes, bool average,
-                  const std::string& dtype, int threads,
-                  const std::optional<py::function>& progress, bool resume) {
-  codec::DecryptOptions options;
+                  const Word& dtype, int threads, const std::optional<py::function>& progress,
+                  bool resume) {
+  cipher::DecryptOptions options;
   options.average = average;
   options.type = element_type(dtype);
   options.threads = checked_threads(threads);
   options.progress = make_interruptible(progress);
-  std::vector<codec::FileTarget> targets;
+  std::vector<cipher::FileTarget> targets;
   targets.reserve(places.size());
   for (const auto& [offset, type, count] : places) {
     targets.push_back({offset, element_type(type), count});
   }
   const BufferView first(prefix);
   const py::gil_scoped_release unlocked;  // the prefix is held open; progress locks for itself
-  codec::decrypt_file(key, total, target.string(), first.view(), targets, file_bytes, options,
-                      resume);
+  cipher::decrypt_file(key, total, target.string(), first.view(), targets, file_bytes, options,
+                       resume);
 }
 
 }  // namespace
 
-void register_codec(py::module_& m) {
+void register_cipher(py::module_& m) {
   register_pad_store(m);
   m.def("encrypt", &encrypt, py::arg("round"), py::arg("pieces"), py::arg("dtypes"), py::kw_only(),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("on_clip") = "count",
         py::arg("threads") = 0, py::arg("progress") = py::none(),
-        py::arg("pads").none(true) = py::none(),
+        py::arg("pads").none(true) = py::none(), py::arg("seal"),
         "Encrypts one contiguous array a segment, without copying them.");
   m.def("decrypt", &decrypt, py::arg("key"), py::arg("aggregate"), py::kw_only(),
         py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,
@@ -212,9 +215,9 @@ void register_codec(py::module_& m) {
         py::kw_only(), py::arg("weight") = 1.0, py::arg("rounding") = "nearest",
         py::arg("on_clip") = "count", py::arg("threads") = 0, py::arg("progress") = py::none(),
         py::arg("resume") = false, py::arg("client") = py::none(), py::arg("sign") = py::none(),
-        py::arg("locate") = py::none(),
+        py::arg("locate") = py::none(), py::arg("seal"),
         "Encrypts one (path, offset, dtype, count) a segment to a file; returns bytes, clipped "
-        "values and capsule digest.");
+        "values and the upload's digest.");
   m.def("decrypt_file", &decrypt_file, py::arg("key"), py::arg("aggregate"), py::arg("target"),
         py::arg("prefix"), py::arg("places"), py::arg("file_bytes"), py::kw_only(),
         py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,

@@ -65,7 +65,7 @@ std::uint32_t crc32c(const std::string& level, std::uint32_t crc, const std::str
 
 }  // namespace
 
-void register_cipher(py::module_& m) {
+void register_primitives(py::module_& m) {
   m.def("levels", &level_names, "ISA levels this machine can run, ascending.");
   m.def("active_level", [] { return std::string(isa::kernels().level); });
   m.def(

@@ -1,0 +1,16 @@
+// Layer: bindings. What holds for every function and class of an extension module, whatever is
+// bound: no call shows an argument's value, and no object without a C++ value is used.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace veilsum::bindings {
+
+/// Guards everything that was bound to the module before; the last step of its initialisation.
+/// - A call that fits no overload raises ParameterError with the types of the arguments. pybind11
+///   prints their values.
+/// - Objects that were made by __new__ alone raise ParameterError wherever they are used. pybind11
+///   gives them memory that nobody initialised.
+void guard_module(const pybind11::module_& m, pybind11::handle parameter_error);
+
+}  // namespace veilsum::bindings
