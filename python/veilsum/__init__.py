@@ -42,13 +42,19 @@ from veilsum.errors import (
     KeyMismatchError,
     ParameterError,
     RoundError,
+    TamperedSumError,
     VeilsumError,
+    VeilsumWarning,
     WireFormatError,
 )
 from veilsum.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
 from veilsum.layout import Layout
 from veilsum.pads import PadStore
+from veilsum.pickling import register as _register
 from veilsum.roster import Identity, Roster
+from veilsum.row_mean import RowMean
+
+_register()
 
 # One name for the classes of all engines. To a type checker they are the native ones, whose
 # interface the other engines share.
@@ -61,9 +67,9 @@ if TYPE_CHECKING:
         SecretKey,
         SumKey,
         Upload,
-        keygen,
     )
     from veilsum.crypto import Aggregator
+    from veilsum.engines.facade import keygen
     from veilsum.rounds import Round
 else:
     from veilsum.engines.facade import (
@@ -98,11 +104,14 @@ __all__ = [
     "Roster",
     "Round",
     "RoundError",
+    "RowMean",
     "SecretKey",
     "SumKey",
+    "TamperedSumError",
     "Upload",
     "UploadFile",
     "VeilsumError",
+    "VeilsumWarning",
     "WireFormatError",
     "__version__",
     "build_info",

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from veilsum._core import PadStore, Plan, PublicKey, Round, SecretKey, SumKey, Upload
+from veilsum._core import PadStore, Plan, PublicKey, Round, SumKey, Upload
 
 _Words = npt.NDArray[np.uint64]
+_Digits = npt.NDArray[np.uint32]
 _Coefficients = npt.NDArray[np.int64]
 
 def levels() -> list[str]: ...
@@ -28,33 +29,54 @@ def ntt_tables(n: int, q: int) -> dict[str, Any]: ...
 def ntt_forward(level: str, a: _Words, q: int) -> _Words: ...
 def ntt_inverse_lazy(level: str, a: _Words, q: int) -> _Words: ...
 def expand_uniform(level: str, round_keys: bytes, index: int, q: int, n: int) -> _Words: ...
-def expand_multiply(level: str, round_keys: bytes, index: int, q: int, slots: _Words) -> _Words: ...
+def multiply_slots(
+    level: str, a: _Words, slots: _Words, q: int, in_place: bool = False
+) -> _Words: ...
+def multiply_inverse(
+    level: str, a: _Words, slots: _Words, q: int, in_place: bool = False, ahead: bool = False
+) -> _Words: ...
 def sample_cbd(level: str, round_keys: bytes, index: int, n: int) -> npt.NDArray[np.int8]: ...
 
-class Geometry:
-    def __init__(self, n: int, limbs: int, message_bits: int, plane_bits: int) -> None: ...
+class Arithmetic:
+    def __init__(self, limbs: int, bits: int, base: int, digits: int) -> None: ...
     def constants(self) -> dict[str, Any]: ...
 
 def encrypt_block(
     level: str,
-    geometry: Geometry,
+    arithmetic: Arithmetic,
     pads: _Words,
-    planes: _Words,
+    digits: _Digits | None,
     round_keys: bytes,
     error_index: int,
     coefficients: int,
 ) -> bytes: ...
-def add_message(level: str, geometry: Geometry, packed: bytes, planes: _Words) -> bytes: ...
-def decrypt_block(level: str, geometry: Geometry, packed: bytes, pads: _Words) -> _Words: ...
-def sum_packed(
+def make_pad(
     level: str,
+    arithmetic: Arithmetic,
+    pads: _Words,
+    round_keys: bytes,
+    error_index: int,
+    coefficients: int,
+) -> bytes: ...
+def encrypt_from_pad(
+    level: str, arithmetic: Arithmetic, pad: bytes, digits: _Digits | None
+) -> bytes: ...
+def decrypt_block(
+    level: str, arithmetic: Arithmetic, packed: bytes, pads: _Words, wide: bool = False
+) -> tuple[bool, _Digits | _Words]: ...
+def noise_in_bounds(
+    level: str, arithmetic: Arithmetic, packed: bytes, pads: _Words, bound: int
+) -> bool: ...
+def sum_fields(
+    level: str,
+    arithmetic: Arithmetic,
     sources: Sequence[bytes],
     weights: Sequence[int] | None,
-    q: int,
+    subtract: bool = False,
     in_place: int | None = None,
-) -> tuple[bool, bytes]: ...
-def pack(level: str, residues: _Words) -> bytes: ...
-def unpack(level: str, packed: bytes, q: int) -> tuple[bool, _Words]: ...
+) -> bytes: ...
+def pack_fields(level: str, fields: _Words, bits: int) -> bytes: ...
+def unpack_fields(level: str, packed: bytes, bits: int) -> _Words: ...
 def quantise(
     level: str,
     values: bytes,
@@ -62,18 +84,19 @@ def quantise(
     weight: float,
     limit: float,
     value_bits: int,
-    shift: int,
-    plane: _Words | None,
-    random: npt.NDArray[np.uint32] | None,
-) -> tuple[_Words, int, bool]: ...
+    random: _Digits | None,
+    in_float: bool = False,
+) -> tuple[_Digits, int, bool]: ...
 def dequantise(
-    level: str, plane: _Words, shift: int, mask: int, offset: int, scale: float, dtype: str
+    level: str,
+    digits: _Digits | _Words,
+    offset: int,
+    scale: float,
+    dtype: str,
+    in_float: bool = False,
 ) -> bytes: ...
 def max_log2_modulus(degree: int, security: int) -> int: ...
 def expander_round_keys(label: str, context: bytes, seed: bytes, key_bytes: int) -> bytes: ...
-def keygen_seeded(
-    plan: Plan, key_seed: bytes, public_seed: bytes
-) -> tuple[SecretKey, PublicKey]: ...
 def round_seeded(
     plan: Plan,
     public: PublicKey,
@@ -81,15 +104,15 @@ def round_seeded(
     layout: bytes,
     min_clients: int,
     roster: Sequence[bytes],
+    upload_keys: int,
     seed: bytes,
 ) -> Round: ...
 def encrypt_seeded(
     round: Round,
     pieces: Sequence[npt.NDArray[Any]],
     dtypes: Sequence[str],
-    capsule_seed: bytes,
-    error_seed: bytes,
-    rounding_seed: bytes,
+    seeds: tuple[bytes, bytes, bytes],
+    seal: Callable[[bytes, bytes, bytes], bytes],
     *,
     weight: float = 1.0,
     rounding: str = "nearest",
@@ -98,13 +121,13 @@ def encrypt_seeded(
     progress: Callable[[int, int], None] | None = None,
 ) -> Upload: ...
 def pad_store_seeded(
-    round: Round, *, budget_bytes: int, uploads: int, threads: int, seeds: Sequence[bytes]
+    round: Round,
+    *,
+    budget_bytes: int,
+    uploads: int,
+    threads: int,
+    seeds: Sequence[tuple[bytes, bytes, bytes]],
 ) -> PadStore: ...
-def make_capsule(round: Round, seed: bytes) -> tuple[bytes, _Coefficients]: ...
-def open_fresh_capsule(secret: SecretKey, round: Round, capsule: bytes) -> _Coefficients: ...
-def open_summed_capsule(
-    secret: SecretKey, round: Round, capsule: bytes, total_weight: int
-) -> _Coefficients: ...
-def sum_capsules(plan: Plan, capsules: Sequence[bytes], weights: Sequence[int]) -> bytes: ...
+def expand_keys(round: Round, seed: bytes) -> _Coefficients: ...
 def sum_key_coefficients(key: SumKey) -> _Coefficients: ...
 def time_kernel(level: str, kernel: str, n: int, repeats: int) -> float: ...

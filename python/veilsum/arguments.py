@@ -1,62 +1,30 @@
-"""Arguments of a wrong type, in the user's words, and never with their values.
+"""Arguments that do not fit, in the user's words, and never with a value that may be a secret.
 
-Layer: Python API, bottom, beside errors. When a call does not fit, pybind11 prints every argument
-into the error: an update, or the bytes of a key, would stand in logs. So public functions look at
-types first, and go to the core through `call_core`. This module must not know what it checks.
+Layer: Python API, bottom, beside errors. A message that repeated its argument would put an update,
+or the bytes of a key, into logs. So every message of the package that shows what it was given does
+it through `shown`; the core does the same (base/shown.h, bindings/guards.h). This module must not
+know what it checks.
 """
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable
-from typing import Any, TypeVar
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from veilsum.errors import ParameterError
 
-__all__ = ["call_core", "check_number", "check_type", "check_whole", "type_name"]
+__all__ = ["check_number", "check_type", "check_values", "check_whole", "shown", "type_name"]
 
-T = TypeVar("T")
-
-#: Where pybind11's message goes on with the values of all arguments.
-_VALUES = "\nInvoked with: "
-
-
-def call_core(what: str, function: Callable[..., T], /, *arguments: Any, **options: Any) -> T:
-    """Call the core, and keep the values of the arguments out of the error of a call that misfits.
-
-    Parameters
-    ----------
-    what : str
-        What the user called, for the message.
-    function : callable
-        The core's.
-    *arguments : object
-        For it.
-    **options : object
-        For it.
-
-    Returns
-    -------
-    object
-        What it returns.
-
-    Raises
-    ------
-    ParameterError
-        When an argument has a type that the core does not take.
-    """
-    try:
-        return function(*arguments, **options)
-    except TypeError as reason:
-        if _VALUES not in str(reason):
-            raise
-    # Not in the except clause: the message with the values must not hang on as the context.
-    given = [type_name(thing) for thing in arguments]
-    given += [f"{name}={type_name(thing)}" for name, thing in options.items()]
-    raise ParameterError(
-        f"{what} does not take arguments of these types: {', '.join(given) or 'none'}; "
-        f"help() on it says which it takes"
-    )
+#: What no key, seed or value of an update is: the limits of base/shown.h, and of numbers those that
+#: people write, such as 0.5 or 1e300, not those that are measured.
+_SHOWN_BITS = 48
+_SHOWN_WORD = re.compile(r"[A-Za-z0-9_. -]{0,16}")
+_SHOWN_DIGITS = 5
 
 
 def check_type(call: str, name: str, thing: object, *kinds: type) -> None:
@@ -111,9 +79,9 @@ def check_whole(name: str, number: object) -> int:
             raise TypeError
         whole = operator.index(number)  # type: ignore[arg-type]
     except TypeError:
-        raise ParameterError(f"{name} is {number!r}; it must be a whole number") from None
+        raise ParameterError(f"{name} is {shown(number)}; it must be a whole number") from None
     if not -(2**63) <= whole < 2**63:
-        raise ParameterError(f"{name} = {whole} is far outside of what Veilsum can hold")
+        raise ParameterError(f"{name} = {shown(whole)} is far outside of what Veilsum can hold")
     return whole
 
 
@@ -146,6 +114,36 @@ def check_number(name: str, number: Any) -> float:
         raise ParameterError(f"{name} is {type_name(number)}; it must be one number") from None
 
 
+def check_values(name: str, values: Any) -> NDArray[np.float64]:
+    """Refuse what is no array of numbers; NumPy's own error would show what it is instead.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    values : array_like
+        What was given.
+
+    Returns
+    -------
+    ndarray of float64
+        The numbers, which need not be finite.
+
+    Raises
+    ------
+    ParameterError
+        When they are no numbers, or of different lengths.
+    """
+    try:
+        if isinstance(values, (str, bytes, bytearray)):
+            raise TypeError
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ParameterError(
+            f"{name} is {type_name(values)}; it must be an array of numbers"
+        ) from None
+
+
 def type_name(thing: object) -> str:
     """Name the type of an argument, with an article.
 
@@ -163,3 +161,35 @@ def type_name(thing: object) -> str:
         return "None"
     name = type(thing).__qualname__
     return f"{'an' if name[0].lower() in 'aeiou' or name.startswith('nd') else 'a'} {name}"
+
+
+def shown(value: object) -> str:
+    """Say what was given, with its value only where that cannot be a secret.
+
+    Parameters
+    ----------
+    value : object
+        An argument, for the message that refuses it.
+
+    Returns
+    -------
+    str
+        The value of None, a truth value, a whole number of at most 48 bits, a number of few digits
+        and a short word; of anything else its type, and its size where that is public.
+    """
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    if isinstance(value, (int, np.integer)):
+        whole = int(value)
+        bits = whole.bit_length()
+        return f"{whole}" if bits <= _SHOWN_BITS else f"a whole number of {bits} bits"
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        text = repr(number)
+        short = not math.isfinite(number) or len(text) <= _SHOWN_DIGITS
+        return text if short else type_name(value)
+    if isinstance(value, str):
+        # Of the plain text: a class derived from str may have a repr of its own.
+        text = str.__str__(value)
+        return repr(text) if _SHOWN_WORD.fullmatch(text) else f"a text of {len(text)} characters"
+    return type_name(value)

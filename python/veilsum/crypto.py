@@ -16,13 +16,15 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from veilsum import _core
-from veilsum.arguments import call_core, check_number, check_type, check_whole, type_name
+from veilsum import _core, cautions
+from veilsum.arguments import check_type, check_whole, shown, type_name
 from veilsum.engines.base import EngineObject, refuse_mixture
-from veilsum.errors import KeyMismatchError, ParameterError, RoundError
+from veilsum.errors import HeadroomError, KeyMismatchError, ParameterError, RoundError
 from veilsum.layout import Layout
 from veilsum.roster import Signer
 from veilsum.rounds import layout_of, verifier_of
+from veilsum.sealing import open_sealed, seal
+from veilsum.weights import check_client_weight, fit_weights
 
 __all__ = ["Aggregator", "decrypt", "encrypt", "integer_weights", "open_sum", "weighted_sum"]
 
@@ -51,15 +53,16 @@ def encrypt(
     ----------
     rnd : Round
         The round to take part in.
-    update : array, tensor or mapping of str to array or tensor
+    update : array, tensor, mapping of str to array or tensor, or nested lists and mappings
         float32, float64, float16 or bfloat16 values, all finite, NumPy or torch, laid out as the
         round says; for a round made with size=, any shape with that many values. C-contiguous
         arrays and CPU tensors are read in place; strided, byte-swapped and CUDA ones are copied
         once.
     weight : float
-        The values are multiplied by it before they are clipped. Weights that sum to the number of
-        uploads make ``decrypt(..., average=True)`` their weighted mean; weights that sum to 1 do
-        the same with ``average=False``, but use less of the range ±limit.
+        Finite and above 0. The values are multiplied by it before they are clipped. Weights that
+        sum to the number of uploads make ``decrypt(..., average=True)`` their weighted mean;
+        weights that sum to 1 do the same with ``average=False``, but use less of the range ±limit.
+        `RowMean` weighs by rows without any of this.
     rounding : {"nearest", "stochastic"}
         Ties to even, or unbiased by random numbers of the operating system's entropy (better for
         training: small values are not lost on average).
@@ -90,14 +93,21 @@ def encrypt(
         the process that this one was forked from.
     KeyMismatchError
         When the signer is not in the round's roster.
+
+    Warns
+    -----
+    VeilsumWarning
+        When many values were clipped, or became 0 by rounding: more than 1 % of all or of one
+        tensor's, or half of those that are not 0.
     """
+    factor = check_client_weight(weight)
     if isinstance(rnd, EngineObject):
         if pads is not None:
             raise ParameterError("pads are of the native engine; this round is of another")
         return rnd.steps.encrypt(  # type: ignore[no-any-return]
             rnd,
             update,
-            weight=weight,
+            weight=factor,
             rounding=rounding,
             signer=signer,
             on_clip=on_clip,
@@ -109,18 +119,17 @@ def encrypt(
     layout = layout_of(rnd)
     pieces, dtypes = layout.pieces(update)
     try:
-        upload = call_core(
-            "encrypt",
-            _core.encrypt,
+        upload = _core.encrypt(
             rnd,
             pieces,
             dtypes,
-            weight=check_number("weight", weight),
+            weight=factor,
             rounding=rounding,
             on_clip=on_clip,
             threads=core_threads(threads),
             progress=progress,
             pads=pads,
+            seal=seal,
         )
     except ParameterError:
         # The core knows no names: if it met a NaN or an infinity, say where in the user's terms.
@@ -134,6 +143,9 @@ def encrypt(
     if signer is not None:
         payload = upload.signing_payload(rnd, client, core_threads(threads))
         upload.attach_signature(client, signer.sign(payload), core_threads(threads))
+    cautions.warn_about_update(
+        rnd, layout, pieces, dtypes, weight=factor, rounding=rounding, clipped=upload.clipped
+    )
     return upload
 
 
@@ -155,7 +167,8 @@ def weighted_sum(
     weights : sequence of int or float, optional
         Homomorphic (server-side) weights, one for each upload, in a plan made with weight_bits.
         Integers are used as they are. Floats are proportions, turned into integers that fill the
-        plan's headroom (see `integer_weights`); equal floats become 1 each. The sum key of a
+        plan's headroom (see `integer_weights`; a `VeilsumWarning` says when a share is off by more
+        than 1 % of the whole); equal floats become 1 each. The sum key of a
         weighted sum may go only to parties that do not hold the single uploads: prefer
         ``encrypt(..., weight=...)``, which has no such rule.
     threads : int, optional
@@ -195,6 +208,7 @@ def weighted_sum(
             raise ParameterError(
                 f"there are {len(integers)} weights for {len(items)} uploads; give one for each"
             )
+        fit_weights(rnd.plan, check_weights(weights), integers)
     return _core.weighted_sum(
         rnd, items, integers, verify=verifier_of(rnd), threads=core_threads(threads)
     )
@@ -261,12 +275,12 @@ def open_sum(
     export: bool = False,
     uploads: Iterable[Any] | None = None,
 ) -> _core.SumKey:
-    """Open an aggregate's capsules: the authority's one step.
+    """Open an aggregate: the authority's one step.
 
-    The authority looks at every upload's capsule, checks that each was made for this round, sums
-    them itself and compares; it sees no values. A round is opened once: the same aggregate again
-    gives the same key, another aggregate of the round is refused, since the difference of two sums
-    could be a single client's update.
+    The authority opens every upload's sealed key, which shows that it was made for this round and
+    in no other context, and adds the keys up; it sees no values. A round is opened once: the same
+    aggregate again gives the same key, another aggregate of the round is refused, since the
+    difference of two sums could be a single client's update.
 
     Parameters
     ----------
@@ -282,7 +296,7 @@ def open_sum(
         parties that do not.
     uploads : iterable of Upload or path, optional
         For the OpenFHE engine, and there only for an aggregate that came as bytes: what it was
-        summed from, in its order. The native engine checks a sum by its capsules.
+        summed from, in its order. The native engine needs none of it.
 
     Returns
     -------
@@ -308,10 +322,12 @@ def open_sum(
     check_type(call, "total", total, _core.Aggregate, _core.AggregateFile, _core.OpeningRequest)
     if uploads is not None:
         raise ParameterError(
-            "uploads is for the OpenFHE engine; the native one checks a sum by its capsules"
+            "uploads is for the OpenFHE engine; the native one opens the manifest's sealed keys"
         )
     request = total if isinstance(total, _core.OpeningRequest) else total.opening_request()
-    return _core.open_sum(secret, rnd, request, verify=verifier_of(rnd), export=export)
+    return _core.open_sum(
+        secret, rnd, request, open=open_sealed, verify=verifier_of(rnd), export=export
+    )
 
 
 def decrypt(
@@ -319,7 +335,7 @@ def decrypt(
     total: _core.Aggregate,
     *,
     average: bool = True,
-    dtype: str | None = None,
+    dtype: Any = None,
     output: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -338,7 +354,7 @@ def decrypt(
         The encrypted sum.
     average : bool
         Divide by the total weight: by the number of uploads when the aggregator used no weights.
-    dtype : {"float32", "float64"}, optional
+    dtype : {"float32", "float64"} or the dtype itself, optional
         One dtype for all values. By default those of the round's layout, or float32 for a round
         made with size=.
     output : {"numpy", "torch"}, optional
@@ -353,7 +369,7 @@ def decrypt(
 
     Returns
     -------
-    ndarray, torch.Tensor or dict of str to ndarray or torch.Tensor
+    ndarray, torch.Tensor, or dict or list of them
         With the names, shapes and dtypes of the round's layout; tensors are on the CPU. Entries
         that need no conversion are views of one vector.
 
@@ -361,11 +377,21 @@ def decrypt(
     ------
     KeyMismatchError
         When `key` was made for another aggregate.
+    TamperedSumError
+        When the blocks are not the sum that `key` opens; no value is given out, `out` is zeros.
     ParameterError
         When `dtype`, `output` or `out` does not fit.
+    HeadroomError
+        When a dtype, such as float16, ends below what the sum may come to.
     BackendUnavailableError
         When torch tensors are to be made and torch is not installed.
+
+    Warns
+    -----
+    VeilsumWarning
+        When more than 1 % of the uploads' values were clipped, or all values of the sum are 0.
     """
+    dtype = dtype_name(dtype)
     if isinstance(total, EngineObject):
         return total.steps.decrypt(
             key,
@@ -386,6 +412,7 @@ def decrypt(
     check_type("decrypt(key, total)", "total", total, _core.Aggregate)
     layout = layout_of(total.round)
     flat_out, made = output_choice(layout, dtype, output, out)
+    cautions.check_reach(total, layout, dtype if out is None else made, average=average)
     values = _core.decrypt(
         key,
         total,
@@ -395,6 +422,8 @@ def decrypt(
         progress=progress,
         out=flat_out,
     )
+    cautions.warn_about_sum(total)
+    cautions.warn_about_result(total, [values])
     if out is not None:
         return out
     return layout.assemble(values, dtype=dtype, library=output)
@@ -422,9 +451,17 @@ def integer_weights(weights: Sequence[float], capacity: int) -> list[int]:
     ------
     ParameterError
         When a weight is not a number, not finite or not above 0.
+    HeadroomError
+        When an integer is far more than any plan holds.
     """
     numbers = check_weights(weights)
     if all(isinstance(number, int) for number in numbers):
+        for index, number in enumerate(numbers):
+            if number >= 2**63:  # more than the core takes; what else is too much, it says itself
+                raise HeadroomError(
+                    f"weight {index} is {shown(number)}, above this plan's total of {capacity}; a "
+                    f"plan with more clients or weight_bits would hold more"
+                )
         return cast("list[int]", numbers)
     if len(set(numbers)) == 1:
         return [1] * len(numbers)
@@ -502,15 +539,15 @@ def check_weight(weight: object, index: int) -> int | float:
         When it is not a number, not finite or not above 0.
     """
     if isinstance(weight, (bool, np.bool_)) or not isinstance(weight, Real):
-        raise ParameterError(f"weight {index} is {weight!r}; it must be a number")
+        raise ParameterError(f"weight {index} is {shown(weight)}; it must be a number")
     try:
         number: int | float = operator.index(cast(Any, weight))
     except TypeError:
         number = float(weight)
     if not math.isfinite(number) or number <= 0:
         raise ParameterError(
-            f"weight {index} is {number}; weights are finite and above 0: leave an upload that is "
-            f"not to count out of the sum"
+            f"weight {index} is {shown(number)}; weights are finite and above 0: leave an upload "
+            f"that is not to count out of the sum"
         )
     return number
 
@@ -598,9 +635,48 @@ def core_threads(threads: object) -> int:
     """
     if threads is None:
         return 0
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ParameterError(f"threads is {threads!r}; it must be a whole number of at least 1")
-    return threads
+    try:
+        number = 0 if isinstance(threads, bool) else operator.index(cast(Any, threads))
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ParameterError(
+            f"threads is {shown(threads)}; it must be a whole number of at least 1"
+        )
+    return number
+
+
+def dtype_name(dtype: Any) -> str | None:
+    """Name a dtype that may be given as the dtype itself, NumPy's or torch's.
+
+    Parameters
+    ----------
+    dtype : str, dtype or None
+        What the caller of a public function gave.
+
+    Returns
+    -------
+    str or None
+        Such as "float32"; None for None.
+
+    Raises
+    ------
+    ParameterError
+        When it names no dtype.
+    """
+    if dtype is None or isinstance(dtype, str):
+        return dtype
+    if isinstance(dtype, (int, float)):
+        raise ParameterError(f"dtype is {shown(dtype)}; it must be 'float32' or 'float64'")
+    text = str(dtype)
+    if text.startswith("torch."):
+        return text.removeprefix("torch.")
+    try:
+        return str(np.dtype(dtype))
+    except TypeError:
+        raise ParameterError(
+            f"dtype is {type_name(dtype)}; it must be 'float32' or 'float64'"
+        ) from None
 
 
 def output_choice(
@@ -626,9 +702,9 @@ def output_choice(
         When one does not fit.
     """
     if dtype not in (None, "float32", "float64"):
-        raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
+        raise ParameterError(f"dtype is {shown(dtype)}; it must be 'float32' or 'float64'")
     if output not in (None, "numpy", "torch"):
-        raise ParameterError(f"output is {output!r}; it must be 'numpy' or 'torch'")
+        raise ParameterError(f"output is {shown(output)}; it must be 'numpy' or 'torch'")
     if out is not None:
         flat = _check_out(out, layout.size, layout.kind, dtype, output)
         return flat, str(flat.dtype)
@@ -641,7 +717,7 @@ def _check_out(
 ) -> npt.NDArray[Any]:
     if not isinstance(out, np.ndarray):
         raise ParameterError(f"out is a {type(out).__qualname__}; it must be a NumPy array")
-    if kind == "mapping":
+    if kind not in ("flat", "array"):
         raise ParameterError("out is for a sum of a single array; this one has named tensors")
     if output == "torch" or dtype not in (None, str(out.dtype)):
         raise ParameterError("out is given with another dtype or output; it decides both itself")

@@ -18,6 +18,7 @@ from veilsum._core import (
     KeyMismatchError,
     ParameterError,
     RoundError,
+    TamperedSumError,
     VeilsumError,
     WireFormatError,
 )
@@ -28,12 +29,18 @@ __all__ = [
     "KeyMismatchError",
     "ParameterError",
     "RoundError",
+    "TamperedSumError",
     "VeilsumError",
+    "VeilsumWarning",
     "WireFormatError",
     "missing_extra",
     "named_failures",
     "one_line",
 ]
+
+
+class VeilsumWarning(UserWarning):
+    """What is allowed and was done, but is hardly what was meant; the message says what helps."""
 
 
 def missing_extra(feature: str, package: str, extra: str) -> BackendUnavailableError:

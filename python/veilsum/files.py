@@ -1,19 +1,17 @@
 """Updates on disk: .npy and .safetensors, read by memory map and written all or nothing.
 
 Layer: Python API, beside layout; it knows arrays and paths, never rounds or keys. Files come from
-other people, so every length and offset in a header is checked against the file before use.
-
-The .safetensors reader and writer are our own because the format is a length, a JSON header and raw
-bytes, while the usual package copies every tensor and gives NumPy users no bfloat16: here a model
+other people, so every length and offset in a header is checked against the file before use. A model
 of any size is mapped, and needs no package beyond NumPy.
 """
 
 from __future__ import annotations
 
+import errno
 import io
-import json
 import math
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,11 +24,14 @@ import numpy as np
 import numpy.typing as npt
 
 from veilsum.errors import ParameterError, WireFormatError, named_failures
-from veilsum.layout import BFLOAT16
+from veilsum.layout import BFLOAT16, NamedTensors
+from veilsum.outputs import find_destination, give_rights, open_input
+from veilsum.safetensors_header import make_header, read_header
 
 __all__ = [
     "StoredArray",
     "atomic_file",
+    "check_apart",
     "check_output",
     "check_writable",
     "locate_update",
@@ -48,24 +49,9 @@ Array: TypeAlias = npt.NDArray[Any]
 
 _PRIVATE_PEM: Final = b"-----BEGIN PRIVATE KEY-----"
 _SECRET_KEYS: Final = (b"\x03\x00", b"\x03\x01")  # kinds of secret keys, of either engine
-
-#: Safetensors names of dtypes. Eight-bit floats are missing: NumPy cannot hold them.
-_SAFETENSORS: Final[dict[str, np.dtype[Any]]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": BFLOAT16,
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"),
-    "I8": np.dtype("i1"),
-    "U64": np.dtype("<u8"),
-    "U32": np.dtype("<u4"),
-    "U16": np.dtype("<u2"),
-    "U8": np.dtype("u1"),
-    "BOOL": np.dtype("?"),
-}
-_MAX_HEADER: Final = 100_000_000  # the format's own limit
+_LEDGER: Final = re.compile(rb"[0-9a-f]{64} [0-9a-f]{64}\n")  # see cpp/src/scheme/ledger.cpp
+_JOURNAL: Final = b"VSJRNL"  # see cpp/src/scheme/journal.h
+_HEAD: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +109,29 @@ def locate_update(path: PathLike) -> StoredArray | dict[str, StoredArray]:
         When the file cannot be read.
     """
     path = Path(path)
-    if path.suffix == ".npy":
+    suffix = _suffix(path)
+    if suffix == ".npy":
         array = _read_npy(path)
         ordered = bool(array.flags.c_contiguous and array.dtype.isnative)
         # A memory map knows where it begins; arrays without values have nowhere to begin.
         offset = int(getattr(array, "offset", 0))
         return StoredArray(array.dtype, tuple(array.shape), offset, ordered)
-    if path.suffix == ".safetensors":
-        start, _, entries = _safetensors_entries(path)
+    if suffix == ".safetensors":
+        header = read_header(path)
         return {
-            name: StoredArray(dtype, shape, start + begin, dtype.isnative)
-            for name, dtype, shape, begin in entries
+            entry.name: StoredArray(
+                entry.dtype, entry.shape, header.start + entry.begin, entry.dtype.isnative
+            )
+            for entry in header.entries
         }
     raise _unknown_suffix(path)
 
 
 def output_header(
-    tensors: Sequence[tuple[str, str, tuple[int, ...]]], *, mapping: bool
+    tensors: Sequence[tuple[str, str, tuple[int, ...]]],
+    *,
+    mapping: bool,
+    metadata: Mapping[str, str] | None = None,
 ) -> tuple[bytes, list[int], int]:
     """Lay out a file that is to be filled with values.
 
@@ -149,6 +141,8 @@ def output_header(
         Name, dtype and shape of each; for .npy exactly one.
     mapping : bool
         Whether the file is .safetensors and not .npy.
+    metadata : mapping of str to str, optional
+        What a .safetensors file is to say of itself.
 
     Returns
     -------
@@ -161,8 +155,9 @@ def output_header(
     """
     dtypes = [BFLOAT16 if kind == "bfloat16" else np.dtype(kind) for _, kind, _ in tensors]
     if mapping:
-        header, places = _safetensors_header(
-            {name: (dtype, shape) for (name, _, shape), dtype in zip(tensors, dtypes, strict=True)}
+        header, places = make_header(
+            {name: (dtype, shape) for (name, _, shape), dtype in zip(tensors, dtypes, strict=True)},
+            metadata,
         )
         offsets = [len(header) + places[name] for name, _, _ in tensors]
     else:
@@ -183,7 +178,7 @@ def output_header(
     return header, offsets, len(header) + values
 
 
-def read_update(path: PathLike) -> Array | dict[str, Array]:
+def read_update(path: PathLike) -> Array | NamedTensors:
     """Map an update from a file; values are read from disk only when they are used.
 
     Parameters
@@ -193,7 +188,7 @@ def read_update(path: PathLike) -> Array | dict[str, Array]:
 
     Returns
     -------
-    ndarray or dict of str to ndarray
+    ndarray or NamedTensors
         Read-only. bfloat16 tensors have the dtype `veilsum.layout.BFLOAT16`.
 
     Raises
@@ -206,14 +201,19 @@ def read_update(path: PathLike) -> Array | dict[str, Array]:
         When the file cannot be read.
     """
     path = Path(path)
-    if path.suffix == ".npy":
+    suffix = _suffix(path)
+    if suffix == ".npy":
         return _read_npy(path)
-    if path.suffix == ".safetensors":
+    if suffix == ".safetensors":
         return _read_safetensors(path)
     raise _unknown_suffix(path)
 
 
-def write_update(path: PathLike, update: Array | Mapping[str, Array]) -> None:
+def write_update(
+    path: PathLike,
+    update: Array | Mapping[str, Array],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write an update so that the file is there whole or the old one stays.
 
     Parameters
@@ -222,6 +222,8 @@ def write_update(path: PathLike, update: Array | Mapping[str, Array]) -> None:
         A .npy file for an array, a .safetensors file for a mapping.
     update : ndarray or mapping of str to ndarray
         C-contiguous or not; bfloat16 as `veilsum.layout.BFLOAT16`.
+    metadata : mapping of str to str, optional
+        What a .safetensors file is to say of itself; by default what the update's own file said.
 
     Raises
     ------
@@ -234,7 +236,9 @@ def write_update(path: PathLike, update: Array | Mapping[str, Array]) -> None:
     check_suffix(path, mapping=isinstance(update, Mapping))
     with atomic_file(path) as file:
         if isinstance(update, Mapping):
-            _write_safetensors(file, update)
+            if metadata is None and isinstance(update, NamedTensors):
+                metadata = update.metadata
+            _write_safetensors(file, update, metadata or {})
         else:
             np.lib.format.write_array(file, np.asarray(update), allow_pickle=False)
 
@@ -255,9 +259,10 @@ def check_suffix(path: PathLike, *, mapping: bool) -> None:
         When it does not fit.
     """
     path = Path(path)
-    if path.suffix not in (".npy", ".safetensors"):
+    found = _suffix(path)
+    if found not in (".npy", ".safetensors"):
         raise _unknown_suffix(path)
-    if mapping != (path.suffix == ".safetensors"):
+    if mapping != (found == ".safetensors"):
         what, suffix = ("named tensors", ".safetensors") if mapping else ("one array", ".npy")
         raise ParameterError(
             f"cannot write {what} to {path}; give the output a name that ends in {suffix}"
@@ -265,7 +270,7 @@ def check_suffix(path: PathLike, *, mapping: bool) -> None:
 
 
 def check_output(target: PathLike, inputs: Iterable[PathLike]) -> None:
-    """Refuse to write over what is being read, over a secret key, or over a folder.
+    """Refuse to write over what is being read, what cannot be made again, or what is no file.
 
     Parameters
     ----------
@@ -277,21 +282,50 @@ def check_output(target: PathLike, inputs: Iterable[PathLike]) -> None:
     Raises
     ------
     ParameterError
-        When the output is one of the inputs, a secret key, or a folder.
+        When the output is one of the inputs, a secret key, the ledger of one, the journal of an
+        unfinished run, a folder, a device or a pipe.
     """
     target = Path(target)
     if target.is_dir():
         raise ParameterError(f"the output {target} is a folder; give the name of a file")
-    if target.is_file():
-        with target.open("rb") as file:
-            head = file.read(len(_PRIVATE_PEM))
-        if head == _PRIVATE_PEM or (head[:4] == b"VSUM" and head[6:8] in _SECRET_KEYS):
+    found = find_destination(target)
+    if found.before is not None:
+        with open_input(found.path) as file:
+            head = file.read(_HEAD)
+        kept = None
+        if head.startswith(_PRIVATE_PEM) or (head[:4] == b"VSUM" and head[6:8] in _SECRET_KEYS):
+            kept = "a secret key"
+        elif _LEDGER.match(head):
+            kept = "the ledger of a key's opened rounds"
+        elif head.startswith(_JOURNAL):
+            kept = "the journal of a run that is not finished"
+        if kept is not None:
             raise ParameterError(
-                f"the output {target} is a secret key, which cannot be made again; give the output "
+                f"the output {target} is {kept}, which cannot be made again; give the output "
                 f"another name"
             )
-    # Large files grow under a name of their own before they take the target's.
-    written = [name for name in (target, Path(f"{target}.part")) if name.exists()]
+    check_apart(target, inputs)
+
+
+def check_apart(target: PathLike, inputs: Iterable[PathLike]) -> None:
+    """Refuse to write over what is being read.
+
+    Parameters
+    ----------
+    target : str or path
+        What is about to be written.
+    inputs : iterable of str or path
+        What it is made from. Missing ones are somebody else's error.
+
+    Raises
+    ------
+    ParameterError
+        When the output, or a file that is made on the way to it, is one of the inputs.
+    """
+    found = find_destination(target)
+    # Large files grow under a name of their own, beside a journal, before they take the target's.
+    names = [found.path, *(Path(f"{found.path}{end}") for end in (".part", ".journal"))]
+    written = [name for name in names if name.exists()]
     for path in inputs:
         if Path(path).exists() and any(name.samefile(path) for name in written):
             raise ParameterError(
@@ -310,11 +344,12 @@ def check_writable(path: PathLike) -> None:
 
     Raises
     ------
+    ParameterError
+        When a device, a pipe or a socket is there.
     OSError
         When no file can be made in its folder.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = _beside(find_destination(path).path)
     os.close(_create(temporary, path, 0o600))
     temporary.unlink()
 
@@ -354,7 +389,8 @@ def atomic_file(path: PathLike) -> Iterator[BinaryIO]:
     Parameters
     ----------
     path : str or path
-        The final name. The temporary file stands in the same folder.
+        The final name; a link is followed. The temporary file stands in the same folder, and takes
+        over the rights of a file that it replaces.
 
     Yields
     ------
@@ -363,22 +399,26 @@ def atomic_file(path: PathLike) -> Iterator[BinaryIO]:
 
     Raises
     ------
+    ParameterError
+        When a device, a pipe or a socket is there.
     OSError
         When it cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    descriptor = _create(temporary, path, 0o666)
+    target = find_destination(path)
+    temporary = _beside(target.path)
+    descriptor = _create(temporary, path, 0o666 if target.before is None else 0o600)
     try:
         with named_failures(path), os.fdopen(descriptor, "w+b") as file:
             yield file
             file.flush()
+            target = find_destination(path)  # the body may have taken long
+            give_rights(file.fileno(), target)
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target.path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    _sync_folder(target.path.parent)
 
 
 @contextmanager
@@ -444,10 +484,8 @@ def read_secret(path: PathLike, *, public: bytes | None = None) -> bytes:
     OSError
         When it cannot be read.
     """
-    with Path(path).open("rb") as file:
+    with open_input(path) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ParameterError(f"{os.fspath(path)} is not a regular file")
         if public is not None and file.read(len(public)) == public:
             raise WireFormatError(
                 f"{os.fspath(path)} holds no Ed25519 private key but a public one; give the file "
@@ -473,17 +511,21 @@ def write_secret(path: PathLike, data: bytes, *, overwrite: bool = False) -> Non
     data : bytes
         Its content.
     overwrite : bool
-        Whether a file of that name may be replaced.
+        Whether a file of that name may be replaced; a link is then followed.
 
     Raises
     ------
     FileExistsError
         When the file exists and `overwrite` is false.
+    ParameterError
+        When a device, a pipe or a socket is to be overwritten.
     OSError
         When it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    if overwrite:
+        path = find_destination(path).path
+    temporary = _beside(path)
     descriptor = _create(temporary, path, 0o600)
     try:
         with named_failures(path), os.fdopen(descriptor, "wb") as file:
@@ -504,7 +546,12 @@ def write_secret(path: PathLike, data: bytes, *, overwrite: bool = False) -> Non
     _sync_folder(path.parent)
 
 
-def _create(temporary: Path, path: Path, mode: int) -> int:
+def _beside(path: Path) -> Path:
+    """Name a temporary file in the same folder."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+
+
+def _create(temporary: Path, path: PathLike, mode: int) -> int:
     try:
         return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
     except OSError as reason:
@@ -534,21 +581,30 @@ def _allocate(file: BinaryIO, start: int, size: int) -> None:
         file.truncate(start + size)
 
 
-def _unknown_suffix(path: Path) -> ParameterError:
+def _suffix(path: Path) -> str:
+    """Return how a name ends, in small letters: some systems write A.NPY."""
+    return path.suffix.lower()
+
+
+def _unknown_suffix(path: Path) -> ParameterError | OSError:
+    if path.is_dir():
+        return IsADirectoryError(
+            errno.EISDIR, "is a folder; give a .npy or .safetensors file in it", os.fspath(path)
+        )
     ends = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
     how = {
         ".npz": "; take one array out of it, and save it with numpy.save",
         ".pt": "; save the state_dict with safetensors.torch.save_file",
         ".pth": "; save the state_dict with safetensors.torch.save_file",
         ".bin": "; save the state_dict with safetensors.torch.save_file",
-    }.get(path.suffix, "")
+    }.get(_suffix(path), "")
     return ParameterError(
         f"{path} {ends}; Veilsum reads and writes .npy and .safetensors files{how}"
     )
 
 
 def _read_npy(path: Path) -> Array:
-    path.open("rb").close()  # raises the operating system's own reason, before NumPy's
+    open_input(path).close()  # raises the operating system's own reason, before NumPy's
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except (OSError, MemoryError):
@@ -558,101 +614,31 @@ def _read_npy(path: Path) -> Array:
         raise WireFormatError(f"{path} is not a .npy file of numbers: {reason}") from None
 
 
-def _read_safetensors(path: Path) -> dict[str, Array]:
-    start, room, entries = _safetensors_entries(path)
-    data = np.memmap(path, dtype=np.uint8, mode="r", offset=start, shape=(room,)) if room else None
-    tensors: dict[str, Array] = {}
-    for name, dtype, shape, begin in entries:
-        count = math.prod(shape)
+def _read_safetensors(path: Path) -> NamedTensors:
+    header = read_header(path)
+    data = None
+    if header.room:
+        data = np.memmap(path, np.uint8, mode="r", offset=header.start, shape=(header.room,))
+    tensors = NamedTensors(header.metadata)
+    for entry in header.entries:
+        count = math.prod(entry.shape)
         if count == 0 or data is None:
-            tensors[name] = np.empty(shape, dtype)
+            tensors[entry.name] = np.empty(entry.shape, entry.dtype)
         else:
             # Not data.view(): the offset need not be a multiple of the item size.
-            tensors[name] = np.frombuffer(data, dtype, count, begin).reshape(shape)
+            array = np.frombuffer(data, entry.dtype, count, entry.begin)
+            tensors[entry.name] = array.reshape(entry.shape)
     return tensors
 
 
-def _safetensors_entries(
-    path: Path,
-) -> tuple[int, int, list[tuple[str, np.dtype[Any], tuple[int, ...], int]]]:
-    """Read a header: where the data begin, how many bytes they are, and what lies where in them."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _MAX_HEADER):
-            raise WireFormatError(f"{path} is not a .safetensors file: it ends inside its header")
-        raw = file.read(length)
-    try:
-        header = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise WireFormatError(f"{path} is not a .safetensors file: bad header") from None
-    if not isinstance(header, dict):
-        raise WireFormatError(f"{path} is not a .safetensors file: bad header")
-    header.pop("__metadata__", None)
-    start, room = 8 + length, size - 8 - length
-    return start, room, [(name, *_entry(path, name, entry, room)) for name, entry in header.items()]
-
-
-def _entry(
-    path: Path, name: str, entry: object, room: int
-) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Check one tensor of a .safetensors header against the bytes that are there."""
-    bad = WireFormatError(f"{path} is not a .safetensors file: bad header entry {name!r}")
-    if not isinstance(entry, dict):
-        raise bad
-    shape, offsets, kind = entry.get("shape"), entry.get("data_offsets"), entry.get("dtype")
-    if not (isinstance(shape, list) and isinstance(offsets, list) and isinstance(kind, str)):
-        raise bad
-    if len(offsets) != 2 or len(shape) > 64:
-        raise bad
-    if not all(type(number) is int and 0 <= number < 1 << 63 for number in shape + offsets):
-        raise bad
-    dtype = _SAFETENSORS.get(kind)
-    if dtype is None:
-        raise ParameterError(
-            f"{path}: tensor {name!r} has dtype {kind}, which Veilsum cannot sum; leave it out or "
-            f"convert it to F32, F16 or BF16"
-        )
-    begin, end = offsets
-    if begin > end or end > room or end - begin != math.prod(shape) * dtype.itemsize:
-        raise bad
-    return dtype, tuple(shape), begin
-
-
-def _safetensors_header(
-    tensors: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
-) -> tuple[bytes, dict[str, int]]:
-    """Make a header; the offsets count from its end, in the order in which data are written."""
-    names = {dtype: kind for kind, dtype in _SAFETENSORS.items()}
-    # Widest items first keeps every tensor aligned to its own item size.
-    order = sorted(tensors, key=lambda name: (-tensors[name][0].itemsize, name))
-    header: dict[str, Any] = {}
-    offsets: dict[str, int] = {}
-    offset = 0
-    for name in order:
-        dtype, shape = tensors[name]
-        dtype = BFLOAT16 if dtype.name == "bfloat16" else dtype.newbyteorder("<")
-        if dtype not in names:
-            raise ParameterError(f"tensor {name!r} has dtype {dtype}, which .safetensors lacks")
-        nbytes = dtype.itemsize * math.prod(shape)
-        header[name] = {
-            "dtype": names[dtype],
-            "shape": list(shape),
-            "data_offsets": [offset, offset + nbytes],
-        }
-        offsets[name] = offset
-        offset += nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text, offsets
-
-
-def _write_safetensors(file: BinaryIO, tensors: Mapping[str, Array]) -> None:
-    header, offsets = _safetensors_header(
-        {name: (array.dtype, tuple(array.shape)) for name, array in tensors.items()}
+def _write_safetensors(
+    file: BinaryIO, tensors: Mapping[str, Array], metadata: Mapping[str, str]
+) -> None:
+    header, offsets = make_header(
+        {name: (array.dtype, tuple(array.shape)) for name, array in tensors.items()}, metadata
     )
     file.write(header)
-    for name in sorted(offsets, key=offsets.__getitem__):
+    for name in offsets:
         array = tensors[name]
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         file.write(little.reshape(-1).view(np.uint8).data)

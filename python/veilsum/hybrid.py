@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum import _core
+from veilsum.arguments import check_values, check_whole, shown, type_name
 from veilsum.errors import ParameterError, RoundError, WireFormatError
 from veilsum.roster import Roster, Signer
 
@@ -86,6 +87,8 @@ class Mask:
         size : int
             Number of coordinates.
         """
+        if not 1 <= check_whole("size", size) <= 1 << 40:
+            raise ParameterError(f"size is {shown(size)}; a mask has 1 to 2^40 coordinates")
         return cls(np.ones(size, dtype=np.bool_))
 
     @property
@@ -190,11 +193,13 @@ def top_fraction(
     ParameterError
         When a score is not finite, an argument is out of range, or a coordinate is in both.
     """
-    scores = np.asarray(scores, dtype=np.float64)
+    scores = check_values("scores", scores)
     if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
         raise ParameterError("sensitivities must be a vector of finite numbers, at least one")
     if not (math.isfinite(fraction) and 0 < fraction <= 1):
-        raise ParameterError(f"the encrypted fraction is {fraction}; must be above 0, at most 1")
+        raise ParameterError(
+            f"the encrypted fraction is {shown(fraction)}; must be above 0, at most 1"
+        )
     none = np.zeros(scores.size, dtype=np.bool_)
     always = none if always is None else always
     never = none if never is None else never
@@ -231,6 +236,8 @@ def named_coordinates(sizes: Mapping[str, int], patterns: Iterable[str]) -> NDAr
     """
     matched = dict.fromkeys(sizes, False)
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise ParameterError(f"a pattern is {type_name(pattern)}; patterns are texts")
         names = [name for name in sizes if fnmatch.fnmatchcase(name, pattern)]
         if not names:
             raise ParameterError(
@@ -244,7 +251,7 @@ def hybrid_layout(mask: Mask) -> dict[str, Vector]:
     """Return the empty tensor that carries a mask's digest in a round's layout.
 
     Add it to the example that a round is made like: the digest then is part of the round's id, and
-    so of every signature and capsule.
+    so of every signature and sealed key.
 
     Parameters
     ----------
@@ -294,7 +301,7 @@ class PlainPart:
             When a value is not finite as it travels, or the dtype is unknown.
         """
         if dtype not in _CODES:
-            raise ParameterError(f"dtype is {dtype!r}; must be one of {', '.join(_CODES)}")
+            raise ParameterError(f"dtype is {shown(dtype)}; must be one of {', '.join(_CODES)}")
         with np.errstate(over="ignore"):
             single = np.ascontiguousarray(values, dtype="<f4")
         if not np.isfinite(single).all():
@@ -385,8 +392,8 @@ def noisy(values: NDArray[Any], clip: float, noise_multiplier: float) -> Vector:
     """
     for name, number in (("clip", clip), ("noise_multiplier", noise_multiplier)):
         if not (math.isfinite(number) and number > 0):
-            raise ParameterError(f"{name} is {number}; must be finite and above 0")
-    vector = np.asarray(values, dtype=np.float64)
+            raise ParameterError(f"{name} is {shown(number)}; must be finite and above 0")
+    vector = check_values("values", values)
     length = float(np.sqrt(np.vdot(vector, vector)))
     if not math.isfinite(length):
         raise ParameterError("the values to add noise to are not finite")
@@ -435,14 +442,14 @@ def blend(
         When omega is out of range, or a plain part would go out that is neither public nor noisy.
     """
     if not (math.isfinite(omega) and 0 <= omega <= 1):
-        raise ParameterError(f"omega is {omega}; must be from 0 to 1")
-    vector = np.asarray(update, dtype=np.float64)
+        raise ParameterError(f"omega is {shown(omega)}; must be from 0 to 1")
+    vector = check_values("update", update)
     plain = (1 - omega) * vector
     if omega < 1 and not public:
         if noise_multiplier <= 0:
             raise ParameterError(
-                f"with omega {omega:g}, the plain part hands over the whole update to whoever "
-                f"divides it by {1 - omega:g}; encrypt everything (omega 1), add noise (clip and "
+                "with an omega below 1, the plain part hands over the whole update to whoever "
+                "divides it by 1 - omega; encrypt everything (omega 1), add noise (clip and "
                 "noise_multiplier), or say public=True for an update that everybody may know"
             )
         plain = noisy(plain, clip, noise_multiplier)
@@ -492,7 +499,7 @@ def budget_fraction(
         ("plain_bytes", plain_bytes),
     ):
         if not (math.isfinite(number) and number > 0):
-            raise ParameterError(f"{name} is {number}; must be finite and above 0")
+            raise ParameterError(f"{name} is {shown(number)}; must be finite and above 0")
     if encrypted_bytes <= plain_bytes:
         return 1.0
     room = bandwidth_bps * budget_s / 8 - fixed_bytes - values * plain_bytes

@@ -7,27 +7,37 @@ summing and writing are the core's. Everything here can be resumed, see docs/lar
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from veilsum import _core, files
-from veilsum.arguments import call_core, check_number, check_type
+import numpy as np
+import numpy.typing as npt
+
+from veilsum import _core, cautions, files
+from veilsum.arguments import check_type, shown
 from veilsum.crypto import (
     Progress,
+    check_weights,
     client_number,
     core_threads,
     decrypt,
+    dtype_name,
     encrypt,
     integer_weights,
 )
 from veilsum.engines import facade
 from veilsum.engines.base import EngineObject
 from veilsum.errors import ParameterError, VeilsumError
+from veilsum.layout import BFLOAT16, Layout
+from veilsum.outputs import find_destination
 from veilsum.roster import Signer
 from veilsum.rounds import layout_of, verifier_of
+from veilsum.sealing import seal
+from veilsum.weights import check_client_weight, fit_weights
 
 __all__ = [
     "UploadFile",
@@ -57,8 +67,8 @@ class UploadFile:
         How many values lay beyond the round's limit.
     client : int or None
         The signer's place in the roster, for a signed upload.
-    capsule_digest : bytes
-        SHA-256 of the capsule: names the upload.
+    digest : bytes
+        32 bytes that name the upload: SHA-256 of its sealed key.
     """
 
     path: str
@@ -66,7 +76,7 @@ class UploadFile:
     nbytes: int
     clipped: int
     client: int | None
-    capsule_digest: bytes
+    digest: bytes
 
     @property
     def signed(self) -> bool:
@@ -132,8 +142,14 @@ def encrypt_file(
         When `source` is not what its name says.
     OSError
         When a file cannot be read or written.
+
+    Warns
+    -----
+    VeilsumWarning
+        As in `encrypt`.
     """
     check_type("encrypt_file(rnd, source, target)", "rnd", rnd, facade.Round)
+    factor = check_client_weight(weight)
     files.check_output(target, [source])
     client = client_number(rnd.roster, signer)
     if isinstance(rnd, EngineObject):
@@ -183,31 +199,39 @@ def encrypt_file(
             progress=progress,
         )
         upload.save(target)
-        nbytes, clipped, digest = upload.nbytes, upload.clipped, upload.capsule_digest
+        nbytes, clipped, digest = upload.nbytes, upload.clipped, upload.digest
     else:
         sources = [
             (os.fspath(source), place.offset, tensor.dtype, tensor.size)
             for place, tensor in zip(places, found, strict=True)
             if tensor.size
         ]
-        nbytes, clipped, digest = call_core(
-            "encrypt_file",
-            _core.encrypt_file,
+        nbytes, clipped, digest = _core.encrypt_file(
             rnd,
             sources,
             os.fspath(target),
-            weight=check_number("weight", weight),
+            weight=factor,
             rounding=rounding,
             on_clip=on_clip,
             threads=core_threads(threads),
             progress=progress,
             resume=resume,
+            seal=seal,
             client=None if signer is None else client,
             sign=None if signer is None else signer.sign,
             locate=lambda index: (
                 f"{layout.locate(index)} is not finite (value {index} of the whole update); "
                 f"Veilsum sums finite values, and nothing was encrypted"
             ),
+        )
+        cautions.warn_about_update(
+            rnd,
+            layout,
+            _stored_values(source, places),
+            [kind for _, _, kind, _ in sources],
+            weight=factor,
+            rounding=rounding,
+            clipped=clipped,
         )
     number = None if signer is None else client
     return UploadFile(os.fspath(target), rnd.id, nbytes, clipped, number, digest)
@@ -275,6 +299,7 @@ def sum_files(
             raise ParameterError(
                 f"there are {len(integers)} weights for {len(paths)} uploads; give one for each"
             )
+        fit_weights(rnd.plan, check_weights(weights), integers)
     _core.sum_files(
         rnd,
         paths,
@@ -294,7 +319,7 @@ def decrypt_file(
     target: PathLike,
     *,
     average: bool = True,
-    dtype: str | None = None,
+    dtype: Any = None,
     threads: int | None = None,
     progress: Progress | None = None,
     resume: bool = False,
@@ -312,7 +337,7 @@ def decrypt_file(
         when it is complete and the sum's file was found undamaged, or not at all.
     average : bool
         Divide by the total weight: by the number of uploads when the aggregator used no weights.
-    dtype : {"float32", "float64"}, optional
+    dtype : {"float32", "float64"} or the dtype itself, optional
         One dtype for all values. By default those of the round's layout, or float32 for a round
         made with size=.
     threads : int, optional
@@ -328,12 +353,23 @@ def decrypt_file(
         When `key` was made for another aggregate.
     ParameterError
         When `target` or `dtype` does not fit, or the run cannot be continued.
+    HeadroomError
+        When a dtype, such as float16, ends below what the sum may come to.
     WireFormatError
         When the sum's file is damaged.
     OSError
         When a file cannot be read or written.
+
+    Warns
+    -----
+    VeilsumWarning
+        As in `decrypt`.
     """
+    dtype = dtype_name(dtype)
     if isinstance(total, EngineObject):
+        files.check_output(target, [])
+        layout: Layout = total.round.structure  # type: ignore[attr-defined]
+        files.check_suffix(target, mapping=layout.named)
         mean = _whole(
             resume,
             target,
@@ -347,7 +383,8 @@ def decrypt_file(
                 progress=progress,
             ),
         )
-        files.write_update(target, mean)
+        named = layout.by_name(mean) if layout.named else mean
+        files.write_update(target, named, layout.file_metadata)
         return
     call = "decrypt_file(key, AggregateFile(path, rnd), target)"
     check_type(call, "key", key, _core.SumKey)
@@ -355,15 +392,18 @@ def decrypt_file(
     files.check_output(target, [total.path])
     layout = layout_of(total.round)
     if dtype not in (None, "float32", "float64"):
-        raise ParameterError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
-    named = layout.kind == "mapping"
+        raise ParameterError(f"dtype is {shown(dtype)}; it must be 'float32' or 'float64'")
+    named = layout.named
     files.check_suffix(target, mapping=named)
+    cautions.check_reach(total, layout, dtype, average=average)
     wide = any(tensor.dtype == "float64" for tensor in layout.tensors)
     made = dtype if dtype is not None else "float64" if wide else "float32"
     tensors = [(tensor.name, dtype or tensor.dtype, tensor.shape) for tensor in layout.tensors]
     if layout.kind == "flat":
         tensors = [("", made, (layout.size,))]
-    prefix, offsets, size = files.output_header(tensors, mapping=named)
+    prefix, offsets, size = files.output_header(
+        tensors, mapping=named, metadata=layout.file_metadata
+    )
     places = [
         (offset, kind, tensor.size)
         for offset, (_, kind, _), tensor in zip(offsets, tensors, layout.tensors, strict=True)
@@ -382,6 +422,10 @@ def decrypt_file(
         progress=progress,
         resume=resume,
     )
+    cautions.warn_about_sum(total)
+    made_places = files.locate_update(target)
+    written = list(made_places.values()) if isinstance(made_places, dict) else [made_places]
+    cautions.warn_about_result(total, _stored_values(target, written))
 
 
 def aggregate_file(path: PathLike, rnd: _core.Round) -> Any:
@@ -425,9 +469,9 @@ def journal_path(target: PathLike) -> Path:
     Returns
     -------
     Path
-        Present while a run with resume=True is unfinished.
+        Present while a run with resume=True is unfinished: beside the file that a link leads to.
     """
-    return Path(f"{os.fspath(target)}.journal")
+    return Path(f"{find_destination(target).path}.journal")
 
 
 def _whole(resume: bool, target: PathLike, work: Callable[[], Any]) -> Any:
@@ -466,10 +510,40 @@ def _sum_whole(
     return aggregator.finish()
 
 
+@dataclass(frozen=True, slots=True)
+class _StoredValues:
+    """An array in a file, of which pieces are read: a map would count as memory."""
+
+    path: PathLike
+    dtype: np.dtype[Any]
+    offset: int
+    size: int
+
+    def __getitem__(self, part: slice) -> npt.NDArray[Any]:
+        start, stop, _ = part.indices(self.size)
+        offset = self.offset + start * self.dtype.itemsize
+        return np.fromfile(self.path, self.dtype, stop - start, offset=offset)
+
+
+def _stored_values(path: PathLike, places: Sequence[files.StoredArray]) -> list[_StoredValues]:
+    """Stand in for the arrays in a file that hold any value; bfloat16 as bits."""
+    bits = np.dtype("<u2")
+    return [
+        _StoredValues(
+            path,
+            bits if place.dtype == BFLOAT16 else place.dtype,
+            place.offset,
+            math.prod(place.shape),
+        )
+        for place in places
+        if math.prod(place.shape)
+    ]
+
+
 def _refuse_journal(target: PathLike) -> None:
     journal = journal_path(target)
     if os.path.lexists(journal):
         raise ParameterError(
             f"{journal} is left of a run that was interrupted; delete it and the unfinished "
-            f"{os.fspath(target)}.part to start again"
+            f"{journal.with_suffix('.part')} to start again"
         )

@@ -17,18 +17,19 @@ import math
 import operator
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from veilsum.arguments import type_name
+from veilsum.arguments import shown, type_name
 from veilsum.errors import ParameterError, WireFormatError, missing_extra
+from veilsum.structures import TreePath, check_paths, flatten, is_nested, path_name, unflatten
 
-__all__ = ["BFLOAT16", "Layout", "TensorSpec"]
+__all__ = ["BFLOAT16", "Layout", "NamedTensors", "TensorSpec"]
 
-Kind: TypeAlias = Literal["flat", "array", "mapping"]
+Kind: TypeAlias = Literal["flat", "array", "mapping", "tree"]
 Library: TypeAlias = Literal["numpy", "torch"]
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -41,6 +42,8 @@ _NATIVE: Final = {np.dtype(name): name for name in ("float32", "float64", "float
 _VERSION: Final = 1
 _MAX_DIMENSIONS: Final = 64
 _MAX_EXTENT: Final = 1 << 40  # as many values as the core lets a round have
+_MAX_METADATA: Final = 1 << 16  # bytes of JSON; every client and the aggregator carry them
+_MIN_LIMIT, _MAX_LIMIT = 1e-290, 1e290  # the core's: a step and its inverse are normal numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,27 @@ class TensorSpec:
     def size(self) -> int:
         """How many values it holds (1 for a scalar, 0 when an extent is 0)."""
         return math.prod(self.shape)
+
+
+class NamedTensors(dict[str, Array]):
+    """Arrays by name, as a .safetensors file holds them, and what the file says of itself.
+
+    Attributes
+    ----------
+    metadata : dict of str to str
+        The file's ``__metadata__``.
+    """
+
+    def __init__(self, metadata: Mapping[str, str] | None = None) -> None:
+        """Start without arrays.
+
+        Parameters
+        ----------
+        metadata : mapping of str to str, optional
+            What the file says of itself.
+        """
+        super().__init__()
+        self.metadata = dict(metadata or {})
 
 
 class _Leaf(NamedTuple):
@@ -121,6 +145,23 @@ def _is_tensor(thing: object) -> bool:
 
 def _refuse_dtype(where: str, dtype: str, library: Library) -> ParameterError:
     remedy = ".float()" if library == "torch" else ".astype(numpy.float32)"
+    if "complex" in dtype:
+        # .astype would drop the imaginary parts; as pairs of real numbers they sum as they should.
+        remedy = "torch.view_as_real(values)"
+        back = "torch.view_as_complex"
+        if library == "numpy":
+            real = "float64" if dtype == "complex128" else "float32"
+            remedy = f"numpy.ascontiguousarray(values).view(numpy.{real})"
+            back = f".view(numpy.{dtype})"
+        return ParameterError(
+            f"{where} has dtype {dtype}; Veilsum sums real values: pass {remedy}, which holds real "
+            f"and imaginary parts side by side, and turn the sum back with {back}"
+        )
+    if dtype == "object":
+        return ParameterError(
+            f"{where} has dtype object: it holds arrays or other objects, no numbers; pass a list "
+            f"of arrays, or a dict of them"
+        )
     return ParameterError(
         f"{where} has dtype {dtype}; Veilsum sums floating-point values ({', '.join(_FLOATS)}): "
         f"leave it out of the update (counters such as num_batches_tracked and masks are not "
@@ -148,6 +189,8 @@ def _inspect(thing: object, where: str) -> _Leaf:
         else:
             raise _refuse_dtype(where, str(dtype), "numpy")
         return _Leaf(thing, "numpy", name, tuple(thing.shape))
+    if hasattr(thing, "__array__") and hasattr(thing, "dtype") and hasattr(thing, "shape"):
+        return _inspect_foreign(thing, where)
     kind = f"{type(thing).__module__}.{type(thing).__qualname__}".removeprefix("builtins.")
     remedy = "pass a NumPy array or a torch tensor"
     if hasattr(thing, "state_dict"):
@@ -155,6 +198,23 @@ def _inspect(thing: object, where: str) -> _Leaf:
     elif isinstance(thing, (list, tuple, int, float)):
         remedy += ", for example numpy.asarray(values, dtype=numpy.float32)"
     raise ParameterError(f"{where} is a {kind}; {remedy}")
+
+
+def _inspect_foreign(thing: Any, where: str) -> _Leaf:
+    """Recognise an array of another library, such as JAX, that NumPy can read."""
+    kind = f"{type(thing).__module__}.{type(thing).__qualname__}"
+    try:
+        array = np.asarray(thing)
+    except Exception as reason:  # each library has errors of its own
+        raise ParameterError(
+            f"{where} is a {kind}, which NumPy cannot read ({type(reason).__name__}); pass a NumPy "
+            f"array or a torch tensor"
+        ) from None
+    if array.shape != tuple(thing.shape):
+        raise ParameterError(
+            f"{where} is a {kind}, which NumPy reads as another shape; pass a NumPy array"
+        )
+    return _inspect(array, where)
 
 
 def _inspect_tensor(tensor: Any, where: str) -> _Leaf:
@@ -182,18 +242,25 @@ class Layout:
 
     Attributes
     ----------
-    kind : {"flat", "array", "mapping"}
-        A plain vector of a given length, one array with a shape, or a state_dict.
+    kind : {"flat", "array", "mapping", "tree"}
+        A plain vector of a given length, one array with a shape, a state_dict, or a list of arrays
+        or nested dictionaries.
     library : {"numpy", "torch"}
         What a decrypted sum is made of: the library of the object the layout was made from.
     tensors : tuple of TensorSpec
         In the order in which their values lie in the summed vector. One, without a name, for
         "flat" and "array".
+    paths : tuple of tuple of str or int
+        Of a "tree", the keys and indices that lead to each tensor; else empty.
+    metadata : tuple of (str, str)
+        What the .safetensors file that the layout was made from says of itself, sorted.
     """
 
     kind: Kind
     library: Library
     tensors: tuple[TensorSpec, ...]
+    paths: tuple[TreePath, ...] = field(default=(), kw_only=True)
+    metadata: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
 
     @classmethod
     def flat(cls, size: int) -> Layout:
@@ -217,9 +284,9 @@ class Layout:
         try:
             count = operator.index(size)
         except TypeError:
-            raise ParameterError(f"size is {size!r}; it must be a whole number") from None
+            raise ParameterError(f"size is {shown(size)}; it must be a whole number") from None
         if not 1 <= count <= _MAX_EXTENT:
-            raise ParameterError(f"size is {count}; it must be from 1 to 2^40 values")
+            raise ParameterError(f"size is {shown(count)}; it must be from 1 to 2^40 values")
         return cls("flat", "numpy", (TensorSpec("", "float32", (count,)),))
 
     @classmethod
@@ -228,26 +295,34 @@ class Layout:
 
         Parameters
         ----------
-        update : array, tensor or mapping of str to array or tensor
-            Only names, shapes and dtypes are read, never the values.
+        update : array, tensor, mapping of str to array or tensor, or nested lists and mappings
+            Only names, shapes and dtypes are read, never the values; and what a .safetensors file
+            says of itself.
 
         Returns
         -------
         Layout
-            Of kind "mapping" for a mapping, else "array".
+            Of kind "mapping" for a mapping, "tree" for what is nested, else "array".
 
         Raises
         ------
         ParameterError
             When something in `update` is not a floating-point array, or it holds no value at all.
         """
-        if isinstance(update, Mapping):
-            leaves = [(name, _inspect(item, _place(name))) for name, item in _items(update)]
+        if isinstance(update, Mapping) or is_nested(update):
+            parts = flatten(update)
+            named = [(path_name(path), item) for path, item in parts]
+            leaves = [(name, _inspect(item, _place(name))) for name, item in named]
             tensors = tuple(TensorSpec(name, leaf.dtype, leaf.shape) for name, leaf in leaves)
             library: Library = "numpy"
             if any(leaf.library == "torch" for _, leaf in leaves):
                 library = "torch"
-            layout = cls("mapping", library, tensors)
+            for name, _ in leaves:
+                _check_name(name)
+            if is_nested(update):
+                layout = cls("tree", library, tensors, paths=tuple(path for path, _ in parts))
+            else:
+                layout = cls("mapping", library, tensors, metadata=_metadata_of(update))
         else:
             leaf = _inspect(update, "update")
             layout = cls("array", leaf.library, (TensorSpec("", leaf.dtype, leaf.shape),))
@@ -259,6 +334,33 @@ class Layout:
     def size(self) -> int:
         """How many values the whole vector holds."""
         return sum(tensor.size for tensor in self.tensors)
+
+    @property
+    def named(self) -> bool:
+        """Whether it has tensors with names, which .safetensors files hold."""
+        return self.kind in ("mapping", "tree")
+
+    @property
+    def file_metadata(self) -> dict[str, str]:
+        """What a .safetensors file of a sum says of itself; "pt" is what loaders ask of torch's."""
+        if self.metadata or not self.named or self.library != "torch":
+            return dict(self.metadata)
+        return {"format": "pt"}
+
+    def by_name(self, update: Any) -> dict[str, Any]:
+        """Name the parts of a sum of named tensors, as a .safetensors file does.
+
+        Parameters
+        ----------
+        update : mapping or list
+            As `assemble` made it.
+
+        Returns
+        -------
+        dict of str to array or tensor
+            In the layout's order.
+        """
+        return {path_name(path): leaf for path, leaf in flatten(update)}
 
     def to_bytes(self) -> bytes:
         """Write the layout as canonical JSON.
@@ -276,7 +378,13 @@ class Layout:
             record |= {"dtype": tensor.dtype, "library": self.library, "shape": tensor.shape}
         else:
             record["library"] = self.library
-            record["tensors"] = [[item.name, item.dtype, item.shape] for item in self.tensors]
+            names = self.paths if self.kind == "tree" else [item.name for item in self.tensors]
+            record["tensors"] = [
+                [name, item.dtype, item.shape]
+                for name, item in zip(names, self.tensors, strict=True)
+            ]
+            if self.metadata:
+                record["metadata"] = dict(self.metadata)
         text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return text.encode("ascii")
 
@@ -318,9 +426,9 @@ class Layout:
 
         Parameters
         ----------
-        limit : float or mapping of str to float
-            One range for all values, or one for each tensor of a "mapping" layout by name. Finite
-            and above 0, in the unit of the values.
+        limit : float, mapping of str to float, or nested like the update
+            One range for all values, or one for each tensor of a "mapping" or "tree" layout, by
+            name or at its place. Finite and above 0, in the unit of the values.
 
         Returns
         -------
@@ -332,12 +440,13 @@ class Layout:
         ParameterError
             When a limit is out of range, or the names are not those of the layout.
         """
-        if isinstance(limit, Mapping):
-            if self.kind != "mapping":
+        if isinstance(limit, (Mapping, list, tuple)):
+            if not self.named:
                 raise ParameterError(
-                    "limit is a mapping of names, but this round's update is a single array; "
-                    "pass one number"
+                    f"limit is {type_name(limit)}, but this round's update is a single array; "
+                    f"pass one number"
                 )
+            limit = _named_limits(limit)
             names = {tensor.name for tensor in self.tensors}
             for name in limit:
                 if name not in names:
@@ -361,8 +470,9 @@ class Layout:
 
         Parameters
         ----------
-        update : array, tensor or mapping of str to array or tensor
-            Must match the layout; for a "flat" one, any shape and any dtype with `size` values.
+        update : array, tensor, mapping of str to array or tensor, or nested lists and mappings
+            Must match the layout; for a "flat" one, any shape and any dtype with `size` values; for
+            a "tree", a mapping of the names will do as well.
 
         Returns
         -------
@@ -381,13 +491,34 @@ class Layout:
         full = [(leaf.flat(), leaf.dtype) for leaf in leaves if math.prod(leaf.shape)]
         return [piece for piece, _ in full], [dtype for _, dtype in full]
 
+    def leaves(self, update: object) -> list[Any]:
+        """Take an update apart that matches the layout.
+
+        Parameters
+        ----------
+        update : array, tensor, mapping of str to array or tensor, or nested lists and mappings
+            As for `pieces`.
+
+        Returns
+        -------
+        list of array or tensor
+            The arrays and tensors that it holds, in the layout's order.
+
+        Raises
+        ------
+        ParameterError
+            Naming the first difference between `update` and the layout.
+        """
+        return [leaf.source for leaf in self._match(update)]
+
     def check(self, update: object) -> list[TensorSpec]:
         """Check an update against the layout without looking at its values.
 
         Parameters
         ----------
-        update : array, tensor or mapping of str to array or tensor
-            Must match the layout; for a "flat" one, any shape and any dtype with `size` values.
+        update : array, tensor, mapping of str to array or tensor, or nested lists and mappings
+            Must match the layout; for a "flat" one, any shape and any dtype with `size` values; for
+            a "tree", a mapping of the names will do as well.
 
         Returns
         -------
@@ -443,9 +574,9 @@ class Layout:
 
         Returns
         -------
-        ndarray, torch.Tensor or dict of str to ndarray or torch.Tensor
-            Tensors are on the CPU. bfloat16 in NumPy is ml_dtypes.bfloat16 when that package is
-            loaded, else `BFLOAT16`.
+        ndarray, torch.Tensor, or dict or list of them
+            As the layout says. Tensors are on the CPU. bfloat16 in NumPy is ml_dtypes.bfloat16 when
+            that package is loaded, else `BFLOAT16`.
 
         Raises
         ------
@@ -456,7 +587,7 @@ class Layout:
         """
         wanted = library if library is not None else self.library
         if wanted not in ("numpy", "torch"):
-            raise ParameterError(f"output is {library!r}; it must be 'numpy' or 'torch'")
+            raise ParameterError(f"output is {shown(library)}; it must be 'numpy' or 'torch'")
         make = _make_torch if wanted == "torch" else _make_numpy
         if self.kind == "flat":
             return make(values, dtype or str(values.dtype), (self.size,))
@@ -466,15 +597,19 @@ class Layout:
             part = values[start : start + tensor.size]
             made[tensor.name] = make(part, dtype or tensor.dtype, tensor.shape)
             start += tensor.size
+        if self.kind == "tree":
+            return unflatten(self.paths, list(made.values()))
         return made if self.kind == "mapping" else made[""]
 
     def _match(self, update: object) -> list[_Leaf]:
         """Recognise every part of `update`, in the layout's order, or name what differs first."""
-        if self.kind != "mapping":
-            if isinstance(update, Mapping):
+        nested = is_nested(update)
+        if not self.named:
+            if isinstance(update, Mapping) or nested:
+                what = "mapping" if isinstance(update, Mapping) else "list"
                 raise ParameterError(
-                    "update is a mapping of tensors, but the round sums a single array; make the "
-                    "round with like=state_dict to sum named tensors"
+                    f"update is a {what} of tensors, but the round sums a single array; make the "
+                    f"round with like=state_dict to sum named tensors"
                 )
             leaf = _inspect(update, "update")
             if self.kind == "flat":
@@ -482,13 +617,13 @@ class Layout:
             else:
                 _check_leaf(leaf, self.tensors[0])
             return [leaf]
-        if not isinstance(update, Mapping):
+        if not isinstance(update, Mapping) and not nested:
             remedy = "its state_dict()" if hasattr(update, "state_dict") else "a mapping of names"
             raise ParameterError(
                 f"update is {type_name(update)}, but the round sums {len(self.tensors)} named "
                 f"tensors; pass {remedy}"
             )
-        given = dict(_items(update))
+        given = {path_name(path): item for path, item in flatten(update)}
         for tensor in self.tensors:
             if tensor.name not in given:
                 raise ParameterError(
@@ -523,13 +658,37 @@ class Layout:
         return f"it has {', '.join(names)}{more}"
 
 
-def _items(update: Mapping[Any, object]) -> list[tuple[str, object]]:
-    for name in update:
-        if not isinstance(name, str) or not name:
-            raise ParameterError(
-                f"the update has a key {name!r}; names of tensors are non-empty strings"
-            )
-    return list(update.items())
+def _named_limits(limit: Any, before: str = "") -> dict[str, Any]:
+    """Name the limits of nested mappings and lists; their ranges are checked elsewhere."""
+    items = limit.items() if isinstance(limit, Mapping) else enumerate(limit)
+    named: dict[str, Any] = {}
+    for key, item in items:
+        if isinstance(item, (Mapping, list, tuple)):
+            named |= _named_limits(item, f"{before}{key}/")
+        else:
+            named[f"{before}{key}"] = item
+    return named
+
+
+def _metadata_of(update: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(update, NamedTensors):
+        return ()
+    if len(json.dumps(update.metadata)) > _MAX_METADATA:
+        raise ParameterError(
+            f"the example's __metadata__ takes more than {_MAX_METADATA} bytes, which every client "
+            f"would carry in the round; save the example with less of it"
+        )
+    return tuple(sorted(update.metadata.items()))
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ParameterError(
+            f"the update has a name with half a character, {name!r}, which no file can hold; "
+            f"rename it"
+        ) from None
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -557,15 +716,20 @@ def _check_leaf(leaf: _Leaf, tensor: TensorSpec) -> None:
 
 def _check_limit(limit: object, where: str) -> float:
     if isinstance(limit, (bool, np.bool_, str, bytes)):
-        raise ParameterError(f"{where} is {limit!r}; it must be a number")
+        raise ParameterError(f"{where} is {shown(limit)}; it must be a number")
     try:
         value = float(cast(Any, limit))
     except (TypeError, ValueError, OverflowError):
-        raise ParameterError(f"{where} is {limit!r}; it must be a number") from None
+        raise ParameterError(f"{where} is {shown(limit)}; it must be a number") from None
     if not (math.isfinite(value) and value > 0):
         raise ParameterError(
-            f"{where} is {value}; it must be finite and above 0: values are clipped to it on both "
-            f"sides"
+            f"{where} is {shown(value)}; it must be finite and above 0: values are clipped to "
+            f"it on both sides"
+        )
+    if not _MIN_LIMIT <= value <= _MAX_LIMIT:
+        raise ParameterError(
+            f"{where} is {value:g}; it must be from {_MIN_LIMIT:g} to {_MAX_LIMIT:g}, and not far "
+            f"from the largest value of an update"
         )
     return value
 
@@ -614,19 +778,47 @@ def _parse(data: bytes) -> Layout:
     if kind == "flat":
         return Layout("flat", "numpy", (_parse_tensor(["", "float32", [record.get("size")]]),))
     library = record.get("library")
-    if kind not in ("array", "mapping") or library not in ("numpy", "torch"):
+    if kind not in ("array", "mapping", "tree") or library not in ("numpy", "torch"):
         raise WireFormatError("the round's layout has an unknown kind or library")
+    paths: tuple[TreePath, ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
     if kind == "array":
         tensors = [_parse_tensor(["", record.get("dtype"), record.get("shape")])]
     else:
         items = record.get("tensors")
         if not isinstance(items, list):
             raise WireFormatError("the round's layout lists no tensors")
+        if kind == "tree":
+            paths = _parse_paths(items)
+            items = [[path_name(path), *item[1:]] for path, item in zip(paths, items, strict=True)]
+        metadata = _parse_metadata(record.get("metadata", {}))
         tensors = [_parse_tensor(item) for item in items]
         names = {tensor.name for tensor in tensors}
         if len(names) != len(tensors) or "" in names:
             raise WireFormatError("the round's layout has a tensor without a name of its own")
-    return Layout(kind, library, tuple(tensors))
+    return Layout(kind, library, tuple(tensors), paths=paths, metadata=metadata)
+
+
+def _parse_paths(items: list[Any]) -> tuple[TreePath, ...]:
+    """Read the places of a tree's tensors; `_parse_tensor` looks at the rest of each item."""
+    paths: list[TreePath] = []
+    for item in items:
+        path = item[0] if isinstance(item, list) and item else None
+        # type() and not isinstance(): true is no index.
+        if not isinstance(path, list) or not all(
+            (type(step) is int and step >= 0) or (isinstance(step, str) and step) for step in path
+        ):
+            raise WireFormatError("the round's layout has a malformed path")
+        paths.append(tuple(path))
+    if not check_paths(paths):
+        raise WireFormatError("the paths of the round's layout are not those of one tree")
+    return tuple(paths)
+
+
+def _parse_metadata(found: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise WireFormatError("the round's layout has malformed metadata")
+    return tuple(sorted(found.items()))
 
 
 def _parse_tensor(item: object) -> TensorSpec:
@@ -635,6 +827,10 @@ def _parse_tensor(item: object) -> TensorSpec:
     name, dtype, shape = item
     if not isinstance(name, str) or dtype not in _FLOATS or not isinstance(shape, list):
         raise WireFormatError("the round's layout has a malformed tensor")
+    try:
+        _check_name(name)
+    except ParameterError:
+        raise WireFormatError("the round's layout has a malformed name") from None
     # type() and not isinstance(): true is no extent.
     if len(shape) > _MAX_DIMENSIONS or not all(
         type(extent) is int and 0 <= extent <= _MAX_EXTENT for extent in shape

@@ -41,9 +41,8 @@ class PadStore(_core.PadStore):
         rnd : Round
             The round to be encrypted for.
         budget_bytes : int
-            Bytes of pads that may be ready at a time. An upload's are as large as its encrypted
-            values: about ``rnd.size * rnd.plan.bytes_per_value``. With less, the first blocks of
-            the upload are prepared.
+            Bytes of pads that may be ready at a time. An upload's are `rnd.pad_bytes`. With
+            less, the first blocks of the upload are prepared.
         uploads : int
             How many uploads to prepare, within the budget. One, unless this process plays several
             clients of the round.

@@ -17,7 +17,7 @@ from cryptography.exceptions import InternalError, InvalidSignature, Unsupported
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from veilsum import files
+from veilsum import _core, files
 from veilsum.errors import ParameterError, WireFormatError
 
 __all__ = ["Identity", "Roster", "Signer", "load_public_key", "save_public_key"]
@@ -201,7 +201,7 @@ class Roster:
         Raises
         ------
         ParameterError
-            When there is none, one is malformed, or one is listed twice.
+            When there is none, one is malformed or identifies nobody, or one is listed twice.
         """
         self._keys = tuple(_check_key(key, index) for index, key in enumerate(keys))
         if not self._keys:
@@ -210,8 +210,8 @@ class Roster:
         for index, key in enumerate(self._keys):
             if key in seen:
                 raise ParameterError(
-                    f"clients {seen[key]} and {index} of the roster have the same key "
-                    f"{key.hex()[:16]}...; every client signs with a key of its own"
+                    f"clients {seen[key]} and {index} of the roster have the same key; "
+                    f"every client signs with a key of its own"
                 )
             seen[key] = index
 
@@ -264,9 +264,7 @@ class Roster:
         """
         wanted = _check_key(key, 0)
         if wanted not in self._keys:
-            raise ParameterError(
-                f"key {wanted.hex()[:16]}... is not one of the roster's {len(self)} clients"
-            )
+            raise ParameterError(f"the key is not one of the roster's {len(self)} clients")
         return self._keys.index(wanted)
 
     @staticmethod
@@ -285,11 +283,13 @@ class Roster:
         Returns
         -------
         bool
-            Whether the signature is valid; malformed keys and signatures are just not valid.
+            Whether the signature is valid; malformed keys and signatures are just not valid, and
+            neither is any signature of a key that a roster would refuse.
         """
         try:
+            _core.check_verification_key(public_key)
             Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
-        except (InvalidSignature, ValueError):
+        except (InvalidSignature, ValueError):  # ParameterError is a ValueError
             return False
         return True
 
@@ -389,6 +389,13 @@ def _check_key(key: object, index: int) -> bytes:
             f"client {index} of the roster has a key of {len(public)} bytes; an Ed25519 public key "
             f"has {_KEY_BYTES}"
         )
+    try:
+        _core.check_verification_key(public)
+    except ParameterError as reason:
+        raise ParameterError(
+            f"client {index} of the roster: {reason}; ask the client for the public key of its "
+            f"identity"
+        ) from None
     return bytes(public)
 
 

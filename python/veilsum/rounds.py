@@ -46,6 +46,11 @@ class Round(_core.Round):
         The authority opens no sum of fewer uploads.
     roster : list of bytes
         The clients' verification keys; empty when anyone may upload.
+    upload_keys, value_blocks, blocks : int
+        How many keys an upload has, its blocks of values, and all blocks, with those that only
+        check.
+    pad_bytes : int
+        Bytes of the pads of one upload, when they are made ahead.
     """
 
     def __init__(
@@ -69,10 +74,10 @@ class Round(_core.Round):
             The authority's public key.
         size : int, optional
             How many values an update has; they come back as a flat vector. Give this or `like`.
-        like : array, tensor or mapping of str to array or tensor, optional
+        like : array, tensor, mapping of str to array or tensor, or nested lists and mappings
             An example update; sums come back with its names, shapes and dtypes. Only those are
-            read: the values stay out of the round.
-        limit : float or mapping of str to float
+            read: the values stay out of the round. Or a `Layout`.
+        limit : float, mapping of str to float, or nested like the update
             Values are clipped to ±limit, after the client's weight, and the clipped ones counted.
             One number, or one for each tensor by name. Finite, above 0, in the unit of the values:
             one step of the quantised values is limit / (2^(value_bits - 1) - 1).
@@ -86,8 +91,6 @@ class Round(_core.Round):
         ------
         ParameterError
             When an argument is out of range, or not just one of `size` and `like` is given.
-        KeyMismatchError
-            When `public` is over another ring than the plan's capsules.
         RoundError
             When plan and key are of different engines.
         """
@@ -174,7 +177,7 @@ class Round(_core.Round):
 
     def __repr__(self) -> str:
         parts = len(self._structure.tensors)
-        what = f" in {parts} tensors" if self._structure.kind == "mapping" else ""
+        what = f" in {parts} tensors" if self._structure.named else ""
         return f"<veilsum.Round {self.id.hex()[:16]}: {self.size} values{what}>"
 
 
@@ -185,8 +188,8 @@ def new_layout(size: int | None, like: Any) -> Layout:
     ----------
     size : int or None
         How many values an update has.
-    like : array, tensor, mapping of str to array or tensor, or None
-        An example update.
+    like : array, tensor, mapping of str to array or tensor, nested lists and mappings, or None
+        An example update, or a `Layout`.
 
     Returns
     -------
@@ -204,6 +207,8 @@ def new_layout(size: int | None, like: Any) -> Layout:
             f"a round needs either size (a flat vector) or like (an example update), and "
             f"{given} is given"
         )
+    if isinstance(like, Layout):
+        return like
     return Layout.flat(size) if size is not None else Layout.like(like)
 
 

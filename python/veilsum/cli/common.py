@@ -10,11 +10,13 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from veilsum.errors import ParameterError
+from veilsum.errors import ParameterError, VeilsumWarning
+from veilsum.large_files import journal_path
 
 __all__ = [
     "add_force",
@@ -26,6 +28,7 @@ __all__ = [
     "refuse_existing",
     "report",
     "resumable",
+    "warnings_as_lines",
 ]
 
 
@@ -85,7 +88,7 @@ def resumable(args: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, OSError, MemoryError) as error:
-        journal = f"{args.out}.journal"
+        journal = journal_path(args.out)
         if args.resume and os.path.lexists(journal):
             stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
             note(args, f"{stopped}; the same command with --resume goes on from {journal}")
@@ -170,6 +173,29 @@ def note(args: argparse.Namespace, text: str) -> None:
     """
     del args
     print(f"veilsum: note: {text}", file=sys.stderr)
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print each warning of Veilsum as one line on standard error; --quiet does not silence it.
+
+    Yields
+    ------
+    None
+        While the command works.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", VeilsumWarning)
+        before = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, VeilsumWarning):
+                print(f"veilsum: warning: {message}", file=sys.stderr)
+            else:
+                before(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def print_table(rows: Sequence[tuple[str, str]]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from veilsum import __version__
+from veilsum.cli.common import warnings_as_lines
 from veilsum.cli.streams import steady_streams
 from veilsum.errors import (
     BackendUnavailableError,
@@ -187,7 +188,8 @@ def _dispatch(arguments: list[str]) -> int:
         options = parser.parse_args(rest)
     except SystemExit as leave:  # argparse after --help
         return leave.code if isinstance(leave.code, int) else 0
-    return module.run(options)
+    with warnings_as_lines():
+        return module.run(options)
 
 
 def _import(name: str) -> _CommandModule:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 from veilsum.federated.config import TrainConfig, with_overrides
 
@@ -99,10 +100,10 @@ def choose(keys: Iterable[str]) -> list[Contender]:
     for key in wanted:
         if key not in CONTENDERS:
             raise ParameterError(
-                f"there is no method {key!r} to compare; choose from {', '.join(CONTENDERS)}"
+                f"there is no method {shown(key)} to compare; choose from {', '.join(CONTENDERS)}"
             )
         if wanted.count(key) > 1:
-            raise ParameterError(f"the method {key!r} is named twice")
+            raise ParameterError(f"the method {shown(key)} is named twice")
     return [one for key, one in CONTENDERS.items() if key in wanted]
 
 

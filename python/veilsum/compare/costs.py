@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 
 BANDWIDTHS_BPS = (10e6, 30e6, 100e6, 300e6, 1e9, 3e9, 10e9)
@@ -71,7 +72,7 @@ class RoundCost:
             When it is not above 0.
         """
         if not bandwidth_bps > 0:
-            raise ParameterError(f"a bandwidth of {bandwidth_bps} bit/s; must be above 0")
+            raise ParameterError(f"a bandwidth of {shown(bandwidth_bps)} bit/s; must be above 0")
         return _BITS * self.bytes / bandwidth_bps
 
     def round_s(self, bandwidth_bps: float) -> float:

@@ -6,12 +6,15 @@ coincide, wider lines lie under narrower ones so that each is seen, and one labe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from veilsum.arguments import shown
 from veilsum.compare.contenders import CENTRALISED, DP_FL, FEDAVG, HE_FL, HYBRID, VEILSUM
 from veilsum.compare.costs import BANDWIDTHS_BPS, RoundCost, round_cost
 from veilsum.compare.files import Comparison
+from veilsum.errors import ParameterError
 from veilsum.report.plots import GRID, INK, MUTED, SERIES, SYNTHETIC, Plot, draw_plot, plain_axes
 from veilsum.report.units import format_bytes, format_seconds
 
@@ -58,7 +61,9 @@ def attack_title(name: str) -> str:
     """
     if name in ATTACKS:
         return ATTACKS[name]
-    size = int(name.removeprefix("step-"))
+    size = int(name.removeprefix("step-")) if re.fullmatch(r"step-\d{1,9}", name) else 0
+    if not size:
+        raise ParameterError(f"no attack is called {shown(name)}")
     return "one step, a batch of one" if size == 1 else f"one step, a batch of {size}"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 
 
@@ -50,13 +51,13 @@ class CompareOptions:
         for name, least in (("probes", 1), ("attacked_rounds", 1), ("optimised_batches", 0)):
             value = getattr(self, name)
             if value < least:
-                raise ParameterError(f"{name} is {value}; must be at least {least}")
+                raise ParameterError(f"{name} is {shown(value)}; must be at least {least}")
         if 1 not in self.batch_sizes or min(self.batch_sizes) < 1:
             raise ParameterError(
-                f"batch_sizes is {list(self.batch_sizes)}; all must be at least 1, and 1 among them"
+                "batch_sizes must be whole numbers of at least 1, and 1 among them"
             )
         if len(set(self.batch_sizes)) != len(self.batch_sizes):
-            raise ParameterError(f"batch_sizes is {list(self.batch_sizes)}; one of them is twice")
+            raise ParameterError("one of batch_sizes is there twice")
 
     def rounds_to_attack(self, rounds: int) -> list[int]:
         """Return the rounds that are attacked, from 1 on.

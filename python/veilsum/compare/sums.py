@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 import veilsum as vs
+from veilsum.arguments import check_whole
 
 __all__ = ["LIMIT", "Sum", "check_mean", "make_update"]
 
@@ -25,8 +26,10 @@ Floats = npt.NDArray[np.float32]
 
 def make_update(size: int, seed: int = 0) -> Floats:
     """Return `size` float32 values in [-1, 1), the same for the same seed."""
-    rng = np.random.default_rng(seed)
-    pattern = rng.random(min(size, PATTERN), dtype=np.float32) * np.float32(2) - np.float32(1)
+    rng = np.random.default_rng(check_whole("seed", seed))
+    pattern = rng.random(min(check_whole("size", size), PATTERN), dtype=np.float32) * np.float32(
+        2
+    ) - np.float32(1)
     return pattern if size <= PATTERN else np.resize(pattern, size)
 
 
@@ -34,7 +37,8 @@ def check_mean(mean: Floats, updates: list[Floats], plan: vs.Plan, limit: float 
     """Make sure that `mean` is the mean of `updates` within what quantising allows.
 
     The integer sum is exact, so the mean is off by at most the mean of the updates' quantisation
-    errors, half a step each, plus two roundings to float32 of values up to `limit`.
+    errors, half a step each and 2^-22 of the limit for arithmetic in float32, plus two roundings to
+    float32 of values up to `limit`.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def check_mean(mean: Floats, updates: list[Floats], plan: vs.Plan, limit: float 
         When it is not.
     """
     step = limit / (2 ** (plan.value_bits - 1) - 1)
-    bound = step / 2 + limit * 2.0**-23
+    bound = step / 2 + limit * (2.0**-22 + 2.0**-23)
     if any(mean.shape != update.shape for update in updates):
         raise vs.VeilsumError(f"the mean has shape {mean.shape}, the updates another one")
     for start in range(0, mean.size, CHUNK):
@@ -89,8 +93,7 @@ class Sum:
 
         Making the pads is not timed.
         """
-        nbytes = self.plan.upload_bytes(self.size)
-        with vs.PadStore(self.round, budget_bytes=nbytes) as pads:
+        with vs.PadStore(self.round, budget_bytes=self.round.pad_bytes) as pads:
             if not pads.wait():
                 raise vs.VeilsumError("the pads were not made")
             start = time.perf_counter()

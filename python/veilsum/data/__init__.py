@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from veilsum.arguments import shown
 from veilsum.data.preprocess import MAX_ROWS, Moments, Preprocessor, local_moments
 from veilsum.data.splits import (
     held_out_rows,
@@ -90,4 +91,4 @@ def load(
         from veilsum.data.mimic3 import load_mimic3
 
         return load_mimic3(directory, cache=cache, progress=progress)
-    raise ParameterError(f"no study is called {name!r}; known are {', '.join(STUDIES)}")
+    raise ParameterError(f"no study is called {shown(name)}; known are {', '.join(STUDIES)}")

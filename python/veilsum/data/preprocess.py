@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum import ParameterError
+from veilsum.arguments import check_whole
 from veilsum.data.study import Feature, Study
 
 MAX_ROWS = 2**20
@@ -84,7 +85,8 @@ class Moments:
         features : int
             Number of features.
         """
-        return Moments(0.0, *(np.zeros(features) for _ in range(3))).to_mapping()
+        count = check_whole("features", features)
+        return Moments(0.0, *(np.zeros(count) for _ in range(3))).to_mapping()
 
 
 def local_moments(study: Study) -> Moments:

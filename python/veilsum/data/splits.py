@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum import ParameterError
+from veilsum.arguments import shown
 
 SMALLEST_CLOUD = 10
 """Fewest rows that a Dirichlet split gives a cloud."""
@@ -65,8 +66,8 @@ def held_out_rows(
         count = round(fraction * len(rows))
         if not 0 < count < len(rows):
             raise ParameterError(
-                f"holding out {fraction:g} of {len(rows)} rows with label {label} leaves one side "
-                "without any; choose another fraction"
+                f"holding out {shown(fraction)} of {len(rows)} rows with label {label} leaves one "
+                "side without any; choose another fraction"
             )
         held_out.append(rows[:count])
     test = np.sort(np.concatenate(held_out))
@@ -170,8 +171,9 @@ def rows_of_sites(
     if len(present) != clouds:
         listed = ", ".join(f"{names[site]} ({(sites == site).sum()})" for site in present)
         raise ParameterError(
-            f"data.clouds is {clouds}, but the rows come from {len(present)} care units: {listed}; "
-            f"set data.clouds = {len(present)} to make each a cloud, or choose another data.split"
+            f"data.clouds is {shown(clouds)}, but the rows come from {len(present)} care units: "
+            f"{listed}; set data.clouds = {len(present)} to make each a cloud, or choose "
+            "another data.split"
         )
     rows = tuple(np.flatnonzero(sites == site) for site in present)
     return rows, tuple(names[site] for site in present)
@@ -224,7 +226,7 @@ def rows_by_dirichlet(
         if min(sum(map(len, cloud)) for cloud in found) >= smallest:
             return tuple(np.sort(np.concatenate(cloud)) for cloud in found)
     raise ParameterError(
-        f"{len(classes)} rows of {len(parts)} classes cannot be spread over {clouds} clouds with "
-        f"data.dirichlet_alpha = {alpha:g} so that each gets {smallest}; use a larger alpha or "
-        "fewer clouds"
+        f"{len(classes)} rows of {len(parts)} classes cannot be spread over {shown(clouds)} clouds "
+        f"with data.dirichlet_alpha = {shown(alpha)} so that each gets {shown(smallest)}; use a "
+        "larger alpha or fewer clouds"
     )

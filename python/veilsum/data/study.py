@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum import ParameterError
+from veilsum.arguments import shown
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,13 @@ class Feature:
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
-            raise ParameterError(f"feature {self.name}: range {self.low} to {self.high} is empty")
+            raise ParameterError(
+                f"feature {self.name}: range {shown(self.low)} to {shown(self.high)} is empty"
+            )
         if self.log and self.low <= 0:
             raise ParameterError(
-                f"feature {self.name}: a logarithm needs a range above 0, got low = {self.low}"
+                f"feature {self.name}: a logarithm needs a range above 0, got low = "
+                f"{shown(self.low)}"
             )
         if self.missing_with and not self.may_be_missing:
             raise ParameterError(

@@ -25,6 +25,7 @@ from typing import Final, TextIO
 
 import numpy as np
 
+from veilsum.arguments import shown
 from veilsum.data.mimic3 import SYNTHETIC_MARKER, SYNTHETIC_SUBJECTS
 from veilsum.data.mimic3.variables import ITEMS, LEFT_OUT_ITEMS, Item
 from veilsum.errors import ParameterError, named_failures, one_line
@@ -158,7 +159,9 @@ def write_synthetic_mimic(
     """
     directory = Path(directory)
     if stays < 20:
-        raise ParameterError(f"stays is {stays}; must be at least 20, to have every kind of them")
+        raise ParameterError(
+            f"stays is {shown(stays)}; must be at least 20, to have every kind of them"
+        )
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise ParameterError(

@@ -13,16 +13,17 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from veilsum import _core
-from veilsum.arguments import call_core, check_whole, type_name
+from veilsum.arguments import check_whole, shown, type_name
 from veilsum.crypto import Aggregator as NativeAggregator
 from veilsum.engines.base import EngineObject, engine_name
 from veilsum.errors import ParameterError, WireFormatError
 from veilsum.files import named_errors
+from veilsum.outputs import open_input
 from veilsum.rounds import Round as NativeRound
+from veilsum.sealing import generate_key_pair
 
 __all__ = [
     "Aggregate",
@@ -98,11 +99,12 @@ def _check_plan(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
             check_whole(name, given[name])
     for name in ("optimise", "profile", "engine"):
         if name in given and not isinstance(given[name], str):
-            raise ParameterError(f"{name} is {given[name]!r}; it must be a text")
+            raise ParameterError(f"{name} is {shown(given[name])}; it must be a text")
     unknown = sorted(set(given) - _PLAN_OPTIONS)
     if unknown:
         raise ParameterError(
-            f"a plan has no parameter {unknown[0]!r}; it has {', '.join(sorted(_PLAN_OPTIONS))}"
+            f"a plan has no parameter {shown(unknown[0])}; it has "
+            f"{', '.join(sorted(_PLAN_OPTIONS))}"
         )
 
 
@@ -157,7 +159,7 @@ class _AnyEngine(type):
             if isinstance(thing, EngineObject):
                 engine = thing.engine
         if engine is None or engine == "native" or engine not in _ENGINES.values():
-            return call_core(cls.__name__, cls._native, *arguments, **options)
+            return cls._native(*arguments, **options)
         return getattr(_engine_module(engine), cls.__name__)(*arguments, **options)
 
     def __instancecheck__(cls, thing: object) -> bool:
@@ -180,18 +182,18 @@ class _AnyEngine(type):
         _core.isa_level()
         _check_round(cls.__name__, "from_bytes(data, rnd)", more)
         _refuse_other_kind(cls.__name__, engine, data)
-        return call_core(f"{cls.__name__}.from_bytes", cls._of(engine).from_bytes, data, *more)
+        return cls._of(engine).from_bytes(data, *more)
 
     def _open(cls, path: Any, more: tuple[Any, ...]) -> Any:
         _core.isa_level()
         _check_round(cls.__name__, "load(path, rnd)", more)
-        with Path(path).open("rb") as file:
+        with open_input(path) as file:
             head = file.read(_HEADER.size)
         engine = engine_name(more[0]) if more else _engine_of_bytes(head)
         with named_errors(path):
             # Before the file's mode is looked at: a public key in a secret one's place is no leak.
             _refuse_other_kind(cls.__name__, engine, head)
-            return call_core(f"{cls.__name__}.load", cls._of(engine).load, path, *more)
+            return cls._of(engine).load(path, *more)
 
     def _of(cls, engine: str) -> Any:
         if engine == "native":
@@ -203,7 +205,7 @@ def _only_round(named: dict[str, Any]) -> tuple[Any, ...]:
     """Take the round out of keyword arguments; there is no other."""
     rest = sorted(named.keys() - {"round"})
     if rest:
-        raise TypeError(f"unexpected keyword argument {rest[0]!r}")
+        raise TypeError(f"unexpected keyword argument {shown(rest[0])}")
     return tuple(named.values())
 
 
@@ -266,4 +268,4 @@ def keygen(plan: Any) -> tuple[Any, Any]:
         return _engine_module(plan.engine).keygen(plan)  # type: ignore[no-any-return]
     if not isinstance(plan, _core.Plan):
         raise ParameterError(f"plan is {type_name(plan)}; make one with Plan(clients=...)")
-    return _core.keygen(plan)
+    return generate_key_pair()

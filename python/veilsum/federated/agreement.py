@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import veilsum as vs
+from veilsum.arguments import shown
 
 
 class Agreement:
@@ -44,8 +45,8 @@ class Agreement:
         self._min_clients = min_clients
         if not 2 <= min_clients <= len(self._roster):
             raise vs.ParameterError(
-                f"min_clients is {min_clients}; must be from 2 to the {len(self._roster)} clients "
-                "of the roster"
+                f"min_clients is {shown(min_clients)}; must be from 2 to the {len(self._roster)} "
+                "clients of the roster"
             )
 
     @property

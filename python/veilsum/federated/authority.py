@@ -1,6 +1,6 @@
-"""The authority: whoever can open capsules.
+"""The authority: whoever can open sealed keys.
 
-Federated loop. It sees capsules, never updates: a few kilobytes an upload, whatever the model's
+Federated loop. It sees sealed keys, never updates: a kilobyte an upload, whatever the model's
 size. It opens a round once, and only for the roster and the number of clients that it was told
 when training began, whatever the aggregator asks for.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import veilsum as vs
+from veilsum.arguments import shown
 
 
 class AuthorityService:
@@ -39,7 +40,7 @@ class AuthorityService:
         """
         secret, public = vs.keygen(vs.Plan.from_bytes(plan))
         self._secrets[public.id] = secret
-        return public.to_bytes()
+        return bytes(public.to_bytes())
 
     def enrol(self, roster: Sequence[bytes], min_clients: int) -> None:
         """Fix whose sums may be opened.
@@ -63,7 +64,7 @@ class AuthorityService:
         keys = tuple(vs.Roster(roster))
         if not 2 <= min_clients <= len(keys):
             raise vs.ParameterError(
-                f"min_clients is {min_clients}; must be from 2 to the {len(keys)} clients"
+                f"min_clients is {shown(min_clients)}; must be from 2 to the {len(keys)} clients"
             )
         self._roster = keys
         self._min_clients = min_clients
@@ -84,7 +85,7 @@ class AuthorityService:
             When the round was made for another key.
         veilsum.RoundError
             When the round has another roster or asks for fewer clients than was fixed, was opened
-            before for another sum, or a capsule was tampered with.
+            before for another sum, or a sealed key was tampered with.
         veilsum.WireFormatError
             When either is malformed.
         """

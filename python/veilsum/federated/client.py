@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import veilsum as vs
+from veilsum.arguments import shown
 from veilsum.data import Preprocessor, Study
 from veilsum.federated import shares, statistics
 from veilsum.federated.aggregator import join_parts
@@ -102,7 +103,7 @@ class Client:
         """
         if bits_per_second <= 0:
             raise vs.ParameterError(
-                f"a measured bandwidth is {bits_per_second} bit/s; must be above 0"
+                f"a measured bandwidth is {shown(bits_per_second)} bit/s; must be above 0"
             )
         self._bandwidth_bps = float(bits_per_second)
 
@@ -138,15 +139,21 @@ class Client:
         Raises
         ------
         veilsum.RoundError
-            When the roster has another key at this cloud's place.
+            When the roster has another key at this cloud's place, or the cloud has agreed before.
         """
+        # Another key or roster in the middle of a run would hand its updates to somebody else.
+        if self._updates is not None:
+            raise vs.RoundError(
+                "the cloud has agreed on plans, keys and roster; they are fixed for the run"
+            )
         if len(roster) <= self._index or roster[self._index] != self.verification_key:
             raise vs.RoundError(
                 f"the roster has another key than cloud {self._index + 1}'s own at its place"
             )
         least = self._config.min_clients
-        self._statistics = Agreement(statistics_plan, statistics_key, roster, least)
+        agreed = Agreement(statistics_plan, statistics_key, roster, least)
         self._updates = Agreement(updates_plan, updates_key, roster, least)
+        self._statistics = agreed
 
     def statistics_upload(self, round_description: bytes) -> bytes:
         """Encrypt the sums over the cloud's own rows that preprocessing needs.
@@ -181,7 +188,15 @@ class Client:
             From the aggregator.
         sum_key : bytes
             From the authority.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When there are no statistics to receive, or they were received before.
         """
+        # Again, they would put rows, weights and the model back to where a run begins.
+        if self._replica is not None:
+            raise vs.RoundError("the statistics were received before; they are fixed for the run")
         agreement = _made(self._updates, "agree")
         moments = statistics.read(_made(self._round, "statistics_upload"), aggregate, sum_key)
         self._round = None
@@ -246,14 +261,14 @@ class Client:
         # give away their difference, one cloud's own.
         if number <= self._number:
             raise vs.RoundError(
-                f"asked to train for round {number} after round {self._number}; each is trained "
-                "once, and in order"
+                f"asked to train for round {shown(number)} after round {self._number}; each is "
+                "trained once, and in order"
             )
         most = self._config.training.rounds
         if self._config.privacy.distributed and number > most:
             raise vs.RoundError(
-                f"asked to train for round {number}; the privacy that was agreed on is of {most} "
-                "rounds"
+                f"asked to train for round {shown(number)}; the privacy that was agreed on is of "
+                f"{most} rounds"
             )
         self._share = None
         self._share_round = None

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from veilsum.errors import missing_extra, one_line
+from veilsum.errors import RoundError, missing_extra, one_line
 from veilsum.federated.config import TrainConfig, read_toml, with_overrides
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def run(args: argparse.Namespace) -> int:
 
     Raises
     ------
+    veilsum.RoundError
+        When every round was skipped: the model is the one that the run began with.
     veilsum.VeilsumError
         As the configuration and the run do, and the report where it is all that was asked for.
     OSError
@@ -156,7 +158,23 @@ def run(args: argparse.Namespace) -> int:
     )
     if page is not None and not quiet:
         print(f"report: {page}")
-    return INTERRUPTED if result.interrupted else 0
+    if result.interrupted:
+        return INTERRUPTED
+    _require_a_round(result)
+    return 0
+
+
+def _require_a_round(result: TrainingRun) -> None:
+    """Refuse to call a run done that summed nothing."""
+    from veilsum.federated.run_directory import ENCRYPTED
+    from veilsum.report.units import skipped_note
+
+    mine = [record for record in result.records if record["method"] == ENCRYPTED]
+    if mine and all(record.get("skipped") for record in mine):
+        raise RoundError(
+            f"no round was summed, and the model in {result.folder} is untrained: "
+            f"{skipped_note(result.summary, mine)}"
+        )
 
 
 def _train(config: TrainConfig, *, quiet: bool) -> TrainingRun:

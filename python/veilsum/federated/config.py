@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError, missing_extra
 
 _T = TypeVar("_T")
@@ -630,8 +631,13 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     toml = _toml_reader()
     data = Path(path).read_bytes()
     try:
-        values: dict[str, Any] = toml.loads(data.decode())
-    except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
+        # Some editors put a byte order mark before UTF-8, which TOML does not know.
+        values: dict[str, Any] = toml.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ParameterError(
+            f"{path}: not valid TOML: {error}; TOML is UTF-8: save the file with that encoding"
+        ) from error
+    except toml.TOMLDecodeError as error:
         raise ParameterError(f"{path}: not valid TOML: {error}") from error
     return values
 
@@ -707,16 +713,18 @@ def _convert(wanted: Any, value: Any, where: str) -> Any:
     if get_origin(wanted) is tuple:
         inner = get_args(wanted)[0]
         if not isinstance(value, (list, tuple)):
-            raise ParameterError(f"{where} is {value!r}; must be a list, each {_TYPE_NAMES[inner]}")
+            raise ParameterError(
+                f"{where} is {shown(value)}; must be a list, each {_TYPE_NAMES[inner]}"
+            )
         return tuple(_convert(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:
-            raise ParameterError(f"{where} is {value}; must be finite") from None
+            raise ParameterError(f"{where} is {shown(value)}; must be finite") from None
     # bool is a subclass of int, so an exact comparison keeps `true` out of whole numbers.
     if type(value) is not wanted:
-        raise ParameterError(f"{where} is {value!r}; must be {_TYPE_NAMES[wanted]}")
+        raise ParameterError(f"{where} is {shown(value)}; must be {_TYPE_NAMES[wanted]}")
     return value
 
 
@@ -730,14 +738,22 @@ def _check_section(section: str, options: Any) -> None:
             object.__setattr__(options, item.name, converted)
         flat = converted if isinstance(converted, tuple) else (converted,)
         if any(isinstance(number, float) and not math.isfinite(number) for number in flat):
-            raise ParameterError(f"{name} is {value!r}; must be finite")
+            raise ParameterError(f"{name} is {shown(value)}; must be finite")
         if any(isinstance(text, str) and not _is_text(text) for text in flat):
             # Bytes that are no UTF-8, as a shell may pass them on; TOML could not hold them.
-            raise ParameterError(f"{name} is {value!a}; must be text that UTF-8 can hold")
+            raise ParameterError(f"{name} is {shown(value)}; must be text that UTF-8 can hold")
         rule: Rule | None = item.metadata["rule"]
         if rule is not None and not rule.accepts(converted):
-            shown = list(converted) if isinstance(converted, tuple) else converted
-            raise ParameterError(f"{name} is {json.dumps(shown)}; must be {rule.text}")
+            given = ", ".join(map(_given, flat))
+            if isinstance(converted, tuple):
+                given = f"[{given}]"
+            raise ParameterError(f"{name} is {given}; must be {rule.text}")
+
+
+def _given(value: object) -> str:
+    """Say what was given as a configuration file writes it, where it can be shown."""
+    text = shown(value)
+    return json.dumps(value) if text == repr(value) else text
 
 
 def _is_text(text: str) -> bool:

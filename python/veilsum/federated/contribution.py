@@ -126,8 +126,8 @@ def encode(
     weight = float(Grid(limits[_WEIGHT], value_bits).nearest(np.array([contribution.weight]))[0])
     if weight <= 0:
         raise RoundError(
-            f"a weight of {contribution.weight:g} vanishes next to the largest possible, "
-            f"{limits[_WEIGHT]:g}, at {value_bits} bits; use more value_bits or uniform weights"
+            f"a cloud's weight vanishes next to the largest possible, {limits[_WEIGHT]:g}, at "
+            f"{value_bits} bits; use more value_bits or uniform weights"
         )
     parts = {UPDATE + name: weight * array for name, array in contribution.update.items()}
     if numbers is not None:

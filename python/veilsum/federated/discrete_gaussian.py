@@ -20,6 +20,7 @@ import secrets
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.arguments import check_whole, shown
 from veilsum.errors import ParameterError
 
 MAX_VARIANCE = 1 << 28
@@ -43,8 +44,8 @@ def uniform_below(bound: int, count: int) -> Words:
         How many.
     """
     if not 1 <= bound <= _LARGEST_BOUND:
-        raise ParameterError(f"bound is {bound}; must be from 1 to 2^62")
-    made = np.empty(count, dtype=np.uint64)
+        raise ParameterError(f"bound is {shown(bound)}; must be from 1 to 2^62")
+    made = np.empty(check_whole("count", count), dtype=np.uint64)
     # Words at or above the largest multiple of the bound would favour small remainders.
     last = np.uint64(_WORD // bound * bound - 1)
     have = 0
@@ -137,9 +138,9 @@ def discrete_gaussian(variance: int, count: int) -> NDArray[np.int64]:
         When an argument is out of range.
     """
     if not 1 <= variance <= MAX_VARIANCE:
-        raise ParameterError(f"the noise's variance is {variance}; must be from 1 to 2^28")
-    if count < 0:
-        raise ParameterError(f"{count} samples were asked for")
+        raise ParameterError(f"the noise's variance is {shown(variance)}; must be from 1 to 2^28")
+    if check_whole("count", count) < 0:
+        raise ParameterError(f"{shown(count)} samples were asked for")
     scale = math.isqrt(variance) + 1
     denominator = 2 * variance * scale * scale
     made = np.empty(count, dtype=np.int64)

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 from veilsum.federated.discrete_gaussian import MAX_VARIANCE, discrete_gaussian
 from veilsum.federated.privacy import clip_to_norm
@@ -112,8 +113,8 @@ class NoisePlan:
         plan = cls(clip, values, value_bits, limit, variance, tail)
         if wanted > limit or math.sqrt(values) / 2 > clip / step:
             raise ParameterError(
-                f"rounding {values} values to {value_bits} bits adds more to an update's norm than "
-                f"its clip of {clip:g}; use more encryption.value_bits"
+                f"rounding {shown(values)} values to {value_bits} bits adds more to an update's "
+                f"norm than its clip of {shown(clip)}; use more encryption.value_bits"
             )
         if math.sqrt(variance) < _SMALLEST_DEVIATION:
             raise ParameterError(
@@ -237,8 +238,8 @@ def concentrated_loss(sensitivity: float, variance: float, shares: int, values: 
     """
     if shares < 1 or variance < 0.25:
         raise ParameterError(
-            f"{shares} noise shares of variance {variance:g} protect nothing; at least one share, "
-            "of variance 1/4 or more"
+            f"{shown(shares)} noise shares of variance {shown(variance)} protect nothing; at "
+            "least one share, of variance 1/4 or more"
         )
     closeness = 10 * math.fsum(
         math.exp(-2 * math.pi**2 * variance * k / (k + 1)) for k in range(1, shares)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 import torch
 
+from veilsum.errors import VeilsumWarning
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.federation import Federation
 from veilsum.federated.methods import Method, RoundOutcome, Setting, make_method, prepare
@@ -111,6 +113,8 @@ def _record(method: str, number: int, outcome: RoundOutcome) -> Record:
         "encrypted_fraction": outcome.encrypted_fraction,
         "entropy": [upload.entropy for upload in outcome.uploads],
     }
+    if outcome.zeroed is not None:
+        record["zeroed"] = outcome.zeroed
     if outcome.skipped:
         record["skipped"] = outcome.skipped
     if outcome.privacy is not None:
@@ -159,7 +163,7 @@ def run_method(
     if setting is None:
         setting = prepare(config, federation)
     threads = choose_threads(config, len(setting.federation.study.features))
-    with reproducible(threads.pytorch):
+    with reproducible(threads.pytorch), quiet_ranges():
         start = time.perf_counter()
         method = make_method(name, config, setting=setting, conditions=conditions)
         run = MethodRun(name, setup_seconds=time.perf_counter() - start)
@@ -170,6 +174,14 @@ def run_method(
                 observe(record, outcome)
         run.parameters = method.parameters
     return run
+
+
+@contextmanager
+def quiet_ranges() -> Iterator[None]:
+    """Leave out the warnings about single uploads: records and report tell of whole runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VeilsumWarning)
+        yield
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from veilsum.data import Study
 from veilsum.federated import environment
 from veilsum.federated.config import TrainConfig
-from veilsum.federated.experiment import play, reproducible
+from veilsum.federated.experiment import play, quiet_ranges, reproducible
 from veilsum.federated.federation import Federation, spread
 from veilsum.federated.methods import Centralised, EncryptedAveraging, FedAvg, Method, Setting
 from veilsum.federated.metrics import Evaluator, MetricsLog, Record, scores
@@ -128,7 +128,7 @@ def train(
     device = choose_device(config.run.device)
     federation = spread(config, progress)
     threads = choose_threads(config, len(federation.study.features))
-    with reproducible(threads.pytorch):
+    with reproducible(threads.pytorch), quiet_ranges():
         started = time.time()
         method = EncryptedAveraging(config, federation.clouds)
         evaluator = Evaluator(
@@ -261,7 +261,7 @@ def _describe(
             "ring_degree": method.plan.ring_degree,
             "log2_modulus": method.plan.log2_modulus,
             "bytes_per_value": method.plan.bytes_per_value,
-            "capsule_bytes": method.plan.capsule_bytes,
+            "fixed_bytes": method.plan.fixed_bytes,
             "id": method.plan.id.hex(),
         },
     }
@@ -289,7 +289,8 @@ def _conclude(run: TrainingRun, parameters: dict[str, NDArray[np.float32]]) -> N
     if not run.records:
         return
     run.parameters = parameters
-    write_update(run.folder / MODEL, parameters)
+    # Loaders of PyTorch models ask a file for its format.
+    write_update(run.folder / MODEL, parameters, {"format": "pt"})
     keys = ("round", "auc", "auc_standard_error", "accuracy", "log_loss")
     run.summary["final"] = {
         record["method"]: {key: record[key] for key in keys} for record in run.records

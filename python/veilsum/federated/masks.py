@@ -130,7 +130,7 @@ class MaskState:
                 self._options.budget_s,
                 encrypted_bytes=plan.bytes_per_value,
                 plain_bytes=_PLAIN_BYTES[self._options.plain_dtype],
-                fixed_bytes=plan.capsule_bytes,
+                fixed_bytes=plan.fixed_bytes,
             )
             weight = exposure(loss, rows, mean_rows)
             parts |= {"wanted": np.array([weight * fraction]), "exposure": np.array([weight])}

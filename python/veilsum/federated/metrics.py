@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from veilsum import ParameterError
+from veilsum.arguments import check_type
 from veilsum.errors import missing_extra, named_failures
 from veilsum.federated.config import ModelOptions
 from veilsum.federated.model import blank_network, write_parameters
@@ -69,6 +70,9 @@ def scores(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Sco
         from sklearn import metrics
     except ImportError as error:
         raise missing_extra("evaluation", "sklearn", "train") from error
+    call = "scores(labels, probabilities)"
+    check_type(call, "labels", labels, np.ndarray)
+    check_type(call, "probabilities", probabilities, np.ndarray)
     auc = float(metrics.roc_auc_score(labels, probabilities))
     positives = int(labels.sum())
     return Scores(
@@ -123,6 +127,7 @@ class Evaluator:
         model: ModelOptions,
         device: torch.device,
     ) -> None:
+        check_type("Evaluator(inputs, labels, model, device)", "device", device, torch.device)
         self._inputs = torch.from_numpy(inputs).to(device)
         self._labels = labels
         self._network = blank_network(model, inputs.shape[1], device)

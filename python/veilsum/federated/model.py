@@ -13,9 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from veilsum import BackendUnavailableError
+from veilsum import BackendUnavailableError, ParameterError
+from veilsum.arguments import check_type, check_whole, shown
 from veilsum.federated.config import ModelOptions
 from veilsum.federated.seeds import torch_seed
+
+_MOST_INPUTS = 1 << 24
 
 Parameters = dict[str, NDArray[np.float32]]
 
@@ -35,10 +38,17 @@ def build_network(options: ModelOptions, inputs: int) -> nn.Sequential:
     options : ModelOptions
         Widths, activation, dropout.
     inputs : int
-        Number of input columns.
+        Number of input columns, 1 to 2^24.
+
+    Raises
+    ------
+    veilsum.ParameterError
+        When there are none, or more.
     """
     layers: list[nn.Module] = []
-    width = inputs
+    width = check_whole("inputs", inputs)
+    if not 1 <= width <= _MOST_INPUTS:
+        raise ParameterError(f"inputs is {shown(width)}; a network has 1 to 2^24 input columns")
     for hidden in options.hidden:
         layers += [nn.Linear(width, hidden), _ACTIVATIONS[options.activation]()]
         if options.dropout:
@@ -61,6 +71,7 @@ def blank_network(options: ModelOptions, inputs: int, device: torch.device) -> n
     device : torch.device
         Where to put it.
     """
+    check_type("blank_network(options, inputs, device)", "device", device, torch.device)
     with torch.random.fork_rng(devices=[]):
         return build_network(options, inputs).to(device)
 
@@ -138,12 +149,19 @@ def choose_device(name: str) -> torch.device:
 
     Raises
     ------
+    veilsum.ParameterError
+        When PyTorch knows no device of that name.
     veilsum.BackendUnavailableError
         When CUDA is asked for by name and PyTorch has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):  # PyTorch's words quote what it was given
+        raise ParameterError(
+            f'run.device is {shown(name)}; use "auto", "cpu", "cuda" or "cuda:1"'
+        ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BackendUnavailableError(
             f"run.device is {name!r} but PyTorch {torch.__version__} sees "

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError, missing_extra
 
 Tensors = Mapping[str, NDArray[np.float64]]
@@ -101,8 +102,9 @@ class Accountant:
         """
         if not (math.isfinite(rho) and rho > 0 and 0 <= failure < 1):
             raise ParameterError(
-                f"a round's privacy loss is rho {rho}, failure probability {failure}; rho must be "
-                "finite and above 0, the probability at least 0 and below 1"
+                f"a round's privacy loss is rho {shown(rho)}, failure probability "
+                f"{shown(failure)}; rho must be finite and above 0, the probability at least 0 "
+                "and below 1"
             )
         self._rho += rho
         self._failure += failure
@@ -177,7 +179,7 @@ def gaussian_rho(noise_multiplier: float) -> float:
         Standard deviation of the noise over the sensitivity of the sum; above 0.
     """
     if not (math.isfinite(noise_multiplier) and noise_multiplier > 0):
-        raise ParameterError(f"the noise multiplier is {noise_multiplier}; must be above 0")
+        raise ParameterError(f"the noise multiplier is {shown(noise_multiplier)}; must be above 0")
     return 1 / (2 * noise_multiplier**2)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import veilsum as vs
+from veilsum.arguments import shown
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.contribution import OpenedMean, decode, sum_layout, sum_limits
 from veilsum.federated.masks import MaskState
@@ -216,7 +217,8 @@ def read_plain_sum(data: bytes, rnd: vs.Round, count: int) -> NDArray[np.float64
     """
     if len(data) != 32 + 4 * count:
         raise vs.WireFormatError(
-            f"a sum of plain parts has {len(data)} bytes; {count} values have {32 + 4 * count}"
+            f"a sum of plain parts has {len(data)} bytes; {shown(count)} values have "
+            f"{shown(32 + 4 * count)}"
         )
     if data[:32] != rnd.id:
         raise vs.RoundError("the sum of plain parts belongs to another round")

@@ -15,7 +15,6 @@ The noise is no secret and need not be: what hides an update is the encryption.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -104,9 +103,10 @@ class Grid:
         rounding : str
             "nearest" or "stochastic".
         """
-        # The factor covers the roundings of the double arithmetic itself, a few parts in 2^52.
+        # Values of up to 32 bits are quantised in float32 where the plan has up to 16 bits: a value
+        # is then off by up to 2^-22 of the limit before it is rounded (isa/kernels.h).
         share = 0.5 if rounding == "nearest" else 1.0
-        return share * self.step + self.limit * 8 * math.ulp(1.0)
+        return share * self.step + self.limit * 2.0**-22
 
 
 def dither(

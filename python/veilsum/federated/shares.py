@@ -136,14 +136,14 @@ class OwnShare:
     def __init__(self, relative: float, cap: float) -> None:
         if not 0 < relative <= LIMIT:
             raise vs.ParameterError(
-                f"a relative weight is {relative:g}; must be above 0 and at most {LIMIT:g}. Use a "
+                f"a relative weight must be above 0 and at most {LIMIT:g}. Use a "
                 "smaller aggregation.bandwidth_exponent, or other weights"
             )
         # Rounded to the grid first, so that the opened sum is the sum of what is used here.
         self._relative = float(_GRID.nearest(np.array([relative]))[0])
         if self._relative <= 0:
             raise vs.ParameterError(
-                f"a relative weight of {relative:g} vanishes next to the bound of {LIMIT:g}; use a "
+                f"a relative weight vanishes next to the bound of {LIMIT:g}; use a "
                 "smaller aggregation.bandwidth_exponent, or other weights"
             )
         self._cap = cap

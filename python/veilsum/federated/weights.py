@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 
 REFERENCE_BANDWIDTH_BPS = 1e9
@@ -72,12 +73,12 @@ def dynamic_weight(
     for name, value in (("loss", loss), ("rows", rows), ("bandwidth_bps", bandwidth_bps)):
         if not (math.isfinite(value) and value > 0):
             raise ParameterError(
-                f"{name} is {value}; a dynamic weight needs a finite number above 0"
+                f"{name} is {shown(value)}; a dynamic weight needs a finite number above 0"
             )
     if not (math.isfinite(exponent) and exponent >= 0):
-        raise ParameterError(f"alpha is {exponent}; must be finite and at least 0")
+        raise ParameterError(f"alpha is {shown(exponent)}; must be finite and at least 0")
     if form not in ("text", "printed"):
-        raise ParameterError(f'form is {form!r}; must be "text" or "printed"')
+        raise ParameterError(f'form is {shown(form)}; must be "text" or "printed"')
     try:
         weight = float(rows * bandwidth_bps**exponent / loss)
         weight = weight if form == "text" else 1 / weight
@@ -85,8 +86,8 @@ def dynamic_weight(
         weight = math.inf
     if not (math.isfinite(weight) and weight > 0):
         raise ParameterError(
-            f"the dynamic weight of loss {loss:g}, {rows:g} rows, {bandwidth_bps:g} bit/s and "
-            f"alpha {exponent:g} is no finite number above 0; use a smaller alpha"
+            f"the dynamic weight of the cloud's loss, rows and bandwidth with alpha "
+            f"{shown(exponent)} is no finite number above 0; use a smaller alpha"
         )
     return weight
 
@@ -131,8 +132,8 @@ def check_cap(cap: float, clients: int) -> None:
     """
     if not (0 < cap <= 1) or cap * clients < 1 - 1e-9:
         raise ParameterError(
-            f"the largest share of a cloud is {cap}; with {clients} clouds it must be at least "
-            f"1/{clients} and at most 1"
+            f"the largest share of a cloud is {shown(cap)}; with {shown(clients)} clouds it must "
+            f"be at least 1/{shown(clients)} and at most 1"
         )
 
 

@@ -1,6 +1,6 @@
 """Reading a ciphertext as if it hid nothing: what an attack on encrypted uploads starts from.
 
-Leakage layer. An aggregator without a key still holds numbers: the residues of each block. This
+Leakage layer. An aggregator without a key still holds numbers: the fields of each block. This
 module reads them the way decryption does (docs/wire-format.md, "Blocks"), only without taking the
 pad off, so every value comes out as whatever the ciphertext says in its place. Were the pads ever
 missing, the values would be the update's own, and the attacks would succeed; so a leakage of zero
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,9 @@ import veilsum as vs
 from veilsum.errors import ParameterError
 from veilsum.leakage.view import View
 
-_PRIMES = (1125899904679937, 1125899903991809, 1125899903827969, 1125899903795201)
-"""Moduli of the limbs, in order (docs/wire-format.md)."""
+_WORD_BITS = 52
+"""Most bits of a row of fields (docs/wire-format.md)."""
 
-_RESIDUE_BITS = 50
 _CRC_BYTES = 4
 
 
@@ -68,19 +66,19 @@ def read_blocks(data: bytes, rnd: vs.Round) -> dict[str, NDArray[np.float64]]:
     """
     plan = rnd.plan
     sizes = _block_sizes(plan, rnd.size)
-    row_bytes = [count * _RESIDUE_BITS // 8 for _, count in sizes]
-    total = plan.limbs * sum(row_bytes)
+    check_bytes = rnd.upload_keys * plan.ring_degree * plan.field_bits // 8
+    lengths = [count * plan.field_bits // 8 for _, count in sizes]
+    total = sum(lengths) + check_bytes
     if len(data) < total:
         raise ParameterError(f"{len(data)} bytes are too few for blocks of {total} bytes")
     packed = np.frombuffer(data, dtype=np.uint8)[len(data) - total :]
     digits = np.empty(rnd.size)
     at = first = 0
-    for (values, _), length in zip(sizes, row_bytes, strict=True):
-        rows = [_unpack(packed[at + i * length : at + (i + 1) * length]) for i in range(plan.limbs)]
-        at += plan.limbs * length
-        lanes = _lanes(rows, plan)
-        # Value v sits in lane v / coefficients of coefficient v mod coefficients.
-        digits[first : first + values] = lanes.reshape(-1)[:values]
+    for (values, coefficients), length in zip(sizes, lengths, strict=True):
+        fields = _fields(packed[at : at + length], coefficients, plan.field_bits)
+        at += length
+        # Value v is digit v / coefficients of coefficient v mod coefficients.
+        digits[first : first + values] = _digits(fields, plan).reshape(-1)[:values]
         first += values
     levels = 2 ** (plan.value_bits - 1) - 1
     limits = np.concatenate([np.full(count, limit) for count, limit in rnd.segments])
@@ -143,35 +141,31 @@ def view_of_bytes(
 
 
 def _block_sizes(plan: vs.Plan, size: int) -> list[tuple[int, int]]:
-    """Return values and coefficients of each block."""
-    full = plan.ring_degree * plan.lanes
+    """Return values and coefficients of each block of values."""
+    full = plan.ring_degree * plan.digits
     counts = [full] * (size // full) + ([size % full] if size % full else [])
     return [
-        (count, min(plan.ring_degree, 8 * math.ceil(math.ceil(count / plan.lanes) / 8)))
+        (count, min(plan.ring_degree, 8 * math.ceil(math.ceil(count / plan.digits) / 8)))
         for count in counts
     ]
 
 
-def _unpack(row: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the residues of one packed row."""
-    bits = np.unpackbits(row, bitorder="little").reshape(-1, _RESIDUE_BITS)
-    powers = np.left_shift(np.int64(1), np.arange(_RESIDUE_BITS, dtype=np.int64))
-    return np.asarray(bits.astype(np.int64) @ powers, dtype=np.int64)
+def _fields(block: NDArray[np.uint8], coefficients: int, bits: int) -> NDArray[np.object_]:
+    """Return the field of each coefficient, whose words lie in rows of at most 52 bits."""
+    fields = np.zeros(coefficients, dtype=object)
+    at = 0
+    for low in range(0, bits, _WORD_BITS):
+        width = min(_WORD_BITS, bits - low)
+        row = block[at : at + coefficients * width // 8]
+        at += row.size
+        set_bits = np.unpackbits(row, bitorder="little").reshape(-1, width)
+        words = set_bits.astype(np.int64) @ np.left_shift(np.int64(1), np.arange(width))
+        fields = fields + words.astype(object) * (1 << low)
+    return fields
 
 
-def _lanes(rows: list[NDArray[np.int64]], plan: vs.Plan) -> NDArray[np.float64]:
-    """Return the digit in each lane of each coefficient, rounded as decryption rounds."""
-    if plan.limbs == 1:
-        coefficients: Any = rows[0]
-    else:
-        moduli = _PRIMES[: plan.limbs]
-        product = math.prod(moduli)
-        joined = np.zeros(len(rows[0]), dtype=object)
-        for row, prime in zip(rows, moduli, strict=True):
-            other = product // prime
-            joined = joined + row.astype(object) * (other * pow(other, -1, prime))
-        coefficients = joined % product
-    digits = (coefficients + plan.delta // 2) // plan.delta
-    mask = (1 << plan.lane_bits) - 1
-    lanes = [(digits >> (plan.lane_bits * lane)) & mask for lane in range(plan.lanes)]
-    return np.array(lanes, dtype=np.float64)
+def _digits(fields: NDArray[np.object_], plan: vs.Plan) -> NDArray[np.float64]:
+    """Return each digit of each coefficient, rounded as decryption rounds."""
+    message = (fields + plan.delta // 2) % (1 << plan.field_bits) // plan.delta
+    digits = [message // plan.base**digit % plan.base for digit in range(plan.digits)]
+    return np.array(digits, dtype=np.float64)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 
 Floats = NDArray[np.float64]
@@ -87,7 +88,7 @@ def leakage_rate(
             f"records {records.shape} and guesses {guesses.shape} must be tables of equal columns"
         )
     if not tolerance > 0:
-        raise ParameterError(f"the tolerance is {tolerance}; must be above 0")
+        raise ParameterError(f"the tolerance is {shown(tolerance)}; must be above 0")
     if not len(guesses) or not len(records):
         return LeakageRate(len(records), 0, 0.0, len(guesses))
     errors = np.abs(guesses[None] - records[:, None].astype(np.float64))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 
 
@@ -65,7 +66,9 @@ def choose_probes(
         When no cloud has enough rows for its batches.
     """
     if probes < 1 or batch_size < 1:
-        raise ParameterError(f"{probes} probes in batches of {batch_size}; both must be at least 1")
+        raise ParameterError(
+            f"{shown(probes)} probes in batches of {shown(batch_size)}; both must be at least 1"
+        )
     count = -(-probes // batch_size)
     orders = [generator.permutation(len(marks)) for marks in labels]
     taken = [0] * len(labels)
@@ -75,7 +78,8 @@ def choose_probes(
         room = [i for i, marks in enumerate(labels) if taken[i] + batch_size <= len(marks)]
         if not room:
             raise ParameterError(
-                f"the clouds have no rows left for {probes} probes in batches of {batch_size}; "
+                f"the clouds have no rows left for {shown(probes)} probes in batches of "
+                f"{shown(batch_size)}; "
                 "use fewer probes or smaller batches"
             )
         cloud = next((i for i in room if i > cloud), room[0])

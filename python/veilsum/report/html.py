@@ -20,6 +20,7 @@ from veilsum.report.plots import (
     Plot,
     mean_seconds,
 )
+from veilsum.report.range_note import range_note
 from veilsum.report.run_files import METHOD_TITLES, RunFiles, phase_seconds
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
 
@@ -89,7 +90,8 @@ def _head(run: RunFiles) -> str:
         "failed": f"It failed after {done} of {planned} rounds ({summary.get('error', '')})",
         "running": f"It had done {done} of {planned} rounds when this page was made",
     }[summary["status"]]
-    note = skipped_note(summary, run.rounds(ENCRYPTED))
+    mine = run.rounds(ENCRYPTED)
+    notes = [note for note in (skipped_note(summary, mine), range_note(summary, mine)) if note]
     lead = (
         f"{len(clouds)} clouds trained one model on {_number(study['rows'])} {run.rows_are} of the "
         f"study {study['name']} to predict {study['outcome']}, without any cloud's rows or "
@@ -103,7 +105,7 @@ def _head(run: RunFiles) -> str:
         + (_SYNTHETIC if run.synthetic else "")
         + f'<p class="lead">{escape(lead)}</p>\n'
         f'<p class="note">{escape(study["title"])}. Source: {escape(study["source"])}.</p>'
-        + (f'\n<p class="warning">{escape(note)}</p>' if note else "")
+        + "".join(f'\n<p class="warning">{escape(note)}</p>' for note in notes)
     )
 
 
@@ -283,7 +285,8 @@ def _protection(run: RunFiles) -> str:
             (
                 "authority",
                 "the secret key",
-                f"capsules of {format_bytes(summary['plan']['capsule_bytes'])}, one an upload",
+                f"sealed keys, with check blocks {format_bytes(summary['plan']['fixed_bytes'])} an "
+                "upload",
                 "blocks, and so any update or mean",
             ),
         ],
@@ -326,7 +329,7 @@ def _hybrid(run: RunFiles) -> str:
     if fraction >= 1:
         return ""
     plan, values = run.summary["plan"], run.summary["model"]["values"]
-    whole = plan["capsule_bytes"] + plan["bytes_per_value"] * values
+    whole = plan["fixed_bytes"] + plan["bytes_per_value"] * values
     saved = whole - last["bytes"].get("upload", 0)
     return (
         f"<p><strong>{fraction:.1%} of an update's values were encrypted in round "
@@ -399,13 +402,14 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
     return (
         "<h2>What travels</h2>\n"
         f"<p>An update has {_number(values)} values. Encrypted at {plan['value_bits']} bits they "
-        f"take {plan['bytes_per_value']:.3f} bytes each (4 in clear fp32) plus a capsule of "
-        f"{format_bytes(plan['capsule_bytes'])} that does not grow with the model. Messages were "
-        "passed inside one process; sizes are measured, no network was involved.</p>\n"
+        f"take {plan['bytes_per_value']:.3f} bytes each (4 in clear fp32) plus a sealed key and a "
+        f"check block of {format_bytes(plan['fixed_bytes'])} that does not grow with the model. "
+        "Messages were passed inside one process; sizes are measured, no network was "
+        "involved.</p>\n"
         + _figure(
             plots["bytes"],
             "Sizes in the last round, in decimal units. The encrypted sum travels with the "
-            "capsules of its uploads.",
+            "sealed keys of its uploads.",
         )
         + _table(("message", "from", "to", "size", "a round", "together"), rows, text=3)
     )

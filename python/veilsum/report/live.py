@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from veilsum.errors import missing_extra
 from veilsum.federated.run_directory import ENCRYPTED, PLAINTEXT
+from veilsum.report.range_note import range_note
 from veilsum.report.run_files import METHOD_TITLES, Record, phase_seconds
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
 
@@ -57,6 +58,13 @@ def _outcome(summary: Mapping[str, Any]) -> str:
         difference = mine["auc"] - final[PLAINTEXT]["auc"]
         text += f"; AUC {difference:+.5f} compared with plaintext averaging"
     return text + (" (synthetic data)" if summary["study"].get("synthetic") else "")
+
+
+def _notes(summary: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
+    """Return what the user should know of a run that is over."""
+    mine = _of(records, ENCRYPTED)
+    notes = [skipped_note(summary, mine), range_note(summary, mine)]
+    return [note for note in notes if note]
 
 
 class LinesView:
@@ -121,8 +129,7 @@ class LinesView:
             As run.json has it.
         """
         self._print(f"{summary['status']}: {_outcome(summary)}")
-        note = skipped_note(summary, _of(self._records, ENCRYPTED))
-        if note:
+        for note in _notes(summary, self._records):
             self._print(note)
 
     def _print(self, line: str) -> None:
@@ -192,8 +199,7 @@ class TableView:
         self._console.print(
             f"[bold {colour}]{summary['status']}[/]: {_outcome(summary)}", highlight=False
         )
-        note = skipped_note(summary, _of(self._records, ENCRYPTED))
-        if note:
+        for note in _notes(summary, self._records):
             self._console.print(note, style="yellow", highlight=False, markup=False)
 
     def _show(self, *, final: bool = False) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from veilsum.arguments import check_type
 from veilsum.errors import missing_extra, named_failures
 from veilsum.federated.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
 from veilsum.report.run_files import METHOD_TITLES, RunFiles, phase_seconds
@@ -157,6 +158,7 @@ def draw_plot(
     OSError
         When a file cannot be written.
     """
+    check_type("draw_plot(folder, name, size, draw)", "size", size, tuple)
     matplotlib = _matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

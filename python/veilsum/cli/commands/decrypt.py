@@ -7,6 +7,7 @@ named tensors.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import veilsum
 from veilsum.cli.common import (
@@ -17,9 +18,11 @@ from veilsum.cli.common import (
     resumable,
 )
 from veilsum.cli.progress import Progress
-from veilsum.files import check_output, check_suffix
+from veilsum.errors import ParameterError
+from veilsum.files import check_output, check_suffix, write_update
 from veilsum.large_files import aggregate_file
 from veilsum.report.units import format_bytes
+from veilsum.row_mean import is_row_mean
 
 __all__ = ["add_arguments", "run"]
 
@@ -64,35 +67,51 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ParameterError
-        When the output's name does not fit the round.
+        When the output's name, or an option, does not fit the round.
     """
     check_output(args.out, [args.key, args.round, args.total])
     rnd = veilsum.Round.load(args.round)
-    layout = rnd.structure
-    check_suffix(args.out, mapping=layout.kind == "mapping")
-    key = veilsum.SumKey.load(args.key, rnd)
-    total = aggregate_file(args.total, rnd)
-    with resumable(args), Progress(args, "decrypting") as progress:
-        veilsum.decrypt_file(
-            key,
-            total,
-            args.out,
-            average=not args.sum,
-            dtype=args.dtype,
-            threads=check_threads(args),
-            progress=progress,
-            resume=args.resume,
+    by_rows = veilsum.RowMean(rnd) if is_row_mean(rnd.structure) else None
+    layout = rnd.structure if by_rows is None else by_rows.structure
+    check_suffix(args.out, mapping=layout.named)
+    if by_rows is not None and (args.sum or args.resume):
+        raise ParameterError(
+            "the round weighs by rows, and what is decrypted is their mean, in memory; leave out "
+            "--sum and --resume"
         )
-    what = "sum" if args.sum else "mean"
+    key = veilsum.SumKey.load(args.key, rnd)
+    total: Any
+    threads = check_threads(args)
+    with resumable(args), Progress(args, "decrypting") as progress:
+        if by_rows is not None:
+            total = veilsum.Aggregate.load(args.total, rnd)
+            mean = by_rows.decrypt(
+                key, total, dtype=args.dtype, output="numpy", threads=threads, progress=progress
+            )
+            named = layout.by_name(mean) if layout.named else mean
+            write_update(args.out, named, layout.file_metadata)
+        else:
+            total = aggregate_file(args.total, rnd)
+            veilsum.decrypt_file(
+                key,
+                total,
+                args.out,
+                average=not args.sum,
+                dtype=args.dtype,
+                threads=threads,
+                progress=progress,
+                resume=args.resume,
+            )
+    what = "sum" if args.sum else "mean" if by_rows is None else "mean by rows"
     report(
         args,
-        f"{args.out}: {what} of {total.count} uploads, {rnd.size:,} values, "
-        f"{format_bytes(rnd.size * 4)} as fp32",
+        f"{args.out}: {what} of {total.count} uploads, {layout.size:,} values, "
+        f"{format_bytes(layout.size * 4)} as fp32",
         {
             "round": rnd.id.hex(),
             "count": total.count,
             "total_weight": total.total_weight,
-            "size": rnd.size,
+            "size": layout.size,
             "average": not args.sum,
             "out": args.out,
         },

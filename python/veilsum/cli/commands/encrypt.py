@@ -8,6 +8,7 @@ the upload is complete.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import veilsum
 from veilsum.cli.common import (
@@ -19,8 +20,10 @@ from veilsum.cli.common import (
     resumable,
 )
 from veilsum.cli.progress import Progress
-from veilsum.files import check_output
+from veilsum.errors import ParameterError
+from veilsum.files import check_output, read_update
 from veilsum.report.units import format_bytes
+from veilsum.row_mean import is_row_mean
 
 __all__ = ["add_arguments", "run"]
 
@@ -37,7 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("update", metavar="UPDATE", help="the update, .npy or .safetensors")
     parser.add_argument("--out", required=True, metavar="FILE", help="where to write the upload")
     parser.add_argument(
-        "--weight", type=float, default=1.0, metavar="X", help="multiply by X first (default: 1)"
+        "--weight",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="multiply by X, above 0, before clipping to the round's limit (default: 1). Weights "
+        "that sum to the number of uploads make the decrypted mean a weighted one; weights that "
+        "sum to 1 make the sum (decrypt --sum) that",
+    )
+    parser.add_argument(
+        "--rows",
+        type=int,
+        metavar="N",
+        help="for a round with --most-rows: how many rows the update was trained on",
     )
     parser.add_argument(
         "--rounding",
@@ -73,24 +88,28 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ParameterError
-        When the output is one of the inputs.
+        When the output is one of the inputs, or an option does not fit the round.
     """
     check_output(args.out, [args.round, args.update, *([args.identity] if args.identity else [])])
     rnd = veilsum.Round.load(args.round)
     signer = veilsum.Identity.load(args.identity) if args.identity else None
+    by_rows = _by_rows(args, rnd)
     with resumable(args), Progress(args, "encrypting") as progress:
-        upload = veilsum.encrypt_file(
-            rnd,
-            args.update,
-            args.out,
-            weight=args.weight,
-            rounding=args.rounding,
-            signer=signer,
-            on_clip="error" if args.refuse_clipping else "count",
-            threads=check_threads(args),
-            progress=progress,
-            resume=args.resume,
-        )
+        options: dict[str, Any] = {
+            "rounding": args.rounding,
+            "signer": signer,
+            "on_clip": "error" if args.refuse_clipping else "count",
+            "threads": check_threads(args),
+            "progress": progress,
+        }
+        upload: Any
+        if by_rows is not None:
+            upload = by_rows.encrypt(read_update(args.update), args.rows, **options)
+            upload.save(args.out)
+        else:
+            upload = veilsum.encrypt_file(
+                rnd, args.update, args.out, weight=args.weight, resume=args.resume, **options
+            )
     if upload.clipped:
         note(
             args,
@@ -111,3 +130,24 @@ def run(args: argparse.Namespace) -> int:
         },
     )
     return 0
+
+
+def _by_rows(args: argparse.Namespace, rnd: veilsum.Round) -> veilsum.RowMean | None:
+    """Check --rows against the round; return what weighs by rows, where the round does."""
+    if not is_row_mean(rnd.structure):
+        if args.rows is not None:
+            raise ParameterError(
+                "--rows is for rounds that weigh by rows; make the round with --most-rows N, or "
+                "use --weight"
+            )
+        return None
+    if args.rows is None:
+        raise ParameterError("the round weighs by rows; say how many the update has with --rows N")
+    if args.weight != 1:
+        raise ParameterError("the round weighs by rows; leave --weight out")
+    if args.resume:
+        raise ParameterError(
+            "an update for a round that weighs by rows is encrypted in memory and not resumed; "
+            "leave out --resume"
+        )
+    return veilsum.RowMean(rnd)

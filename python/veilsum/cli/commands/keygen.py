@@ -12,6 +12,7 @@ import veilsum
 from veilsum.cli.commands.plan import add_plan_options, plan_from
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.errors import ParameterError
+from veilsum.files import check_apart
 
 __all__ = ["add_arguments", "run"]
 
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ParameterError
-        When neither a plan file nor --clients is given, or both are.
+        When neither a plan file nor --clients is given, or both are, or a key is to overwrite the
+        plan.
     FileExistsError
         When a file is in the way.
     """
@@ -57,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError("give either --plan FILE or --clients N with the other plan options")
     secret_path, public_path = f"{args.out}.key", f"{args.out}.pub"
     refuse_existing([secret_path, public_path, f"{secret_path}.opened"], force=args.force)
+    for path in (secret_path, public_path):
+        check_apart(path, [args.plan] if args.plan is not None else [])
     plan = veilsum.Plan.load(args.plan) if args.plan is not None else plan_from(args)
     secret, public = veilsum.keygen(plan)
     secret.save(secret_path)

@@ -1,6 +1,6 @@
 """Choose the parameters of encrypted sums and explain them.
 
-Ring, lanes, bytes a value, security. With --out the plan is kept in a file, for keygen and round.
+Ring, digits, bytes a value, security. With --out the plan is kept in a file, for keygen and round.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import veilsum
 from veilsum.cli.common import add_json, report
 from veilsum.errors import ParameterError
+from veilsum.files import check_output
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "add_plan_options", "plan_from", "run"]
@@ -130,19 +131,18 @@ def run(args: argparse.Namespace) -> int:
         "ring_degree": plan.ring_degree,
         "limbs": plan.limbs,
         "log2_modulus": plan.log2_modulus,
-        "lanes": plan.lanes,
-        "lane_bits": plan.lane_bits,
+        "digits": plan.digits,
+        "base": plan.base,
+        "field_bits": plan.field_bits,
         "max_weight": plan.max_weight,
-        "error_bound": plan.error_bound,
+        "noise_bound": plan.noise_bound,
         "delta": str(plan.delta),  # up to 200 bits: a string, which every JSON reader keeps
         "bits_per_value": plan.bits_per_value,
         "bytes_per_value": plan.bytes_per_value,
         "expansion_fp32": plan.expansion_fp32,
         "expansion_bf16": plan.expansion_bf16,
         "failure_probability": plan.failure_probability,
-        "capsule_bytes": plan.capsule_bytes,
-        "capsule_degree": plan.capsule_degree,
-        "capsule_limbs": plan.capsule_limbs,
+        "fixed_bytes": plan.fixed_bytes,
     }
     text = str(plan).rstrip()
     if args.size is not None:
@@ -154,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
             f"({format_bytes(4 * args.size)} as fp32)."
         )
     if args.out:
+        check_output(args.out, [])
         plan.save(args.out)
         facts["out"] = args.out
         text += f"\n\nSaved to {args.out}."

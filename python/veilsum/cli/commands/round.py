@@ -8,6 +8,7 @@ one sum.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import veilsum
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
@@ -33,13 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument(
         "--like",
         metavar="FILE",
-        help="an example update (.npy, .safetensors): only names, shapes and dtypes are read",
+        help="an example update (.npy, .safetensors): only names, shapes and dtypes are read, and "
+        "the __metadata__ of a .safetensors file, which sums then have; all of it is public",
     )
     parser.add_argument(
         "--limit",
         action="append",
         metavar="[NAME=]X",
-        help="clip values to ±X (default: 1.0); NAME=X for one tensor, and may be repeated",
+        help="clip values, after the client's weight, to ±X (default: 1.0); NAME=X for one tensor, "
+        "and may be repeated. Choose it near the largest value: much smaller clips, much larger "
+        "rounds to 0",
+    )
+    parser.add_argument(
+        "--most-rows",
+        type=int,
+        metavar="N",
+        help="weigh each update by its rows (encrypt --rows), of which no client has more than N; "
+        "--limit is then that of the updates themselves",
     )
     parser.add_argument(
         "--min-clients", type=int, default=2, metavar="N", help="open no smaller sum (default: 2)"
@@ -79,18 +90,23 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.out, inputs)
     refuse_existing([args.out], force=args.force)
     like = read_update(args.like) if args.like is not None else None
-    rnd = veilsum.Round(
-        veilsum.Plan.load(args.plan),
-        veilsum.PublicKey.load(args.public),
-        size=args.size,
-        like=like,
-        limit=_limits(args.limit or ["1.0"], like),
-        min_clients=args.min_clients,
-        roster=Roster.load(args.roster) if args.roster else None,
-    )
+    plan, public = veilsum.Plan.load(args.plan), veilsum.PublicKey.load(args.public)
+    options: dict[str, Any] = {
+        "size": args.size,
+        "like": like,
+        "limit": _limits(args.limit or ["1.0"], like),
+        "min_clients": args.min_clients,
+        "roster": Roster.load(args.roster) if args.roster else None,
+    }
+    if args.most_rows is None:
+        rnd = veilsum.Round(plan, public, **options)
+    else:
+        rnd = veilsum.RowMean.new(plan, public, most_rows=args.most_rows, **options).round
     rnd.save(args.out)
     tensors = len(rnd.structure.tensors)
-    what = f" in {tensors} tensors" if rnd.structure.kind == "mapping" else ""
+    what = f" in {tensors} tensors" if rnd.structure.named else ""
+    if args.most_rows is not None:
+        what += f", weighed by at most {args.most_rows} rows a client"
     who = f"signed by {len(rnd.roster)} clients" if rnd.roster else "no roster: anyone may upload"
     report(
         args,

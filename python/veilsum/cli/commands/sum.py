@@ -18,10 +18,11 @@ from veilsum.cli.common import (
     resumable,
 )
 from veilsum.cli.progress import Progress
-from veilsum.crypto import integer_weights
+from veilsum.crypto import check_weights, integer_weights
 from veilsum.errors import ParameterError
 from veilsum.files import check_output
 from veilsum.report.units import format_bytes
+from veilsum.weights import fit_weights
 
 __all__ = ["add_arguments", "run"]
 
@@ -40,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="W,W,...",
-        help="one weight for each upload, in a plan with --weight-bits: integers as they are, "
-        "other numbers as proportions",
+        help="one weight above 0 for each upload, in a plan with --weight-bits: integers as they "
+        "are, other numbers as proportions (a plan without holds equal weights only; let clients "
+        "weigh, with encrypt --weight or round --most-rows)",
     )
     add_resume(parser)
     add_json(parser)
@@ -118,4 +120,6 @@ def _weights(option: str | None, count: int, plan: veilsum.Plan) -> list[Any]:
         )
     if plan.engine != "native":
         return numbers
-    return integer_weights(numbers, plan.max_weight)
+    integers = integer_weights(numbers, plan.max_weight)
+    fit_weights(plan, check_weights(numbers), integers)
+    return integers

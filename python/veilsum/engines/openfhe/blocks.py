@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from veilsum.arguments import type_name
 from veilsum.engines.openfhe.backend import Blocks, Key, Words
 from veilsum.engines.openfhe.plan import Plan
 from veilsum.engines.openfhe.wire import Buffer
+from veilsum.errors import ParameterError
 
 __all__ = ["as_bytes", "blocks_digest", "read_blocks", "write_blocks"]
 
@@ -29,6 +31,8 @@ def as_bytes(words: Words) -> memoryview:
     words : ndarray of uint64
         Residues.
     """
+    if not isinstance(words, np.ndarray):
+        raise ParameterError(f"words is {type_name(words)}; it must be an array of residues")
     return memoryview(np.ascontiguousarray(words, dtype="<u8").view(np.uint8).data)
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from veilsum import files
+from veilsum.cautions import check_reach, warn_about_sum
 from veilsum.engines.base import refuse_mixture
 from veilsum.engines.openfhe.backend import Blocks
 from veilsum.engines.openfhe.blocks import read_blocks, write_blocks
@@ -249,6 +250,12 @@ class _Shares(RoundObject):
             The round it must belong to.
         """
         return cls.from_bytes(files.read_secret(path), rnd)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} is a secret of whoever may read the sum and cannot be "
+            f"pickled or copied; use save(path)"
+        )
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -526,8 +533,10 @@ def decrypt(
         raise KeyMismatchError(
             "the sum key was made for another aggregate; it decrypts that one and nothing else"
         )
+    check_reach(total, layout, dtype if out is None else made, average=average)
     values = flat_out if flat_out is not None else np.empty(rnd.size, dtype=made)
     _decrypt_into(values, key, total, average, core_threads(threads), progress)
+    warn_about_sum(total, stacklevel=4)
     if out is not None:
         return out
     return layout.assemble(values, dtype=dtype, library=output)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
 from veilsum import files
+from veilsum.arguments import shown
 from veilsum.engines.base import EngineObject, Steps
 from veilsum.engines.openfhe.backend import Context, ContextRequest, context_for, describe
 from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, digest, open_envelope, seal
@@ -195,15 +196,15 @@ class Plan(PublicObject):
         engine: str = "openfhe",
     ) -> None:
         if engine != "openfhe":
-            raise ParameterError(f"engine {engine!r} is not this one; use veilsum.Plan")
+            raise ParameterError(f"engine {shown(engine)} is not this one; use veilsum.Plan")
         _check_range("clients", clients, 2, _MAX_CLIENTS)
         _check_range("value_bits", value_bits, 2, 32)
         _check_range("weight_bits", weight_bits, 0, 20)
         _check_range("parties", parties, 1, _MAX_PARTIES)
         if security not in (128, 192, 256):
-            raise ParameterError(f"security = {security} is unknown; use 128, 192 or 256")
+            raise ParameterError(f"security = {shown(security)} is unknown; use 128, 192 or 256")
         if optimise not in ("speed", "size"):
-            raise ParameterError(f"optimise = {optimise!r} is unknown; use 'speed' or 'size'")
+            raise ParameterError(f"optimise = {shown(optimise)} is unknown; use 'speed' or 'size'")
         degree, flooding = _ring(profile, security)
         choice = _choose(degree, flooding, clients, parties)
         step = 1 / (2 ** (value_bits - 1) - 1)
@@ -282,13 +283,18 @@ class Plan(PublicObject):
         return math.prod(self._context.moduli).bit_length()
 
     @property
-    def lanes(self) -> int:
+    def digits(self) -> int:
         """Values a slot: one."""
         return 1
 
     @property
-    def lane_bits(self) -> int:
-        """Bits of a lane: none, a slot holds a real number."""
+    def base(self) -> int:
+        """Base of the digits: none, a slot holds a real number."""
+        return 0
+
+    @property
+    def field_bits(self) -> int:
+        """Bits that a coefficient is rounded to: none, residues travel whole."""
         return 0
 
     @property
@@ -297,18 +303,8 @@ class Plan(PublicObject):
         return int(HALVING * 2.0 ** (_FLOODING if self._choice.flooding else _SMALL)[1])
 
     @property
-    def capsule_bytes(self) -> int:
-        """Bytes of a capsule: there is none, clients encrypt to the authority's key."""
-        return 0
-
-    @property
-    def capsule_degree(self) -> int:
-        """Ring degree of a capsule; none."""
-        return 0
-
-    @property
-    def capsule_limbs(self) -> int:
-        """Primes of a capsule; none."""
+    def fixed_bytes(self) -> int:
+        """Bytes that every upload has besides its values: ciphertexts have no more."""
         return 0
 
     @property
@@ -329,6 +325,11 @@ class Plan(PublicObject):
         """
         ratio = math.log2(self.flooding_deviation) - self._choice.noise_bits
         return max(0, math.floor(2 * (ratio - math.log2(math.sqrt(12)))))
+
+    @property
+    def noise_bound(self) -> float:
+        """The same as `error_bound`: of real numbers the noise is the error."""
+        return self.error_bound
 
     @property
     def error_bound(self) -> float:
@@ -554,7 +555,9 @@ class Plan(PublicObject):
 
 def _check_range(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ParameterError(f"{name} = {value!r}; it must be a whole number from {low} to {high}")
+        raise ParameterError(
+            f"{name} = {shown(value)}; it must be a whole number from {low} to {high}"
+        )
 
 
 def _bits(error: float) -> int:
@@ -571,7 +574,7 @@ def _ring(profile: str, security: int) -> tuple[int, bool]:
         return context_for(request).ring_degree, True
     if profile not in rings:
         raise ParameterError(
-            f"profile {profile!r} is unknown to engine 'openfhe'; use 'auto' or one of "
+            f"profile {shown(profile)} is unknown to engine 'openfhe'; use 'auto' or one of "
             f"{', '.join(rings)}"
         )
     degree = rings[profile]

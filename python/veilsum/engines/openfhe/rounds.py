@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
+from veilsum.arguments import shown
 from veilsum.engines.base import refuse_mixture
 from veilsum.engines.openfhe.keys import PublicKey
 from veilsum.engines.openfhe.plan import Plan, PublicObject
@@ -133,9 +134,11 @@ class Round(PublicObject):
         whole = isinstance(number, int) and not isinstance(number, bool)
         if not whole or not 2 <= min_clients <= plan.clients:
             raise ParameterError(
-                f"min_clients = {min_clients!r}; it must be from 2 to the plan's {plan.clients} "
-                f"clients: the sum of one upload is that upload"
+                f"min_clients = {shown(min_clients)}; it must be from 2 to the plan's "
+                f"{plan.clients} clients: the sum of one upload is that upload"
             )
+        if roster:
+            Roster(roster)  # here, where every round comes past
         if len(roster) > plan.clients:
             raise ParameterError(
                 f"the roster lists {len(roster)} clients, the plan holds {plan.clients}"
@@ -233,8 +236,6 @@ class Round(PublicObject):
             raise reader.error("its segments do not fit its layout")
         made = cls.__new__(cls)
         try:
-            if roster:
-                Roster(roster)
             made._fill(public.plan, public, seed, layout, segments, min_clients, roster, trust)
         except (ParameterError, KeyMismatchError) as error:
             raise reader.error(str(error)) from None

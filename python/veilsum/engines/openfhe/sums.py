@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from veilsum.arguments import shown
 from veilsum.engines.base import engine_name, refuse_mixture
 from veilsum.engines.openfhe.backend import Blocks
 from veilsum.engines.openfhe.blocks import blocks_digest, read_blocks, write_blocks
@@ -93,8 +94,8 @@ class Manifest:
         for index, weight in enumerate(weights):
             if not (math.isfinite(weight) and weight > 0):
                 raise ParameterError(
-                    f"weight {index} is {weight}; weights are finite and above 0: leave an upload "
-                    f"that is not to count out of the sum"
+                    f"weight {index} is {shown(weight)}; weights are finite and above 0: leave an "
+                    f"upload that is not to count out of the sum"
                 )
         if min(weights) < _LEAST_SHARE * max(weights):
             raise ParameterError(

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from veilsum import files
+from veilsum.arguments import shown
+from veilsum.cautions import warn_about_update
 from veilsum.engines.base import refuse_mixture
 from veilsum.engines.openfhe.backend import Blocks
 from veilsum.engines.openfhe.blocks import blocks_digest, read_blocks, write_blocks
@@ -23,6 +25,7 @@ from veilsum.engines.openfhe.rounds import Round
 from veilsum.engines.openfhe.wire import Buffer, Kind, Reader, open_envelope, seal
 from veilsum.errors import ParameterError, RoundError, WireFormatError
 from veilsum.roster import Roster, Signer
+from veilsum.weights import check_client_weight
 
 __all__ = ["RoundObject", "Upload", "encrypt"]
 
@@ -55,6 +58,9 @@ class RoundObject(PlanObject):
     def round_id(self) -> bytes:
         """The round's id."""
         return self.round.id
+
+    def __reduce__(self) -> tuple[Callable[..., RoundObject], tuple[bytes, Round]]:
+        return type(self).from_bytes, (self.to_bytes(), self.round)
 
     def payload(self) -> list[Buffer]:
         """Return the content in pieces, to be put in an envelope."""
@@ -298,7 +304,7 @@ def encrypt(
     update : array, tensor or mapping of str to array or tensor
         Finite values, laid out as the round says.
     weight : float
-        The values are multiplied by it before they are clipped.
+        Finite and above 0. The values are multiplied by it before they are clipped.
     rounding : {"nearest", "stochastic"}
         Without effect.
     signer : Identity, optional
@@ -331,11 +337,12 @@ def encrypt(
     client = client_number(rnd.roster, signer)
     number = core_threads(threads)
     if rounding not in ("nearest", "stochastic"):
-        raise ParameterError(f"rounding = {rounding!r} is unknown; use 'nearest' or 'stochastic'")
+        raise ParameterError(
+            f"rounding = {shown(rounding)} is unknown; use 'nearest' or 'stochastic'"
+        )
     if on_clip not in ("count", "error"):
-        raise ParameterError(f"on_clip = {on_clip!r} is unknown; use 'count' or 'error'")
-    if isinstance(weight, bool) or not np.isfinite(weight):
-        raise ParameterError(f"weight = {weight!r}; it must be a finite number")
+        raise ParameterError(f"on_clip = {shown(on_clip)} is unknown; use 'count' or 'error'")
+    weight = check_client_weight(weight)
     pieces, dtypes = rnd.structure.pieces(update)
     index = _first_not_finite(pieces, dtypes)
     if index is not None:
@@ -363,6 +370,16 @@ def encrypt(
     upload = Upload(rnd, blocks, clipped)
     if signer is not None:
         upload.attach_signature(client, signer.sign(upload.signing_payload(rnd, client)))
+    warn_about_update(
+        rnd,
+        rnd.structure,
+        pieces,
+        dtypes,
+        weight=weight,
+        rounding=rounding,
+        clipped=clipped,
+        stacklevel=4,
+    )
     return upload
 
 

@@ -80,6 +80,8 @@ class RoundOutcome:
     visible : dict of int to dict of str to ndarray
         What the aggregator can read of each cloud's update, by cloud and tensor, NaN where it reads
         nothing; empty where it can read nothing at all. Leakage is measured on this.
+    zeroed : int or None
+        How many values of the opened update are 0; None where nothing is encrypted by Veilsum.
     """
 
     parameters: Parameters
@@ -93,6 +95,7 @@ class RoundOutcome:
     privacy: PrivacyLoss | None = None
     encrypted_fraction: float = 0.0
     visible: dict[int, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
+    zeroed: int | None = None
 
 
 def too_few(clouds: Sequence[CloudRound], left: int, least: int) -> str:

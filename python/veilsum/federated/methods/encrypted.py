@@ -334,6 +334,7 @@ class EncryptedAveraging:
         self._forget()
         outcome.parameters = replica.parameters
         outcome.train_loss = read.loss
+        outcome.zeroed = sum(int((array == 0).sum()) for array in read.update.values())
         if self._config.privacy.distributed:
             self._account(outcome)
         outcome.uploads = list(self.aggregator.seen)

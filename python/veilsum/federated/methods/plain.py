@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import veilsum as vs
+from veilsum.arguments import check_whole
 from veilsum.federated.client import configured_weights
 from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch, too_few
 from veilsum.federated.methods.setting import Setting
@@ -286,7 +287,10 @@ def from_float32(
     veilsum.WireFormatError
         When the length is wrong, or a value is not finite.
     """
-    sizes = {name: int(np.prod(shape, dtype=np.int64)) for name, shape in shapes.items()}
+    sizes = {
+        name: math.prod(check_whole("extent", extent) for extent in shape)
+        for name, shape in shapes.items()
+    }
     wanted = 4 * sum(sizes.values())
     if len(data) != wanted:
         raise vs.WireFormatError(f"a message of {len(data)} bytes came; the model has {wanted}")

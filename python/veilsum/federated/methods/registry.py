@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.federation import Federation
@@ -56,7 +57,7 @@ def make_method(
         When the method's extra is not installed.
     """
     if name not in METHODS:
-        raise ParameterError(f"method is {name!r}; must be one of {', '.join(METHODS)}")
+        raise ParameterError(f"method is {shown(name)}; must be one of {', '.join(METHODS)}")
     if setting is None:
         setting = prepare(config, federation)
     elif setting.config != config:
