@@ -7,33 +7,35 @@ door) and as the oracle's. Tests ask it for uploads of either kind.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 import numpy as np
+from cryptography.exceptions import InvalidTag
 
 import veilsum._core as core
-from oracle import codec, plans, scheme, wire
+from oracle import blocks, plans, scheme, sealed, wire
 from oracle.streams import label_hash
 
-#: Arguments of veilsum.Plan that together use every ring, capsule shape and number of planes.
+#: Arguments of veilsum.Plan that together use every ring, one and several digits, narrow and wide.
 PLANS = {
     "n2048": {"clients": 10, "value_bits": 16},
     "n2048-two-bits": {"clients": 3, "value_bits": 2, "profile": "n2048"},
-    "n2048-one-lane": {"clients": 1000, "value_bits": 24, "profile": "n2048"},
+    "n2048-one-digit": {"clients": 1000, "value_bits": 20, "profile": "n2048"},
     "n4096": {"clients": 10, "value_bits": 16, "profile": "n4096"},
-    "n4096-weighted": {"clients": 5, "value_bits": 16, "weight_bits": 12},
+    "n4096-weighted": {"clients": 5, "value_bits": 16, "weight_bits": 12, "profile": "n4096"},
     "n4096-32-bits": {"clients": 100, "value_bits": 32, "profile": "n4096"},
     "n8192-size": {"clients": 10, "value_bits": 16, "optimise": "size"},
     "n8192-weighted": {"clients": 4, "value_bits": 8, "weight_bits": 16, "profile": "n8192"},
-    "n4096q50": {"clients": 10, "value_bits": 16, "security": 192, "profile": "n4096q50"},
-    "n8192q100": {"clients": 10, "value_bits": 16, "security": 256, "profile": "n8192q100"},
-    "n8192q100-weighted": {
+    "n4096q48": {"clients": 10, "value_bits": 16, "security": 192, "profile": "n4096q48"},
+    "n8192q96": {"clients": 10, "value_bits": 16, "security": 256, "profile": "n8192q96"},
+    "n8192q96-weighted": {
         "clients": 3,
         "value_bits": 8,
         "weight_bits": 14,
         "security": 192,
-        "profile": "n8192q100",
+        "profile": "n8192q96",
     },
-    "n16384q200": {"clients": 10, "value_bits": 16, "security": 256, "profile": "n16384q200"},
+    "n16384q192": {"clients": 10, "value_bits": 16, "security": 256, "profile": "n16384q192"},
 }
 
 
@@ -49,20 +51,40 @@ def oracle_plan(plan: core.Plan) -> plans.Plan:
 def values_of(array: np.ndarray, dtype: str) -> list[float]:
     """The doubles an update's elements are."""
     if dtype == "bfloat16":
-        return [codec.bfloat16_value(int(bits)) for bits in array]
+        return [blocks.bfloat16_value(int(bits)) for bits in array]
     return [float(v) for v in array]
 
 
 def array_of(values: list[float], dtype: str) -> np.ndarray:
     """Values as the core takes them; a bfloat16 travels as its 16 bits."""
     if dtype == "bfloat16":
-        return np.array([codec.bfloat16_bits(v) for v in values], dtype=np.uint16)
+        return np.array([blocks.bfloat16_bits(v) for v in values], dtype=np.uint16)
     return np.array(values, dtype=dtype)
 
 
 def floats_to_bytes(values: list[float], dtype: str) -> bytes:
     letter = "f" if dtype == "float32" else "d"
     return struct.pack(f"<{len(values)}{letter}", *values)
+
+
+@dataclass
+class OracleUpload:
+    """An upload of the oracle's: blocks, keys, digits, and its head without a signature."""
+
+    made: scheme.Upload
+    head: wire.Head
+
+    @property
+    def blocks(self) -> list[bytes]:
+        return self.made.blocks
+
+    @property
+    def digits(self) -> list[int]:
+        return self.made.digits
+
+    @property
+    def clipped(self) -> int:
+        return self.made.clipped
 
 
 class Stage:
@@ -78,14 +100,18 @@ class Stage:
         layout=b"",
         min_clients=2,
         roster=(),
+        upload_keys=1,
     ):
         self.door = door
         self.name = name
         self.plan = core.Plan(**arguments)
         self.segments = list(segments)
-        key_seed, self.public_seed = seed_of("key", name), seed_of("public", name)
-        self.key_seed = key_seed
-        self.secret, self.public = door.keygen_seeded(self.plan, key_seed, self.public_seed)
+        self.oracle_plan = oracle_plan(self.plan)
+        self.oracle_secret = sealed.SecretKey(
+            seed_of("d", name) + seed_of("z", name), seed_of("x25519", name)
+        )
+        self.secret = self.fresh_secret()
+        self.public = self.secret.public_key
         self.round = door.round_seeded(
             self.plan,
             self.public,
@@ -93,36 +119,46 @@ class Stage:
             layout,
             min_clients,
             list(roster),
+            upload_keys,
             seed_of("round", name),
         )
-        self.oracle_plan = oracle_plan(self.plan)
-        self.oracle_keys = scheme.keygen(self.oracle_plan, key_seed, self.public_seed)
         self.oracle_round = wire.Round(
             self.oracle_plan,
             seed_of("round", name),
             self.segments,
-            self.public_seed,
-            self.oracle_keys.public,
+            self.oracle_secret.public,
             layout,
             min_clients,
             list(roster),
             self.plan.optimise,
+            upload_keys,
         )
 
     @property
     def size(self):
         return self.oracle_round.size
 
+    @property
+    def upload_keys(self):
+        return self.oracle_round.upload_keys
+
     def fresh_secret(self):
         """The same key without a memory of rounds it opened."""
-        return self.door.keygen_seeded(self.plan, self.key_seed, self.public_seed)[0]
+        own = self.oracle_secret
+        return core.SecretKey(own.mlkem_seed + own.x25519_private, own.public)
 
     def seeds(self, number):
-        return {
-            "capsule_seed": seed_of("capsule", self.name, number),
-            "error_seed": seed_of("errors", self.name, number),
-            "rounding_seed": seed_of("rounding", self.name, number),
-        }
+        """(upload seed, rounding seed, nonce) of client `number`."""
+        return (
+            seed_of("upload", self.name, number),
+            seed_of("rounding", self.name, number),
+            seed_of("nonce", self.name, number)[:16],
+        )
+
+    def sealer(self, number):
+        """Seals with fixed randomness, as core.encrypt wants it."""
+        randomness = seed_of("m", self.name, number) + seed_of("ephemeral", self.name, number)
+        return lambda key, info, secret: sealed.seal(key, info, secret, randomness)
 
     def update(self, rng, spread=1.1):
         """Random doubles, a few of them beyond their limit."""
@@ -142,8 +178,26 @@ class Stage:
     def encrypt(self, number, values, dtypes=None, **options):
         """The core's upload of client `number`."""
         dtypes = dtypes or ["float64"] * len(self.segments)
-        pieces = self.pieces(values, dtypes)
-        return self.door.encrypt_seeded(self.round, pieces, dtypes, **self.seeds(number), **options)
+        return self.door.encrypt_seeded(
+            self.round,
+            self.pieces(values, dtypes),
+            dtypes,
+            self.seeds(number),
+            self.sealer(number),
+            **options,
+        )
+
+    def head(self, number, clipped=0):
+        """The oracle's head of client `number`, unsigned."""
+        upload_seed, _, nonce = self.seeds(number)
+        randomness = seed_of("m", self.name, number) + seed_of("ephemeral", self.name, number)
+        return wire.make_head(self.oracle_round, upload_seed, nonce, randomness, clipped)
+
+    def oracle_keys(self, number):
+        """r_0, r_1, ... of client `number`."""
+        return scheme.upload_keys(
+            self.oracle_plan, self.oracle_round.id, self.seeds(number)[0], self.upload_keys
+        )
 
     def oracle_encrypt(self, number, values, dtypes=None, **options):
         """The oracle's upload of the same client: same seeds, same values after the dtype."""
@@ -153,44 +207,41 @@ class Stage:
             for piece, dtype in zip(self.pieces(values, dtypes), dtypes, strict=True)
             for v in values_of(piece, dtype)
         ]
-        return scheme.encrypt(
+        runs = [
+            scheme.Run(count, limit, dtype)
+            for (count, limit), dtype in zip(self.segments, dtypes, strict=True)
+        ]
+        upload_seed, rounding_seed, _ = self.seeds(number)
+        made = scheme.encrypt(
             self.oracle_plan,
-            self.oracle_keys.public,
             self.oracle_round.id,
             self.oracle_round.seed,
-            self.segments,
+            runs,
             held,
-            **self.seeds(number),
+            key_count=self.upload_keys,
+            upload_seed=upload_seed,
+            rounding_seed=rounding_seed,
             **options,
         )
+        return OracleUpload(made, self.head(number, made.clipped))
 
-    def oracle_bytes(self, upload, signature=None):
+    def oracle_bytes(self, upload):
         """An oracle upload as it travels."""
-        head = wire.Head(upload.capsule, upload.clipped, signature)
-        return wire.upload_bytes(self.oracle_round.id, head, b"".join(upload.blocks))
+        return wire.upload_bytes(self.oracle_round.id, upload.head, b"".join(upload.blocks))
 
     def oracle_sum(self, uploads, weights=None):
         weights = weights or [1] * len(uploads)
-        heads = [(wire.Head(u.capsule, u.clipped), u.blocks) for u in uploads]
-        return wire.make_sum(self.oracle_plan, self.oracle_round.id, heads, weights)
+        pairs = [(u.head, u.blocks) for u in uploads]
+        return wire.make_sum(self.oracle_plan, self.oracle_round.id, pairs, weights)
 
     def oracle_key(self, total):
         """The oracle's sum key of an oracle sum."""
-        coefficients = scheme.open_capsule_sum(
-            self.oracle_plan, self.oracle_keys.secret, total.capsule_sum, total.total_weight
-        )
-        return wire.SumKey(
-            self.oracle_round.id,
-            total.manifest_digest(),
-            len(total.entries),
-            total.total_weight,
-            coefficients,
-        )
+        return wire.open_sum(self.oracle_round, self.oracle_secret, total)
 
     def oracle_digits(self, total, key):
-        blocks = wire.split_blocks(self.oracle_plan, self.size, total.blocks)
+        packed = scheme.split_blocks(self.oracle_plan, self.size, self.upload_keys, total.blocks)
         return scheme.decrypt_digits(
-            self.oracle_plan, self.oracle_round.seed, blocks, key.coefficients, self.size
+            self.oracle_plan, self.oracle_round.seed, packed, key.keys, self.size
         )
 
     def oracle_values(self, digits, total_weight, **options):
@@ -202,4 +253,13 @@ class Stage:
     def open(self, total, secret=None, **options):
         """The core's sum key, from a key that has opened nothing yet."""
         secret = secret or self.fresh_secret()
-        return core.open_sum(secret, self.round, total.opening_request(), **options)
+        return core.open_sum(secret, self.round, total.opening_request(), open=unseal, **options)
+
+
+def unseal(key, info, data):
+    """A seed, or None: what core.open_sum calls."""
+    holder = sealed.SecretKey(key[:64], key[64:])
+    try:
+        return sealed.unseal(holder, info, data)
+    except (InvalidTag, ValueError):  # of the AEAD, and of a curve point of low order
+        return None

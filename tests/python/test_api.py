@@ -113,7 +113,7 @@ def test_the_quickstart_runs():
 
 def test_a_plan_explains_itself(plan):
     assert str(plan) == plan.explain()
-    for word in ("clients", "lanes", "security", "bytes a value"):
+    for word in ("clients", "digits", "security", "bytes a value"):
         assert word in str(plan)
 
 
@@ -394,6 +394,7 @@ def test_bad_options_of_decrypt(plan, keys, option):
 # --- clipping, rounding, threads, progress -------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::veilsum.VeilsumWarning")  # clipped on purpose
 def test_clipped_values_are_counted_or_refused(plan, keys):
     rnd = make_round(plan, keys, size=4, limit=0.5)
     upload = vs.encrypt(rnd, np.array([0.5, -0.5, 0.6, -7.0], np.float32))
@@ -407,6 +408,7 @@ def test_clipped_values_are_counted_or_refused(plan, keys):
     np.testing.assert_allclose(mean, [0.25, -0.25, 0.25, -0.25], atol=half_step(0.5))
 
 
+@pytest.mark.filterwarnings("ignore::veilsum.VeilsumWarning")  # small on purpose
 def test_stochastic_rounding_is_unbiased(plan, keys):
     # A value a quarter of a step above a grid point: to nearest it is always lost; at random its
     # mean over n values is within 5 sigma of it (false alarms: one run in 1.7 million).
@@ -777,10 +779,40 @@ def test_repr_of_secrets_shows_ids_only(parts, name):
             assert run.hex() not in text
 
 
+def test_numbers_and_dtypes_of_numpy_and_torch(plan, keys, tmp_path, monkeypatch):
+    """What comes out of array code goes in: np.int64(1) threads, np.float32 as a dtype."""
+    monkeypatch.chdir(tmp_path)
+    rnd = make_round(plan, keys, size=5)
+    np.save("a.npy", uniform(5))
+    uploads = [vs.encrypt(rnd, uniform(5), threads=np.int64(1)) for _ in range(2)]
+    total = vs.weighted_sum(rnd, uploads, threads=np.uint8(2))
+    vs.encrypt_file(rnd, "a.npy", "a.up", threads=np.int32(1))
+    key = vs.open_sum(keys[0], rnd, total)
+    dtypes = [("float32", np.float32), ("float64", np.float64), ("float64", np.dtype("float64"))]
+    dtypes += [("float64", float), ("float32", np.dtype("<f4"))]
+    torch = sys.modules.get("torch")
+    dtypes += [] if torch is None else [("float32", torch.float32), ("float64", torch.float64)]
+    total.save("total.vs")
+    for name, dtype in dtypes:
+        mean = vs.decrypt(key, total, dtype=dtype)
+        assert mean.dtype == name
+        vs.decrypt_file(key, vs.AggregateFile("total.vs", rnd), "mean.npy", dtype=dtype)
+        np.testing.assert_array_equal(np.load("mean.npy"), mean)
+    for bad in (np.float16, np.int64, object, ">f4", uniform(5)):
+        with pytest.raises(vs.ParameterError, match="must be 'float32' or 'float64'"):
+            vs.decrypt(key, total, dtype=bad)
+    for bad in (np.int64(0), True, np.bool_(True), 1.0, np.float64(1), "1"):
+        with pytest.raises(vs.ParameterError, match=r"threads is .*whole number of at least 1"):
+            vs.encrypt(rnd, uniform(5), threads=bad)
+
+
 def test_every_error_is_a_veilsum_error():
     for name in vs.__all__:
         thing = getattr(vs, name)
         if isinstance(thing, type) and issubclass(thing, Exception):
+            if issubclass(thing, Warning):
+                assert name == "VeilsumWarning"
+                continue
             assert issubclass(thing, vs.VeilsumError)
             assert thing.__module__ == "veilsum"
     assert issubclass(vs.ParameterError, ValueError)

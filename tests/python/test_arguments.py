@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from veilsum.arguments import call_core, check_number, check_whole, type_name
+from veilsum.arguments import check_number, check_values, check_whole, type_name
 
 SECRET_VALUE = 0.4711
 
@@ -169,14 +169,6 @@ def test_plans(arguments, options, says):
     assert says in wrong(vs.Plan, *arguments, **options)
 
 
-def test_a_type_error_of_anything_else_passes_through():
-    def broken():
-        raise TypeError("of a callback")
-
-    with pytest.raises(TypeError, match="of a callback"):
-        call_core("broken", broken)
-
-
 def test_numbers_that_are_none(parts):
     rnd = parts["rnd"]
     assert "budget_bytes is '1G'" in wrong(vs.PadStore, rnd, budget_bytes="1G")
@@ -210,6 +202,14 @@ def test_the_source_folder_says_that_it_is_not_installed(tmp_path):
     assert done.returncode == 1
     assert f"ImportError: {package} has no compiled core" in done.stderr
     assert "pip install ." in done.stderr
+
+
+@pytest.mark.parametrize(
+    "values", [b"12", "12", [[1], [1, 2]], [None, "x"], object()], ids=type_name
+)
+def test_values_that_are_no_numbers(values):
+    said = wrong(check_values, "values", values)
+    assert said == f"values is {type_name(values)}; it must be an array of numbers"
 
 
 def test_numbers():

@@ -319,10 +319,16 @@ def test_wrong_usage_is_2(run, words, says):
 
 def test_mistake_too_many_clients_names_a_plan_that_fits(run):
     """The first of three mistakes: headroom."""
-    line = fail(run, 3, "plan", "--clients", 1_000_000, "--bits", 32)
-    assert "the sum of 1000000 clients at 32 bits" in line  # the thing and the value
-    assert "a lane needs 52 bits" in line  # the rule
-    assert re.search(r"nearest plan that fits: 1000000 clients at \d+ bits", line)  # the remedy
+    request = ["plan", "--clients", 1_000_000, "--bits", 32]
+    line = fail(run, 3, *request, "--weight-bits", 1)
+    assert "the sum of 1000000 clients at 32 bits with 1-bit weights" in line  # thing and value
+    assert "total weight 2000000 is above 1048576" in line  # the rule
+    assert line.rstrip().endswith("nearest plan that fits: 1000000 clients at 32 bits")
+    line = fail(run, 3, *request, "--profile", "n2048")
+    assert "profile n2048 does not hold the sum of 1000000 clients at 32 bits" in line
+    assert "need more bits than the ring has" in line
+    assert 'leave profile at "auto"' in line
+    run(*request)  # both remedies
 
 
 def test_mistake_the_wrong_file(run, study):
@@ -759,3 +765,74 @@ def test_short_work_shows_no_progress(monkeypatch):
         progress(5, 10)
         progress(10, 10)
     assert stream.getvalue() == ""
+
+
+# --- what was done but hardly meant --------------------------------------------------------------
+
+
+def test_warnings_are_lines_on_standard_error(run, study):
+    run("round", "--plan", "plan.vs", "--public", "authority.pub", "--size", 100, "--out", "r.vs")
+    done = run("encrypt", "r.vs", "update0.npy", "--out", "0.up", "--weight", 600)
+    lines = done.err.splitlines()
+    assert [line for line in lines if line.startswith("veilsum: warning: ")] == lines[:1]
+    assert "were clipped" in lines[0]
+    quiet = run("encrypt", "r.vs", "update1.npy", "--out", "1.up", "--weight", 600, "--quiet")
+    assert quiet.out == ""
+    assert quiet.err.startswith("veilsum: warning: ")
+    run("sum", "r.vs", "0.up", "1.up", "--out", "total.vs")
+    run("open", "--key", "authority.key", "r.vs", "total.vs", "--out", "sum.key")
+    told = run("decrypt", "sum.key", "r.vs", "total.vs", "--out", "mean.npy").err
+    assert "of the 200 values in the 2 uploads" in told
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf"])
+def test_weights_above_nothing(run, study, weight):
+    said = fail(run, 3, "encrypt", "round.vs", "update0.npy", "--out", "a.up", f"--weight={weight}")
+    assert "finite and above 0" in said
+    assert not Path("a.up").exists()
+
+
+def test_help_says_the_rule_for_weights(run):
+    words = re.sub(r"\s+", " ", run("encrypt", "--help").out)
+    assert "above 0, before clipping to the round's limit" in words
+    assert (
+        "Weights that sum to the number of uploads make the decrypted mean a weighted one" in words
+    )
+    assert "one weight above 0 for each upload" in re.sub(r"\s+", " ", run("sum", "--help").out)
+
+
+def test_weights_of_a_plan_without_them_are_refused(run, summed):
+    for weights in ("0.2,0.3,0.5", "2,3,5"):
+        said = fail(run, 3, "sum", "round.vs", "0.up", "1.up", "2.up", "--out", "t.vs",
+                    "--weights", weights)  # fmt: skip
+        assert "this plan holds unit weights only" in said
+    assert not Path("t.vs").exists()
+
+
+def test_a_float16_sum_that_overflows_is_refused(run):
+    np.save("half.npy", np.full(4, 1.5, "f2"))
+    run("plan", "--clients", 2, "--weight-bits", 16, "--out", "plan.vs")
+    run("keygen", "--plan", "plan.vs")
+    run("round", "--plan", "plan.vs", "--public", "authority.pub", "--like", "half.npy",
+        "--limit", 2, "--out", "r.vs")  # fmt: skip
+    for name in ("a.up", "b.up"):
+        run("encrypt", "r.vs", "half.npy", "--out", name)
+    run("sum", "r.vs", "a.up", "b.up", "--weights", "30000,20000", "--out", "t.vs")
+    run("open", "--key", "authority.key", "r.vs", "t.vs", "--export", "--out", "sum.key")
+    words = ("decrypt", "sum.key", "r.vs", "t.vs", "--out", "sum.npy", "--sum")
+    assert "--dtype float32" in fail(run, 3, *words)
+    assert not Path("sum.npy").exists()
+    run(*words, "--dtype", "float32")
+    np.testing.assert_allclose(np.load("sum.npy"), 75000, rtol=1e-4)
+
+
+def test_capital_names_and_folders_as_inputs(run, study):
+    Path("update0.npy").rename("UPDATE0.NPY")
+    run("encrypt", "round.vs", "UPDATE0.NPY", "--out", "0.up")
+    Path("folder").mkdir()
+    for words in (
+        ("encrypt", "round.vs", "folder", "--out", "a.up"),
+        ("encrypt", "folder", "UPDATE0.NPY", "--out", "a.up"),
+        ("round", "--plan", "folder", "--public", "authority.pub", "--size", 3, "--out", "r.vs"),
+    ):
+        assert fail(run, 4, *words).startswith("folder: is a folder; give")

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import veilsum as vs
 from veilsum import ParameterError, WireFormatError, files
-from veilsum.layout import BFLOAT16
+from veilsum.layout import BFLOAT16, Layout, NamedTensors
 
 
 def tensors():
@@ -118,6 +119,23 @@ def test_other_suffixes_are_refused(tmp_path, name):
         files.read_update(tmp_path / name)
     with pytest.raises(ParameterError, match=r"\.npy and \.safetensors"):
         files.write_update(tmp_path / name, np.zeros(3))
+
+
+@pytest.mark.parametrize("name", ["A.NPY", "a.Npy"])
+def test_capital_suffixes_are_the_same(tmp_path, name):
+    files.write_update(tmp_path / name, np.arange(3.0))
+    assert files.read_update(tmp_path / name).tolist() == [0, 1, 2]
+    files.write_update(tmp_path / "M.SafeTensors", {"a": np.arange(3.0)})
+    assert files.read_update(tmp_path / "M.SafeTensors")["a"].tolist() == [0, 1, 2]
+    assert files.locate_update(tmp_path / name).shape == (3,)
+
+
+def test_a_folder_in_a_file_s_place_is_named(tmp_path):
+    for name in ("model", "model.npy", "model.safetensors", "model.pt"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(IsADirectoryError, match="is a folder; give") as caught:
+            files.read_update(tmp_path / name)
+        assert caught.value.filename == str(tmp_path / name)
 
 
 def test_a_name_that_does_not_fit_its_content(tmp_path):
@@ -252,6 +270,151 @@ def test_a_file_shorter_than_its_length_field(tmp_path, size):
     (tmp_path / "m.safetensors").write_bytes(bytes(size))
     with pytest.raises(WireFormatError):
         files.read_update(tmp_path / "m.safetensors")
+
+
+#: What stands for a part of a header below; quotes are single ones there.
+PARTS = {
+    "<a>": "'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}",
+    "<a open>": "'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]",
+    "<first>": "{'dtype':'F32','shape':[2],'data_offsets':[0,8]}",
+    "<b at>": "'b':{'dtype':'F32','shape':[2],'data_offsets':",
+    "<empty at>": "'z':{'dtype':'F32','shape':[0],'data_offsets':",
+    "<meta>": "'__metadata__'",
+}
+#: Header, bytes of data, and whether the format allows it.
+HEADERS = {
+    "two tensors": ("{<a>,<b at>[8,16]}}", 16, True),
+    "offsets in another order": ("{<b at>[8,16]},<a>}", 16, True),
+    "white space behind": ("{<a>} \n\t", 8, True),
+    "an unknown field": ("{<a open>,'x':[1,null]}}", 8, True),
+    "no tensor": ("{}", 0, True),
+    "an empty name": ("{'':<first>}", 8, True),
+    "a name beyond the basic plane": ("{'\\ud83d\\ude00':<first>}", 8, True),
+    "nothing, before": ("{<empty at>[0,0]},<a>}", 8, True),
+    "nothing, behind": ("{<a>,<empty at>[8,8]}}", 8, True),
+    "metadata": ("{<meta>:{'format':'pt','é':''},<a>}", 8, True),
+    "metadata null": ("{<meta>:null,<a>}", 8, True),
+    "a field twice": ("{<a open>,'dtype':'F32'}}", 8, False),
+    "an overlap": ("{<a>,<b at>[4,12]}}", 12, False),
+    "the same bytes": ("{<a>,<b at>[0,8]}}", 8, False),
+    "a hole": ("{<a>,<b at>[12,20]}}", 20, False),
+    "a hole at the start": ("{<b at>[8,16]}}", 16, False),
+    "bytes at the end": ("{<a>}", 9, False),
+    "bytes of no tensor": ("{}", 3, False),
+    "too few bytes": ("{<a>}", 7, False),
+    "nothing, in the middle": ("{<a>,<empty at>[4,4]}}", 8, False),
+    "nothing, beyond": ("{<a>,<empty at>[9,9]}}", 8, False),
+    "half a character": ("{'\\ud800':<first>}", 8, False),
+    "half a character in metadata": ("{<meta>:{'a':'\\udc00'},<a>}", 8, False),
+    "metadata of numbers": ("{<meta>:{'a':3},<a>}", 8, False),
+    "metadata in a list": ("{<meta>:['a'],<a>}", 8, False),
+    "metadata twice": ("{<meta>:{},<meta>:{},<a>}", 8, False),
+    "no number": ("{<a open>,'x':NaN}}", 8, False),
+    "an endless number": ("{<a open>,'x':1e999}}", 8, False),
+    "a long number": ("{<a open>,'x':1" + 400 * "0" + "}}", 8, False),
+    "a negative zero": ("{<b at>[-0,8]}}", 8, False),
+    "a real number": ("{<b at>[0,8.0]}}", 8, False),
+    "zeros behind": ("{<a>}\0", 8, False),
+    "a control character": ("{'\x01':<first>}", 8, False),
+}
+#: What the format's text forbids and its reader overlooks.
+STRICTER = {
+    "a tensor twice": ("{<a>,<a>,<b at>[8,16]}}", 16),
+    "white space before": (" {<a>}", 8),
+    "a key of metadata twice": ("{<meta>:{'a':'1','a':'2'},<a>}", 8),
+}
+
+
+@pytest.mark.parametrize("name", [*HEADERS, *STRICTER])
+def test_what_the_format_s_own_reader_refuses_is_refused(tmp_path, name):
+    text, size, allowed = HEADERS.get(name) or (*STRICTER[name], False)
+    for part, stands_for in PARTS.items():
+        text = text.replace(part, stands_for)
+    path = write_raw(tmp_path / "m.safetensors", text.replace("'", '"').encode(), bytes(size))
+    for read in (files.read_update, files.locate_update):
+        if allowed:
+            read(path)
+            continue
+        with pytest.raises(WireFormatError, match=r"m.safetensors is not a .safetensors file: "):
+            read(path)
+    package = pytest.importorskip(
+        "safetensors", reason="safetensors is not installed (extra 'cli')"
+    )
+    try:
+        with package.safe_open(path, framework="np") as file:
+            for tensor in file.keys():  # noqa: SIM118
+                file.get_tensor(tensor)
+    except package.SafetensorError:
+        theirs = False
+    else:
+        theirs = True
+    assert theirs == (allowed or name in STRICTER)
+
+
+def test_names_that_the_format_has_no_place_for(tmp_path):
+    with pytest.raises(ParameterError, match="cannot hold a tensor of the name '__metadata__'"):
+        files.write_update(tmp_path / "m.safetensors", {"__metadata__": np.zeros(3)})
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- what a file says of itself ------------------------------------------------------------------
+
+
+def test_metadata_is_read_and_written(tmp_path):
+    path = tmp_path / "m.safetensors"
+    files.write_update(path, {"a": np.zeros(3)}, {"format": "pt", "naïve": "名"})
+    back = files.read_update(path)
+    assert back.metadata == {"format": "pt", "naïve": "名"}
+    files.write_update(tmp_path / "again.safetensors", back)
+    assert files.read_update(tmp_path / "again.safetensors").metadata == back.metadata
+    files.write_update(path, {"a": np.zeros(3)})
+    assert files.read_update(path).metadata == {}
+    assert b"__metadata__" not in path.read_bytes()
+
+
+def test_metadata_travels_in_the_round_to_the_sum(tmp_path, monkeypatch):
+    """transformers refuses a file that does not say which framework's it is."""
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra 'train')")
+    package = pytest.importorskip("safetensors", reason="safetensors is not installed")
+    from safetensors.torch import save_file
+
+    monkeypatch.chdir(tmp_path)
+    state = {"w": torch.ones(2, 3), "h": torch.full((3,), 0.5, dtype=torch.bfloat16)}
+    save_file(state, "m.safetensors", metadata={"format": "pt", "epoch": "3"})
+    plan = vs.Plan(2)
+    secret, public = vs.keygen(plan)
+    for like, metadata in (
+        (files.read_update("m.safetensors"), {"format": "pt", "epoch": "3"}),
+        (state, {"format": "pt"}),  # tensors of torch say so themselves
+    ):
+        rnd = vs.Round.from_bytes(vs.Round(plan, public, like=like).to_bytes())
+        for name in ("a.up", "b.up"):
+            vs.encrypt_file(rnd, "m.safetensors", name)
+        total = vs.sum_files(rnd, ["a.up", "b.up"], "total.vs")
+        vs.decrypt_file(vs.open_sum(secret, rnd, total), total, "mean.safetensors")
+        with package.safe_open("mean.safetensors", framework="pt") as file:
+            assert file.metadata() == metadata
+            assert torch.equal(file.get_tensor("h"), state["h"])
+
+
+def test_metadata_that_every_client_would_carry_is_bounded():
+    like = NamedTensors({"a": "x" * (1 << 16)})
+    like["w"] = np.zeros(2, np.float32)
+    with pytest.raises(ParameterError, match="save the example with less of it"):
+        Layout.like(like)
+    like.metadata["a"] = "x" * ((1 << 16) - len('{"a": ""}'))
+    layout = Layout.like(like)
+    assert Layout.from_bytes(layout.to_bytes()) == layout
+    assert layout.file_metadata == like.metadata
+
+
+@pytest.mark.parametrize("metadata", ["[]", '{"a":3}', '"text"'])
+def test_malformed_metadata_of_a_round_is_refused(metadata):
+    good = b'{"kind":"mapping","layout":1,"library":"numpy","tensors":[["w","float32",[2]]]}'
+    Layout.from_bytes(good)
+    more = f'"metadata":{metadata},"tensors"'.encode()
+    with pytest.raises(WireFormatError, match="malformed metadata"):
+        Layout.from_bytes(good.replace(b'"tensors"', more))
 
 
 def test_a_dtype_that_cannot_be_summed_is_named(tmp_path):

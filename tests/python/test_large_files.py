@@ -85,8 +85,8 @@ def test_the_steps_on_files_and_in_memory_understand_each_other(folder, kind, si
             signer=people[index] if signed else None, resume=resume,
         )  # fmt: skip
         loaded = vs.Upload.load(f"{index}.up", here.round)
-        assert (loaded.nbytes, loaded.clipped, loaded.client, loaded.capsule_digest) == (
-            made.nbytes, made.clipped, made.client, made.capsule_digest,
+        assert (loaded.nbytes, loaded.clipped, loaded.client, loaded.digest) == (
+            made.nbytes, made.clipped, made.client, made.digest,
         )  # fmt: skip
         assert made.signed == signed
         assert Path(f"{index}.up").stat().st_size == made.nbytes
@@ -114,9 +114,9 @@ def test_encrypting_twice_gives_unrelated_uploads(folder):
     here = stage(size=20_000)
     np.save("a.npy", np.zeros(20_000, np.float32))
     for resume in (False, True):
-        first = vs.encrypt_file(here.round, "a.npy", "a.up", resume=resume).capsule_digest
+        first = vs.encrypt_file(here.round, "a.npy", "a.up", resume=resume).digest
         one = Path("a.up").read_bytes()
-        second = vs.encrypt_file(here.round, "a.npy", "a.up", resume=resume).capsule_digest
+        second = vs.encrypt_file(here.round, "a.npy", "a.up", resume=resume).digest
         other = Path("a.up").read_bytes()
         assert first != second
         tail = np.frombuffer(one[-50_000:], np.uint8) == np.frombuffer(other[-50_000:], np.uint8)
@@ -614,8 +614,8 @@ def test_memory_does_not_grow_with_the_number_of_clients(tmp_path):
         made = vs.encrypt_file(here.round, tmp_path / "in.npy", tmp_path / name)
     few = peak_of("sum", tmp_path, *names[:8])
     many = peak_of("sum", tmp_path, *names)
-    # The manifest keeps every capsule; of the blocks no more than a step of each thread.
-    assert many - few <= 3 * clients * here.plan.capsule_bytes + 16 * MIB
+    # The manifest keeps every sealed key; of the blocks no more than a step of each thread.
+    assert many - few <= 3 * clients * 1_300 + 16 * MIB
     assert many <= 64 * MIB < clients * made.nbytes
 
 

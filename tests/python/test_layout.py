@@ -70,15 +70,17 @@ def test_like_of_one_array_keeps_its_shape():
         (None, ["update is a NoneType", "NumPy array"]),
         (np.zeros(3, np.int64), ["int64", "floating-point", ".astype(numpy.float32)"]),
         (np.zeros(3, bool), ["bool", "floating-point"]),
-        (np.zeros(3, complex), ["complex128"]),
-        (np.zeros(3, object), ["object"]),
+        (np.zeros(3, complex), ["complex128", ".view(numpy.float64)", ".view(numpy.complex128)"]),
+        (np.zeros(3, np.complex64), ["complex64", ".view(numpy.float32)"]),
+        (np.array([np.zeros(1), np.zeros(2)], object), ["object", "pass a list of arrays"]),
         (np.zeros(3, "U3"), ["<U3"]),
         (np.ma.masked_array([1.0, 2.0], [True, False]), ["masked array", ".filled(0)"]),
         ({}, ["holds no value"]),
         ({"a": np.zeros((0, 2), np.float32)}, ["holds no value"]),
         ({3: np.zeros(2, np.float32)}, ["key 3", "non-empty strings"]),
         ({"": np.zeros(2, np.float32)}, ["key ''", "non-empty strings"]),
-        ({"a": {"b": np.zeros(2, np.float32)}}, ["tensor 'a' is a dict"]),
+        ({"a": {"b": 3.0}}, ["tensor 'a/b' is a float", "numpy.asarray"]),
+        ({"\ud800": np.zeros(2, np.float32)}, ["half a character", "rename it"]),
         (
             {"ok": np.zeros(2, np.float32), "bn.num_batches_tracked": np.zeros((), np.int64)},
             ["tensor 'bn.num_batches_tracked'", "int64", "leave it out"],
@@ -90,6 +92,66 @@ def test_what_cannot_be_summed_is_refused_by_name(thing, words):
         Layout.like(thing)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_the_remedy_for_complex_values_works():
+    values = np.array([[1 + 2j, 3 - 4j], [0.5j, 7]], np.complex64).T
+    remedy = np.ascontiguousarray(values).view(np.float32)
+    layout = Layout.like(remedy)
+    (piece,), _ = layout.pieces(remedy)
+    np.testing.assert_array_equal(layout.assemble(piece).view(np.complex64), values)
+
+
+def test_the_remedy_for_complex_tensors_works(torch):
+    values = torch.tensor([1 + 2j, 3 - 4j], dtype=torch.complex64)
+    with pytest.raises(ParameterError, match=r"view_as_real.*view_as_complex"):
+        Layout.like(values)
+    layout = Layout.like(torch.view_as_real(values))
+    (piece,), _ = layout.pieces(torch.view_as_real(values))
+    assert torch.equal(torch.view_as_complex(layout.assemble(piece)), values)
+
+
+class Foreign:
+    """An array of another library, as JAX's look to us: dtype, shape, and a way to NumPy."""
+
+    def __init__(self, array, *, seen=None):
+        self.dtype = array.dtype
+        self.shape = array.shape if seen is None else seen
+        self._array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self._array
+
+
+def test_arrays_of_other_libraries_are_read():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    update = {"params": {"kernel": Foreign(array)}}
+    layout = Layout.like(update)
+    assert layout.tensors == (TensorSpec("params/kernel", "float32", (2, 3)),)
+    (piece,), _ = layout.pieces(update)
+    assert np.shares_memory(piece, array)
+    with pytest.raises(ParameterError, match=r"tensor 'a' has dtype int64"):
+        Layout.like({"a": Foreign(np.zeros(2, np.int64))})
+    with pytest.raises(ParameterError, match="NumPy reads as another shape"):
+        Layout.like({"a": Foreign(array, seen=(6,))})
+
+
+def test_arrays_that_numpy_cannot_read_are_named():
+    class OnADevice(Foreign):
+        def __array__(self, dtype=None, copy=None):
+            raise RuntimeError("secret 7.5")
+
+    with pytest.raises(ParameterError, match=r"OnADevice, which NumPy cannot read") as caught:
+        Layout.like(OnADevice(np.zeros(3, np.float32)))
+    assert "7.5" not in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [1e-291, 1e291, 5e-324])
+def test_limits_out_of_the_core_s_range_are_named(limit):
+    layout = Layout.like({"a": np.zeros(2, np.float32), "b": np.zeros(3, np.float32)})
+    with pytest.raises(ParameterError, match=r"limit of 'b' is .*from 1e-290 to 1e\+290"):
+        layout.segments({"a": 1.0, "b": limit})
+    layout.segments({"a": 1e-290, "b": 1e290})
 
 
 @pytest.mark.parametrize("size", [0, -1, 2**40 + 1])

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 core = pytest.importorskip("veilsum._core", reason="the core is not built")
 
-from oracle import wire  # noqa: E402
-from parties import PLANS, Stage, seed_of  # noqa: E402
+from oracle import ring, scheme, sealed, wire  # noqa: E402
+from parties import PLANS, Stage, seed_of, unseal  # noqa: E402
+from veilsum.sealing import generate_key_pair, open_sealed  # noqa: E402
 
 SIZE = 40
 WEIGHTED = {"clients": 4, "value_bits": 8, "weight_bits": 4}
@@ -75,12 +76,16 @@ def signed(stage, number, *, by=None, as_client=None):
     return upload
 
 
+def split(stage, blocks):
+    return scheme.split_blocks(stage.oracle_plan, SIZE, stage.upload_keys, blocks)
+
+
 def oracle_total(stage, uploads, weights=None):
     """An aggregate as bytes that the core never checked."""
     parts = []
     for upload in uploads:
-        _, head, blocks = wire.read_upload(upload.to_bytes(), stage.oracle_plan)
-        parts.append((head, wire.split_blocks(stage.oracle_plan, SIZE, blocks)))
+        _, head, blocks = wire.read_upload(upload.to_bytes())
+        parts.append((head, split(stage, blocks)))
     return wire.make_sum(stage.oracle_plan, stage.round.id, parts, weights or [1] * len(uploads))
 
 
@@ -88,28 +93,44 @@ def request_of(stage, total):
     return core.OpeningRequest.from_bytes(total.request().to_bytes(), stage.round)
 
 
+def replace_entries(stage, total, entries):
+    """The aggregate with another manifest."""
+    return core.Aggregate.from_bytes(replace(total, entries=entries).to_bytes(), stage.round)
+
+
 def open_request(stage, request, **options):
-    return core.open_sum(stage.fresh_secret(), stage.round, request, **options)
+    return core.open_sum(stage.fresh_secret(), stage.round, request, open=unseal, **options)
 
 
 # --- rule 1: one seed, one use --------------------------------------------------------------------
 
 
-def fresh_upload(stage):
+def fresh_upload(rnd):
+    """An upload under seeds of the system's, with the two that its sealed key shows."""
+    drawn = []
+
+    def seal(key, info, secret):
+        drawn.append((bytes(secret), info[-32:-16]))  # the upload's seed, its nonce
+        return bytes(sealed.SEALED_BYTES)
+
     values = np.zeros(SIZE, dtype=np.float32)
-    return core.encrypt(stage.round, [values], ["float32"])
+    upload = core.encrypt(rnd, [values], ["float32"], threads=1, seal=seal)
+    ((seed, nonce),) = drawn
+    _, head, blocks = wire.read_upload(upload.to_bytes())
+    assert head.nonce == nonce
+    return seed, nonce, blocks
+
+
+def all_different(uploads):
+    return all(len(set(column)) == len(uploads) for column in zip(*uploads, strict=True))
 
 
 def test_every_encryption_draws_a_new_key(door):
-    stage = stage_of(door)
-    digests = {fresh_upload(stage).capsule_digest for _ in range(200)}
-    assert len(digests) == 200
+    assert all_different([fresh_upload(stage_of(door).round) for _ in range(200)])
 
 
-def child_digest(stage_bytes, queue):
-    rnd = core.Round.from_bytes(stage_bytes)
-    values = np.zeros(SIZE, dtype=np.float32)
-    queue.put(core.encrypt(rnd, [values], ["float32"], threads=1).capsule_digest)
+def child_upload(stage_bytes, queue):
+    queue.put(fresh_upload(core.Round.from_bytes(stage_bytes)))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -117,27 +138,28 @@ def child_digest(stage_bytes, queue):
 def test_a_fork_repeats_no_key(door):
     """Entropy is the system's, not a generator's state that a fork would copy."""
     stage = stage_of(door)
-    fresh_upload(stage)
+    uploads = [fresh_upload(stage.round)]
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     children = [
-        context.Process(target=child_digest, args=(stage.round.to_bytes(), queue)) for _ in range(3)
+        context.Process(target=child_upload, args=(stage.round.to_bytes(), queue)) for _ in range(3)
     ]
     for child in children:
         child.start()
-    digests = {queue.get(timeout=60) for _ in children} | {fresh_upload(stage).capsule_digest}
+    uploads += [queue.get(timeout=60) for _ in children]
     for child in children:
         child.join()
-    assert len(digests) == 4
+    assert all_different([*uploads, fresh_upload(stage.round)])
 
 
 def test_rounds_and_keys_are_never_the_same_twice(door):
     stage = stage_of(door)
     rounds = [core.Round(stage.plan, stage.public, stage.segments) for _ in range(20)]
     assert len({r.id for r in rounds}) == len({r.seed for r in rounds}) == 20
-    keys = [core.keygen(stage.plan) for _ in range(20)]
+    keys = [generate_key_pair() for _ in range(20)]
     assert len({secret.id for secret, _ in keys}) == 20
-    assert len({secret.to_bytes() for secret, _ in keys}) == 20
+    halves = [(secret.to_bytes()[16:80], secret.to_bytes()[80:112]) for secret, _ in keys]
+    assert all_different(halves)  # of ML-KEM and of X25519
 
 
 # --- rule 2: enough distinct uploads, a faithful sum, opened once ---------------------------------
@@ -161,11 +183,11 @@ def test_an_upload_counts_once_in_a_sum(door, active_level):
 
 
 def test_the_same_key_under_other_blocks_is_the_same_upload(door):
-    """A capsule replayed with different blocks would reuse an ephemeral key: refused too."""
+    """A sealed key replayed with different blocks would reuse an upload key: refused too."""
     stage = stage_of(door)
     first = stage.encrypt(0, [0.5] * SIZE)
     replayed = stage.encrypt(0, [-0.5] * SIZE)
-    assert replayed.capsule_digest == first.capsule_digest
+    assert replayed.digest == first.digest
     with pytest.raises(core.RoundError):
         stage.sum_of([first, replayed])
 
@@ -222,42 +244,195 @@ def test_min_clients_below_two_is_no_round(door):
     core.Round(stage.plan, stage.public, stage.segments, b"", 10)
 
 
-def test_an_aggregator_that_lies_about_the_capsule_sum(door, active_level):
-    """The manifest says one thing, the summed capsule another; the true attack is the third."""
-    stage = stage_of(door)
-    uploads = uploads_of(stage, 3)
-    honest = oracle_total(stage, uploads)
-    capsules = [head.capsule for _, head in honest.entries]
-    lies = {
-        "one left out": door.sum_capsules(stage.plan, capsules[:2], [1, 1]),
-        "one counted twice": door.sum_capsules(stage.plan, capsules, [2, 1, 1]),
-        "the victim's alone": capsules[0],
-        "the victim's times three": door.sum_capsules(stage.plan, capsules[:1], [3]),
-        "somebody else's": door.sum_capsules(
-            stage.plan, [*capsules[:2], door.make_capsule(stage.round, seed_of("x"))[0]], [1, 1, 1]
-        ),
-        "nothing": bytes(len(capsules[0])),
+def refused_without_values(key, total):
+    """Decryption fails, and what it would have filled holds no value of the sum."""
+    out = np.full(SIZE, 0.25, dtype=np.float32)
+    with pytest.raises(core.TamperedSumError, match="no value is given out"):
+        core.decrypt(key, total, out=out)
+    assert not out.any()
+
+
+def lying_totals(stage, uploads, weights):
+    """What an aggregator may claim and hand over: manifests that are not of the blocks they head.
+
+    Yields what the lie is, the aggregate that lies, and the honest one of the same blocks.
+    """
+    unit = [1] * len(uploads)
+    stranger = upload_of(stage, 50)
+    three = oracle_total(stage, uploads)
+    yield "one left out", replace(three, entries=three.entries[:2]), three
+    two = oracle_total(stage, uploads[:2])
+    yield "one invented", replace(two, entries=three.entries), two
+    exchanged = oracle_total(stage, [*uploads[:2], stranger])
+    yield "one exchanged", replace(three, entries=exchanged.entries), three
+    if stage.plan.weight_bits == 0:  # no honest aggregator makes these blocks
+        for lie, factors in {
+            "one counted twice": [2, 1, 1],
+            "the victim's alone": [1, 0, 0],
+            "the victim's times three": [3, 0, 0],
+            "nothing": [0, 0, 0],
+        }.items():
+            blocks = oracle_total(stage, uploads, factors).blocks
+            yield lie, replace(three, blocks=blocks), None
+        return
+    weighted = oracle_total(stage, uploads, weights)
+    yield "reweighted", replace(weighted, entries=three.entries), weighted
+    yield "weights made up", replace(three, entries=weighted.entries), three
+    turned = oracle_total(stage, uploads, weights[::-1])
+    yield "weights exchanged", replace(weighted, entries=turned.entries), weighted
+    assert weights != unit
+
+
+@pytest.mark.parametrize("kind", ["plain", "weighted"])
+def test_an_aggregator_that_lies_in_the_manifest(door, active_level, kind):
+    """The key is of the uploads that the manifest names: it opens no other sum of the round."""
+    stage = stage_of(door, kind)
+    for lie, claimed, honest in lying_totals(stage, uploads_of(stage, 3), [5, 1, 2]):
+        total = core.Aggregate.from_bytes(claimed.to_bytes(), stage.round)
+        key = open_request(stage, request_of(stage, claimed))
+        refused_without_values(key, total)
+        if honest is None:
+            continue
+        true = core.Aggregate.from_bytes(honest.to_bytes(), stage.round)
+        with pytest.raises(core.KeyMismatchError):
+            core.decrypt(key, true)
+        assert core.decrypt(stage.open(true), true).any(), lie  # the honest one is fine
+
+
+def with_head(stage, upload, head):
+    """The upload's blocks under another head, as the core reads them."""
+    round_id, _, blocks = wire.read_upload(upload.to_bytes())
+    return core.Upload.from_bytes(wire.upload_bytes(round_id, head, blocks), stage.round)
+
+
+def resealed(stage, number, *, rnd=None, nonce=None, public=None):
+    """The head of client `number`, its seed sealed in another context than it says."""
+    seed, _, own = stage.seeds(number)
+    rnd = rnd or stage.oracle_round
+    info = sealed.key_info(rnd.id, nonce or own, sealed.key_id(public or rnd.public))
+    randomness = seed_of("reseal", number) + seed_of("reseal x", number)
+    return wire.Head(own, sealed.seal(public or rnd.public, info, seed, randomness))
+
+
+def flipped(head, byte):
+    changed = bytearray(head.sealed_key)
+    changed[byte] ^= 1
+    return replace(head, sealed_key=bytes(changed))
+
+
+def foreign_heads(stage, other, number):
+    """Heads whose sealed key was altered, or made for another context; one a way."""
+    head = stage.head(number)
+    x25519 = sealed.ENCAPSULATED_BYTES - 32
+    altered = {
+        "lattice part": 0,
+        "end of the lattice part": x25519 - 1,
+        "curve part": x25519,
+        "ciphertext": sealed.ENCAPSULATED_BYTES,
+        "tag": sealed.SEALED_BYTES - 1,
     }
-    for lie in lies.values():
-        request = request_of(stage, replace(honest, capsule_sum=lie))
-        with pytest.raises(core.RoundError, match=r"capsule sum|not the weighted sum"):
-            open_request(stage, request)
-    open_request(stage, request_of(stage, honest))
+    stranger = sealed.SecretKey(seed_of("s") + seed_of("t"), seed_of("u")).public
+    donor = stage.head(number + 20)
+    return {
+        **{f"altered {part}": flipped(head, byte) for part, byte in altered.items()},
+        "another round": resealed(stage, number, rnd=other.oracle_round),
+        "another nonce": resealed(stage, number, nonce=seed_of("nonce")[:16]),
+        "another nonce beside it": replace(head, nonce=seed_of("nonce")[:16]),
+        "another key holder": resealed(stage, number, public=stranger),
+        "another upload's, copied": replace(donor, nonce=head.nonce),
+        "zeros": replace(head, sealed_key=bytes(sealed.SEALED_BYTES)),
+    }
 
 
-def test_a_forged_capsule_in_the_manifest_is_named(door, active_level):
-    stage = stage_of(door)
+def test_a_sealed_key_of_another_context_is_named(door):
+    """The aggregator, without a key, takes it; the key holder opens nothing and says whose."""
+    stage, other = stage_of(door), stage_of(door, min_clients=3)
     uploads = uploads_of(stage, 3)
-    honest = oracle_total(stage, uploads)
-    other = door.round_seeded(
-        stage.plan, stage.public, stage.segments, b"", 2, [], seed_of("another round")
-    )
-    forged = wire.Head(door.make_capsule(other, seed_of("capsule", stage.name, 1))[0])
-    entries = [honest.entries[0], (1, forged), honest.entries[2]]
-    capsule_sum = door.sum_capsules(stage.plan, [head.capsule for _, head in entries], [1, 1, 1])
-    request = request_of(stage, replace(honest, entries=entries, capsule_sum=capsule_sum))
-    with pytest.raises(core.RoundError, match=forged.digest[:4].hex()):
-        open_request(stage, request)
+    honest = stage.sum_of(uploads)
+    heads = foreign_heads(stage, other, 1)
+    names = {head.digest[:4].hex() for head in [*heads.values(), stage.head(1)]}
+    assert len(names) == len(heads)  # "another nonce beside it" alone keeps its sealed bytes
+    for way, head in heads.items():
+        bad = with_head(stage, uploads[1], head)
+        total = stage.sum_of([uploads[0], bad, uploads[2]])
+        secret = stage.fresh_secret()
+        for opener in (unseal, open_sealed):
+            with pytest.raises(core.RoundError, match=f"sealed key of .*{head.digest[:4].hex()}"):
+                core.open_sum(secret, stage.round, total.opening_request(), open=opener)
+        assert stage.open(honest, secret).count == 3, way  # nothing was opened, or remembered
+    # Sealed again by the same hand in the right context it is taken.
+    fine = with_head(stage, uploads[1], resealed(stage, 1))
+    total = stage.sum_of([uploads[0], fine, uploads[2]])
+    mean = core.decrypt(stage.open(total), total)
+    assert mean.tobytes() == core.decrypt(stage.open(honest), honest).tobytes()
+
+
+def test_a_copied_upload_counts_once(door):
+    """Head and all: the sealed key, which names an upload, is in the sum already."""
+    stage = stage_of(door)
+    uploads = uploads_of(stage, 2)
+    for copy in (
+        with_head(stage, upload_of(stage, 2), stage.head(0)),
+        with_head(stage, upload_of(stage, 2), replace(stage.head(0), nonce=bytes(16))),
+    ):
+        with pytest.raises(core.RoundError, match=uploads[0].digest[:4].hex()):
+            stage.sum_of([*uploads, copy])
+        total = oracle_total(stage, [*uploads, copy])
+        with pytest.raises(core.RoundError, match="twice"):
+            request_of(stage, total)
+
+
+def test_an_opener_that_fails_fails_the_opening(door):
+    """An exception in the callback travels out; a seed of another length is no seed."""
+    stage = stage_of(door)
+    request = stage.sum_of(uploads_of(stage, 2)).opening_request()
+
+    def broken(key, info, data):
+        raise LookupError("no such key")
+
+    secret = stage.fresh_secret()
+    with pytest.raises(LookupError, match="no such key"):
+        core.open_sum(secret, stage.round, request, open=broken)
+    for answer in (None, b"", bytes(31), bytes(33)):
+        with pytest.raises((core.RoundError, core.ParameterError)):
+            core.open_sum(secret, stage.round, request, open=lambda *_, seed=answer: seed)
+    core.open_sum(secret, stage.round, request, open=unseal)
+
+
+@pytest.mark.parametrize("signed_ones", [False, True])
+def test_an_upload_that_does_not_fit_its_sealed_key(door, active_level, signed_ones):
+    """Its client sealed another seed than it encrypted with, and signed it: the sum is refused."""
+    stage = stage_of(door, "roster" if signed_ones else "plain")
+    uploads = [signed(stage, k) if signed_ones else upload_of(stage, k) for k in range(2)]
+    bad = with_head(stage, upload_of(stage, 2), stage.head(9))
+    options = {}
+    if signed_ones:
+        bad.attach_signature(2, signer(2).sign(bad.signing_payload(stage.round, 2)))
+        options = {"verify": verify}
+    total = stage.sum_of([*uploads, bad], **options)
+    refused_without_values(stage.open(total, **options), total)
+
+
+def test_changed_blocks(door, active_level, rng):
+    """Every coefficient of a check block counts, by whatever it left the noise's bounds."""
+    stage = stage_of(door)
+    plan = stage.oracle_plan
+    honest = oracle_total(stage, uploads_of(stage, 3))
+    key = open_request(stage, request_of(stage, honest))
+    value_block, check_block = split(stage, honest.blocks)
+    fields = ring.unpack_rows(check_block, plan.field_bits)
+    # A step of twice the bound and one leads out of the bounds from wherever the noise is.
+    steps = [2 * plan.noise_bound + 1, plan.delta, 1 << (plan.field_bits - 1)]
+    for place in [0, 7, 8, plan.degree - 1, *rng.sample(range(plan.degree), 12)]:
+        for step in steps:
+            moved = list(fields)
+            moved[place] = (moved[place] + step) % (1 << plan.field_bits)
+            data = value_block + ring.pack_rows(moved, plan.field_bits)
+            changed = replace(honest, blocks=data)
+            refused_without_values(key, core.Aggregate.from_bytes(changed.to_bytes(), stage.round))
+    for data in (bytes(len(honest.blocks)), b"\xff" * len(honest.blocks)):
+        changed = replace(honest, blocks=data)
+        refused_without_values(key, core.Aggregate.from_bytes(changed.to_bytes(), stage.round))
 
 
 def test_a_round_is_opened_for_one_sum(door):
@@ -275,12 +450,12 @@ def test_a_round_is_opened_for_one_sum(door):
     assert stage.open(reordered, secret).to_bytes() == key.to_bytes()
     # The next round of the same key is open to it.
     fresh = door.round_seeded(
-        stage.plan, stage.public, stage.segments, b"", 2, [], seed_of("next round")
+        stage.plan, stage.public, stage.segments, b"", 2, [], 1, seed_of("next round")
     )
     values = np.zeros(SIZE, dtype=np.float64)
-    more = [core.encrypt(fresh, [values], ["float64"]) for _ in range(2)]
+    more = [core.encrypt(fresh, [values], ["float64"], seal=stage.sealer(k)) for k in range(2)]
     total = core.weighted_sum(fresh, more)
-    core.open_sum(secret, fresh, total.opening_request())
+    core.open_sum(secret, fresh, total.opening_request(), open=unseal)
 
 
 def test_other_weights_are_another_sum(door):
@@ -298,12 +473,11 @@ def test_a_refused_opening_is_not_remembered(door):
     uploads = uploads_of(stage, 3)
     honest = oracle_total(stage, uploads)
     secret = stage.fresh_secret()
-    lie = replace(honest, capsule_sum=honest.entries[0][1].capsule)
-    with pytest.raises(core.RoundError):
-        core.open_sum(secret, stage.round, request_of(stage, lie))
-    with pytest.raises(core.RoundError):
-        core.open_sum(secret, stage.round, request_of(stage, oracle_total(stage, uploads[:1])))
-    core.open_sum(secret, stage.round, request_of(stage, honest))
+    foreign = (1, flipped(stage.head(0), 0))
+    for entries in ([foreign, *honest.entries[1:]], [*honest.entries, foreign], honest.entries[:1]):
+        with pytest.raises(core.RoundError):
+            stage.open(replace_entries(stage, honest, entries), secret)
+    stage.open(replace_entries(stage, honest, honest.entries), secret)
 
 
 def test_the_memory_of_openings_survives_a_restart(door, tmp_path):
@@ -351,10 +525,12 @@ def test_two_holders_of_one_file_share_its_memory(door, tmp_path):
 OPEN_IN_A_NEW_PROCESS = """
 import sys
 import veilsum._core as core
+from veilsum.sealing import open_sealed
 key, rnd, request = sys.argv[1:]
 rnd = core.Round.load(rnd)
+request = core.OpeningRequest.load(request, rnd)
 try:
-    core.open_sum(core.SecretKey.load(key), rnd, core.OpeningRequest.load(request, rnd))
+    core.open_sum(core.SecretKey.load(key), rnd, request, open=open_sealed)
     print("opened")
 except core.RoundError as error:
     print("refused")
@@ -392,11 +568,11 @@ def test_a_forked_child_opens_nothing_with_a_key_without_a_file(door, tmp_path):
     requests = [stage.sum_of(uploads[:count]).opening_request() for count in (2, 3)]
     memory, saved = stage.fresh_secret(), stage.fresh_secret()
     saved.save(str(tmp_path / "key"))
-    core.open_sum(saved, stage.round, requests[1])
+    core.open_sum(saved, stage.round, requests[1], open=unseal)
 
     def refusal(secret, request):
         try:
-            core.open_sum(secret, stage.round, request)
+            core.open_sum(secret, stage.round, request, open=unseal)
         except core.RoundError as error:
             return str(error)
         return ""
@@ -411,7 +587,7 @@ def test_a_forked_child_opens_nothing_with_a_key_without_a_file(door, tmp_path):
         finally:
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
-    core.open_sum(memory, stage.round, requests[1])
+    core.open_sum(memory, stage.round, requests[1], open=unseal)
 
 
 def test_a_damaged_memory_of_openings(door, tmp_path):
@@ -454,7 +630,7 @@ def test_signed_uploads_pass_aggregator_and_authority(door):
 def test_what_is_signed_is_what_the_format_says(door):
     stage = stage_of(door, "roster")
     upload = upload_of(stage, 1)
-    _, head, blocks = wire.read_upload(upload.to_bytes(), stage.oracle_plan)
+    _, head, blocks = wire.read_upload(upload.to_bytes())
     expected = wire.signing_payload(stage.round.id, 3, head, wire.blocks_digest(blocks))
     for threads in (0, 1, 2):
         assert upload.signing_payload(stage.round, 3, threads) == expected
@@ -465,7 +641,7 @@ def test_block_digests_of_more_than_one_piece(door, size):
     """Blocks above 64 KiB: the digest is over the digests of the pieces (3, 18, 25 of them)."""
     stage = Stage(door, PLANS["n2048"], [(size, 1.0)], name=f"rules/large {size}")
     upload = stage.encrypt(0, [0.25] * size)
-    _, head, blocks = wire.read_upload(upload.to_bytes(), stage.oracle_plan)
+    _, head, blocks = wire.read_upload(upload.to_bytes())
     assert len(blocks) > 2 * 65536
     expected = wire.signing_payload(stage.round.id, 0, head, wire.blocks_digest(blocks))
     for threads in (1, 2, 3):
@@ -525,7 +701,7 @@ def test_one_client_uploads_once(door):
 
 def changed_signature(upload, stage, change):
     """The upload with its head rewritten by `change`, as bytes with a good checksum."""
-    round_id, head, blocks = wire.read_upload(upload.to_bytes(), stage.oracle_plan)
+    round_id, head, blocks = wire.read_upload(upload.to_bytes())
     head, blocks = change(head, blocks)
     return core.Upload.from_bytes(wire.upload_bytes(round_id, head, blocks), stage.round)
 
@@ -533,7 +709,7 @@ def changed_signature(upload, stage, change):
 def test_a_signature_does_not_move_to_another_upload(door):
     stage = stage_of(door, "roster")
     good = [signed(stage, 0), signed(stage, 1)]
-    _, donor, _ = wire.read_upload(signed(stage, 2).to_bytes(), stage.oracle_plan)
+    _, donor, _ = wire.read_upload(signed(stage, 2).to_bytes())
     bad = changed_signature(
         upload_of(stage, 7), stage, lambda head, b: (replace(head, signature=donor.signature), b)
     )
@@ -543,7 +719,7 @@ def test_a_signature_does_not_move_to_another_upload(door):
 def test_a_signature_does_not_move_to_another_round(door):
     stage, other = stage_of(door, "roster"), stage_of(door, "roster", min_clients=3)
     good = [signed(stage, 0), signed(stage, 1)]
-    _, donor, _ = wire.read_upload(signed(other, 2).to_bytes(), other.oracle_plan)
+    _, donor, _ = wire.read_upload(signed(other, 2).to_bytes())
     bad = changed_signature(
         upload_of(stage, 2), stage, lambda head, b: (replace(head, signature=donor.signature), b)
     )
@@ -576,7 +752,7 @@ def test_blocks_are_signed(door):
     """The aggregator sees the blocks and compares; the authority sees only what was signed."""
     stage = stage_of(door, "roster")
     good = [signed(stage, 0), signed(stage, 1)]
-    _, _, other = wire.read_upload(upload_of(stage, 6).to_bytes(), stage.oracle_plan)
+    _, _, other = wire.read_upload(upload_of(stage, 6).to_bytes())
     bad = changed_signature(signed(stage, 2), stage, lambda head, _: (head, other))
     with pytest.raises(core.RoundError, match="blocks of client 2"):
         stage.sum_of([*good, bad], verify=verify)
@@ -761,8 +937,8 @@ def strangers(door):
     seed = stage.oracle_round.seed
 
     def make(plan=stage.plan, public=stage.public, segments=stage.segments, layout=b"",
-             least=2, roster=(), seed=seed):  # fmt: skip
-        return door.round_seeded(plan, public, segments, layout, least, list(roster), seed)
+             least=2, roster=(), keys=1, seed=seed):  # fmt: skip
+        return door.round_seeded(plan, public, segments, layout, least, list(roster), keys, seed)
 
     other_plan = core.Plan(clients=10, value_bits=15)
     assert make().id == stage.round.id
@@ -777,7 +953,8 @@ def strangers(door):
         "layout": make(layout=b"other"),
         "min_clients": make(least=3),
         "roster": make(roster=[verification_key(0), verification_key(1)]),
-        "key": make(public=door.keygen_seeded(stage.plan, seed_of("k"), seed_of("p"))[1]),
+        "upload keys": make(keys=2),
+        "key": make(public=generate_key_pair()[1]),
     }  # fmt: skip
 
 
@@ -805,7 +982,7 @@ def test_nothing_of_another_round_is_taken(door):
         with pytest.raises(core.RoundError, match="round"):
             core.OpeningRequest.from_bytes(total.opening_request().to_bytes(), other)
         with pytest.raises(core.RoundError, match="round"):
-            core.open_sum(stage.fresh_secret(), other, total.opening_request())
+            core.open_sum(stage.fresh_secret(), other, total.opening_request(), open=unseal)
         with pytest.raises(core.KeyMismatchError, match="round"):
             core.SumKey.from_bytes(key.to_bytes(), other)
 
@@ -824,12 +1001,17 @@ def test_one_foreign_upload_spoils_no_sum(door):
 def test_another_authoritys_key(door):
     stage = stage_of(door)
     total = stage.sum_of(uploads_of(stage, 2))
-    stranger, _ = core.keygen(stage.plan)
-    with pytest.raises(core.KeyMismatchError):
-        core.open_sum(stranger, stage.round, total.opening_request())
-    wrong_ring, _ = core.keygen(core.Plan(clients=10, value_bits=16, security=192))
-    with pytest.raises(core.KeyMismatchError):
-        core.open_sum(wrong_ring, stage.round, total.opening_request())
+    stranger, _ = generate_key_pair()
+    own = stage.oracle_secret
+    # Half of the right key is another key: of either half.
+    mixed = [
+        sealed.SecretKey(own.mlkem_seed, seed_of("curve")),
+        sealed.SecretKey(seed_of("d") + seed_of("z"), own.x25519_private),
+    ]
+    halves = [core.SecretKey(k.mlkem_seed + k.x25519_private, k.public) for k in mixed]
+    for secret in (stranger, *halves):
+        with pytest.raises(core.KeyMismatchError):
+            core.open_sum(secret, stage.round, total.opening_request(), open=unseal)
 
 
 def test_a_sum_key_of_another_sum(door):
@@ -852,12 +1034,6 @@ def test_a_sum_key_of_another_round(door):
     key = stage.open(stage.sum_of(uploads_of(stage, 3)))
     with pytest.raises(core.KeyMismatchError):
         core.decrypt(key, other.sum_of(uploads_of(other, 3)))
-
-
-def test_a_public_key_for_another_ring(door):
-    _, public = core.keygen(core.Plan(clients=10, value_bits=16, security=192))
-    with pytest.raises(core.KeyMismatchError, match="keygen"):
-        core.Round(core.Plan(clients=10, value_bits=16), public, [(10, 1.0)])
 
 
 def test_a_finished_aggregator_takes_no_more(door):

@@ -92,6 +92,44 @@ def test_both_engines_give_the_same_average(parties):
     assert np.abs(means[0] - means[1]).max() <= parties.plan.error_bound / 4 + step / 2
 
 
+def test_the_mean_of_nested_updates_weighted_by_rows(parties):
+    rows = (1200, 50_000, 333)
+    updates = [[uniform(6, seed).reshape(2, 3), np.ones(4)] for seed in range(3)]
+    job = vs.RowMean.new(parties.plan, parties.public, like=updates[0], most_rows=50_000)
+    job = vs.RowMean(vs.Round.from_bytes(job.round.to_bytes()))
+    uploads = [job.encrypt(update, count) for update, count in zip(updates, rows, strict=True)]
+    total = vs.weighted_sum(job.round, uploads)
+    mean = job.decrypt(vs.open_sum(parties.secret, job.round, total), total)
+    exact = np.average([update[0] for update in updates], axis=0, weights=rows)
+    bound = parties.plan.error_bound * 50_000 / sum(rows) + 1e-6
+    np.testing.assert_allclose(mean[0], exact, rtol=0, atol=bound)
+    np.testing.assert_allclose(mean[1], 1, rtol=0, atol=bound)
+
+
+def test_public_objects_are_pickled_and_secrets_are_not(parties):
+    rnd, total, key = run(parties, [uniform(5, seed) for seed in range(2)])
+    for thing in (rnd.plan, rnd.public, rnd, total, total.opening_request()):
+        assert pickle.loads(pickle.dumps(thing)).to_bytes() == thing.to_bytes()
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(key)
+
+
+@pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf])
+def test_a_client_weighs_more_than_nothing(parties, weight):
+    with pytest.raises(vs.ParameterError, match="finite and above 0"):
+        vs.encrypt(parties.round(5), uniform(5, 0), weight=weight)
+
+
+def test_float16_sums_never_overflow(parties):
+    half = np.ones(4, np.float16)
+    rnd = parties.round(like=half, limit=40_000.0)
+    total = vs.weighted_sum(rnd, [vs.encrypt(rnd, half) for _ in range(2)])
+    key = vs.open_sum(parties.secret, rnd, total)
+    with pytest.raises(vs.HeadroomError, match="float16, which ends at 65504"):
+        vs.decrypt(key, total, average=False)
+    assert vs.decrypt(key, total, average=False, dtype=np.float32).dtype == np.float32
+
+
 def test_names_shapes_dtypes_limits_and_clipping(parties):
     update = {
         "w": np.array([[0.5, -3.0], [1.0, 0.25]], np.float32),
@@ -99,10 +137,13 @@ def test_names_shapes_dtypes_limits_and_clipping(parties):
         "h": np.array([0.25], np.float16),
     }
     rnd = parties.round(like=update, limit={"w": 1.0, "b": 0.25, "h": 1.0})
-    uploads = [vs.encrypt(rnd, update) for _ in range(2)]
+    with pytest.warns(vs.VeilsumWarning, match="of tensor 'b' 50%") as told:
+        uploads = [vs.encrypt(rnd, update) for _ in range(2)]
+    assert [warning.filename for warning in told] == [__file__] * 2
     assert [upload.clipped for upload in uploads] == [2, 2]
     total = vs.weighted_sum(rnd, uploads)
-    mean = vs.decrypt(vs.open_sum(parties.secret, rnd, total), total)
+    with pytest.warns(vs.VeilsumWarning, match="4 of the 14 values in the 2 uploads"):
+        mean = vs.decrypt(vs.open_sum(parties.secret, rnd, total), total)
     assert {name: (a.shape, a.dtype) for name, a in mean.items()} == {
         name: (a.shape, a.dtype) for name, a in update.items()
     }

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from veilsum import ParameterError
 from veilsum.cli import main
 from veilsum.federated.config import TrainConfig, read_toml
+from veilsum.files import read_update
+from veilsum.layout import NamedTensors
 
 SMALL = [
     "--set",
@@ -191,7 +194,10 @@ def test_divergence_is_a_sentence(
         ("training.weight_decay=1e300", "must be between 0 and 1e+30"),
         ("training.proximal=1e300", "must be between 0 and 1e+30"),
         ("training.batch_size=1000000000000000000000", "must be between 1 and"),
-        ("run.name=\udcff", r"run.name is '\udcff'; must be text that UTF-8 can hold"),
+        (
+            "run.name=\udcff",
+            r"run.name is a text of 1 characters; must be text that UTF-8 can hold",
+        ),
     ],
 )
 def test_numbers_that_pytorch_cannot_hold_are_refused_before(
@@ -255,3 +261,63 @@ def test_a_long_reading_says_how_far_it_is(
         "reading: 25% of 4 GB, about 30 s left",
         "reading: 50% of 4 GB, about 20 s left",
     ]
+
+
+def test_a_configuration_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "bom.toml"
+    text = "[training]\nrounds = 5\n"
+    path.write_text(text, encoding="utf-8-sig")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert read_toml(path) == {"training": {"rounds": 5}}
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(ParameterError, match="TOML is UTF-8: save the file with that encoding"):
+        read_toml(path)
+
+
+def test_a_run_that_summed_nothing_is_not_called_done(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    late = ["--set", "training.deadline_s=1e-9"]
+    assert main(["train", "--name", "late", *SMALL, *late]) == 6
+    said = capsys.readouterr()
+    error = said.err.strip().splitlines()[-1]
+    assert error.startswith("veilsum: error: no round was summed, and the model in runs/late is")
+    assert "2 of 2 rounds were skipped" in error
+    assert "training.deadline_s" in error
+    assert (tmp_path / "runs" / "late" / "report.html").exists()
+
+
+def test_a_limit_far_too_wide_is_told_in_terminal_and_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The opened mean was zero everywhere, and nothing said so."""
+    monkeypatch.chdir(tmp_path)
+    wide = ["--set", "encryption.limit=1e9", "--set", "encryption.rounding=nearest"]
+    assert main(["train", "--name", "wide", *SMALL, *wide]) == 0
+    said = capsys.readouterr()
+    assert "In 2 of 2 rounds the opened update was 0 nearly everywhere" in said.out
+    assert "Lower encryption.limit (now 1e+09" in said.out
+    assert "veilsum: warning" not in said.err  # not once an upload
+    page = (tmp_path / "runs" / "wide" / "report.html").read_text()
+    assert "In 2 of 2 rounds the opened update was 0 nearly everywhere" in page
+
+    assert main(["train", "--name", "narrow", *SMALL, "--set", "encryption.range=fixed",
+                 "--set", "encryption.limit=1e-4"]) == 0  # fmt: skip
+    said = capsys.readouterr()
+    assert "of the values in all uploads were clipped" in said.out
+    assert "raise encryption.limit (now 0.0001)" in said.out
+    assert "veilsum: warning" not in said.err
+
+    assert main(["train", "--name", "good", *SMALL]) == 0
+    said = capsys.readouterr().out
+    assert "clipped at the ends" not in said
+    assert "nearly everywhere" not in said
+
+
+def test_the_model_says_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--name", "small", *SMALL]) == 0
+    model = read_update(tmp_path / "runs" / "small" / "model.safetensors")
+    assert isinstance(model, NamedTensors)
+    assert model.metadata == {"format": "pt"}

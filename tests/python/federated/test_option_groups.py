@@ -209,7 +209,8 @@ def run_and_report(
     arguments = [word for setting in settings for word in ("--set", setting)]
     code = main(["train", *arguments])
     printed = capsys.readouterr()
-    assert code == 0, printed.err
+    # A run in which no round was summed says so by its exit code, and has its report all the same.
+    assert code == (6 if "skipped" in groups else 0), printed.err
     assert "note:" not in printed.err
     page = (tmp_path / "grouped" / "report.html").read_text()
     assert "What was learned" in page or "skipped" in page

@@ -188,7 +188,7 @@ def test_a_round_is_trained_once_and_the_statistics_are_encrypted_once(
 
 
 def altered(aggregate: bytes, rnd: vs.Round) -> bytes:
-    """Change the first coefficient's first lane by a few steps, as whoever holds it can."""
+    """Change the first coefficient's first digit by a few steps, as whoever holds it can."""
     end = len(aggregate) - 4
     start = next(
         at + 8
@@ -292,6 +292,38 @@ def test_a_cloud_refuses_a_roster_without_it(config: TrainConfig, federation: Fe
     others = [vs.Identity.generate().public_key for _ in range(4)]
     with pytest.raises(vs.RoundError, match="another key than cloud 1's own"):
         client.agree(b"", b"", b"", b"", others)
+
+
+def test_a_cloud_agrees_once(
+    config: TrainConfig, federation: Federation, method: EncryptedAveraging
+) -> None:
+    """Whoever came second would have his key encrypted to, or a roster of strangers summed with."""
+    client = Client(0, federation.clouds[0], config)
+    plan = vs.Plan(4).to_bytes()
+    roster = [client.verification_key] + [vs.Identity.generate().public_key for _ in range(3)]
+
+    def agree() -> None:
+        key = vs.keygen(vs.Plan.from_bytes(plan))[1].to_bytes()
+        client.agree(plan, key, plan, key, roster)
+
+    with pytest.raises(vs.WireFormatError):
+        client.agree(plan, vs.keygen(vs.Plan(4))[1].to_bytes(), plan, b"damaged", roster)
+    assert client._statistics is None  # nothing of an agreement that failed stands
+    agree()
+    before = (client._statistics, client._updates)
+    with pytest.raises(vs.RoundError, match="fixed for the run"):
+        agree()
+    assert (client._statistics, client._updates) == before
+    # In the middle of a run as well, where the same holds of the statistics.
+    client = method.clients[0]
+    with pytest.raises(vs.RoundError, match="fixed for the run"):
+        agree()
+    client.train(1)
+    client.upload(described(method), 1)
+    replica = client._replica
+    with pytest.raises(vs.RoundError, match="received before"):
+        client.receive_statistics(b"", b"")
+    assert client._replica is replica
 
 
 def _other_key(agreed: Agreement) -> dict[str, Any]:

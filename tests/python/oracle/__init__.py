@@ -6,6 +6,7 @@ NTT here is a twisted recursive FFT, the core's a merged in-place one). A bug wo
 twice, in two languages and two algorithms, to pass.
 
 Modules, lowest first: `aes` (FIPS 197 in tables of integers), `streams` (labels and AES-CTR
-streams), `ring` (primes, NTT, residues, packing), `plans` (bounds and geometry), `codec`
-(quantising and lanes), `scheme` (keys, capsules, uploads, opening), `wire` (bytes).
+streams), `ring` (primes, NTT, residues, `round` and `lift`, packing), `plans` (bounds and
+geometry), `blocks` (quantising, digits, messages, fields), `mlkem` and `sealed` (an upload's seed,
+sealed), `scheme` (upload keys, uploads, sums, decryption), `wire` (bytes).
 """

@@ -1,20 +1,28 @@
-"""What a plan's numbers must be: the security table, hard bounds, lanes, planes, block geometry.
+"""What a plan's numbers must be: the security table, the noise, digits and fields, block geometry.
 
-Everything is exact integer arithmetic; a ceil(log2 x) is a bit length, never a float.
+Everything is exact: Python integers, and fractions where DESIGN's formulas divide. Every number of
+digits and every width of a field is tried; nothing is estimated first.
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
-from functools import cached_property
+from fractions import Fraction
+from functools import cache, cached_property
 from math import prod
 
-from . import ring
+from . import ring, streams
 
-ERROR_BOUND = 21
-PLANE_BITS_MAX = 48
+PRIME_BITS = 48
+#: |e| of a coefficient: centred binomial of width 8.
+ERROR_BOUND = 8
+#: What `lift` may be off by, in units of q / 2^B.
+LIFT_BOUND = 1
 #: Sums of weights are kept below this, for every ring: the kernels' sums are sized for it.
 TOTAL_WEIGHT_MAX = 1 << 20
+DIGITS_MAX = 96
+PLANES_MAX, PLANE_MAX = 8, 1 << 48
 
 #: (security, ring degree) -> largest log2 q allowed with a ternary secret: the stricter of the
 #: HE Standard (2018) and Bossuat et al. (ePrint 2024/463), classical.
@@ -24,70 +32,77 @@ SECURITY_TABLE = {
     256: {2048: 27, 4096: 56, 8192: 114, 16384: 230},
 }
 
-#: name -> (ring degree, limbs)
+#: name -> (ring degree, limbs); the place in this list is the number on the wire
 RINGS = {
     "n2048": (2048, 1),
     "n4096": (4096, 2),
     "n8192": (8192, 4),
-    "n4096q50": (4096, 1),
-    "n8192q100": (8192, 2),
-    "n16384q200": (16384, 4),
+    "n4096q48": (4096, 1),
+    "n8192q96": (8192, 2),
+    "n16384q192": (16384, 4),
 }
 
-#: security -> the rings offered, smallest (fastest) first
+#: security -> the rings offered, fewest limbs first
 RINGS_OF = {
     128: ("n2048", "n4096", "n8192"),
-    192: ("n4096q50", "n8192q100", "n16384q200"),
-    256: ("n4096q50", "n8192q100", "n16384q200"),
+    192: ("n4096q48", "n8192q96", "n16384q192"),
+    256: ("n4096q48", "n8192q96", "n16384q192"),
 }
 
-CAPSULE_RINGS = {
-    128: ((2048, 1), (4096, 2)),
-    192: ((4096, 1), (8192, 2)),
-    256: ((4096, 1), (8192, 2)),
-}
-
-
-def ceil_log2(x: int) -> int:
-    """The smallest k with 2^k >= x."""
-    assert x >= 1
-    return (x - 1).bit_length()
+OPTIMISE = ("speed", "size")
 
 
 def moduli(limbs: int) -> tuple[int, ...]:
     return ring.primes()[:limbs]
 
 
-@dataclass(frozen=True)
-class Capsule:
-    """Geometry of the encryption of the ephemeral key."""
+@cache
+def rounding_error(limbs: int, field_bits: int) -> Fraction:
+    """DESIGN's eps: how far `round` falls short beyond one half."""
+    two = Fraction(2)
+    if limbs > 1:
+        return limbs * two ** (field_bits - PRIME_BITS * limbs)
+    (q,) = moduli(1)
+    delta = 2**PRIME_BITS - q
+    assert 0 < delta < 2**24
+    each = Fraction(delta, 2**27) + Fraction(delta**2, 2**48) * (1 + two**-23)
+    return each * two ** (field_bits - PRIME_BITS)
 
-    degree: int
-    limbs: int
-    lanes: int
-    lane_bits: int
-    ciphertexts: int
-    delta: int
 
-    @property
-    def moduli(self) -> tuple[int, ...]:
-        return moduli(self.limbs)
+@cache
+def noise_of(max_weight: int, limbs: int, field_bits: int) -> Fraction:
+    """DESIGN's noise: what |C - round(a R) - Delta m| cannot exceed, not floored."""
+    eps, half = rounding_error(limbs, field_bits), Fraction(1, 2)
+    scaled = (ERROR_BOUND + LIFT_BOUND) * Fraction(2**field_bits, prod(moduli(limbs)))
+    return max_weight * (half + eps + scaled) + half + eps
 
-    @property
-    def big_q(self) -> int:
-        return prod(self.moduli)
 
-    @property
-    def message_bits(self) -> int:
-        return self.lanes * self.lane_bits + 1
+def decodes(max_weight: int, limbs: int, base: int, digits: int, field_bits: int) -> bool:
+    """The inequality that every plan rests on."""
+    return 2**field_bits // base**digits >= 2 * noise_of(max_weight, limbs, field_bits) + 1
 
-    @property
-    def ciphertext_bytes(self) -> int:
-        return 2 * self.limbs * self.degree * 50 // 8
 
-    @property
-    def total_bytes(self) -> int:
-        return self.ciphertexts * self.ciphertext_bytes
+def planes_of(base: int, digits: int) -> int:
+    """In how many numbers of at most 48 bits a message is handled (a larger digit stands alone)."""
+    per_plane = 1
+    while base ** (per_plane + 1) <= PLANE_MAX:
+        per_plane += 1
+    return -(-digits // per_plane)
+
+
+@cache
+def shapes(max_weight: int, limbs: int, base: int) -> tuple[tuple[int, int], ...]:
+    """(L, B) for every L that fits, B the smallest."""
+    found = []
+    for digits in range(1, DIGITS_MAX + 1):
+        if limbs > 1 and planes_of(base, digits) > PLANES_MAX:
+            break
+        least = (base**digits).bit_length() - 1  # below it Delta is zero
+        for field_bits in range(least, PRIME_BITS * limbs - 2 + 1):
+            if decodes(max_weight, limbs, base, digits, field_bits):
+                found.append((digits, field_bits))
+                break
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -109,10 +124,14 @@ class Plan:
         return RINGS[self.ring_name][1]
 
     @property
+    def log2_modulus(self) -> int:
+        return PRIME_BITS * self.limbs
+
+    @property
     def moduli(self) -> tuple[int, ...]:
         return moduli(self.limbs)
 
-    @cached_property
+    @property
     def big_q(self) -> int:
         return prod(self.moduli)
 
@@ -126,130 +145,95 @@ class Plan:
         return (1 << (self.value_bits - 1)) - 1
 
     @property
-    def lane_bits(self) -> int:
-        return ceil_log2(self.max_weight * ((1 << self.value_bits) - 1) + 1)
-
-    def delta_for(self, lanes: int) -> int:
-        return self.big_q >> lanes * self.lane_bits
-
-    @cached_property
-    def lanes(self) -> int:
-        """As many as leave Delta >= 2 B W + 1; zero when not even one fits."""
-        needed = 2 * ERROR_BOUND * self.max_weight + 1
-        lanes = 0
-        while self.delta_for(lanes + 1) >= needed:
-            lanes += 1
-        return lanes
+    def base(self) -> int:
+        """t: no sum of values reaches it."""
+        return self.max_weight * (2**self.value_bits - 1) + 1
 
     @property
     def fits(self) -> bool:
-        return (
-            self.max_weight <= TOTAL_WEIGHT_MAX
-            and self.lane_bits <= PLANE_BITS_MAX
-            and self.lanes >= 1
-            and self.capsule_or_none is not None
+        return self.max_weight <= TOTAL_WEIGHT_MAX and bool(
+            shapes(self.max_weight, self.limbs, self.base)
         )
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """(L, B): fewest bits a value, then the larger L."""
+        assert self.fits
+        found = shapes(self.max_weight, self.limbs, self.base)
+        return min(found, key=lambda shape: (Fraction(shape[1], shape[0]), -shape[0]))
+
+    @property
+    def digits(self) -> int:
+        return self.shape[0]
+
+    @property
+    def field_bits(self) -> int:
+        return self.shape[1]
 
     @property
     def delta(self) -> int:
-        return self.delta_for(self.lanes)
+        return 2**self.field_bits // self.base**self.digits
 
     @property
-    def error_bound(self) -> int:
-        return ERROR_BOUND * self.max_weight
+    def noise(self) -> Fraction:
+        return noise_of(self.max_weight, self.limbs, self.field_bits)
 
     @property
-    def lanes_per_plane(self) -> int:
-        return min(self.lanes, PLANE_BITS_MAX // self.lane_bits)
-
-    @property
-    def plane_bits(self) -> int:
-        return self.lanes_per_plane * self.lane_bits
-
-    @property
-    def planes(self) -> int:
-        return -(-self.lanes // self.lanes_per_plane)
+    def noise_bound(self) -> int:
+        """Of noise, which is an integer."""
+        return self.noise.numerator // self.noise.denominator
 
     @property
     def block_capacity(self) -> int:
-        return self.degree * self.lanes
+        return self.degree * self.digits
 
     def block_sizes(self, size: int) -> list[tuple[int, int]]:
-        """(values, coefficients) of each block of an update of `size` values."""
+        """(values, coefficients) of each value block of an update of `size` values."""
         out = []
         for first in range(0, size, self.block_capacity):
             values = min(self.block_capacity, size - first)
-            if values == self.block_capacity:
-                out.append((values, self.degree))
-            else:
-                per_lane = -(-values // self.lanes)
-                out.append((values, min(self.degree, 8 * -(-per_lane // 8))))
+            out.append((values, 8 * -(-values // (8 * self.digits))))
         return out
 
     def block_bytes(self, coefficients: int) -> int:
-        return self.limbs * coefficients * 50 // 8
+        return coefficients // 8 * self.field_bits
 
     @property
-    def bits_per_value(self) -> float:
-        return self.limbs * 50 / self.lanes
-
-    @cached_property
-    def capsule_or_none(self) -> Capsule | None:
-        for degree, limbs in CAPSULE_RINGS[self.security]:
-            capsule = self._capsule_in(degree, limbs)
-            if capsule is not None:
-                return capsule
-        return None
+    def check_block_bytes(self) -> int:
+        return self.block_bytes(self.degree)
 
     @property
-    def capsule(self) -> Capsule:
-        assert self.capsule_or_none is not None
-        return self.capsule_or_none
-
-    def _capsule_in(self, degree: int, limbs: int) -> Capsule | None:
-        big_q = prod(moduli(limbs))
-        lane_bits = ceil_log2(2 * ERROR_BOUND * self.max_weight + 1)
-        noise = 2 * degree * ERROR_BOUND * ERROR_BOUND + ERROR_BOUND
-        best = 0
-        for lanes in range(1, -(-self.degree // degree) + 1):
-            bits = lanes * lane_bits + 1
-            if big_q >> bits >= 2 * self.max_weight * (noise + (1 << bits)) + 1:
-                best = lanes
-        if best == 0:
-            return None
-        return Capsule(
-            degree=degree,
-            limbs=limbs,
-            lanes=best,
-            lane_bits=lane_bits,
-            ciphertexts=-(-self.degree // (degree * best)),
-            delta=big_q >> (best * lane_bits + 1),
-        )
+    def bits_per_value(self) -> Fraction:
+        return Fraction(self.field_bits, self.digits)
 
     @property
     def secure(self) -> bool:
-        """Both rings within the table; a product of k primes below 2^50 has at most 50 k bits."""
-        table = SECURITY_TABLE[self.security]
-        rings = [(self.degree, self.limbs), (self.capsule.degree, self.capsule.limbs)]
-        return all(50 * limbs <= table.get(degree, 0) for degree, limbs in rings)
+        """Within the table; a product of k primes below 2^48 has at most 48 k bits."""
+        return self.log2_modulus <= SECURITY_TABLE[self.security].get(self.degree, 0)
+
+    def fields(self, optimise: str = "speed") -> bytes:
+        """The plan as it stands inside other objects."""
+        return struct.pack(
+            "<BBBBIHBBBBH",
+            1,  # the native engine
+            tuple(RINGS).index(self.ring_name),
+            self.value_bits,
+            self.weight_bits,
+            self.clients,
+            self.security,
+            OPTIMISE.index(optimise),
+            self.digits,
+            self.field_bits,
+            0,
+            0,
+        )
+
+
+def plan_id(fields: bytes) -> bytes:
+    return streams.label_hash("veilsum/2/plan", fields)
 
 
 def candidates(clients: int, value_bits: int, weight_bits: int, security: int) -> list[Plan]:
-    """Plans that hold the request, fastest ring first."""
+    """Plans that hold the request, fewest limbs first."""
     plans = [Plan(clients, value_bits, weight_bits, security, name) for name in RINGS_OF[security]]
     return [p for p in plans if p.fits]
-
-
-def choose(
-    clients: int,
-    value_bits: int,
-    weight_bits: int = 0,
-    security: int = 128,
-    optimise: str = "speed",
-) -> Plan:
-    """The fastest ring that holds the request, or the one with the fewest bits a value."""
-    found = candidates(clients, value_bits, weight_bits, security)
-    assert found, "no plan holds this"
-    if optimise == "speed":
-        return found[0]
-    return min(found, key=lambda p: (p.bits_per_value, found.index(p)))

@@ -1,7 +1,8 @@
-"""Primes, roots, the NTT by a recursive FFT, residues by CRT, 50-bit packing.
+"""Primes, roots, the NTT by a recursive FFT, residues by CRT, `round` and `lift`, packed fields.
 
 A polynomial is a list of Python integers. "Slots" are in storage order: slot k of the bit-reversed
 order is the value at psi^(2 bitrev(k) + 1), and of each 16 slots the even ones are stored first.
+`round` and `lift` take one coefficient; a residue vector is a tuple with one entry a prime.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from functools import cache
 from math import isqrt, prod
 
-RESIDUE_BITS = 50
-PRIME_STEP = 32768
+RESIDUE_BITS = 48
+PRIME_STEP = 1 << 16
+ROW_BITS = 52
 
 
 @cache
@@ -45,7 +47,7 @@ def is_prime_by_division(n: int) -> bool:
 
 @cache
 def primes() -> tuple[int, int, int, int]:
-    """The four largest primes below 2^50 that are 1 mod 32768, largest first."""
+    """The four largest primes below 2^48 that are 1 mod 2^16, largest first."""
     found: list[int] = []
     candidate = (1 << RESIDUE_BITS) - PRIME_STEP + 1
     while len(found) < 4:
@@ -56,9 +58,9 @@ def primes() -> tuple[int, int, int, int]:
 
 
 @cache
-def small_test_prime() -> int:
-    """The smallest prime above 2^49 that is 1 mod 32768: half of all words are rejected by it."""
-    candidate = (1 << 49) + 1
+def smallest_prime() -> int:
+    """The smallest prime above 2^48 - 2^24 that is 1 mod 2^16: where the kernels' range ends."""
+    candidate = (1 << RESIDUE_BITS) - (1 << 24) + 1
     while not is_prime(candidate):
         candidate += PRIME_STEP
     return candidate
@@ -187,27 +189,99 @@ def from_residues(rows: list[list[int]], moduli: tuple[int, ...]) -> list[int]:
     ]
 
 
-def pack(residues: list[int]) -> bytes:
-    """Coefficient j at bits [50 j, 50 j + 50) of a little-endian row."""
-    assert len(residues) % 8 == 0
+def round_one_limb(u: int, q: int, bits: int) -> int:
+    """u in [0, q) -> about u 2^bits / q modulo 2^bits, with one 27-bit correction."""
+    assert 0 <= u < q
+    delta = (1 << RESIDUE_BITS) - q
+    stretched = u + ((u >> 21) * delta >> 27)
+    return (stretched + (1 << (RESIDUE_BITS - 1 - bits)) >> RESIDUE_BITS - bits) % (1 << bits)
+
+
+def lift_one_limb(x: int, q: int, bits: int) -> int:
+    """x in [0, 2^bits) -> about x q / 2^bits, as an integer (it may exceed q)."""
+    assert 0 <= x < 1 << bits
+    delta = (1 << RESIDUE_BITS) - q
+    top = x >> (bits - 27) if bits >= 27 else x << (27 - bits)
+    return (x << (RESIDUE_BITS - bits)) - (top * delta >> 27)
+
+
+@cache
+def _hat_inverses(moduli: tuple[int, ...]) -> tuple[int, ...]:
+    """(q / q_i)^-1 mod q_i of each limb."""
+    big_q = prod(moduli)
+    return tuple(pow(big_q // q, -1, q) for q in moduli)
+
+
+def round_residues(u: tuple[int, ...], moduli: tuple[int, ...], bits: int) -> int:
+    """`round` for any number of limbs: residues in [0, q_i) -> field below 2^bits."""
+    if len(moduli) == 1:
+        return round_one_limb(u[0], moduli[0], bits)
+    fraction_bits = RESIDUE_BITS * (len(moduli) + 1)
+    total = 0
+    for residue, q, hat_inverse in zip(u, moduli, _hat_inverses(moduli), strict=True):
+        assert 0 <= residue < q
+        total += residue * hat_inverse % q * ((1 << fraction_bits) // q)
+    cut = fraction_bits - bits
+    return (total + (1 << (cut - 1)) >> cut) % (1 << bits)
+
+
+def lift(x: int, moduli: tuple[int, ...], bits: int) -> int:
+    """`lift` for any number of limbs: x in [0, 2^bits) -> an integer near x q / 2^bits."""
+    if len(moduli) == 1:
+        return lift_one_limb(x, moduli[0], bits)
+    assert 0 <= x < 1 << bits
+    return x * prod(moduli) >> bits
+
+
+def pack(fields: list[int], bits: int) -> bytes:
+    """Field j at bits [bits j, bits j + bits) of a little-endian row."""
+    assert len(fields) % 8 == 0
     out = bytearray()
-    for group in range(0, len(residues), 8):
+    for group in range(0, len(fields), 8):
         part = 0
-        for place, x in enumerate(residues[group : group + 8]):
-            assert 0 <= x < 1 << RESIDUE_BITS
-            part |= x << RESIDUE_BITS * place
-        out += part.to_bytes(50, "little")
+        for place, x in enumerate(fields[group : group + 8]):
+            assert 0 <= x < 1 << bits
+            part |= x << bits * place
+        out += part.to_bytes(bits, "little")
     return bytes(out)
 
 
-def unpack(data: bytes) -> list[int]:
-    """The fields of a packed row; they may be anything below 2^50."""
-    assert len(data) % 50 == 0
+def unpack(data: bytes, bits: int) -> list[int]:
+    """The fields of a packed row; any bytes are fields."""
+    assert len(data) % bits == 0
     out = []
-    mask = (1 << RESIDUE_BITS) - 1
-    for start in range(0, len(data), 50):
-        part = int.from_bytes(data[start : start + 50], "little")
-        out.extend(part >> RESIDUE_BITS * place & mask for place in range(8))
+    mask = (1 << bits) - 1
+    for start in range(0, len(data), bits):
+        part = int.from_bytes(data[start : start + bits], "little")
+        out.extend(part >> bits * place & mask for place in range(8))
+    return out
+
+
+def row_widths(bits: int) -> list[int]:
+    """Wide fields travel in rows: 52 bits each, the last row the rest."""
+    whole, rest = divmod(bits, ROW_BITS)
+    return [ROW_BITS] * whole + [rest] * (rest > 0)
+
+
+def pack_rows(fields: list[int], bits: int) -> bytes:
+    """Fields of any width: row 0 holds the low 52 bits of every field, and so on."""
+    out, shift = b"", 0
+    for width in row_widths(bits):
+        out += pack([x >> shift & (1 << width) - 1 for x in fields], width)
+        shift += width
+    return out
+
+
+def unpack_rows(data: bytes, bits: int) -> list[int]:
+    """The inverse of `pack_rows`."""
+    assert len(data) % bits == 0
+    groups = len(data) // bits
+    out, shift, at = [0] * (8 * groups), 0, 0
+    for width in row_widths(bits):
+        row = unpack(data[at : at + groups * width], width)
+        out = [x | part << shift for x, part in zip(out, row, strict=True)]
+        at += groups * width
+        shift += width
     return out
 
 

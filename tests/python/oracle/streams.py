@@ -1,7 +1,7 @@
 """Labelled keys and the AES-CTR streams everything pseudorandom is drawn from.
 
-Block i of the stream (key, index) is AES(key, LE64(i) || LE64(index)); 64-bit word j is LE64 at
-byte 8 j. The index says what the words are for: domain << 56 | sub << 48 | block.
+Block i of the stream (key, index) is AES(key, LE64(i) || LE64(index)). The index says what the
+bytes are for: domain << 56 | sub << 48 | block.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import struct
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-MATRIX, ERRORS, ROUNDING = 1, 2, 3
-EPHEMERAL, CAPSULE_U, CAPSULE_E0, CAPSULE_E1 = 4, 5, 6, 7
-SECRET, KEY_ERROR, PUBLIC = 8, 9, 10
+MATRIX, BLOCK_ERRORS, ROUNDING, UPLOAD_KEY = 1, 2, 3, 4
 
-CBD_WIDTH = 21
-RESIDUE_MASK = (1 << 50) - 1
+CBD_WIDTH = 8
+WORD_BYTES = 6
 
 
 def label_hash(label: str, *parts: bytes) -> bytes:
@@ -25,27 +23,18 @@ def label_hash(label: str, *parts: bytes) -> bytes:
 
 
 def matrix_key(round_seed: bytes) -> bytes:
-    return label_hash("veilsum/1/matrix", round_seed)[:16]
+    """Of the public polynomials, which one fixed key expands for all clients."""
+    return label_hash("veilsum/2/matrix", round_seed)[:16]
 
 
-def public_matrix_key(public_seed: bytes) -> bytes:
-    return label_hash("veilsum/1/public-key", public_seed)[:16]
-
-
-def secret_key_key(key_seed: bytes) -> bytes:
-    return label_hash("veilsum/1/secret-key", key_seed)
-
-
-def capsule_key(round_id: bytes, capsule_seed: bytes) -> bytes:
-    return label_hash("veilsum/1/capsule", round_id, capsule_seed)
-
-
-def error_key(round_id: bytes, error_seed: bytes) -> bytes:
-    return label_hash("veilsum/1/errors", round_id, error_seed)
+def upload_key(round_id: bytes, upload_seed: bytes) -> bytes:
+    """Of the upload keys and of the blocks' errors."""
+    return label_hash("veilsum/2/upload", round_id, upload_seed)
 
 
 def rounding_key(round_id: bytes, rounding_seed: bytes) -> bytes:
-    return label_hash("veilsum/1/rounding", round_id, rounding_seed)
+    """Of the words of stochastic rounding."""
+    return label_hash("veilsum/2/rounding", round_id, rounding_seed)
 
 
 def stream_index(domain: int, sub: int = 0, block: int = 0) -> int:
@@ -61,11 +50,19 @@ def keystream(key: bytes, index: int, first: int, blocks: int) -> bytes:
     return Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(counters)
 
 
-def words64(key: bytes, index: int, count: int, first_block: int = 0) -> list[int]:
-    """`count` 64-bit words from the start of block `first_block`."""
-    blocks = -(-count // 2)
-    return list(struct.unpack(f"<{2 * blocks}Q", keystream(key, index, first_block, blocks)))[
-        :count
+def stream_bytes(key: bytes, index: int, first: int, size: int) -> bytes:
+    """Bytes [first, first + size) of the stream (key, index)."""
+    block = first // 16
+    data = keystream(key, index, block, -(-(first + size) // 16) - block)
+    return data[first - 16 * block :][:size]
+
+
+def words48(key: bytes, index: int, count: int, first: int = 0) -> list[int]:
+    """Words first ... first + count - 1: word j is bytes [6 j, 6 j + 6), little-endian."""
+    data = stream_bytes(key, index, WORD_BYTES * first, WORD_BYTES * count)
+    return [
+        int.from_bytes(data[at : at + WORD_BYTES], "little")
+        for at in range(0, len(data), WORD_BYTES)
     ]
 
 
@@ -75,29 +72,23 @@ def words32(key: bytes, index: int, count: int) -> list[int]:
 
 
 def uniform(key: bytes, index: int, q: int, n: int) -> list[int]:
-    """n residues below q: word j's low 50 bits, rejected ones replaced by words n, n + 1, ..."""
-    out = [w & RESIDUE_MASK for w in words64(key, index, n)]
-    spare = _spare_words(key, index, n)
+    """n residues below q: words 0 ... n - 1, rejected ones replaced by words n, n + 1, ..."""
+    out = words48(key, index, n)
+    spare = n
     for j, value in enumerate(out):
         while value >= q:
-            value = next(spare) & RESIDUE_MASK
+            (value,) = words48(key, index, 1, spare)
+            spare += 1
         out[j] = value
     return out
 
 
-def _spare_words(key: bytes, index: int, n: int):
-    block = n // 2
-    assert n % 2 == 0
-    while True:
-        yield from words64(key, index, 2, first_block=block)
-        block += 1
-
-
-def cbd_from_word(word: int) -> int:
-    """popcount of bits 0..20 minus popcount of bits 21..41."""
-    mask = (1 << CBD_WIDTH) - 1
-    return (word & mask).bit_count() - (word >> CBD_WIDTH & mask).bit_count()
+def cbd_from_bytes(plus: int, minus: int) -> int:
+    """popcount of one byte minus popcount of the next."""
+    return plus.bit_count() - minus.bit_count()
 
 
 def cbd(key: bytes, index: int, n: int) -> list[int]:
-    return [cbd_from_word(w) for w in words64(key, index, n)]
+    """n centred binomial samples of width 8, two bytes each."""
+    data = stream_bytes(key, index, 0, 2 * n)
+    return [cbd_from_bytes(*pair) for pair in zip(data[0::2], data[1::2], strict=True)]

@@ -9,17 +9,18 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field, replace
 
-from . import ring, scheme, streams
+from . import ring, scheme, sealed, streams
 from .crc import crc32c
-from .plans import RINGS, Plan
+from .plans import OPTIMISE, RINGS, Plan
 
 MAGIC = b"VSUM"
-VERSION = 1
+VERSION = 2
 PLAN, PUBLIC_KEY, SECRET_KEY, ROUND, UPLOAD, AGGREGATE, OPENING_REQUEST, SUM_KEY = range(1, 9)
 HEADER_BYTES, TRAILER_BYTES = 16, 4
 ENGINE_NATIVE = 1
 RING_NAMES = tuple(RINGS)
 DIGEST_PIECE = 65536
+KEY_BOUND = streams.CBD_WIDTH
 
 
 def seal(kind: int, payload: bytes, version: int = VERSION) -> bytes:
@@ -72,67 +73,28 @@ def payload_of(data: bytes, kind: int) -> Reader:
 # --- plan -----------------------------------------------------------------------------------------
 
 
-def plan_fields(plan: Plan, optimise: str = "speed") -> bytes:
-    return struct.pack(
-        "<BBBBIHBBBBH",
-        ENGINE_NATIVE,
-        RING_NAMES.index(plan.ring_name),
-        plan.value_bits,
-        plan.weight_bits,
-        plan.clients,
-        plan.security,
-        {"speed": 0, "size": 1}[optimise],
-        plan.lanes,
-        plan.lane_bits,
-        plan.capsule.lanes,
-        0,
-    )
-
-
-def plan_id(fields: bytes) -> bytes:
-    return streams.label_hash("veilsum/1/plan", fields)
-
-
 def read_plan(reader: Reader) -> tuple[Plan, str]:
-    engine, number, bits, weights, clients, security, optimise, lanes, lane_bits, capsule_lanes = (
-        reader.number(letter) for letter in "BBBBIHBBBB"
+    engine, number, bits, weights, clients, security, optimise, digits, field_bits = (
+        reader.number(letter) for letter in "BBBBIHBBB"
     )
     assert engine == ENGINE_NATIVE
-    assert reader.number("H") == 0
+    assert reader.raw(3) == bytes(3)
     plan = Plan(clients, bits, weights, security, RING_NAMES[number])
-    assert (plan.lanes, plan.lane_bits, plan.capsule.lanes) == (lanes, lane_bits, capsule_lanes)
-    return plan, ("speed", "size")[optimise]
+    assert (plan.digits, plan.field_bits) == (digits, field_bits)
+    return plan, OPTIMISE[optimise]
 
 
 # --- keys -----------------------------------------------------------------------------------------
 
 
-def public_key_fields(plan: Plan, public_seed: bytes, public: scheme.PublicKey) -> bytes:
-    capsule = plan.capsule
-    head = struct.pack("<II", capsule.degree, capsule.limbs) + public_seed
-    return head + b"".join(ring.pack(row) for row in public.b)
+def secret_key_fields(secret: sealed.SecretKey) -> bytes:
+    return secret.mlkem_seed + secret.x25519_private + secret.public
 
 
-def public_key_id(fields: bytes) -> bytes:
-    return streams.label_hash("veilsum/1/public-key-id", fields)[:16]
-
-
-def read_public_key(reader: Reader) -> tuple[bytes, scheme.PublicKey]:
-    """(public seed, key)."""
-    degree, limbs = reader.number("I"), reader.number("I")
-    seed = reader.raw(32)
-    key = streams.public_matrix_key(seed)
-    a_rows, b_rows = [], []
-    for limb, q in enumerate(ring.primes()[:limbs]):
-        a_rows.append(streams.uniform(key, streams.stream_index(streams.PUBLIC, limb), q, degree))
-        b_rows.append(ring.unpack(reader.raw(degree * 50 // 8)))
-        assert all(x < q for x in b_rows[-1])
-    return seed, scheme.PublicKey(a_rows, b_rows)
-
-
-def secret_key_fields(plan: Plan, key_seed: bytes, public_seed: bytes) -> bytes:
-    capsule = plan.capsule
-    return struct.pack("<II", capsule.degree, capsule.limbs) + key_seed + public_seed
+def read_secret_key(reader: Reader) -> sealed.SecretKey:
+    secret = sealed.SecretKey(reader.raw(64), reader.raw(32))
+    assert reader.raw(sealed.PUBLIC_BYTES) == secret.public
+    return secret
 
 
 # --- round ----------------------------------------------------------------------------------------
@@ -145,29 +107,29 @@ class Round:
     plan: Plan
     seed: bytes
     segments: list[tuple[int, float]]
-    public_seed: bytes
-    public: scheme.PublicKey
+    public: bytes
     layout: bytes = b""
     min_clients: int = 2
     roster: list[bytes] = field(default_factory=list)
     optimise: str = "speed"
+    upload_keys: int = 1
 
     @property
     def size(self) -> int:
         return sum(count for count, _ in self.segments)
 
     def fields(self) -> bytes:
-        out = plan_fields(self.plan, self.optimise) + self.seed
-        out += struct.pack("<II", self.min_clients, len(self.segments))
+        out = self.plan.fields(self.optimise) + self.seed
+        out += struct.pack("<III", self.min_clients, self.upload_keys, len(self.segments))
         for count, limit in self.segments:
             out += struct.pack("<Qd", count, limit)
         out += struct.pack("<I", len(self.layout)) + self.layout
         out += struct.pack("<I", len(self.roster)) + b"".join(self.roster)
-        return out + public_key_fields(self.plan, self.public_seed, self.public)
+        return out + self.public
 
     @property
     def id(self) -> bytes:
-        return streams.label_hash("veilsum/1/round", self.fields())
+        return streams.label_hash("veilsum/2/round", self.fields())
 
     def to_bytes(self) -> bytes:
         return seal(ROUND, self.fields())
@@ -177,13 +139,13 @@ def read_round(data: bytes) -> Round:
     reader = payload_of(data, ROUND)
     plan, optimise = read_plan(reader)
     seed = reader.raw(32)
-    min_clients = reader.number("I")
+    min_clients, upload_keys = reader.number("I"), reader.number("I")
     segments = [(reader.number("Q"), reader.number("d")) for _ in range(reader.number("I"))]
     layout = reader.raw(reader.number("I"))
     roster = [reader.raw(32) for _ in range(reader.number("I"))]
-    public_seed, public = read_public_key(reader)
+    public = reader.raw(sealed.PUBLIC_BYTES)
     reader.end()
-    return Round(plan, seed, segments, public_seed, public, layout, min_clients, roster, optimise)
+    return Round(plan, seed, segments, public, layout, min_clients, roster, optimise, upload_keys)
 
 
 # --- uploads --------------------------------------------------------------------------------------
@@ -202,7 +164,8 @@ class Signature:
 class Head:
     """What travels of an upload besides its blocks."""
 
-    capsule: bytes
+    nonce: bytes
+    sealed_key: bytes
     clipped: int = 0
     signature: Signature | None = None
 
@@ -211,33 +174,49 @@ class Head:
         if self.signature:
             out += struct.pack("<I", self.signature.client)
             out += self.signature.blocks_digest + self.signature.signature
-        return out + self.capsule
+        return out + self.nonce + self.sealed_key
 
     @property
     def digest(self) -> bytes:
-        return streams.label_hash("veilsum/1/capsule-digest", self.capsule)
+        """What names the upload."""
+        return streams.label_hash("veilsum/2/sealed-key-digest", self.sealed_key)
 
 
-def read_head(reader: Reader, plan: Plan) -> Head:
+def make_head(
+    rnd: Round, upload_seed: bytes, nonce: bytes, randomness: bytes, clipped: int = 0
+) -> Head:
+    """Seal an upload's seed to the round's key holder."""
+    info = sealed.key_info(rnd.id, nonce, sealed.key_id(rnd.public))
+    return Head(nonce, sealed.seal(rnd.public, info, upload_seed, randomness), clipped)
+
+
+def open_head(rnd: Round, secret: sealed.SecretKey, head: Head) -> bytes:
+    """The upload seed."""
+    info = sealed.key_info(rnd.id, head.nonce, sealed.key_id(rnd.public))
+    return sealed.unseal(secret, info, head.sealed_key)
+
+
+def read_head(reader: Reader) -> Head:
     flag, clipped = reader.number("B"), reader.number("Q")
     signature = None
     if flag:
         signature = Signature(reader.number("I"), reader.raw(32), reader.raw(64))
-    return Head(reader.raw(plan.capsule.total_bytes), clipped, signature)
+    return Head(reader.raw(16), reader.raw(sealed.SEALED_BYTES), clipped, signature)
 
 
 def blocks_digest(blocks: bytes) -> bytes:
     pieces = [blocks[i : i + DIGEST_PIECE] for i in range(0, len(blocks), DIGEST_PIECE)]
     return streams.label_hash(
-        "veilsum/1/blocks-digest", *(streams.hashlib.sha256(p).digest() for p in pieces)
+        "veilsum/2/blocks-digest", *(streams.hashlib.sha256(p).digest() for p in pieces)
     )
 
 
 def signing_payload(round_id: bytes, client: int, head: Head, digest: bytes) -> bytes:
     return (
-        b"veilsum/1/upload-signature"
+        b"veilsum/2/upload-signature"
         + round_id
         + struct.pack("<IQ", client, head.clipped)
+        + head.nonce
         + head.digest
         + digest
     )
@@ -247,23 +226,14 @@ def upload_bytes(round_id: bytes, head: Head, blocks: bytes) -> bytes:
     return seal(UPLOAD, round_id + head.fields() + struct.pack("<Q", len(blocks)) + blocks)
 
 
-def read_upload(data: bytes, plan: Plan) -> tuple[bytes, Head, bytes]:
+def read_upload(data: bytes) -> tuple[bytes, Head, bytes]:
     """(round id, head, blocks)."""
     reader = payload_of(data, UPLOAD)
     round_id = reader.raw(32)
-    head = read_head(reader, plan)
+    head = read_head(reader)
     blocks = reader.raw(reader.number("Q"))
     reader.end()
     return round_id, head, blocks
-
-
-def split_blocks(plan: Plan, size: int, blocks: bytes) -> list[bytes]:
-    out, at = [], 0
-    for _, coefficients in plan.block_sizes(size):
-        out.append(blocks[at : at + plan.block_bytes(coefficients)])
-        at += plan.block_bytes(coefficients)
-    assert at == len(blocks)
-    return out
 
 
 # --- sums -----------------------------------------------------------------------------------------
@@ -275,7 +245,6 @@ class Sum:
 
     round_id: bytes
     entries: list[tuple[int, Head]]
-    capsule_sum: bytes
     blocks: bytes | None = None
 
     @property
@@ -285,14 +254,13 @@ class Sum:
     def manifest_digest(self) -> bytes:
         rows = sorted((head.digest, weight) for weight, head in self.entries)
         return streams.label_hash(
-            "veilsum/1/manifest", self.round_id, *(d + struct.pack("<Q", w) for d, w in rows)
+            "veilsum/2/manifest", self.round_id, *(d + struct.pack("<Q", w) for d, w in rows)
         )
 
     def to_bytes(self) -> bytes:
         out = self.round_id + struct.pack("<I", len(self.entries))
         for weight, head in self.entries:
             out += struct.pack("<Q", weight) + head.fields()
-        out += self.capsule_sum
         if self.blocks is None:
             return seal(OPENING_REQUEST, out)
         return seal(AGGREGATE, out + struct.pack("<Q", len(self.blocks)) + self.blocks)
@@ -301,13 +269,13 @@ class Sum:
         return replace(self, blocks=None)
 
 
-def read_sum(data: bytes, plan: Plan) -> Sum:
+def read_sum(data: bytes) -> Sum:
     kind, payload = unseal(data)
     assert kind in (AGGREGATE, OPENING_REQUEST)
     reader = Reader(payload)
     round_id = reader.raw(32)
-    entries = [(reader.number("Q"), read_head(reader, plan)) for _ in range(reader.number("I"))]
-    out = Sum(round_id, entries, reader.raw(plan.capsule.total_bytes))
+    entries = [(reader.number("Q"), read_head(reader)) for _ in range(reader.number("I"))]
+    out = Sum(round_id, entries)
     if kind == AGGREGATE:
         out.blocks = reader.raw(reader.number("Q"))
     reader.end()
@@ -318,40 +286,56 @@ def make_sum(
     plan: Plan, round_id: bytes, uploads: list[tuple[Head, list[bytes]]], weights: list[int]
 ) -> Sum:
     """What an honest aggregator writes."""
-    capsule = plan.capsule
-    rows = capsule.moduli * 2 * capsule.ciphertexts
     heads = [head for head, _ in uploads]
-    blocks = b"".join(
-        scheme.weighted_sum_rows(list(row), weights, plan.moduli)
-        for row in zip(*(blocks for _, blocks in uploads), strict=True)
+    blocks = scheme.sum_uploads(plan, [blocks for _, blocks in uploads], weights)
+    return Sum(round_id, list(zip(weights, heads, strict=True)), b"".join(blocks))
+
+
+def open_sum(rnd: Round, secret: sealed.SecretKey, total: Sum) -> SumKey:
+    """What an honest key holder answers."""
+    keys = [
+        scheme.upload_keys(rnd.plan, rnd.id, open_head(rnd, secret, head), rnd.upload_keys)
+        for _, head in total.entries
+    ]
+    return SumKey(
+        rnd.id,
+        total.manifest_digest(),
+        len(total.entries),
+        total.total_weight,
+        scheme.sum_keys(keys, [weight for weight, _ in total.entries]),
     )
-    capsule_sum = scheme.weighted_sum_rows([head.capsule for head in heads], weights, rows)
-    return Sum(round_id, list(zip(weights, heads, strict=True)), capsule_sum, blocks)
 
 
 @dataclass
 class SumKey:
-    """R and the sum it belongs to."""
+    """R_0 ... R_(kappa - 1) and the sum they belong to."""
 
     round_id: bytes
     manifest: bytes
     count: int
     total_weight: int
-    coefficients: list[int]
+    keys: list[list[int]]
+
+    @property
+    def field_bits(self) -> int:
+        return (2 * KEY_BOUND * self.total_weight).bit_length()
 
     def to_bytes(self) -> bytes:
         out = self.round_id + self.manifest + struct.pack("<IQ", self.count, self.total_weight)
-        return seal(SUM_KEY, out + struct.pack(f"<{len(self.coefficients)}i", *self.coefficients))
+        offset = KEY_BOUND * self.total_weight
+        fields = [c + offset for key in self.keys for c in key]
+        return seal(SUM_KEY, out + ring.pack(fields, self.field_bits))
 
 
-def read_sum_key(data: bytes, plan: Plan) -> SumKey:
+def read_sum_key(data: bytes, rnd: Round) -> SumKey:
     reader = payload_of(data, SUM_KEY)
-    key = SumKey(
-        reader.raw(32),
-        reader.raw(32),
-        reader.number("I"),
-        reader.number("Q"),
-        [reader.number("i") for _ in range(plan.degree)],
-    )
+    key = SumKey(reader.raw(32), reader.raw(32), reader.number("I"), reader.number("Q"), [])
+    degree = rnd.plan.degree
+    fields = ring.unpack(reader.raw(rnd.upload_keys * degree // 8 * key.field_bits), key.field_bits)
     reader.end()
+    offset = KEY_BOUND * key.total_weight
+    assert max(fields) <= 2 * offset
+    key.keys = [
+        [f - offset for f in fields[i * degree : (i + 1) * degree]] for i in range(rnd.upload_keys)
+    ]
     return key

@@ -94,7 +94,7 @@ def make_summary(**changes: Any) -> dict[str, Any]:
             "ring_degree": 2048,
             "log2_modulus": 50.0,
             "bytes_per_value": 3.125,
-            "capsule_bytes": 25_600,
+            "fixed_bytes": 12_265,
             "id": "00" * 32,
         },
     }

@@ -15,6 +15,7 @@ import veilsum as vs
 from veilsum.federated.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
 from veilsum.report import live
 from veilsum.report.live import LinesView, TableView, make_view
+from veilsum.report.range_note import range_note
 from veilsum.report.tensorboard import EventsWriter
 from veilsum.report.units import skipped_note
 
@@ -153,3 +154,29 @@ def test_tensorboard_reads_the_events_back(make_run: Callable[..., Path]) -> Non
         ]
         assert events.Scalars("bytes/upload")[0].value == pytest.approx(137_019)
         assert events.Scalars("seconds/train")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ""),
+        ({"clipped": 700}, ""),  # 1 % of 2 * 35,585 values is 711
+        ({"clipped": 712}, "1.0% of the values in all uploads were clipped"),
+        ({"zeroed": 35_200}, ""),
+        ({"zeroed": 35_300}, "In 3 of 3 rounds the opened update was 0 nearly everywhere"),
+        ({"zeroed": 35_300, "skipped": REASON}, ""),
+    ],
+)
+def test_ranges_that_did_not_fit_are_told(
+    make_run: Callable[..., Path], change: dict[str, Any], words: str
+) -> None:
+    folder = make_run()
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    records = [record | change for record in records]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    stream = io.StringIO()
+    replay(LinesView(stream), folder)
+    note = range_note(json.loads((folder / "run.json").read_text()), records)
+    assert note.startswith(words)
+    assert bool(note) == bool(words)
+    assert not note or note in stream.getvalue()

@@ -5,7 +5,9 @@ import pytest
 
 from oracle import ring
 
-DEGREES = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]
+DEGREES = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768]
+WORD_MASK = (1 << 52) - 1
+LAZY_FACTOR = 8
 
 
 def u64(values):
@@ -40,11 +42,11 @@ def test_is_prime(door, rng):
 
 @pytest.mark.parametrize("n", DEGREES)
 def test_roots_of_unity(door, n):
-    for q in (*ring.primes(), ring.small_test_prime()):
+    for q in (*ring.primes(), ring.smallest_prime()):
         assert door.primitive_root_of_unity(q, n) == ring.psi(q, n)
 
 
-@pytest.mark.parametrize("n", [64, 2048, 16384])
+@pytest.mark.parametrize("n", [64, 2048, 16384, 32768])
 @pytest.mark.parametrize("limb", range(4))
 def test_tables(door, n, limb):
     q = ring.primes()[limb]
@@ -59,9 +61,7 @@ def test_tables(door, n, limb):
     for name, values in (("roots", roots), ("inverse_roots", inverses)):
         companions = [companion(w, q) for w in values]
         assert tables[f"{name}_shoup"].tolist()[1:] == companions[1:]
-    assert tables["barrett"] == 2**100 // q
-    assert tables["two52_mod_q"] == 2**52 % q
-    assert tables["two52_shoup"] == companion(2**52 % q, q)
+    assert tables["delta"] == 2**48 - q
     # The last three stages, in the order kernels.h gives: the factor of element e of block b in
     # the stage with distance t belongs to group (16 b + e) // (2 t) of n / (2 t) groups.
     elements = {
@@ -87,25 +87,85 @@ def test_forward(door, isa_level, n, rng):
             assert door.ntt_forward(isa_level, u64(a), q).tolist() == ring.ntt(a, q)
 
 
+def with_leftovers(rng, words):
+    """The same lazy residues with anything above bit 52."""
+    return [x | rng.getrandbits(12) << 52 for x in words]
+
+
 @pytest.mark.parametrize("n", DEGREES)
-def test_inverse_takes_lazy_slots_and_stays_below_2q(door, isa_level, n, rng):
+def test_inverse_takes_and_gives_lazy_residues(door, isa_level, n, rng):
+    """Low 52 bits below 2 q in, below 8 q out; what stands above means nothing."""
     for limb, q in enumerate(ring.primes()):
         for case, slots in enumerate(inputs(rng, n, 2 * q)):
             if n > 2048 and case != 2 and (case + limb) % 4 != 0:
                 continue
-            out = door.ntt_inverse_lazy(isa_level, u64(slots), q).tolist()
-            assert max(out) < 2 * q
+            words = with_leftovers(rng, slots) if case % 2 else slots
+            out = door.ntt_inverse_lazy(isa_level, u64(words), q) & np.uint64(WORD_MASK)
+            assert int(out.max()) < LAZY_FACTOR * q
             expected = [x * n % q for x in ring.intt([x % q for x in slots], q)]
-            assert [x % q for x in out] == expected
+            assert [x % q for x in out.tolist()] == expected
 
 
-def test_other_modulus_just_above_2_49(door, isa_level, rng):
-    """The bounds of the kernels hold for any 2^49 < q < 2^50."""
-    q = ring.small_test_prime()
-    for n in (64, 1024, 16384):
+@pytest.mark.parametrize("n", DEGREES)
+def test_inverse_of_what_grows_most(door, isa_level, n, rng):
+    """Slots in two-valued patterns that drive one stage after another to its extremes.
+
+    Blocks of equal signs of every length: sums of a stage meet the largest summands, differences
+    the largest distance.
+    """
+    q = ring.primes()[0]
+    for span in (1 << k for k in range(n.bit_length() - 1)):
+        if n > 2048 and span not in (1, 8, 64, n // 2):
+            continue
+        low = rng.choice((0, 1))
+        slots = [2 * q - 1 if i // span % 2 else low for i in range(n)]
+        out = door.ntt_inverse_lazy(isa_level, u64(slots), q) & np.uint64(WORD_MASK)
+        assert int(out.max()) < LAZY_FACTOR * q
+        expected = [x * n % q for x in ring.intt([x % q for x in slots], q)]
+        assert [x % q for x in out.tolist()] == expected
+
+
+@pytest.mark.parametrize("n", DEGREES)
+def test_multiply_inverse(door, isa_level, n, rng):
+    """The product of slots and the way back in one: what multiply_slots and the inverse make.
+
+    In place and apart, with and without memory to ask for ahead, at the largest words.
+    """
+    edges = (0, 1, WORD_MASK)
+    for limb, q in enumerate(ring.primes()):
+        for case, kind in enumerate(("largest", "edges", "random")):
+            if n > 2048 and (case + limb) % 4 != 0:
+                continue
+            if kind == "largest":
+                a, slots = [WORD_MASK] * n, [q - 1] * n
+            elif kind == "edges":
+                a = [rng.choice((*edges, q - 1, 2 * q - 1)) for _ in range(n)]
+                slots = [rng.choice((0, 1, q - 1)) for _ in range(n)]
+            else:
+                a = [rng.getrandbits(52) for _ in range(n)]
+                slots = [rng.randrange(q) for _ in range(n)]
+            products = [x * y % q for x, y in zip(a, slots, strict=True)]
+            expected = [x * n % q for x in ring.intt(products, q)]
+            for in_place in (False, True):
+                for ahead in (False, True):
+                    out = door.multiply_inverse(isa_level, u64(a), u64(slots), q, in_place, ahead)
+                    out &= np.uint64(WORD_MASK)
+                    assert int(out.max()) < LAZY_FACTOR * q
+                    assert [x % q for x in out.tolist()] == expected
+
+
+def test_smallest_modulus(door, isa_level, rng):
+    """The bounds of the kernels hold for any 2^48 - 2^24 < q < 2^48."""
+    q = ring.smallest_prime()
+    for n in (64, 1024, 32768):
         for a in inputs(rng, n, q):
-            if n < 16384 or a[0] == q - 1:
+            if n < 32768 or a[0] == q - 1:
                 assert door.ntt_forward(isa_level, u64(a), q).tolist() == ring.ntt(a, q)
+                lazy = [2 * x for x in a]
+                out = door.ntt_inverse_lazy(isa_level, u64(lazy), q) & np.uint64(WORD_MASK)
+                assert int(out.max()) < LAZY_FACTOR * q
+                expected = [x * n % q for x in ring.intt([x % q for x in lazy], q)]
+                assert [x % q for x in out.tolist()] == expected
 
 
 def test_slots_multiply_as_polynomials(door, isa_level, rng):
@@ -115,13 +175,13 @@ def test_slots_multiply_as_polynomials(door, isa_level, rng):
     slots_a = door.ntt_forward(isa_level, u64(a), q).tolist()
     slots_b = door.ntt_forward(isa_level, u64(b), q).tolist()
     product = u64([x * y % q for x, y in zip(slots_a, slots_b, strict=True)])
-    out = door.ntt_inverse_lazy(isa_level, product, q).tolist()
+    out = door.ntt_inverse_lazy(isa_level, product, q) & np.uint64(WORD_MASK)
     scale = pow(n, -1, q)
-    assert [x * scale % q for x in out] == ring.multiply_by_definition(a, b, q)
+    assert [x * scale % q for x in out.tolist()] == ring.multiply_by_definition(a, b, q)
 
 
 def test_secret_companions(door, rng):
-    for q in (*ring.primes(), ring.small_test_prime()):
+    for q in (*ring.primes(), ring.smallest_prime()):
         edges = [0, 1, 2, q // 2, q - 2, q - 1]
         for w in edges + [rng.randrange(q) for _ in range(2000)]:
             assert door.shoup_companion_secret(w, q) == companion(w, q)

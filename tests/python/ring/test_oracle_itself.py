@@ -1,10 +1,16 @@
 """The oracle against published vectors and definitions: who tests the tester."""
 
 import hashlib
+import math
+from fractions import Fraction
 
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric import mlkem as library_mlkem
+from cryptography.hazmat.primitives.asymmetric import x25519
 
-from oracle import aes, crc, plans, ring, streams
+from oracle import aes, blocks, crc, mlkem, plans, ring, scheme, sealed, streams
 
 # FIPS 197 appendix C.1 and C.3.
 FIPS197 = [
@@ -45,15 +51,41 @@ def test_streams_use_the_same_aes(key_bytes, rng):
 
 
 def test_labels_are_hashed_before_the_parts():
-    expected = hashlib.sha256(b"veilsum/1/errors" + b"r" * 32 + b"s" * 32).digest()
-    assert streams.error_key(b"r" * 32, b"s" * 32) == expected
+    expected = hashlib.sha256(b"veilsum/2/upload" + b"r" * 32 + b"s" * 32).digest()
+    assert streams.upload_key(b"r" * 32, b"s" * 32) == expected
     assert len(streams.matrix_key(b"s" * 32)) == 16
 
 
 def test_stream_domains_never_collide():
-    domains = range(1, 11)
+    domains = range(1, 5)
     indices = {streams.stream_index(d, s, b) for d in domains for s in range(8) for b in range(16)}
-    assert len(indices) == 10 * 8 * 16
+    assert len(indices) == 4 * 8 * 16
+
+
+def test_words_of_48_bits_follow_each_other_across_blocks(rng):
+    key = rng.randbytes(16)
+    stream = streams.keystream(key, 7, 0, 6)
+    words = streams.words48(key, 7, 16)
+    assert b"".join(w.to_bytes(6, "little") for w in words) == stream
+    assert streams.words48(key, 7, 3, 5) == words[5:8]
+    samples = streams.cbd(key, 7, 48)
+    assert samples == [
+        bin(stream[2 * j]).count("1") - bin(stream[2 * j + 1]).count("1") for j in range(48)
+    ]
+
+
+def test_rejected_words_are_replaced_in_order(rng):
+    """The rule written a second time, as one pass over a long list of words."""
+    key, n, q = rng.randbytes(16), 64, (1 << 47) + 1
+    words = streams.words48(key, 3, 40 * n)
+    spare = iter(words[n:])
+    expected = []
+    for word in words[:n]:
+        kept = word
+        while kept >= q:
+            kept = next(spare)
+        expected.append(kept)
+    assert streams.uniform(key, 3, q, n) == expected
 
 
 # RFC 3720 appendix B.4, and the check value of the CRC catalogues.
@@ -76,13 +108,13 @@ def test_crc_matches_rfc_3720(data, expected):
 def test_primes_are_the_four_largest():
     found = [p for p in ring.primes() if ring.is_prime(p)]
     assert len(found) == 4
-    candidate = 2**50 - 32768 + 1
+    candidate = 2**48 - 2**16 + 1
     between = 0
     while candidate > found[-1]:
         between += ring.is_prime(candidate)
-        candidate -= 32768
+        candidate -= 2**16
     assert between == 3
-    assert all(p < 2**50 and p % 32768 == 1 for p in found)
+    assert all(2**48 - 2**24 < p < 2**48 and p % 2**16 == 1 for p in found)
     # A witness that needs no trust in Miller-Rabin: Lucas' theorem, p - 1 factored by division.
     for p in found:
         m, factors, d = p - 1, set(), 2
@@ -104,7 +136,7 @@ def test_small_primes_agree_with_division():
     ]
 
 
-@pytest.mark.parametrize("n", [64, 2048, 16384])
+@pytest.mark.parametrize("n", [64, 2048, 16384, 32768])
 def test_psi_is_a_primitive_root_from_the_smallest_g(n):
     for q in ring.primes():
         root = ring.psi(q, n)
@@ -140,11 +172,28 @@ def test_storage_order_is_even_slots_then_odd_in_each_sixteen():
                 assert slots[16 * block + place] == pow(root, 2 * e + 1, q)
 
 
-def test_packing_is_one_little_endian_number(rng):
-    values = [rng.randrange(1 << 50) for _ in range(24)]
-    whole = sum(v << 50 * j for j, v in enumerate(values))
-    assert ring.pack(values) == whole.to_bytes(150, "little")
-    assert ring.unpack(ring.pack(values)) == values
+@pytest.mark.parametrize("bits", [1, 7, 8, 43, 48, 52])
+def test_packing_is_one_little_endian_number(bits, rng):
+    values = [rng.getrandbits(bits) for _ in range(24)]
+    whole = sum(v << bits * j for j, v in enumerate(values))
+    assert ring.pack(values, bits) == whole.to_bytes(3 * bits, "little")
+    assert ring.unpack(ring.pack(values, bits), bits) == values
+
+
+def test_wide_fields_travel_in_rows_of_52_bits(rng):
+    for bits, rows in [
+        (52, [52]),
+        (53, [52, 1]),
+        (81, [52, 29]),
+        (104, [52, 52]),
+        (178, [52] * 3 + [22]),
+    ]:
+        assert ring.row_widths(bits) == rows
+        values = [rng.getrandbits(bits) for _ in range(16)]
+        data = ring.pack_rows(values, bits)
+        assert len(data) == 2 * bits
+        assert data[: 2 * rows[0]] == ring.pack([v % 2 ** rows[0] for v in values], rows[0])
+        assert ring.unpack_rows(data, bits) == values
 
 
 def test_crt_gives_back_the_integer(rng):
@@ -154,8 +203,122 @@ def test_crt_gives_back_the_integer(rng):
     assert ring.from_residues(ring.to_residues(values, moduli), moduli) == values
 
 
-def test_design_example_of_the_plan():
-    plan = plans.choose(10, 16)
-    assert (plan.ring_name, plan.lane_bits, plan.lanes) == ("n2048", 20, 2)
-    assert plan.bits_per_value == 25.0
-    assert plan.capsule.total_bytes == 25_600
+def test_float32_of_rounds_once(rng):
+    """Against the hardware's rounding where a double holds the number, and at ties where not."""
+    for _ in range(2000):
+        x = math.ldexp(rng.uniform(-1, 1), rng.randrange(-60, 60))
+        assert blocks.float32_of(Fraction(x)) == blocks.round_to_dtype(x, "float32")
+    tie = Fraction(1) + Fraction(1, 2**24)
+    assert blocks.float32_of(tie) == 1.0
+    assert blocks.float32_of(tie + Fraction(1, 2**200)) == 1.0 + 2.0**-23
+    assert blocks.float32_of(tie + Fraction(2, 2**24)) == 1.0 + 2.0**-22
+    assert blocks.float32_of(2 - Fraction(1, 2**30)) == 2.0
+
+
+# DESIGN's table of plans: clients, bits, ring, L, B.
+DESIGN_TABLE = [
+    (10, 16, "n2048", 2, 43),
+    (10, 16, "n4096", 4, 81),
+    (10, 16, "n8192", 9, 178),
+    (10, 8, "n2048", 3, 38),
+    (4, 8, "n2048", 4, 44),
+    (8, 6, "n2048", 4, 40),
+    (3, 4, "n2048", 7, 42),
+]
+
+
+@pytest.mark.parametrize(("clients", "bits", "name", "digits", "field_bits"), DESIGN_TABLE)
+def test_design_table_of_plans(clients, bits, name, digits, field_bits):
+    plan = plans.Plan(clients, bits, 0, 128, name)
+    assert (plan.digits, plan.field_bits) == (digits, field_bits)
+
+
+def test_ml_kem_is_the_librarys(rng):
+    """Keys from one seed are equal, and the library opens what is encapsulated here."""
+    for _ in range(3):
+        seed = rng.randbytes(64)
+        holder = library_mlkem.MLKEM768PrivateKey.from_seed_bytes(seed)
+        public = mlkem.public_key(seed)
+        assert public == holder.public_key().public_bytes_raw()
+        shared, ciphertext = mlkem.encapsulate(public, rng.randbytes(32))
+        assert holder.decapsulate(ciphertext) == shared
+
+
+def test_ml_kem_transform_is_a_ring_isomorphism(rng):
+    f, g = ([rng.randrange(mlkem.Q) for _ in range(mlkem.N)] for _ in range(2))
+    assert mlkem.ntt_inverse(mlkem.ntt(f)) == f
+    product = mlkem.ntt_inverse(mlkem.multiply(mlkem.ntt(f), mlkem.ntt(g)))
+    assert product == ring.multiply_by_definition(f, g, mlkem.Q)
+
+
+def test_sealed_keys_are_hpke(rng):
+    """Both ways with the library's HPKE; another info, key or byte does not open."""
+    suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+    secret = sealed.SecretKey(rng.randbytes(64), rng.randbytes(32))
+    library = hpke.MLKEM768X25519PrivateKey(
+        library_mlkem.MLKEM768PrivateKey.from_seed_bytes(secret.mlkem_seed),
+        x25519.X25519PrivateKey.from_private_bytes(secret.x25519_private),
+    )
+    info, seed = b"any context", rng.randbytes(32)
+    ours = sealed.seal(secret.public, info, seed, rng.randbytes(64))
+    assert len(ours) == sealed.SEALED_BYTES
+    assert suite.decrypt(ours, library, info) == seed
+    theirs = suite.encrypt(seed, library.public_key(), info)
+    assert sealed.unseal(secret, info, theirs) == seed
+    other = sealed.SecretKey(rng.randbytes(64), rng.randbytes(32))
+    for key, context, data in [
+        (other, info, ours),
+        (secret, b"another", ours),
+        (secret, info, bytes([ours[0] ^ 1]) + ours[1:]),
+        (secret, info, ours[:-1] + bytes([ours[-1] ^ 1])),
+    ]:
+        with pytest.raises(InvalidTag):
+            sealed.unseal(key, context, data)
+
+
+SCHEME_PLANS = [
+    plans.Plan(10, 16, 0, 128, "n2048"),
+    plans.Plan(3, 4, 0, 128, "n2048"),
+    plans.Plan(5, 16, 12, 128, "n4096"),
+    plans.Plan(4, 8, 16, 128, "n8192"),
+]
+
+
+@pytest.mark.parametrize(
+    ("plan", "key_count"),
+    list(zip(SCHEME_PLANS, (1, 3, 2, 1), strict=True)),
+    ids=lambda p: getattr(p, "ring_name", str(p)),
+)
+def test_the_schemes_sums_are_sums(plan, key_count, rng):
+    """Two uploads through blocks and back: digits add up, and nobody else's key opens them."""
+    round_id, seed = rng.randbytes(32), rng.randbytes(32)
+    size = plan.block_capacity // 2 + 5 if plan.degree < 8192 else 50
+    weights = [2, 3] if plan.weight_bits else [1, 1]
+    runs = [scheme.Run(3, 0.5, "float32"), scheme.Run(size - 3, 2.0)]
+    uploads = []
+    for _ in weights:
+        values = [blocks.round_to_dtype(rng.uniform(-3, 3), "float32") for _ in range(size)]
+        uploads.append(
+            scheme.encrypt(
+                plan,
+                round_id,
+                seed,
+                runs,
+                values,
+                key_count=key_count,
+                upload_seed=rng.randbytes(32),
+                rounding_seed=rng.randbytes(32),
+                rounding="stochastic",
+            )
+        )
+    total = scheme.sum_uploads(plan, [u.blocks for u in uploads], weights)
+    keys = scheme.sum_keys([u.keys for u in uploads], weights)
+    assert scheme.decrypt_digits(plan, seed, total, keys, size) == [
+        sum(w * d for w, d in zip(weights, column, strict=True))
+        for column in zip(*(u.digits for u in uploads), strict=True)
+    ]
+    assert [len(b) for b in total] == [
+        length // 8 * plan.field_bits for length in scheme.block_lengths(plan, size, key_count)
+    ]
+    with pytest.raises(scheme.WrongKeyError):
+        scheme.decrypt_digits(plan, seed, total, uploads[0].keys, size)

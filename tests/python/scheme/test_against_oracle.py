@@ -10,8 +10,8 @@ import pytest
 
 core = pytest.importorskip("veilsum._core", reason="the core is not built")
 
-from oracle import aes, plans, scheme, streams, wire  # noqa: E402
-from parties import PLANS, Stage, floats_to_bytes, oracle_plan, seed_of  # noqa: E402
+from oracle import aes, plans, scheme, sealed, streams, wire  # noqa: E402
+from parties import PLANS, Stage, floats_to_bytes, oracle_plan, seed_of, unseal  # noqa: E402
 
 SLOW_RINGS = ("n8192", "n16384")
 
@@ -25,11 +25,18 @@ def plan_names():
 
 
 @functools.cache
-def stage_of(door, name, size, parts=1):
+def stage_of(door, name, size, parts=1, upload_keys=1):
     """A round of `size` values in `parts` segments with different limits."""
     cuts = [size * i // parts for i in range(parts + 1)]
     segments = [(cuts[i + 1] - cuts[i], 1.0 / (i + 1)) for i in range(parts)]
-    return Stage(door, PLANS[name], segments, name=f"{name}/{size}", layout=b"oracle")
+    return Stage(
+        door,
+        PLANS[name],
+        segments,
+        name=f"{name}/{size}/{upload_keys}",
+        layout=b"oracle",
+        upload_keys=upload_keys,
+    )
 
 
 class Case:
@@ -59,44 +66,36 @@ def sum_of(stage, count, weights=None):
     return cases, total, key, stage.oracle_digits(total, key)
 
 
-@functools.cache
-def oracle_capsule(stage, seed):
-    return scheme.make_capsule(
-        stage.oracle_plan, stage.oracle_keys.public, stage.oracle_round.id, seed
-    )
-
-
 @pytest.mark.parametrize("name", plan_names())
 def test_keys_and_rounds(door, active_level, name):
-    stage = stage_of(door, name, 100, 3)
-    fields = wire.public_key_fields(stage.oracle_plan, stage.public_seed, stage.oracle_keys.public)
-    secret, public = door.keygen_seeded(stage.plan, stage.key_seed, stage.public_seed)
-    assert public.to_bytes() == wire.seal(wire.PUBLIC_KEY, fields)
-    assert public.id == secret.id == wire.public_key_id(fields)
-    assert secret.to_bytes() == wire.seal(
-        wire.SECRET_KEY,
-        wire.secret_key_fields(stage.oracle_plan, stage.key_seed, stage.public_seed),
-    )
-    plan_fields = wire.plan_fields(stage.oracle_plan, stage.plan.optimise)
+    stage = stage_of(door, name, 100, 3, 3)
+    public = stage.oracle_secret.public
+    secret = stage.fresh_secret()
+    assert secret.public_key.to_bytes() == wire.seal(wire.PUBLIC_KEY, public)
+    assert secret.public_key.id == secret.id == sealed.key_id(public)
+    fields = wire.secret_key_fields(stage.oracle_secret)
+    assert secret.to_bytes() == wire.seal(wire.SECRET_KEY, fields)
+    plan_fields = stage.oracle_plan.fields(stage.plan.optimise)
     assert stage.plan.to_bytes() == wire.seal(wire.PLAN, plan_fields)
-    assert stage.plan.id == wire.plan_id(plan_fields)
+    assert stage.plan.id == plans.plan_id(plan_fields)
     assert stage.round.to_bytes() == stage.oracle_round.to_bytes()
     assert stage.round.id == stage.oracle_round.id
 
 
 @pytest.mark.parametrize("name", plan_names())
-def test_capsules(door, active_level, name):
-    stage = stage_of(door, name, 100, 3)
+@pytest.mark.parametrize("upload_keys", [1, 3, 256])
+def test_upload_keys(door, active_level, name, upload_keys):
+    """r_0, r_1, ... of a seed."""
+    if upload_keys > 3 and name != "n2048":
+        upload_keys = 5
+    stage = stage_of(door, name, 100, 3, upload_keys)
     for number in range(2):
-        seed = seed_of("capsule", name, number)
-        data, r = door.make_capsule(stage.round, seed)
-        assert r.tolist() == scheme.ephemeral_key(stage.oracle_plan, stage.round.id, seed)
-        assert data == oracle_capsule(stage, seed)
-        assert door.open_fresh_capsule(stage.secret, stage.round, data).tolist() == r.tolist()
-        assert scheme.open_capsule_seed(stage.oracle_plan, stage.oracle_keys.secret, data) == seed
+        keys = door.expand_keys(stage.round, stage.seeds(number)[0])
+        assert keys.tolist() == stage.oracle_keys(number)
 
 
 def sizes_of(plan):
+    """Around one value, one group, one digit row, one block."""
     capacity = plan.block_capacity
     return [1, 2, 7, 8, 9, 65, capacity - 1, capacity, capacity + 1, 2 * capacity + 77]
 
@@ -104,13 +103,26 @@ def sizes_of(plan):
 @pytest.mark.parametrize("which", range(10))
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
 def test_uploads_of_every_size(door, active_level, which, rounding):
-    size = sizes_of(plans.choose(10, 16))[which]
+    size = sizes_of(plans.Plan(10, 16, 0, 128, "n2048"))[which]
     stage = stage_of(door, "n2048", size)
     case = case_of(stage, rounding=rounding)
     for threads in (1, 2, 3):
         upload = case.encrypt(threads=threads)
         assert upload.to_bytes() == case.expected
         assert upload.nbytes == len(case.expected) == stage.plan.upload_bytes(size)
+
+
+@pytest.mark.parametrize("upload_keys", [2, 3, 8])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 5, 9])
+def test_uploads_under_several_keys(door, active_level, upload_keys, blocks):
+    """Block b, check blocks included, is under key b mod kappa and polynomial b div kappa."""
+    name = "n2048-two-bits"
+    size = (blocks - 1) * oracle_plan(core.Plan(**PLANS[name])).block_capacity + 100
+    stage = stage_of(door, name, size, 1, upload_keys)
+    assert (stage.round.value_blocks, stage.round.blocks) == (blocks, blocks + upload_keys)
+    case = case_of(stage)
+    for threads in (1, 2, 3):
+        assert case.encrypt(threads=threads).to_bytes() == case.expected
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
@@ -171,7 +183,7 @@ def weights_for(plan, count):
 @pytest.mark.parametrize("name", plan_names())
 def test_sums_keys_and_values(door, active_level, name):
     """Three uploads: aggregate, opening request, sum key and values, all equal to the oracle's."""
-    stage = stage_of(door, name, 1003, 3)
+    stage = stage_of(door, name, 1003, 3, 2)
     weights = weights_for(stage.plan, 3)
     cases, expected, oracle_key, digits = sum_of(stage, 3, weights)
     uploads = [case.encrypt() for case in cases]
@@ -180,8 +192,8 @@ def test_sums_keys_and_values(door, active_level, name):
         assert total.to_bytes() == expected.to_bytes()
     request = total.opening_request()
     assert request.to_bytes() == expected.request().to_bytes()
-    key = core.open_sum(stage.fresh_secret(), stage.round, request, export=True)
-    assert door.sum_key_coefficients(key).tolist() == oracle_key.coefficients
+    key = core.open_sum(stage.fresh_secret(), stage.round, request, open=unseal, export=True)
+    assert door.sum_key_coefficients(key).tolist() == oracle_key.keys
     assert key.to_bytes() == oracle_key.to_bytes()
     assert digits == [
         sum(w * d for w, d in zip(weights or [1] * 3, column, strict=True))
@@ -197,9 +209,10 @@ def test_sums_keys_and_values(door, active_level, name):
                 assert out.tobytes() == floats_to_bytes(values, dtype)
 
 
-def test_values_of_full_blocks(door, active_level):
-    """Decryption across several full blocks and a partial one."""
-    stage = stage_of(door, "n2048", 2 * 4096 + 77)
+@pytest.mark.parametrize("upload_keys", [1, 2, 4])
+def test_values_of_full_blocks(door, active_level, upload_keys):
+    """Decryption across several full blocks and a partial one, under more keys than blocks."""
+    stage = stage_of(door, "n2048", 2 * 4096 + 77, 1, upload_keys)
     cases, expected, _, digits = sum_of(stage, 2)
     total = stage.sum_of([case.encrypt() for case in cases])
     assert total.to_bytes() == expected.to_bytes()
@@ -217,10 +230,11 @@ def test_oracle_bytes_are_read_by_the_core(door, active_level):
     rnd = core.Round.from_bytes(stage.oracle_round.to_bytes())
     uploads = [core.Upload.from_bytes(case.expected, rnd) for case in cases]
     total = core.weighted_sum(rnd, uploads)
-    fields = wire.secret_key_fields(stage.oracle_plan, stage.key_seed, stage.public_seed)
+    fields = wire.secret_key_fields(stage.oracle_secret)
     secret = core.SecretKey.from_bytes(wire.seal(wire.SECRET_KEY, fields))
     request = core.OpeningRequest.from_bytes(expected.request().to_bytes(), rnd)
-    assert core.open_sum(secret, rnd, request).to_bytes() == oracle_key.to_bytes()
+    opened = core.open_sum(secret, rnd, request, open=unseal)
+    assert opened.to_bytes() == oracle_key.to_bytes()
     key = core.SumKey.from_bytes(oracle_key.to_bytes(), rnd)
     out = core.decrypt(key, core.Aggregate.from_bytes(expected.to_bytes(), rnd))
     assert out.tobytes() == core.decrypt(key, total).tobytes()
@@ -231,12 +245,47 @@ def test_derived_keys(door, active_level):
     """Every label: the round keys the core expands are those of the oracle's key."""
     context, seed = seed_of("context"), seed_of("seed")
     for label, key, parts in [
-        ("veilsum/1/matrix", streams.matrix_key(seed), (b"", seed)),
-        ("veilsum/1/public-key", streams.public_matrix_key(seed), (b"", seed)),
-        ("veilsum/1/secret-key", streams.secret_key_key(seed), (b"", seed)),
-        ("veilsum/1/capsule", streams.capsule_key(context, seed), (context, seed)),
-        ("veilsum/1/errors", streams.error_key(context, seed), (context, seed)),
-        ("veilsum/1/rounding", streams.rounding_key(context, seed), (context, seed)),
+        ("veilsum/2/matrix", streams.matrix_key(seed), (b"", seed)),
+        ("veilsum/2/upload", streams.upload_key(context, seed), (context, seed)),
+        ("veilsum/2/rounding", streams.rounding_key(context, seed), (context, seed)),
     ]:
         round_keys = door.expander_round_keys(label, *parts, len(key))
         assert round_keys == aes.expand_key(key)
+
+
+def test_what_the_package_seals_the_oracle_opens(door):
+    """The package's HPKE and the oracle's, both ways, through a whole sum."""
+    sealing = pytest.importorskip("veilsum.sealing", reason="the package is not installed")
+    stage = stage_of(door, "n2048", 200)
+    case = case_of(stage)
+    uploads = [
+        core.encrypt(stage.round, stage.pieces(case.values, ["float64"]), ["float64"], seal=seal)
+        for seal in (sealing.seal, stage.sealer(1))
+    ]
+    total = stage.sum_of(uploads)
+    read = wire.read_sum(total.to_bytes())
+    seeds = [wire.open_head(stage.oracle_round, stage.oracle_secret, h) for _, h in read.entries]
+    assert len(set(seeds)) == 2
+    oracle_key = wire.open_sum(stage.oracle_round, stage.oracle_secret, read)
+    for opener in (sealing.open_sealed, unseal):
+        key = core.open_sum(stage.fresh_secret(), stage.round, total.opening_request(), open=opener)
+        assert key.to_bytes() == oracle_key.to_bytes()
+    digits = [2 * d for d in case.oracle.digits]
+    assert stage.oracle_digits(read, oracle_key) == digits
+
+
+def test_a_wrong_key_is_found_by_the_check_blocks(door, active_level):
+    """Every upload key by its own check block: one wrong coefficient of one key is enough."""
+    stage = stage_of(door, "n2048", 200, 1, 3)
+    _, expected, oracle_key, _ = sum_of(stage, 2)
+    total = core.Aggregate.from_bytes(expected.to_bytes(), stage.round)
+    for which in range(3):
+        wrong = [list(row) for row in oracle_key.keys]
+        wrong[which][17] += 1 if wrong[which][17] < 0 else -1
+        bad = wire.SumKey(oracle_key.round_id, oracle_key.manifest, 2, 2, wrong)
+        key = core.SumKey.from_bytes(bad.to_bytes(), stage.round)
+        with pytest.raises(core.TamperedSumError):
+            core.decrypt(key, total)
+        packed = scheme.split_blocks(stage.oracle_plan, 200, 3, expected.blocks)
+        with pytest.raises(scheme.WrongKeyError, match=f"check block {(which - 1) % 3}"):
+            scheme.check_blocks(stage.oracle_plan, stage.oracle_round.seed, packed, wrong)

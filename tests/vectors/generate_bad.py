@@ -1,0 +1,271 @@
+"""Objects that every reader must refuse: v2/bad, made from good ones; see generate.py.
+
+Each is one good object with one fault, and (unless the fault is the checksum) a checksum that fits.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+
+from oracle import ring, sealed, wire
+
+WIRE, ROUND, KEY = "WireFormatError", "RoundError", "KeyMismatchError"
+TAMPERED = "TamperedSumError"
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One object: what it is read as, at which step it fails, with which error, and why."""
+
+    name: str
+    kind: str
+    step: str
+    error: str
+    why: str
+    data: bytes
+
+
+def patched(data: bytes, at: int, new: bytes) -> bytes:
+    """`new` in the place of as many bytes, checksum made to fit."""
+    return wire.reseal(data[:at] + new + data[at + len(new) :])
+
+
+def resized(data: bytes, payload: bytes) -> bytes:
+    """The same kind of object with another payload."""
+    return wire.seal(struct.unpack("<H", data[6:8])[0], payload)
+
+
+class Collection:
+    """Bad objects as they are found."""
+
+    def __init__(self, objects: dict[str, bytes]):
+        self.objects = objects
+        self.rows: list[Bad] = []
+
+    def add(
+        self, kind: str, fault: str, why: str, data: bytes, error: str = WIRE, step: str = "read"
+    ) -> None:
+        assert data != self.objects.get(kind)
+        self.rows.append(Bad(f"bad_{kind}_{fault}", kind, step, error, why, data))
+
+    def patch(
+        self, kind: str, fault: str, why: str, at: int, new: bytes, error: str = WIRE
+    ) -> None:
+        """`at` counts from the start of the payload."""
+        data = self.objects["upload_0" if kind == "upload" else kind]
+        self.add(kind, fault, why, patched(data, wire.HEADER_BYTES + at, new), error)
+
+
+def envelopes(found: Collection) -> None:
+    plan = found.objects["plan"]
+    for fault, why, data in [
+        ("magic", "the first four bytes are not VSUM", patched(plan, 0, b"VSUN")),
+        ("version_1", "format version 1", patched(plan, 4, b"\x01\x00")),
+        ("version_3", "format version 3", patched(plan, 4, b"\x03\x00")),
+        ("kind", "the kind of a public key", patched(plan, 6, b"\x02\x00")),
+        ("engine", "a plan of another engine", patched(plan, 6, b"\x01\x01")),
+        ("unknown_kind", "a kind that does not exist", patched(plan, 6, b"\x63\x00")),
+        ("length", "the envelope says one byte more", patched(plan, 8, b"\x25")),
+        ("checksum", "the checksum does not fit", plan[:-1] + bytes([plan[-1] ^ 1])),
+        ("truncated", "the last byte is missing", plan[:-1]),
+        ("short", "shorter than an envelope", plan[:12]),
+        ("empty", "no bytes", b""),
+        ("trailing", "a byte after the object", plan + b"\x00"),
+        ("long", "a byte after the last field", resized(plan, plan[16:-4] + b"\x00")),
+    ]:
+        found.add("plan", fault, why, data)
+
+
+def plans(found: Collection) -> None:
+    for fault, why, at, new in [
+        ("engine_number", "engine 9", 0, b"\x09"),
+        ("ring", "ring number 6", 1, b"\x06"),
+        ("other_ring", "digits and field bits are not those of this ring", 1, b"\x01"),
+        ("value_bits_1", "values of 1 bit", 2, b"\x01"),
+        ("value_bits_33", "values of 33 bits", 2, b"\x21"),
+        ("weight", "W above 2^20", 3, b"\x14"),
+        ("one_client", "one client", 4, b"\x01\x00\x00\x00"),
+        ("security", "security 129", 8, b"\x81\x00"),
+        ("too_secure", "n2048 at 256 bits", 8, b"\x00\x01"),
+        ("optimise", "optimise 2", 10, b"\x02"),
+        ("digits", "one digit less than the plan has", 11, b"\x01"),
+        ("field_bits", "fields one bit wider than the plan's", 12, b"\x2c"),
+        ("reserved", "a reserved byte is not zero", 15, b"\x01"),
+    ]:
+        found.patch("plan", fault, why, at, new)
+
+
+def keys(found: Collection) -> None:
+    for kind in ("public_key", "secret_key"):
+        data = found.objects[kind]
+        found.add(kind, "short", "a byte is missing", resized(data, data[16:-5]))
+        found.add(kind, "long", "a byte too many", resized(data, data[16:-4] + b"\x00"))
+
+
+def rounds(found: Collection, rnd: wire.Round) -> None:
+    def add(fault: str, why: str, **changes: object) -> None:
+        found.add("round", fault, why, replace(rnd, **changes).to_bytes())
+
+    add("one_client", "min_clients 1", min_clients=1)
+    add("min_clients", "min_clients above the plan's clients", min_clients=11)
+    add("no_keys", "no upload key", upload_keys=0)
+    add("many_keys", "257 upload keys", upload_keys=257)
+    add("no_values", "no values", segments=[(0, 1.0)])
+    add("limit_zero", "a limit of zero", segments=[(5, 1.0), (0, 3.0), (12, 0.0)])
+    add("limit_negative", "a negative limit", segments=[(5, -1.0)])
+    add("limit_nan", "a limit that is not a number", segments=[(5, float("nan"))])
+    add("limit_infinite", "an infinite limit", segments=[(5, float("inf"))])
+    add("too_many_values", "more than 2^40 values", segments=[((1 << 40) + 1, 1.0)])
+    add("one_in_roster", "a roster of fewer than min_clients", roster=[bytes(range(32))])
+    add("roster_twice", "one verification key twice", roster=[bytes(range(32))] * 2)
+    add(
+        "long_roster",
+        "more in the roster than clients",
+        roster=[bytes([i]) * 32 for i in range(11)],
+    )
+    add("key_short", "the public key is one byte short", public=rnd.public[:-1])
+    found.patch("round", "segments", "more segments than bytes", 16 + 32 + 8, b"\xff\xff\xff\xff")
+    found.patch("round", "plan", "a plan that nobody would make", 11, b"\x01")
+
+
+def uploads(found: Collection, rnd: wire.Round) -> None:
+    good = found.objects["upload_0"]
+    payload = good[16:-4]
+    head = 1 + 8 + 16 + sealed.SEALED_BYTES
+    found.patch("upload", "other_round", "another round's id", 0, b"\x00" * 32, ROUND)
+    found.patch("upload", "signed_2", "the flag for a signature is 2", 32, b"\x02")
+    found.patch("upload", "signed", "a signature in a round without a roster", 32, b"\x01")
+    found.patch("upload", "clipped", "more clipped values than values", 33, struct.pack("<Q", 18))
+    blocks = len(payload) - 32 - head - 8
+    found.patch(
+        "upload",
+        "blocks_length",
+        "blocks longer than the object",
+        32 + head,
+        struct.pack("<Q", blocks + 1),
+    )
+    for fault, why, size in [
+        ("blocks_short", "a byte of the blocks is missing", blocks - 1),
+        ("no_check_block", "the check block is missing", blocks - rnd.plan.check_block_bytes),
+        ("no_blocks", "no blocks", 0),
+    ]:
+        cut = payload[: 32 + head] + struct.pack("<Q", size) + payload[40 + head :][:size]
+        found.add("upload", fault, why, resized(good, cut))
+    longer = payload[: 32 + head] + struct.pack("<Q", blocks + 8) + payload[40 + head :] + bytes(8)
+    found.add("upload", "blocks_long", "eight bytes too many", resized(good, longer))
+    found.add("upload", "trailing", "a byte after the blocks", resized(good, payload + b"\x00"))
+
+
+def sums(found: Collection, rnd: wire.Round) -> None:
+    for kind in ("aggregate", "opening_request"):
+        total = wire.read_sum(found.objects[kind])
+        (_, first), (_, second) = total.entries
+
+        def add(fault: str, why: str, error: str = WIRE, kind=kind, total=total, **changes) -> None:
+            found.add(kind, fault, why, replace(total, **changes).to_bytes(), error)
+
+        add("no_uploads", "no uploads", entries=[])
+        add("weight_zero", "a weight of zero", entries=[(0, first), (1, second)])
+        add("weight_above", "weights above W", entries=[(10, first), (1, second)])
+        add(
+            "weight_wraps",
+            "weights that add up to 2 modulo 2^64",
+            entries=[((1 << 64) - 1, first), (3, second)],
+        )
+        add("twice", "one upload twice", ROUND, entries=[(1, first), (1, first)])
+        add("other_round", "another round's id", ROUND, round_id=bytes(32))
+        found.patch(kind, "count", "more uploads than bytes", 32, b"\xff\xff\xff\xff")
+    total = wire.read_sum(found.objects["aggregate"])
+    assert total.blocks is not None
+    found.add(
+        "aggregate",
+        "blocks_short",
+        "a byte of the blocks is missing",
+        replace(total, blocks=total.blocks[:-1]).to_bytes(),
+    )
+    request = found.objects["opening_request"]
+    found.add(
+        "opening_request", "trailing", "a byte too many", resized(request, request[16:-4] + b"\x00")
+    )
+    (weight, first), other = wire.read_sum(request).entries
+    for fault, why, head in [
+        (
+            "other_nonce",
+            "a nonce that the sealed key is not bound to",
+            replace(first, nonce=bytes(16)),
+        ),
+        (
+            "sealed_key",
+            "a byte of a sealed key differs",
+            replace(first, sealed_key=flipped(first.sealed_key)),
+        ),
+    ]:
+        data = wire.Sum(rnd.id, [(weight, head), other]).to_bytes()
+        found.add("opening_request", fault, why, data, ROUND, "open")
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def altered_sums(found: Collection, rnd: wire.Round) -> None:
+    """Sums whose blocks are not the ones that the key opens."""
+    total = wire.read_sum(found.objects["aggregate"])
+    assert total.blocks is not None
+    check = len(total.blocks) - rnd.plan.check_block_bytes
+    for fault, why, at in [
+        ("check_block", "a bit of the check block differs", check + 5),
+        ("last_check_bit", "the last bit of the check block differs", len(total.blocks) - 1),
+    ]:
+        changed = bytearray(total.blocks)
+        changed[at] ^= 0x80
+        data = replace(total, blocks=bytes(changed)).to_bytes()
+        found.add("aggregate", fault, why, data, TAMPERED, "decrypt")
+
+
+def sum_keys(found: Collection, rnd: wire.Round) -> None:
+    data = found.objects["sum_key"]
+    key = wire.read_sum_key(data, rnd)
+    found.patch("sum_key", "other_round", "another round's id", 0, bytes(32), KEY)
+    found.patch("sum_key", "weight_zero", "a total weight of zero", 68, bytes(8))
+    found.patch("sum_key", "one_upload", "the sum of one upload", 64, struct.pack("<I", 1))
+    found.patch("sum_key", "count", "more uploads than weight", 64, struct.pack("<I", 3))
+    found.patch("sum_key", "weight_above", "a total weight above W", 68, struct.pack("<Q", 11))
+    found.add("sum_key", "short", "a byte is missing", resized(data, data[16:-5]))
+    fields = [c + 16 for c in key.keys[0]]
+    beyond = ring.pack([33, *fields[1:]], key.field_bits)
+    found.patch("sum_key", "coefficient", "a coefficient above 8 times the weight", 76, beyond)
+    found.add(
+        "sum_key",
+        "other_sum",
+        "the digest of another manifest",
+        patched(data, wire.HEADER_BYTES + 32, bytes(32)),
+        KEY,
+        "decrypt",
+    )
+    wrong = replace(key, keys=[[c - 1 if c > 0 else c + 1 for c in row] for row in key.keys])
+    found.add(
+        "sum_key",
+        "wrong",
+        "coefficients that are not the key of this sum: the check block tells",
+        wrong.to_bytes(),
+        TAMPERED,
+        "decrypt",
+    )
+
+
+def bad_objects(rnd: wire.Round, objects: dict[str, bytes]) -> list[Bad]:
+    """All of them, from the good objects of one round."""
+    found = Collection(objects)
+    envelopes(found)
+    plans(found)
+    keys(found)
+    rounds(found, rnd)
+    uploads(found, rnd)
+    sums(found, rnd)
+    altered_sums(found, rnd)
+    sum_keys(found, rnd)
+    names = [one.name for one in found.rows]
+    assert len(set(names)) == len(names)
+    return found.rows
