@@ -23,7 +23,7 @@ from bench.profiles import PROFILES, Profile  # noqa: E402
 from bench.results import Results  # noqa: E402
 
 # The ratios come first, while the machine is as calm as it was found.
-ORDER = ("ratios", "paper_table", "peers", "engines", "scaling", "files", "kernels")
+ORDER = ("ratios", "busy", "paper_table", "peers", "engines", "scaling", "files", "kernels")
 PROFILE = pytest.StashKey[Profile]()
 RESULTS = pytest.StashKey[Results]()
 

@@ -11,6 +11,7 @@ __all__ = ["all_ratios", "markdown", "summary"]
 
 TITLES = {
     "ratios": "Ratios",
+    "busy": "On a busy machine",
     "paper_table": "AES and Veilsum: the paper's table",
     "peers": "Other ways to sum encrypted values",
     "engines": "Engines: OpenFHE beside the native one",
@@ -68,6 +69,7 @@ def markdown(results: Results, plots: Sequence[str] = ()) -> str:
     )
     makers = {
         "ratios": _ratios,
+        "busy": _ratios,
         "paper_table": _paper_table,
         "peers": _peers,
         "engines": _engines,

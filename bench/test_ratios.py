@@ -1,4 +1,4 @@
-"""The targets of DESIGN.md section 8, as ratios of times taken in interleaved rounds of one run.
+"""The targets of DESIGN.md section 9, as ratios of times taken in interleaved rounds of one run.
 
 One thread everywhere: `threads=1` for Veilsum; OpenSSL, NumPy's maximum and a peer's process with
 OMP_NUM_THREADS=1 have one by themselves.
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import veilsum as vs
+from bench import terms
 from bench.measure import Measure, Reported
 from bench.peers import environments
 from bench.peers.worker import Worker, WorkerError
@@ -48,7 +49,8 @@ def test_encrypt_and_decrypt_against_aes(measure: Measure, profile: Profile, ten
     check_ready_pads(ten)
     for cipher in ciphers.values():
         cipher.check()
-    for mode, must, goal in (("CBC", 0.45, 0.25), ("GCM", 7.0, 3.0)):
+    zen = "AMD" in terms.collect(profile.name)["cpu"]
+    for mode, must, goal in (("CBC", 0.32, 0.25), ("GCM", 3.0, 2.4) if zen else ("GCM", 1.6, 1.25)):
         measure.ratio(
             f"encrypt / AES-256-{mode} of the same bytes",
             times["encrypt"],
@@ -58,14 +60,50 @@ def test_encrypt_and_decrypt_against_aes(measure: Measure, profile: Profile, ten
             note=f"{ten.size:,} fp32 values at {ten.plan.value_bits} bits for {CLIENTS} clients; "
             f"AES in one call, OpenSSL through cryptography, output into ready memory",
         )
-    measure.ratio("decrypt / encrypt", times["decrypt"], times["encrypt"], must=1.3, goal=1.0)
+    measure.ratio("decrypt / encrypt", times["decrypt"], times["encrypt"], must=1.0, goal=0.9)
     measure.ratio(
         "encrypt from ready pads / AES-256-GCM of the same bytes",
         times["ready pads"],
         times["GCM"],
-        must=1.5,
+        must=1.0 if zen else 0.8,
+        goal=0.8 if zen else 0.6,
         note="pads made ahead by a background thread, which is not timed; otherwise as above",
     )
+
+
+def test_against_version_01(measure: Measure, profile: Profile, ten: Sum, tmp_path: Path) -> None:
+    """The same update in the version before this one, in an environment of its own, in turn."""
+    python, reason = environments.find(environments.VERSION_01)
+    if python is None:
+        measure.skip(f"encrypt, decrypt / {environments.VERSION_01.title}", reason)
+    np.save(tmp_path / "values.npy", ten.updates[0])
+    worker = Worker(python, environments.VERSION_01.runner, threads=1)
+    try:
+        about = worker.call("setup", path=str(tmp_path / "values.npy"), clients=CLIENTS).value
+        worker.call("encrypt")
+        times = measure.interleaved(
+            {
+                "encrypt": lambda: ten.encrypt(0, threads=1),
+                "encrypt 0.1": lambda: worker.call("encrypt"),
+                "decrypt": lambda: ten.decrypt(threads=1),
+                "decrypt 0.1": lambda: worker.call("decrypt"),
+            },
+            profile.ratio_rounds,
+        )
+        assert worker.call("check").value["error"] <= environments.VERSION_01.tolerance
+    except WorkerError as error:
+        pytest.fail(str(error))
+    finally:
+        worker.close()
+    for step, must, goal in (("encrypt", 0.82, 0.68), ("decrypt", 0.92, 0.76)):
+        measure.ratio(
+            f"{step} / {step} of version 0.1",
+            times[step],
+            times[f"{step} 0.1"],
+            must=must,
+            goal=goal,
+            note=f"commit 8f5e572 at its {about['isa']} level, {ten.size:,} values, one thread",
+        )
 
 
 def check_ready_pads(work: Sum) -> None:
@@ -96,14 +134,14 @@ def test_round_of_federated_averaging(measure: Measure, profile: Profile) -> Non
         name,
         times["encrypted"],
         times["plaintext"],
-        must=1.10,
+        must=1.05,
         goal=1.02,
         note=pair.describe(),
     )
 
 
 def test_bytes_a_value(measure: Measure, ten: Sum) -> None:
-    """Size, with everything that travels: envelope, capsule and blocks."""
+    """Size, with everything that travels: envelope, sealed key, blocks and check blocks."""
     upload = ten.encrypt()
     measure.interleaved({"to bytes": upload.to_bytes}, 1)
     nbytes = len(upload.to_bytes())
@@ -115,8 +153,7 @@ def test_bytes_a_value(measure: Measure, ten: Sum) -> None:
             found,
             found,
             found,
-            must=3.2,
-            goal=2.8,
+            must=2.70,
             note=f"{ten.size:,} values, {ten.plan.value_bits} bits, {CLIENTS} clients; everything "
             f"that travels; no timing",
         )
@@ -143,8 +180,8 @@ def test_sum_against_reading(measure: Measure, profile: Profile) -> None:
         f"weighted sum of {UPLOADS} uploads / reading those bytes once",
         times["sum"],
         times["read"],
-        must=3.0,
-        goal=1.3,
+        must=1.3,
+        goal=1.1,
         note=f"{sum(copy.size for copy in copies):,} bytes; reading is NumPy's maximum over them",
     )
 
@@ -185,8 +222,8 @@ def test_against_openfhe(measure: Measure, profile: Profile, ten: Sum, tmp_path:
             times[f"peer {step}"],
             times[step],
             scale=scale,
-            must=300.0,
-            goal=600.0,
+            must=480.0 if step == "encrypt" else 220.0,
+            goal=600.0 if step == "encrypt" else 300.0,
             at_least=True,
             note=note,
         )

@@ -123,7 +123,7 @@ cases_of_test_clients_add = cases_of_test_clients
 
 def method_of(plan: vs.Plan) -> str:
     """Return what tables call a plan."""
-    return f"Veilsum, {plan.profile}, {plan.lanes} lanes of {plan.lane_bits} bits"
+    return f"Veilsum, {plan.profile}, {plan.digits} digits in {plan.field_bits} bits"
 
 
 def encrypt_row(

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PEERS", "Peer", "find", "install"]
+__all__ = ["PEERS", "VERSION_01", "Peer", "find", "install"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venv-peers"
@@ -42,6 +42,8 @@ class Peer:
         Largest error of twice a value in [-1, 1].
     pythons : tuple of str
         Minor versions that the peer has wheels for, best first; empty for any.
+    probe : str
+        What must run in the peer's interpreter; by default the module's import.
     """
 
     name: str
@@ -51,6 +53,12 @@ class Peer:
     settings: dict[str, str]
     tolerance: float
     pythons: tuple[str, ...] = ()
+    probe: str = ""
+
+    @property
+    def imports(self) -> str:
+        """The statement that shows that an interpreter has the peer."""
+        return self.probe or f"import {self.module}"
 
     @property
     def runner(self) -> Path:
@@ -98,6 +106,17 @@ PEERS = (
     ),
 )
 
+VERSION_01 = Peer(
+    name="version_01",
+    title="Veilsum 0.1",
+    module="veilsum",
+    requirements=("numpy", f"git+file://{ROOT}@8f5e572"),
+    settings={},
+    tolerance=1e-4,
+    probe="import veilsum; veilsum.Plan(clients=2).lanes",
+)
+"""The version before this one, from the repository's own history."""
+
 
 def find(peer: Peer) -> tuple[str | None, str]:
     """Return an interpreter that imports the peer, or None; and what was found or why not."""
@@ -109,7 +128,7 @@ def find(peer: Peer) -> tuple[str | None, str]:
     for python in candidates:
         if not Path(python).exists():
             continue
-        ok, reason = _try([python, "-c", f"import {peer.module}"])
+        ok, reason = _try([python, "-c", peer.imports])
         if ok:
             return python, "found"
     return None, f"no interpreter here imports {peer.module} ({reason}); see bench/README.md"
@@ -119,7 +138,7 @@ def install(peer: Peer) -> tuple[bool, str]:
     """Make the peer's environment; return whether it imports, and why not."""
     home = FOLDER / peer.name
     python = str(home / "bin" / "python")
-    if Path(python).exists() and _try([python, "-c", f"import {peer.module}"])[0]:
+    if Path(python).exists() and _try([python, "-c", peer.imports])[0]:
         return True, "there already"
     bases = _interpreters(peer.pythons)
     if not bases:
@@ -130,7 +149,7 @@ def install(peer: Peer) -> tuple[bool, str]:
         for command in (
             [base, "-m", "venv", str(home)],
             [python, "-m", "pip", "install", "--quiet", *peer.requirements],
-            [python, "-c", f"import {peer.module}"],
+            [python, "-c", peer.imports],
         ):
             ok, reason = _try(command, timeout_s=900)
             if not ok:
@@ -175,7 +194,7 @@ def _try(command: list[str], timeout_s: float = PROBE_TIMEOUT_S) -> tuple[bool, 
 
 def main() -> int:
     """Make every environment that can be made; a peer that fails is only reported."""
-    for peer in PEERS:
+    for peer in (*PEERS, VERSION_01):
         ok, reason = install(peer)
         print(f"peer {peer.title}: {reason if ok else 'left out: ' + reason}", flush=True)
     return 0
