@@ -77,15 +77,17 @@ std::vector<Plan> plans() {
   return out;
 }
 
-TEST("from ready pads: the bytes of an ordinary encryption, for every ring, size, rounding and kappa") {
+TEST(
+    "from ready pads: the bytes of an ordinary encryption, for every ring, size, rounding and "
+    "kappa") {
   for (const Plan& plan : plans()) {
     const SecretKey key = make_key();
     const std::uint64_t capacity = plan.block_capacity();
     std::vector<std::uint64_t> sizes = {1, 8 * plan.digits() + 1, capacity + 3};
     if (capacity < 20'000) sizes.insert(sizes.end(), {capacity, 4 * capacity - 1});
     for (const std::uint64_t size : sizes) {
-      const Round round = make_round(
-          plan, key, fields_of({{size / 3, 0.5}, {size - size / 3, 3}}, size % 3 + 1));
+      const Round round =
+          make_round(plan, key, fields_of({{size / 3, 0.5}, {size - size / 3, 3}}, size % 3 + 1));
       const Update update = random_update(round, size);
       for (const cipher::Rounding rounding :
            {cipher::Rounding::kNearest, cipher::Rounding::kStochastic}) {
@@ -127,8 +129,7 @@ TEST("the same bytes on every level, for any number of threads, whoever prepared
 TEST("what pads take: 48 bits a residue, of every block at a full one's distance") {
   const SecretKey key = make_key();
   for (const Plan& plan : plans_of_every_ring()) {
-    const Round round =
-        make_round(plan, key, fields_of({{2 * plan.block_capacity() + 9, 1.0}}, 3));
+    const Round round = make_round(plan, key, fields_of({{2 * plan.block_capacity() + 9, 1.0}}, 3));
     const std::size_t full = std::size_t{plan.degree()} * plan.limbs() * 6;
     CHECK_EQ(full_pad_bytes(round), full);
     CHECK_EQ(round.blocks(), 6u);
@@ -278,10 +279,13 @@ TEST("a prepared upload is used once, also when the encryption fails") {
   set_value(bad[0], 4999, std::nan(""));
   PreparedUpload prepared(round, seeds_of(1));
   (void)cipher::encrypt(prepared, pieces_of(update), {}, kSealer);
-  CHECK_THROWS_WITH(cipher::encrypt(prepared, pieces_of(update), {}, kSealer), RoundError, "used already");
+  CHECK_THROWS_WITH(cipher::encrypt(prepared, pieces_of(update), {}, kSealer), RoundError,
+                    "used already");
   PreparedUpload other(round, seeds_of(2));
-  CHECK_THROWS_WITH(cipher::encrypt(other, pieces_of(bad), {}, kSealer), ParameterError, "not finite");
-  CHECK_THROWS_WITH(cipher::encrypt(other, pieces_of(update), {}, kSealer), RoundError, "used already");
+  CHECK_THROWS_WITH(cipher::encrypt(other, pieces_of(bad), {}, kSealer), ParameterError,
+                    "not finite");
+  CHECK_THROWS_WITH(cipher::encrypt(other, pieces_of(update), {}, kSealer), RoundError,
+                    "used already");
   // Moved from: it went with the other one.
   PreparedUpload third(round, seeds_of(3));
   PreparedUpload fourth = std::move(third);
@@ -310,7 +314,8 @@ TEST("a refused update uses its pads up; arguments that do not fit use up nothin
   EncryptOptions strict;
   strict.on_clip = cipher::OnClip::kError;
   strict.weight = 1e6;
-  CHECK_THROWS_WITH(cipher::encrypt(round, pieces, strict, kSealer, store), ParameterError, "on_clip");
+  CHECK_THROWS_WITH(cipher::encrypt(round, pieces, strict, kSealer, store), ParameterError,
+                    "on_clip");
   CHECK_EQ(store.ready_bytes(), 2 * payload);
   EncryptOptions cancelled;
   cancelled.progress = [](std::uint64_t, std::uint64_t) { throw std::runtime_error("stop"); };
@@ -385,7 +390,8 @@ TEST("closed: nothing is ready, nothing can be taken, the threads end soon") {
   CHECK_EQ(store.planned_bytes(), 0u);
   CHECK(!store.wait(kLong));
   const Update update = random_update(round, 0);
-  CHECK_THROWS_WITH(cipher::encrypt(round, pieces_of(update), {}, kSealer, store), ParameterError, "closed");
+  CHECK_THROWS_WITH(cipher::encrypt(round, pieces_of(update), {}, kSealer, store), ParameterError,
+                    "closed");
 }
 
 TEST("closing while others wait and take: every call ends") {
@@ -449,7 +455,8 @@ TEST("a forked child gets no pads, and the parent's stay good") {
       return 0;
     });
     CHECK_EQ(child.exit_status, 0);
-    check_same(cipher::encrypt(round, pieces_of(update), {}, kSealer, store), reference(round, update, 1));
+    check_same(cipher::encrypt(round, pieces_of(update), {}, kSealer, store),
+               reference(round, update, 1));
   }
 }
 
@@ -593,12 +600,12 @@ TEST("what was touched is wiped when it goes, and only that") {
 #endif
 }
 
-TEST("pads that met their message are wiped, check blocks' too, and so are those of a refused one") {
+TEST(
+    "pads that met their message are wiped, check blocks' too, and so are those of a refused one") {
 #if defined(VEILSUM_ALLOCATION_HOOKS)
   const Plan plan = make_plan(10, 16);
   const SecretKey key = make_key();
-  const Round round =
-      make_round(plan, key, fields_of({{3 * plan.block_capacity() + 9, 1.0}}, 2));
+  const Round round = make_round(plan, key, fields_of({{3 * plan.block_capacity() + 9, 1.0}}, 2));
   Update update = random_update(round, 1);
   const Upload expected = reference(round, update, 1);
   /// An upload with every pad ready, and where its pads are.
@@ -620,19 +627,17 @@ TEST("pads that met their message are wiped, check blocks' too, and so are those
   const auto bytes = static_cast<std::size_t>(cipher::pad_buffer_bytes(round));
   const std::uint8_t* pads = nullptr;
   PreparedUpload good = prepare(pads);
-  CHECK_EQ(nonzero_at_free(pads, bytes,
-                           [&] {
-                             check_same(cipher::encrypt(good, pieces_of(update), {}, kSealer),
-                                        expected);
-                           }),
-           0u);
+  CHECK_EQ(
+      nonzero_at_free(
+          pads, bytes,
+          [&] { check_same(cipher::encrypt(good, pieces_of(update), {}, kSealer), expected); }),
+      0u);
   PreparedUpload refused = prepare(pads);
   set_value(update[0], 5, std::nan(""));
   CHECK_EQ(nonzero_at_free(pads, bytes,
                            [&] {
-                             CHECK_THROWS(
-                                 cipher::encrypt(refused, pieces_of(update), {}, kSealer),
-                                 ParameterError);
+                             CHECK_THROWS(cipher::encrypt(refused, pieces_of(update), {}, kSealer),
+                                          ParameterError);
                            }),
            0u);
 #else
