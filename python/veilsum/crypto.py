@@ -201,14 +201,7 @@ def weighted_sum(
     for index, item in enumerate(items):
         refuse_mixture("native", upload=item)
         check_type(call, f"upload {index}", item, _core.Upload)
-    integers = None
-    if weights is not None:
-        integers = integer_weights(weights, rnd.plan.max_weight)
-        if len(integers) != len(items):
-            raise ParameterError(
-                f"there are {len(integers)} weights for {len(items)} uploads; give one for each"
-            )
-        fit_weights(rnd.plan, check_weights(weights), integers)
+    integers = None if weights is None else plan_weights(rnd.plan, weights, len(items))
     return _core.weighted_sum(
         rnd, items, integers, verify=verifier_of(rnd), threads=core_threads(threads)
     )
@@ -484,6 +477,47 @@ def integer_weights(weights: Sequence[float], capacity: int) -> list[int]:
     for index in sorted(rest, key=lambda index: (-lacking[index], index))[: max(left, 0)]:
         result[index] += 1
     return result
+
+
+def plan_weights(plan: Any, weights: Sequence[float], uploads: int) -> list[int]:
+    """Turn the aggregator's weights into integers that a plan of the native engine holds.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the round.
+    weights : sequence of int or float
+        As for `weighted_sum`.
+    uploads : int
+        How many there are.
+
+    Returns
+    -------
+    list of int
+        As `integer_weights` makes them.
+
+    Raises
+    ------
+    ParameterError
+        When a weight is not a number, not finite or not above 0, or there are not as many weights
+        as uploads.
+    HeadroomError
+        When the plan holds unit weights only and the weights are not all the same, or an integer
+        is far more than any plan holds.
+
+    Warns
+    -----
+    VeilsumWarning
+        When a share is off by more than 1 % of the whole.
+    """
+    given = check_weights(weights)
+    integers = integer_weights(given, plan.max_weight)
+    if len(integers) != uploads:
+        raise ParameterError(
+            f"there are {len(integers)} weights for {uploads} uploads; give one for each"
+        )
+    fit_weights(plan, given, integers)
+    return integers
 
 
 def check_weights(weights: Sequence[float]) -> list[int | float]:

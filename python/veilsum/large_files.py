@@ -21,13 +21,12 @@ from veilsum import _core, cautions, files
 from veilsum.arguments import check_type, shown
 from veilsum.crypto import (
     Progress,
-    check_weights,
     client_number,
     core_threads,
     decrypt,
     dtype_name,
     encrypt,
-    integer_weights,
+    plan_weights,
 )
 from veilsum.engines import facade
 from veilsum.engines.base import EngineObject
@@ -37,7 +36,7 @@ from veilsum.outputs import find_destination
 from veilsum.roster import Signer
 from veilsum.rounds import layout_of, verifier_of
 from veilsum.sealing import seal
-from veilsum.weights import check_client_weight, fit_weights
+from veilsum.weights import check_client_weight
 
 __all__ = [
     "UploadFile",
@@ -292,14 +291,7 @@ def sum_files(
         total = _whole(resume, target, lambda: _sum_whole(rnd, paths, weights, threads, progress))
         total.save(target)
         return total  # type: ignore[no-any-return]
-    integers = None
-    if weights is not None:
-        integers = integer_weights(weights, rnd.plan.max_weight)
-        if len(integers) != len(paths):
-            raise ParameterError(
-                f"there are {len(integers)} weights for {len(paths)} uploads; give one for each"
-            )
-        fit_weights(rnd.plan, check_weights(weights), integers)
+    integers = None if weights is None else plan_weights(rnd.plan, weights, len(paths))
     _core.sum_files(
         rnd,
         paths,

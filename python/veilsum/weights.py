@@ -81,5 +81,5 @@ def fit_weights(plan: Any, given: Sequence[int | float], integers: Sequence[int]
             f"upload's share of the sum is off by {off:.1%} of the whole; plan with more "
             f"weight_bits, or let clients apply their weights (encrypt(..., weight=...))",
             VeilsumWarning,
-            stacklevel=3,
+            stacklevel=4,  # of who sums: this, plan_weights, the sum
         )

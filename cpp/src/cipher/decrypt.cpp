@@ -64,9 +64,6 @@ bool check_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, 
   return isa::kernels().noise_in_bounds(args);
 }
 
-/// Scales that float arithmetic takes without overflow or underflow.
-bool in_float_range(double x) { return x >= 0x1p-60 && x <= 0x1p60; }
-
 /// What the block after `block` reads and writes, when it follows in memory.
 isa::Ahead next_block(const Job& job, const std::uint8_t* packed, std::uint64_t block,
                       std::uint8_t* out) {

@@ -1,4 +1,4 @@
-// Layer: cipher. Sizes of the element types an update may have.
+// Layer: cipher. Facts about the element types an update may have.
 #pragma once
 
 #include <cstddef>
@@ -17,5 +17,8 @@ inline std::size_t element_bytes(isa::ElementType type) noexcept {
       return 2;
   }
 }
+
+/// Whether a factor may be rounded to float and used there: nothing overflows or underflows.
+inline bool in_float_range(double x) noexcept { return x >= 0x1p-60 && x <= 0x1p60; }
 
 }  // namespace veilsum::cipher

@@ -48,9 +48,6 @@ struct Job {
   std::atomic<bool> finite{true};
 };
 
-/// Whether a factor may be rounded to float and used there: nothing overflows or underflows.
-bool in_float_range(double x) { return x >= 0x1p-60 && x <= 0x1p60; }
-
 /// Quantises the block's values to digits. Returns false when one is not finite.
 bool fill_digits(Job& job, std::span<const Piece> pieces, std::uint64_t block,
                  std::uint32_t coefficients, Scratch& scratch) {

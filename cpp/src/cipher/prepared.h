@@ -1,6 +1,6 @@
 // Layer: cipher. What an upload is made of before its values are known: the secrets of one upload,
-// and the pads of the blocks that were prepared. It
-// knows nothing of values, and nothing of when or by whom blocks are prepared.
+// and the pads of the blocks that were prepared. It knows nothing of values, and nothing of when or
+// by whom blocks are prepared.
 #pragma once
 
 #include <cstddef>

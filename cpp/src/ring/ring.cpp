@@ -117,20 +117,14 @@ void small_to_slots_into(const Ring& ring, std::size_t limb,
 }
 
 SlotMultiplier::SlotMultiplier(const Ring& ring, std::span<const std::int64_t> coefficients)
-    : SlotMultiplier(ring.degree(), ring.words()) {
-  for (std::size_t limb = 0; limb < ring.limbs(); ++limb) {
-    small_to_slots_into(ring, limb, coefficients, slots_.data() + limb * n_);
-  }
-  prepare(ring);
-}
-
-void SlotMultiplier::prepare(const Ring& ring) {
+    : n_(ring.degree()), slots_(ring.words()), companions_(ring.words()) {
   for (std::size_t limb = 0; limb < ring.limbs(); ++limb) {
     const std::uint64_t q = ring.q(limb);
     const std::uint64_t scale = ring.tables(limb).n_inverse();
     const std::uint64_t scale_companion = shoup_companion(scale, q);
     std::uint64_t* slots = slots_.data() + limb * n_;
     std::uint64_t* companions = companions_.data() + limb * n_;
+    small_to_slots_into(ring, limb, coefficients, slots);
     for (std::size_t j = 0; j < n_; ++j) {
       slots[j] = reduce_once(mul_shoup_lazy(slots[j], scale, scale_companion, q), q);
       companions[j] = shoup_companion_secret(slots[j], q);

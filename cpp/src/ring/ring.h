@@ -60,15 +60,13 @@ class SlotMultiplier {
  public:
   /// @param coefficients n signed values, |v| < q; constant-time in them
   SlotMultiplier(const Ring& ring, std::span<const std::int64_t> coefficients);
+
   const std::uint64_t* slots(std::size_t limb) const noexcept { return slots_.data() + limb * n_; }
   const std::uint64_t* companions(std::size_t limb) const noexcept {
     return companions_.data() + limb * n_;
   }
 
  private:
-  SlotMultiplier(std::uint32_t n, std::size_t words) : n_(n), slots_(words), companions_(words) {}
-  void prepare(const Ring& ring);
-
   std::uint32_t n_;
   SecretBuffer<std::uint64_t> slots_;
   SecretBuffer<std::uint64_t> companions_;

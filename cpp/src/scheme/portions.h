@@ -23,7 +23,7 @@ inline std::uint64_t spans_in_portion(int threads) noexcept {
                   static_cast<std::uint64_t>(threads > 0 ? threads : default_threads()));
 }
 
-inline std::uint64_t blocks_in_step(const scheme::Spans& spans) noexcept {
+inline std::uint64_t blocks_in_step(const Spans& spans) noexcept {
   return std::clamp<std::uint64_t>(kStepBytes / spans.block_bytes(), 1, spans.blocks_per_span());
 }
 

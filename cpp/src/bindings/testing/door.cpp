@@ -24,8 +24,6 @@
 namespace veilsum::testing {
 namespace {
 
-using bindings::to_python;
-
 template <std::size_t N>
 std::array<std::uint8_t, N> exact_bytes(const std::string& data) {
   std::array<std::uint8_t, N> out{};

@@ -63,6 +63,15 @@ Array<std::uint64_t> expand_uniform(const std::string& level, const std::string&
   return to_array<std::uint64_t>(out);
 }
 
+GuardedBuffer companions_of(const Array<std::uint64_t>& slots, std::uint64_t q) {
+  const auto n = static_cast<std::size_t>(slots.size());
+  GuardedBuffer companions(n * sizeof(std::uint64_t), kPolynomialAlignment);
+  for (std::size_t i = 0; i < n; ++i) {
+    companions.as<std::uint64_t>()[i] = ring::shoup_companion(slots.data()[i], q);
+  }
+  return companions;
+}
+
 Array<std::uint64_t> multiply_slots(const std::string& level, const Array<std::uint64_t>& a,
                                     const Array<std::uint64_t>& slots, std::uint64_t q,
                                     bool in_place) {
@@ -70,10 +79,7 @@ Array<std::uint64_t> multiply_slots(const std::string& level, const Array<std::u
   const auto n = static_cast<std::size_t>(slots.size());
   const GuardedBuffer in = guarded(a);
   const GuardedBuffer factors = guarded(slots);
-  const GuardedBuffer companions(n * sizeof(std::uint64_t), kPolynomialAlignment);
-  for (std::size_t i = 0; i < n; ++i) {
-    companions.as<std::uint64_t>()[i] = ring::shoup_companion(slots.data()[i], q);
-  }
+  const GuardedBuffer companions = companions_of(slots, q);
   const GuardedBuffer separate(n * sizeof(std::uint64_t), kPolynomialAlignment);
   const GuardedBuffer& out = in_place ? in : separate;
   table_of(level).multiply_slots(in.as<const std::uint64_t>(), factors.as<const std::uint64_t>(),
@@ -91,10 +97,7 @@ Array<std::uint64_t> multiply_inverse(const std::string& level, const Array<std:
   const auto n = static_cast<std::size_t>(slots.size());
   const GuardedBuffer in = guarded(a);
   const GuardedBuffer factors = guarded(slots);
-  const GuardedBuffer companions(n * sizeof(std::uint64_t), kPolynomialAlignment);
-  for (std::size_t i = 0; i < n; ++i) {
-    companions.as<std::uint64_t>()[i] = ring::shoup_companion(slots.data()[i], q);
-  }
+  const GuardedBuffer companions = companions_of(slots, q);
   const GuardedBuffer separate(n * sizeof(std::uint64_t), kPolynomialAlignment);
   const GuardedBuffer& out = in_place ? in : separate;
   isa::MultiplyInverse args{};

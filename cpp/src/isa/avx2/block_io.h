@@ -64,6 +64,26 @@ inline Vec load_errors(const std::int16_t* e) {
   return _mm256_cvtepi16_epi64(_mm_loadl_epi64(reinterpret_cast<const Block*>(e)));
 }
 
+/// pad + error modulo one prime, sixteen coefficients, packed: eight bytes beyond are written too.
+struct PadStorer {
+  Field field;
+  Vec above;  ///< the bits of 2^52, and q, so that nothing is negative
+
+  PadStorer(const Field& of_q, std::uint64_t q) : field(of_q), above(splat(kTwo52Bits + q)) {}
+  [[gnu::always_inline]] void operator()(const std::uint64_t* pads, const std::int16_t* errors,
+                                         std::uint8_t* out) const {
+    Real u[kBatch];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      const Vec e = _mm256_add_epi64(load_errors(errors + 4 * i), above);
+      u[i] = real_of(_mm256_add_epi64(clean(load(pads + 4 * i)), e));
+    }
+    field.make_canonical(u);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kBatch; ++i) store_residues(out + 24 * i, bits_of(u[i]));
+  }
+};
+
 /// Lanes 0 1 of p and of p + 8, as FieldLoader::pair brings fields.
 inline Vec load_pair(const std::uint64_t* p) { return join(load_half(p), load_half(p + kGroup)); }
 

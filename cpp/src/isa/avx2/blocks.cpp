@@ -247,32 +247,19 @@ void with_message(const BlockView& view, bool present, const Run& run) {
 
 struct PadWork {
   const MakePad& args;
-  Field field;
-  Vec above;
+  PadStorer storer;
   RowEnd end;
 
   explicit PadWork(const MakePad& block)
       : args(block),
-        field(block.view->modulus[0].q),
-        above(splat(kTwo52Bits + block.view->modulus[0].q)),
+        storer(Field(block.view->modulus[0].q), block.view->modulus[0].q),
         end(block.coefficients, kPrimeBits) {}
 
-  void sixteen(const std::uint64_t* pads, const std::int16_t* errors, std::uint8_t* out) const {
-    Real u[kBatch];
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < kBatch; ++i) {
-      const Vec e = _mm256_add_epi64(load_errors(errors + 4 * i), above);
-      u[i] = real_of(_mm256_add_epi64(clean(load(pads + 4 * i)), e));
-    }
-    field.make_canonical(u);
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < kBatch; ++i) store_residues(out + 24 * i, bits_of(u[i]));
-  }
   void operator()(std::size_t j, const std::int16_t* errors) const {
     std::uint8_t* out = args.out + j / kGroup * kResidueBytes;
     if (__builtin_expect(j + kSixteen <= args.coefficients && end.has_room(j), 1)) {
       prefetch_write(out + end.bytes);
-      sixteen(args.pads + j, errors, out);
+      storer(args.pads + j, errors, out);
     } else {
       last(j, errors, out);
     }
@@ -282,7 +269,7 @@ struct PadWork {
     alignas(32) std::uint64_t pads[kSixteen] = {};
     std::memcpy(pads, args.pads + j, left * sizeof pads[0]);
     alignas(32) std::uint8_t bytes[2 * kResidueBytes + 32];
-    sixteen(pads, errors, bytes);
+    storer(pads, errors, bytes);
     std::memcpy(out, bytes, end.left(j));
     wipe(pads);
     wipe(bytes);

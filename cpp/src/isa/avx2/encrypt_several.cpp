@@ -259,28 +259,16 @@ void make_pad_several(const MakePad& args) {
   const auto work = [&](std::size_t j, const std::int16_t* errors) {
     const std::size_t left = left_of(args.coefficients, j);
     for (std::size_t limb = 0; limb < view.limb_count; ++limb) {
-      const Field& field = limbs.field[limb];
-      const Vec raised = splat(kTwo52Bits + view.modulus[limb].q);
-      const auto sixteen = [&](const std::uint64_t* pads, std::uint8_t* out) {
-        Real u[kBatch];
-#pragma GCC unroll 4
-        for (std::size_t i = 0; i < kBatch; ++i) {
-          const Vec e = _mm256_add_epi64(load_errors(errors + 4 * i), raised);
-          u[i] = real_of(_mm256_add_epi64(clean(load(pads + 4 * i)), e));
-        }
-        field.make_canonical(u);
-#pragma GCC unroll 4
-        for (std::size_t i = 0; i < kBatch; ++i) store_residues(out + 24 * i, bits_of(u[i]));
-      };
+      const PadStorer storer(limbs.field[limb], view.modulus[limb].q);
       const std::uint64_t* pads = args.pads + limb * args.pad_stride + j;
       std::uint8_t* out = args.out + limb * end.bytes + j / kGroup * kResidueBytes;
       if (__builtin_expect(left == kSixteen && end.has_room(j), 1)) {
-        sixteen(pads, out);
+        storer(pads, errors, out);
         continue;
       }
       PadBounce bounce(pads, 0, 1, left);
       alignas(32) std::uint8_t bytes[2 * kResidueBytes + 32];
-      sixteen(bounce.pads[0], bytes);
+      storer(bounce.pads[0], errors, bytes);
       std::memcpy(out, bytes, end.left(j));
       wipe(bounce);
       wipe(bytes);

@@ -306,15 +306,6 @@ bool decrypt_narrow(const DecryptBlock& args) {
   return _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(static_cast<int>(top))) == 0;
 }
 
-inline void store_digits(const DigitRows& rows, std::size_t digit, std::size_t j, Vec x) {
-  if (rows.narrow != nullptr) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(rows.narrow + digit * rows.stride + j),
-                        _mm512_cvtepi64_epi32(x));
-  } else {
-    _mm512_storeu_si512(rows.wide + digit * rows.stride + j, x);
-  }
-}
-
 /// Any plan of one limb.
 bool decrypt_any(const DecryptBlock& args) {
   const BlockView& view = *args.view;

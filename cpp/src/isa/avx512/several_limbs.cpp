@@ -344,15 +344,6 @@ inline Vec divide_wide(Vec* x, const std::uint64_t* d, double reciprocal) {
   return _mm512_add_epi64(_mm512_slli_epi64(high, kHalf), divide<kWords>(x, d, reciprocal));
 }
 
-inline void store_digits(const DigitRows& rows, std::size_t digit, std::size_t j, Vec x) {
-  if (rows.narrow != nullptr) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(rows.narrow + digit * rows.stride + j),
-                        _mm512_cvtepi64_epi32(x));
-  } else {
-    _mm512_storeu_si512(rows.wide + digit * rows.stride + j, x);
-  }
-}
-
 template <int kLimbs, int kWords>
 bool decrypt_words(const DecryptBlock& args) {
   constexpr std::uint32_t kPlaneBits = 49;  // of planes with more than one digit

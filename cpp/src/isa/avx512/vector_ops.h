@@ -341,5 +341,15 @@ inline Vec spread_samples(std::size_t group, Vec samples) {
                                         samples);
 }
 
+/// Eight coefficients of one digit to where it goes.
+inline void store_digits(const DigitRows& rows, std::size_t digit, std::size_t j, Vec x) {
+  if (rows.narrow != nullptr) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(rows.narrow + digit * rows.stride + j),
+                        _mm512_cvtepi64_epi32(x));
+  } else {
+    _mm512_storeu_si512(rows.wide + digit * rows.stride + j, x);
+  }
+}
+
 }  // namespace
 }  // namespace veilsum::isa::avx512

@@ -18,11 +18,10 @@ from veilsum.cli.common import (
     resumable,
 )
 from veilsum.cli.progress import Progress
-from veilsum.crypto import check_weights, integer_weights
+from veilsum.crypto import plan_weights
 from veilsum.errors import ParameterError
 from veilsum.files import check_output
 from veilsum.report.units import format_bytes
-from veilsum.weights import fit_weights
 
 __all__ = ["add_arguments", "run"]
 
@@ -120,6 +119,4 @@ def _weights(option: str | None, count: int, plan: veilsum.Plan) -> list[Any]:
         )
     if plan.engine != "native":
         return numbers
-    integers = integer_weights(numbers, plan.max_weight)
-    fit_weights(plan, check_weights(numbers), integers)
-    return integers
+    return plan_weights(plan, numbers, count)
