@@ -514,7 +514,7 @@ def plan_weights(plan: Any, weights: Sequence[float], uploads: int) -> list[int]
     integers = integer_weights(given, plan.max_weight)
     if len(integers) != uploads:
         raise ParameterError(
-            f"there are {len(integers)} weights for {uploads} uploads; give one for each"
+            f"there are {len(integers)} weights for {shown(uploads)} uploads; give one for each"
         )
     fit_weights(plan, given, integers)
     return integers
