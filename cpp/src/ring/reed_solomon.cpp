@@ -54,6 +54,7 @@ class Word {
 
   std::vector<std::uint32_t> members_at(const std::vector<std::size_t>& positions) const {
     std::vector<std::uint32_t> members;
+    members.reserve(positions.size());
     for (const std::size_t i : positions) members.push_back(answers_.members[i]);
     std::sort(members.begin(), members.end());
     return members;

@@ -28,7 +28,7 @@ std::uint64_t prime_from(std::uint64_t start, bool up) {
 }
 
 /// Small ones, both sides of powers of two, the largest narrow and the smallest wide one, and the
-/// tag's. Words of 32 or 64 bits reject up to half for those just above a third or a half of them.
+/// tag's. Words hold two of them 32 and 8 times and a half: they reject one word in 65 and in 17.
 std::vector<std::uint64_t> moduli() {
   std::vector<std::uint64_t> all{3, 5, 7, 11, 131, 257, 1031};
   all.push_back(ring::sharing_prime(ring::kMaxTotalWeight, 1));
@@ -37,7 +37,8 @@ std::vector<std::uint64_t> moduli() {
   all.push_back(prime_from(kOne << 32, true));
   all.push_back(ring::kTagPrime);
   all.push_back(prime_from((kOne << 60) + 1, true));
-  all.push_back(prime_from((kOne << 60) + (kOne << 57), true));
+  all.push_back(prime_from((kOne << 33) / 65, true));
+  all.push_back(prime_from(~std::uint64_t{0} / 17 * 2, true));
   all.push_back(ring::kWideTagPrime);
   return all;
 }
