@@ -157,7 +157,6 @@ class Locator {
       const std::uint64_t* const s = syndromes.data() + j;
       if (explains(word_, connection_, s, width)) continue;
       const Connection c = shortest_recurrence(word_, s, width);
-      if (c.size() - 1 > radius_) return false;
       const std::vector<std::size_t> roots = roots_of(word_, c);
       if (roots.size() != c.size() - 1) return false;
       std::vector<std::size_t> both;

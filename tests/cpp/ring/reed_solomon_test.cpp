@@ -208,6 +208,20 @@ TEST("beyond the radius: undecodable, or a sharing that really is near") {
   CHECK_EQ(undecodable, tries);  // by chance a random word of 16 columns is near one time in 10^30
 }
 
+TEST("coefficients that each can be corrected, but not by one set of members within the radius") {
+  Random random(8);
+  const Shamir scheme(PrimeField(331), 6, 4);
+  Sharing sharing = random_sharing(random, scheme, 2);
+  for (const std::size_t place : {0 * 2 + 0, 3 * 2 + 1}) {  // member 0, then member 3 as well
+    sharing.words[place] = (sharing.words[place] + 5) % 331;
+    const Decoded decoded = ring::decode(scheme, {everyone(6), sharing.words});
+    CHECK_EQ(is_secret(decoded, sharing.secret), place == 0);
+    CHECK_EQ(decoded.secret.has_value(), place == 0);
+  }
+  CHECK(ring::distance_from_code(scheme, {everyone(6), sharing.words}, 1).distance ==
+        Distance::kFarther);
+}
+
 TEST("errors that are a codeword of their own, shared by a majority, win: no test can tell") {
   Random random(5);
   const Shamir scheme(PrimeField(331), 7, 3);

@@ -239,6 +239,16 @@ TEST("challenges have 128 bits, are linear, and commute with sharing") {
   }
 }
 
+TEST("long combinations of the largest elements do not overflow") {
+  const PrimeField field((std::uint64_t{1} << 27) - 39);  // the largest narrow one
+  constexpr std::size_t kColumns = 16384;
+  const std::uint64_t p = field.modulus();
+  const std::vector<std::uint64_t> ones(kColumns, 1), tops(kColumns, p - 1);
+  const Elements sums = ring::combine_challenge(field, Digest{}, ones);
+  const Elements negated = ring::combine_challenge(field, Digest{}, tops);
+  for (std::size_t i = 0; i < sums.size(); ++i) CHECK_EQ(negated[i], (p - sums[i]) % p);
+}
+
 #if defined(VEILSUM_ALLOCATION_HOOKS)
 TEST("shares are wiped when they are freed") {
   Random random(5);
