@@ -107,7 +107,7 @@ class Scheme {
 
 void register_sharing(py::module_& m) {
   const auto array = [](const char* name) { return py::arg(name).noconvert(); };
-  m.attr("TAG_PRIMES") = py::make_tuple(ring::kTagPrime, ring::kWideTagPrime);
+  m.def("tag_primes", [] { return std::pair(ring::kTagPrime, ring::kWideTagPrime); });
   m.def("sharing_prime", &ring::sharing_prime, py::arg("total_weight"), py::arg("members"));
   m.def("uniform_elements", &uniform_elements, py::arg("p"), py::arg("round_keys"),
         py::arg("index"), py::arg("count"));
