@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core_testing, m) {
   m.doc() = "Raw kernels and seed injection, for tests only. Import veilsum._core first.";
   veilsum::testing::register_primitives(m);
   veilsum::testing::register_ring(m);
+  veilsum::testing::register_sharing(m);
   veilsum::testing::register_blocks(m);
   veilsum::testing::register_values(m);
   veilsum::testing::register_door(m);

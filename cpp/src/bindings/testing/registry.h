@@ -22,6 +22,7 @@ using Array = py::array_t<T, py::array::c_style>;
 
 void register_primitives(py::module_& m);
 void register_ring(py::module_& m);
+void register_sharing(py::module_& m);
 void register_blocks(py::module_& m);
 void register_values(py::module_& m);
 void register_door(py::module_& m);
