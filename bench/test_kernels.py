@@ -28,6 +28,7 @@ OTHERS = {
     "make_pad": "sample, add to the pad, pack",
     "encrypt_from_pad": "unpack, add the message, round, pack",
     "decrypt_block": "unpack, subtract the rounded pad, decode",
+    "tag_run": "hash for the sum tag, both evaluations, a word of two digits",
     "pack_fields": "pack 43 bits",
     "unpack_fields": "unpack 43 bits",
     "sum_fields_10": "sum 10 packed blocks",

@@ -285,6 +285,40 @@ struct SumFields {
   std::uint8_t* out;
 };
 
+/// The sum tag's hash (DESIGN section 3, "Sum tag"; ring/tag_hash.h has the whole of it) works
+/// modulo P = 2^50 - 27, the largest prime below 2^50, or P = 2^61 - 1. A run is at most kTagRun
+/// words; both evaluations of it are made at once.
+inline constexpr std::uint64_t kTagPrime50 = (std::uint64_t{1} << 50) - 27;
+inline constexpr std::uint64_t kTagPrime61 = (std::uint64_t{1} << 61) - 1;
+inline constexpr std::size_t kTagEvaluations = 2;
+inline constexpr std::size_t kTagRun = 2048;
+/// Words between two reductions of a run: powers of the point up to here stand in a table.
+inline constexpr std::size_t kTagStep = 256;
+
+/// Powers of one evaluation's point x modulo P, all in [0, P). Secret.
+struct alignas(64) TagPowers {
+  std::uint64_t power[kTagStep];           ///< x^j
+  std::uint64_t step[kTagRun / kTagStep];  ///< x^(kTagStep k)
+  /// For P = 2^50 - 27: power = low + 2^25 high, for multipliers of doubles. Integers below 2^25.
+  double low[kTagStep];
+  double high[kTagStep];
+};
+
+/// Input of `tag_run`: sum_(j < count) w_j x^j mod P for each evaluation's x, with the words
+/// w_j = sum_(i < digit_count) digit_i,j * t^i below P and below 2^52. Digit i of word j stands at
+/// [i * stride + j] of the one pointer that is set, and is below t.
+struct TagRun {
+  const std::uint32_t* narrow;
+  const std::uint64_t* wide;
+  std::size_t stride;
+  std::uint64_t base;          ///< t, 2 ... 2^52
+  std::uint32_t digit_count;   ///< g, at least 1
+  const std::uint64_t* scale;  ///< t^i, i < g
+  std::size_t count;           ///< multiple of 8, at most kTagRun
+  std::uint64_t prime;         ///< one of the two
+  const TagPowers* powers;     ///< [kTagEvaluations]
+};
+
 struct KernelTable {
   const char* level;  ///< "scalar", "avx2", "avx512"
 
@@ -338,6 +372,9 @@ struct KernelTable {
   bool (*noise_in_bounds)(const NoiseCheck& args);
   QuantiseResult (*quantise)(const Quantise& args);  ///< Constant time for finite input.
   void (*dequantise)(const Dequantise& args);
+
+  /// out[e] = the run's value at point e, in [0, P). Constant time in words and powers.
+  void (*tag_run)(const TagRun& args, std::uint64_t out[kTagEvaluations]);
 
   void (*sum_fields)(const SumFields& args);
   /// One row: `coefficients` words below 2^bits -> coefficients / 8 * bits bytes. Constant time.

@@ -13,10 +13,13 @@ namespace veilsum::ring {
 
 /// What a stream is used for. Values are part of the wire format.
 enum class Domain : std::uint8_t {
-  kMatrix = 1,       ///< public polynomial; sub = limb, block = b / kappa
-  kBlockErrors = 2,  ///< errors of block b
-  kRounding = 3,     ///< stochastic rounding of block b, 32-bit words
-  kUploadKey = 4,    ///< upload key; block = its number
+  kMatrix = 1,         ///< public polynomial; sub = limb, block = b / kappa
+  kBlockErrors = 2,    ///< errors of block b
+  kRounding = 3,       ///< stochastic rounding of block b, 32-bit words
+  kUploadKey = 4,      ///< upload key; block = its number
+  kTagPoint = 5,       ///< points of the sum tag's hash
+  kTagMultiplier = 6,  ///< multipliers of the hash's runs in block b
+  kTagMask = 7,        ///< an upload's tag mask
 };
 
 /// The 64-bit name of a stream: domain, sub (8 bits), block (48 bits).

@@ -28,6 +28,7 @@
 #include "ring/prime_field.h"
 #include "ring/ring.h"
 #include "ring/shamir.h"
+#include "ring/tag_hash.h"
 #include "scheme/opening.h"
 #include "support/plans.h"
 #include "support/random.h"
@@ -240,6 +241,38 @@ void run_blocks(Steps& steps) {
   run_block(steps, 4, 190, 3, 96);
   run_block(steps, 4, 190, (kOne << 32) + 1, 5);
   run_block(steps, 4, 190, kOne << 52, 3);
+}
+
+/// Hashes of secret digits under a secret key, and masks: both primes, digits joined, cut and
+/// alone.
+void run_tags(Steps& steps) {
+  constexpr std::uint64_t kOne = 1;
+  constexpr std::size_t kCoefficients = 2048 + 264;  // two runs
+  const std::array<std::uint8_t, 32> bytes = bytes32(4);
+  hide(bytes.data(), bytes.size());
+  const Seed group(bytes);
+  const Seed key = ring::tag_round_key(bytes32(5), group.span());
+  require_hidden(key.data(), 32, "a round's tag key");
+  const std::pair<std::uint64_t, std::uint32_t> codes[] = {
+      {655351, 2}, {46, 7}, {2551, 3}, {kOne << 32, 2}, {kOne << 45, 2}, {kOne << 51, 2}};
+  for (const auto& [base, digits] : codes) {
+    const ring::TagHash hash(base, digits, key);
+    const std::vector<std::uint64_t> wide = hidden_words(digits * kCoefficients, base);
+    const std::vector<std::uint32_t> narrow(wide.begin(), wide.end());
+    ring::TagSum sum(hash.field());
+    hash.add_block(0, {nullptr, wide.data(), kCoefficients}, kCoefficients, sum);
+    hash.add_block(1, {narrow.data(), nullptr, kCoefficients}, kCoefficients, sum);
+    require_hidden(sum.values().data(), sizeof sum.values(), "a hash");
+    const ring::TagSum mask = ring::tag_mask(hash.field(), key, 1, {});
+    require_hidden(mask.values().data(), sizeof mask.values(), "a mask");
+    ring::TagSum tag(hash.field());
+    tag.add(sum);
+    tag.add_weighted(mask, 3);
+    tag.subtract(sum);
+    bool same = tag.equals(mask);
+    reveal(&same, sizeof same);  // whether a sum holds is published
+    steps.done("sum tag: t = " + std::to_string(base));
+  }
 }
 
 /// Quantising of secret values of every type, nearest and stochastic, clipped or not, in double and
@@ -460,6 +493,7 @@ int run(const char* level) {
   run_transforms(steps);
   run_packing(steps);
   run_blocks(steps);
+  run_tags(steps);
   run_quantise(steps);
   run_sharing(steps);
   for (const scheme::Plan& plan : plans_of_every_ring()) run_plan(steps, plan);

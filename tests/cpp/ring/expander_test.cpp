@@ -30,12 +30,15 @@ TEST("the domains have the numbers of the wire format") {
   CHECK_EQ(static_cast<int>(Domain::kBlockErrors), 2);
   CHECK_EQ(static_cast<int>(Domain::kRounding), 3);
   CHECK_EQ(static_cast<int>(Domain::kUploadKey), 4);
+  CHECK_EQ(static_cast<int>(Domain::kTagPoint), 5);
+  CHECK_EQ(static_cast<int>(Domain::kTagMultiplier), 6);
+  CHECK_EQ(static_cast<int>(Domain::kTagMask), 7);
 }
 
 TEST("no two streams share a name") {
   std::set<std::uint64_t> names;
   std::size_t made = 0;
-  for (int domain = 1; domain <= 4; ++domain) {
+  for (int domain = 1; domain <= 7; ++domain) {
     for (const std::uint64_t sub : {0u, 1u, 3u, 8u, 255u}) {
       for (const std::uint64_t block :
            {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 20,

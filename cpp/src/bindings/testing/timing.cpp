@@ -47,7 +47,8 @@ class Workbench {
         packed_(block_bytes()),
         packed_out_(block_bytes()),
         pad_(std::size_t{n} / isa::kGroup * isa::kResidueBytes),
-        keystream_(std::size_t{n} * 8) {
+        keystream_(std::size_t{n} * 8),
+        powers_(isa::kTagEvaluations) {
     key_.rounds = 14;
     for (std::size_t i = 0; i < sizeof(key_.bytes); ++i) {
       key_.bytes[i] = static_cast<std::uint8_t>(37 * i + 11);
@@ -65,6 +66,14 @@ class Workbench {
     pack_fields();
     std::copy(packed_out_.data(), packed_out_.data() + packed_out_.size(), packed_.data());
     make_pad();
+    for (isa::TagPowers& powers : powers_) {
+      for (std::size_t j = 0; j < isa::kTagStep; ++j) {
+        powers.power[j] = residues_[j % n_];
+        powers.low[j] = static_cast<double>(residues_[j % n_] & 0x1ffffff);
+        powers.high[j] = static_cast<double>(residues_[j % n_] >> 25);
+      }
+      for (std::uint64_t& step : powers.step) step = residues_[0];
+    }
     sources_.assign(kSources, packed_.data());
   }
 
@@ -96,6 +105,7 @@ class Workbench {
         {"make_pad", [this] { make_pad(); }},
         {"encrypt_from_pad", [this] { encrypt_from_pad(); }},
         {"decrypt_block", [this] { decrypt_block(); }},
+        {"tag_run", [this] { tag_runs(); }},
         {"sum_fields_10", [this] { sum_fields(); }},
     };
     const auto found = steps.find(kernel);
@@ -208,6 +218,25 @@ class Workbench {
     table_.sum_fields(args);
   }
 
+  /// The runs of one block: a word of two digits a coefficient, at two points.
+  void tag_runs() {
+    isa::TagRun args{};
+    args.stride = n_;
+    args.base = kBase;
+    args.digit_count = kDigits;
+    const std::uint64_t scale[] = {1, kBase};
+    args.scale = scale;
+    args.prime = isa::kTagPrime50;
+    args.powers = powers_.data();
+    for (std::size_t first = 0; first < n_; first += isa::kTagRun) {
+      args.narrow = digits_.data() + first;
+      args.count = std::min<std::size_t>(isa::kTagRun, n_ - first);
+      std::uint64_t out[isa::kTagEvaluations];
+      table_.tag_run(args, out);
+      check(out[0] < args.prime);
+    }
+  }
+
   void pack_fields() {
     table_.pack_fields(fields_.data(), n_, *view().fields[0], packed_out_.data());
   }
@@ -229,6 +258,7 @@ class Workbench {
   AlignedBuffer<std::uint8_t> packed_out_;
   AlignedBuffer<std::uint8_t> pad_;
   AlignedBuffer<std::uint8_t> keystream_;
+  AlignedBuffer<isa::TagPowers> powers_;
   std::vector<const std::uint8_t*> sources_;
 };
 

@@ -26,6 +26,7 @@ const KernelTable* avx2_table() noexcept {
       .noise_in_bounds = avx2::noise_in_bounds,
       .quantise = avx2::quantise,
       .dequantise = avx2::dequantise,
+      .tag_run = avx2::tag_run,
       .sum_fields = avx2::sum_fields,
       .pack_fields = avx2::pack_fields,
       .unpack_fields = avx2::unpack_fields,

@@ -26,6 +26,7 @@ const KernelTable* avx512_table() noexcept {
       .noise_in_bounds = avx512::noise_in_bounds,
       .quantise = avx512::quantise,
       .dequantise = avx512::dequantise,
+      .tag_run = avx512::tag_run,
       .sum_fields = avx512::sum_fields,
       .pack_fields = avx512::pack_fields,
       .unpack_fields = avx512::unpack_fields,

@@ -38,6 +38,7 @@ bool decrypt_block(const DecryptBlock& args);
 bool noise_in_bounds(const NoiseCheck& args);
 QuantiseResult quantise(const Quantise& args);
 void dequantise(const Dequantise& args);
+void tag_run(const TagRun& args, std::uint64_t out[kTagEvaluations]);
 void sum_fields(const SumFields& args);
 void pack_fields(const std::uint64_t* in, std::size_t coefficients, const FieldTable& table,
                  std::uint8_t* out);

@@ -26,6 +26,7 @@ const KernelTable* scalar_table() noexcept {
       .noise_in_bounds = scalar::noise_in_bounds,
       .quantise = scalar::quantise,
       .dequantise = scalar::dequantise,
+      .tag_run = scalar::tag_run,
       .sum_fields = scalar::sum_fields,
       .pack_fields = scalar::pack_fields,
       .unpack_fields = scalar::unpack_fields,
