@@ -143,6 +143,7 @@ void encrypt_one(Job& job, std::span<const Piece> pieces, std::uint64_t block, S
     args.digit_stride = plan.degree();
     args.coefficients = coefficients;
     args.out = out;
+    args.ahead = next_block(round, pieces, block, out);
     isa::kernels().encrypt_from_pad(args);
     return;
   }

@@ -67,8 +67,8 @@ struct NttView {
   const std::uint64_t* inverse_tail;  ///< n / 16 * 48 words, 64-byte aligned
 };
 
-/// Memory that the caller will touch after the call. A transform computes for microseconds in which
-/// memory would lie idle, so it may ask for these lines as it goes; it does not access them.
+/// Memory that the caller will touch after the call. A kernel computes for a microsecond or more in
+/// which memory would lie idle, so it may ask for these lines as it goes; it does not access them.
 struct Ahead {
   const void* read = nullptr;
   std::size_t read_bytes = 0;
@@ -207,6 +207,7 @@ struct EncryptFromPad {
   std::size_t digit_stride;
   std::size_t coefficients;
   std::uint8_t* out;  ///< as in EncryptBlock; apart from `pad`
+  Ahead ahead;        ///< beside the pad and the output that follow these in memory
 };
 
 /// Input of `decrypt_block`: the digits of (field - round(pad)), see BlockView.

@@ -202,7 +202,8 @@ void run_block(Steps& steps, std::uint32_t limbs, std::uint32_t bits, std::uint6
     require_hidden(block, "a block");
     kernels.make_pad({&view, pads.data(), kCoefficients, &key, 5, kCoefficients, pad.data()});
     require_hidden(pad, "a pad");
-    kernels.encrypt_from_pad({&view, pad.data(), some, kCoefficients, kCoefficients, block.data()});
+    kernels.encrypt_from_pad(
+        {&view, pad.data(), some, kCoefficients, kCoefficients, block.data(), {}});
     require_hidden(block, "a block made from a pad");
   }
   const std::string name = std::to_string(limbs) + " limb(s), B = " + std::to_string(bits) +

@@ -104,7 +104,11 @@ class Encryption {
     return {&oracle.view(), pads.data(), pad_stride, &key, index, n, out};
   }
   isa::EncryptFromPad from_pad_args(const std::uint8_t* ready, std::uint8_t* out) const {
-    return {&oracle.view(), ready, has_digits ? digits.data() : nullptr, digit_stride, n, out};
+    isa::Ahead ahead;  // any memory: a kernel asks for it and leaves it as it is
+    ahead.read = pads.data();
+    ahead.read_bytes = n * sizeof(std::uint64_t);
+    return {&oracle.view(), ready, has_digits ? digits.data() : nullptr, digit_stride, n, out,
+            ahead};
   }
 
   const BlockOracle& oracle;
@@ -262,8 +266,13 @@ class Fields {
     }
     on_every_level([&](const KernelTable& kernels) {
       Bytes out(oracle_.block_bytes(n));
-      kernels.encrypt_from_pad({&oracle_.view(), pad.data(),
-                                digits.empty() ? nullptr : digits.data(), n, n, out.data()});
+      kernels.encrypt_from_pad({&oracle_.view(),
+                                pad.data(),
+                                digits.empty() ? nullptr : digits.data(),
+                                n,
+                                n,
+                                out.data(),
+                                {}});
       std::size_t at = 0;
       for (unsigned w = 0; w < oracle_.view().words; ++w) {
         const isa::FieldTable& table = *oracle_.view().fields[w];

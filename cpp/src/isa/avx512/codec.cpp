@@ -26,6 +26,8 @@ inline __m512 widen_bfloat(__m256i x) {
 /// between, in which memory would lie idle. So the lines of the next block are asked for here, into
 /// the second-level cache. Prefetching past the end is harmless.
 constexpr std::size_t kAheadBytes = 16384;
+/// From there into the first-level cache.
+constexpr std::size_t kSoonBytes = 1024;
 
 constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
@@ -186,6 +188,8 @@ QuantiseResult quantise_values(const Quantise args) {
   for (; i + kRound <= args.count; i += kRound, p += 128) {
     _mm_prefetch(p + kAheadBytes, _MM_HINT_T1);
     _mm_prefetch(p + kAheadBytes + 64, _MM_HINT_T1);
+    _mm_prefetch(p + kSoonBytes, _MM_HINT_T0);
+    _mm_prefetch(p + kSoonBytes + 64, _MM_HINT_T0);
 #pragma GCC unroll 8
     for (std::size_t k = 0; k < 128 / kStepBytes; ++k) {
       step(i + k * kLanes, p + k * kStepBytes, kAll);

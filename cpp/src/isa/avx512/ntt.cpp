@@ -185,26 +185,6 @@ struct Products {
   }
 };
 
-/// Lines that are asked for while a transform works, a few a step, into the second-level cache: the
-/// first one has buffers for some two dozen requests, so that all of them at once would stall.
-class Lines {
- public:
-  Lines(const void* begin, std::size_t bytes, std::size_t steps)
-      : at_(static_cast<const char*>(begin)), per_step_((bytes / 64 + steps) / steps) {
-    if (bytes == 0) per_step_ = 0;
-  }
-  void read() {
-    for (std::size_t k = 0; k < per_step_; ++k, at_ += 64) _mm_prefetch(at_, _MM_HINT_T1);
-  }
-  void write() {
-    for (std::size_t k = 0; k < per_step_; ++k, at_ += 64) __builtin_prefetch(at_, 1, 2);
-  }
-
- private:
-  const char* at_;
-  std::size_t per_step_;
-};
-
 /// First pass: the tail and, on the same registers, the stages of distance 8, 16 (and 32).
 template <int kRadixLog, class Source>
 void inverse_first_pass(const Source& source, std::uint64_t* a, const NttView& view,

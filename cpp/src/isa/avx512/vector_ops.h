@@ -195,6 +195,28 @@ struct ResidueUnpacker {
   }
 };
 
+// --- memory asked for ----------------------------------------------------------------------------
+
+/// Lines that are asked for while a kernel works, a few a step, into the second-level cache: the
+/// first one has buffers for some two dozen requests, so that all of them at once would stall.
+class Lines {
+ public:
+  Lines(const void* begin, std::size_t bytes, std::size_t steps)
+      : at_(static_cast<const char*>(begin)), per_step_((bytes / 64 + steps) / steps) {
+    if (bytes == 0) per_step_ = 0;
+  }
+  void read() {
+    for (std::size_t k = 0; k < per_step_; ++k, at_ += 64) _mm_prefetch(at_, _MM_HINT_T1);
+  }
+  void write() {
+    for (std::size_t k = 0; k < per_step_; ++k, at_ += 64) __builtin_prefetch(at_, 1, 2);
+  }
+
+ private:
+  const char* at_;
+  std::size_t per_step_;
+};
+
 // --- digits -------------------------------------------------------------------------------------
 
 inline Vec load_digits(const std::uint32_t* digits) {
