@@ -6,10 +6,10 @@
 #include <cstring>
 #include <utility>
 
-#include "aggregate/sum_rows.h"
 #include "base/parallel.h"
 #include "base/shown.h"
 #include "isa/dispatch.h"
+#include "scheme/block_sums.h"
 #include "scheme/portions.h"
 #include "veilsum/errors.h"
 
@@ -23,7 +23,7 @@ using scheme::UploadHead;
 struct Accumulator::Scratch {
   explicit Scratch(std::size_t bytes) : in(bytes) {}
   AlignedBuffer<std::uint8_t> in;
-  RowScratch rows;
+  scheme::RowScratch rows;
 };
 
 /// What of a span is in the sum, and the checksum of its bytes.
@@ -74,29 +74,29 @@ void Accumulator::add_blocks(std::uint64_t block, std::uint64_t blocks, ByteView
     const std::uint8_t* const from = bytes.data() + spans_.bytes_of(block, i);
     std::uint8_t* const to = blocks_.data() + spans_.offset_of(block + i);
     if (sign == Sign::kMinus) {
-      subtract_block(round_, block + i, from, weight, to);
+      scheme::subtract_block(round_, block + i, from, weight, to);
       continue;
     }
     const std::uint8_t* const sources[] = {to, from};
     const std::uint64_t weights[] = {1, weight};
     std::uint8_t& filled = filled_[static_cast<std::size_t>(block + i)];
     const std::size_t skip = std::exchange(filled, std::uint8_t{1}) != 0 ? 0 : 1;
-    sum_block(round_, block + i, std::span(sources).subspan(skip),
-              unless_unit(std::span(weights).subspan(skip)), scratch.rows, to);
+    scheme::sum_block(round_, block + i, std::span(sources).subspan(skip),
+                      scheme::unless_unit(std::span(weights).subspan(skip)), scratch.rows, to);
   }
 }
 
 void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int threads) {
-  begin(upload.head(), weight);
   struct Result {
     std::uint32_t crc = 0;
     Bytes pieces;
   };
   std::vector<Added> added(static_cast<std::size_t>(spans_.count()));
+  begin(upload.head(), weight);  // whatever may throw from here on ends it again
   std::vector<Result> results;
   scheme::ScratchPool<Scratch> pool;
   const std::uint64_t step = scheme::blocks_in_step(spans_);
-  const bool hashed = upload.head().signature.has_value();
+  const bool hashed = upload.hashed();
   try {
     for (std::uint64_t first = 0; first < spans_.count(); first += results.size()) {
       results.assign(static_cast<std::size_t>(
@@ -179,16 +179,14 @@ void Accumulator::take_back(const UploadCheck& upload, std::uint64_t weight,
 
 void Accumulator::add(const Upload& upload, std::uint64_t weight, int threads) {
   scheme::check_round_id(upload.round_id(), round_, "the upload");
-  const auto& signature = upload.head().signature;
-  if (signature && upload.blocks_digest(threads) != signature->blocks_digest) {
-    throw RoundError("the blocks of " + upload.head().name() +
-                     " are not the ones it signed: they were altered on the way");
+  if (scheme::blocks_are_named(round_, upload.head())) {
+    scheme::check_blocks(round_, upload.head(), upload.blocks_digest(threads));
   }
   begin(upload.head(), weight);
   try {
     parallel_for(
-        static_cast<std::size_t>(round_.blocks()), worthwhile_threads(threads, sum_us(round_, 2)),
-        [] { return Scratch(0); },
+        static_cast<std::size_t>(round_.blocks()),
+        worthwhile_threads(threads, scheme::sum_us(round_, 2)), [] { return Scratch(0); },
         [&](std::size_t block, Scratch& scratch) {
           const ByteView bytes = upload.blocks().subspan(
               static_cast<std::size_t>(spans_.offset_of(block)), spans_.bytes_of(block, 1));
@@ -220,9 +218,9 @@ std::unique_ptr<Incoming> Accumulator::receive(std::uint64_t total_bytes,
     const std::lock_guard<std::mutex> lock(guard_);
     check_usable();
   }
-  if (arriving_.fetch_add(1) >= round_.plan().clients()) {
+  if (arriving_.fetch_add(1) >= round_.cipher().clients()) {
     --arriving_;
-    throw RoundError(std::to_string(round_.plan().clients()) +
+    throw RoundError(std::to_string(round_.cipher().clients()) +
                      " uploads are arriving already, as many as the plan has clients; finish or "
                      "drop one first");
   }

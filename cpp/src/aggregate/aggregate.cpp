@@ -6,9 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "aggregate/sum_rows.h"
 #include "base/file_io.h"
-#include "base/parallel.h"
+#include "scheme/block_sums.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
@@ -18,31 +17,10 @@ namespace {
 using scheme::Manifest;
 using scheme::Round;
 
-/// out = sum_k weights[k] * sources[k].
-void sum_blocks(const Round& round, std::span<const std::uint8_t* const> sources,
-                std::span<const std::uint64_t> weights, int threads, std::uint8_t* out) {
-  const std::span<const std::uint64_t> factors = unless_unit(weights);
-  struct Scratch {
-    RowScratch rows;
-    std::vector<const std::uint8_t*> at;
-  };
-  parallel_for(
-      static_cast<std::size_t>(round.blocks()),
-      worthwhile_threads(threads, sum_us(round, sources.size())), [] { return Scratch{}; },
-      [&](std::size_t block, Scratch& scratch) {
-        const auto offset = static_cast<std::size_t>(round.block_offset(block));
-        scratch.at.clear();
-        for (const std::uint8_t* source : sources) scratch.at.push_back(source + offset);
-        sum_block(round, block, scratch.at, factors, scratch.rows, out + offset);
-      });
-}
-
-/// What a signature promises about the blocks must hold for the blocks at hand.
-void check_blocks_digest(const scheme::Upload& upload, int threads) {
-  const auto& signature = upload.head().signature;
-  if (signature && upload.blocks_digest(threads) != signature->blocks_digest) {
-    throw RoundError("the blocks of " + upload.head().name() +
-                     " are not the ones it signed: they were altered on the way");
+/// What is said of the blocks must hold for the blocks at hand.
+void check_named_blocks(const Round& round, const scheme::Upload& upload, int threads) {
+  if (scheme::blocks_are_named(round, upload.head())) {
+    scheme::check_blocks(round, upload.head(), upload.blocks_digest(threads));
   }
 }
 
@@ -61,20 +39,59 @@ void check_enough(const Manifest& manifest) {
 }
 
 Aggregate::Aggregate(Manifest manifest, AlignedBuffer<std::uint8_t> blocks)
-    : request_{std::move(manifest)}, blocks_(std::move(blocks)) {}
+    : request_{std::move(manifest)},
+      blocks_(std::make_shared<const AlignedBuffer<std::uint8_t>>(std::move(blocks))) {}
+
+scheme::OpeningRequest Aggregate::opening_request(std::span<const scheme::Upload* const> uploads,
+                                                  int threads) const {
+  using Kind = scheme::Evidence::Kind;
+  if (round().cipher().engine() == scheme::Engine::kNative) {
+    throw ParameterError("the native engine's key holder opens sealed keys; it takes no uploads");
+  }
+  scheme::OpeningRequest request{manifest()};
+  request.evidence.blocks_digest = blocks_digest(threads);
+  if (uploads.empty() && round().trust_aggregator()) {
+    request.evidence.kind = Kind::kAggregate;
+    request.evidence.blocks.push_back(blocks_);
+    return request;
+  }
+  if (uploads.empty()) {
+    throw RoundError(
+        "the key holder of engine '" + scheme::engine_name(round().cipher().engine()) +
+        "' can only check a sum by summing the uploads itself: pass them, in the order of the sum "
+        "(open_sum(..., uploads=[...]); veilsum open --uploads ...), or make the round with "
+        "trust_aggregator=True");
+  }
+  const auto& entries = manifest().entries();
+  bool same = uploads.size() == entries.size();
+  for (std::size_t k = 0; same && k < entries.size(); ++k) {
+    same =
+        uploads[k]->round_id() == round().id() && uploads[k]->head().part == entries[k].head.part;
+  }
+  if (!same) {
+    throw RoundError("the " + std::to_string(uploads.size()) + " uploads are not the " +
+                     std::to_string(entries.size()) +
+                     " that the aggregate lists, in its order; nothing was opened");
+  }
+  request.evidence.kind = Kind::kUploads;
+  for (const scheme::Upload* upload : uploads) {
+    request.evidence.blocks.push_back(upload->shared_blocks());
+  }
+  return request;
+}
 
 Bytes Aggregate::head_fields() const {
   ByteWriter out;
   request_.manifest.write(out);
-  out.u64(blocks_.size());
+  out.u64(blocks().size());
   return out.take();
 }
 
 std::uint64_t Aggregate::wire_bytes() const noexcept {
   std::uint64_t total =
-      scheme::kEnvelopeHeaderBytes + 32 + 4 + 8 + blocks_.size() + scheme::kEnvelopeTrailerBytes;
+      scheme::kEnvelopeHeaderBytes + 32 + 4 + 8 + blocks().size() + scheme::kEnvelopeTrailerBytes;
   for (const scheme::ManifestEntry& entry : manifest().entries()) {
-    total += 8 + scheme::head_bytes(entry.head.signature.has_value());
+    total += 8 + scheme::head_bytes(round().cipher(), entry.head.signature.has_value());
   }
   return total;
 }
@@ -118,13 +135,13 @@ Aggregate weighted_sum(const Round& round, std::span<const scheme::Upload* const
     const std::uint64_t weight = weights.empty() ? 1 : weights[k];
     check_belongs(*uploads[k], round);
     manifest.add(uploads[k]->head(), weight, verifier);
-    check_blocks_digest(*uploads[k], threads);
+    check_named_blocks(round, *uploads[k], threads);
     sources.push_back(uploads[k]->blocks().data());
     factors.push_back(weight);
   }
   check_enough(manifest);
   AlignedBuffer<std::uint8_t> blocks(static_cast<std::size_t>(round.payload_bytes()));
-  sum_blocks(round, sources, factors, threads, blocks.data());
+  scheme::sum_blocks(round, sources, factors, threads, blocks.data());
   return Aggregate(std::move(manifest), std::move(blocks));
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/aligned_buffer.h"
+#include "scheme/blocks_digest.h"
 #include "scheme/opening.h"
 
 namespace veilsum::aggregate {
@@ -18,9 +19,18 @@ class Aggregate {
 
   const scheme::Manifest& manifest() const noexcept { return request_.manifest; }
   const scheme::Round& round() const noexcept { return request_.manifest.round(); }
-  ByteView blocks() const noexcept { return blocks_.span(); }
-  /// What the key holder needs: everything but the blocks.
+  /// Empty of what was moved elsewhere.
+  ByteView blocks() const noexcept { return blocks_ ? blocks_->span() : ByteView(); }
+  /// Digest over the blocks, as of an upload's.
+  Digest blocks_digest(int threads) const { return scheme::digest_of_blocks(blocks(), threads); }
+  /// What the native engine's key holder needs: everything but the blocks.
   const scheme::OpeningRequest& opening_request() const noexcept { return request_; }
+  /// What the key holder of another engine needs: the uploads, in the manifest's order, or the
+  /// blocks, where the round trusts its aggregator.
+  /// @param uploads may be empty there
+  /// @throws RoundError when they are missing, or not the manifest's
+  scheme::OpeningRequest opening_request(std::span<const scheme::Upload* const> uploads,
+                                         int threads) const;
 
   std::uint64_t wire_bytes() const noexcept;
   Bytes to_bytes() const;
@@ -32,7 +42,7 @@ class Aggregate {
  private:
   Bytes head_fields() const;
   scheme::OpeningRequest request_;
-  AlignedBuffer<std::uint8_t> blocks_;
+  scheme::SharedBlocks blocks_;
 };
 
 /// @throws RoundError when the manifest holds fewer uploads than the round's min_clients

@@ -10,12 +10,12 @@
 #include <memory>
 
 #include "aggregate/aggregate.h"
-#include "aggregate/sum_rows.h"
 #include "aggregate/upload_reader.h"
 #include "base/file_stream.h"
 #include "base/parallel.h"
 #include "isa/dispatch.h"
 #include "scheme/aggregate_file.h"
+#include "scheme/block_sums.h"
 #include "scheme/blocks_digest.h"
 #include "scheme/journal.h"
 #include "scheme/portions.h"
@@ -42,7 +42,11 @@ class FileSum {
   FileSum(const Round& round, const std::vector<std::string>& paths,
           std::span<const std::uint64_t> weights, const scheme::SignatureVerifier* verifier,
           const std::string& path, const FileSumOptions& options)
-      : round_(round), options_(options), spans_(round), manifest_(round) {
+      : round_(round),
+        options_(options),
+        spans_(round),
+        hashed_(round.has_roster() || round.cipher().part_is_blocks_digest()),
+        manifest_(round) {
     if (!weights.empty() && weights.size() != paths.size()) {
       throw ParameterError(std::to_string(weights.size()) + " weights for " +
                            std::to_string(paths.size()) + " uploads");
@@ -62,7 +66,7 @@ class FileSum {
     head_ = scheme::write_aggregate_head(manifest_);
     unit_ = manifest_.unit_weights();
     batch_ = std::min(kReadBatch, uploads_.size());
-    if (round.has_roster()) {
+    if (hashed_) {
       const auto threads =
           static_cast<std::size_t>(options.threads > 0 ? options.threads : default_threads());
       batch_ = std::clamp<std::size_t>(kHashedBytes / threads / spans_.most_bytes(), 1, batch_);
@@ -92,7 +96,7 @@ class FileSum {
   struct Result {
     std::uint32_t crc = 0;
     std::vector<std::uint32_t> upload_crcs;
-    std::vector<Bytes> upload_pieces;  // of the signed ones
+    std::vector<Bytes> upload_pieces;  // of those that are hashed
   };
   struct Scratch {
     Scratch(OutputFile& output, std::size_t in_bytes, std::size_t out_bytes)
@@ -100,7 +104,7 @@ class FileSum {
     AlignedBuffer<std::uint8_t> in;
     AlignedBuffer<std::uint8_t> out;
     GatheredWrites writes;
-    RowScratch rows;
+    scheme::RowScratch rows;
     std::vector<const std::uint8_t*> sources;
     std::vector<std::uint64_t> factors;
   };
@@ -184,7 +188,7 @@ class FileSum {
   std::size_t place_of(std::uint64_t block, bool whole_spans) const {
     return whole_spans ? spans_.place_of(block) : 0;
   }
-  bool in_whole() const { return round_.has_roster(); }
+  bool in_whole() const { return hashed_; }
   bool out_whole() const { return batch_ < uploads_.size(); }
 
   void sum_span(std::uint64_t span, Scratch& scratch, Result& result) {
@@ -202,7 +206,7 @@ class FileSum {
         result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
         scratch.writes.write_at(head_.size() + spans_.offset_of(block), bytes);
       }
-      if (round_.has_roster()) hash_batch(spans_.bytes(span), from, to, scratch, result);
+      if (hashed_) hash_batch(spans_.bytes(span), from, to, scratch, result);
     }
   }
 
@@ -252,7 +256,7 @@ class FileSum {
       const std::span<const std::uint64_t> factors =
           unit_ ? std::span<const std::uint64_t>()
                 : std::span<const std::uint64_t>(scratch.factors);
-      sum_block(round_, block + i, scratch.sources, factors, scratch.rows, out);
+      scheme::sum_block(round_, block + i, scratch.sources, factors, scratch.rows, out);
     }
   }
 
@@ -286,7 +290,7 @@ class FileSum {
       result.upload_pieces.resize(uploads_.size());
       for (std::size_t k = 0; k < uploads_.size(); ++k) {
         result.upload_crcs.push_back(in.u32());
-        if (!round_.has_roster()) continue;
+        if (!hashed_) continue;
         const ByteView pieces = in.raw(32 * scheme::digest_pieces(spans_.bytes(first + i)));
         result.upload_pieces[k].assign(pieces.begin(), pieces.end());
       }
@@ -309,6 +313,7 @@ class FileSum {
   const Round& round_;
   const FileSumOptions& options_;
   Spans spans_;
+  const bool hashed_;  // whether the uploads' blocks are
   Manifest manifest_;
   std::vector<std::unique_ptr<UploadReader>> uploads_;
   std::vector<std::uint64_t> weights_;

@@ -17,7 +17,7 @@ constexpr std::size_t kOpenFiles = 128;
 }  // namespace
 
 UploadCheck::UploadCheck(const scheme::Round& round, std::uint64_t bytes, Read read)
-    : read_(std::move(read)) {
+    : round_(round), read_(std::move(read)) {
   // The envelope first: bytes that are something else are told so.
   Bytes first(scheme::kEnvelopeHeaderBytes);
   if (bytes < first.size()) {
@@ -26,25 +26,26 @@ UploadCheck::UploadCheck(const scheme::Round& round, std::uint64_t bytes, Read r
   read_(0, first);
   scheme::check_envelope_header(first, bytes, scheme::ObjectKind::kUpload);
   try {
-    read_head(round, bytes);
+    read_head(bytes);
   } catch (const VeilsumError&) {
     scheme::check_checksum_of(read_, bytes, scheme::ObjectKind::kUpload);
     throw;
   }
 }
 
-void UploadCheck::read_head(const scheme::Round& round, std::uint64_t bytes) {
+void UploadCheck::read_head(std::uint64_t bytes) {
   Bytes first(scheme::kEnvelopeHeaderBytes);
   if (bytes >= first.size() + 32 + scheme::kEnvelopeTrailerBytes) {
     std::uint8_t id[32];
     read_(first.size(), id);
     ByteReader in(id, "upload");
-    scheme::check_round_id(in.array<32>(), round, "the upload");
+    scheme::check_round_id(in.array<32>(), round_, "the upload");
   }
-  blocks_offset_ = scheme::upload_head_bytes(scheme::check_upload_size(bytes, round));
+  blocks_offset_ =
+      scheme::upload_head_bytes(round_.cipher(), scheme::check_upload_size(bytes, round_));
   first.resize(static_cast<std::size_t>(blocks_offset_));
   read_(0, first);
-  head_ = scheme::read_upload_head(first, bytes, round);
+  head_ = scheme::read_upload_head(first, bytes, round_);
   crc_of_head_ = isa::kernels().crc32c(0, first.data(), first.size());
   std::uint8_t last[scheme::kEnvelopeTrailerBytes];
   read_(bytes - sizeof last, last);
@@ -59,10 +60,7 @@ void UploadCheck::append(std::uint32_t crc, std::uint64_t bytes, ByteView piece_
 
 void UploadCheck::check_whole() {
   if (crc_ != stored_crc_) scheme::refuse_checksum(scheme::ObjectKind::kUpload);
-  if (head_.signature && digest_.finish() != head_.signature->blocks_digest) {
-    throw RoundError("the blocks of " + head_.name() +
-                     " are not the ones it signed: they were altered on the way");
-  }
+  if (hashed()) scheme::check_blocks(round_, head_, digest_.finish());
 }
 
 void UploadCheck::restart() noexcept {

@@ -25,10 +25,12 @@ class UploadCheck {
   UploadCheck(const scheme::Round& round, std::uint64_t bytes, Read read);
 
   const scheme::UploadHead& head() const noexcept { return head_; }
+  /// Whether the blocks' digest is needed.
+  bool hashed() const noexcept { return scheme::blocks_are_named(round_, head_); }
   void read_blocks(std::uint64_t offset, std::span<std::uint8_t> out) const {
     read_(blocks_offset_ + offset, out);
   }
-  /// Takes note of the next span of blocks: its checksum, and when signed its pieces' digests.
+  /// Takes note of the next span of blocks: its checksum, and when hashed its pieces' digests.
   void append(std::uint32_t crc, std::uint64_t bytes, ByteView piece_digests) noexcept;
   /// After the last span: checksum, and the digest that was signed.
   /// @throws WireFormatError, RoundError
@@ -37,8 +39,9 @@ class UploadCheck {
   void restart() noexcept;
 
  private:
-  void read_head(const scheme::Round& round, std::uint64_t bytes);
+  void read_head(std::uint64_t bytes);
 
+  scheme::Round round_;
   Read read_;
   scheme::UploadHead head_;
   std::uint64_t blocks_offset_ = 0;

@@ -67,6 +67,10 @@ Bytes read_file(const std::string& path, FileKind kind) {
   if (file.get() < 0) fail("cannot open", path);
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) fail("cannot stat", path);
+  if (S_ISDIR(status.st_mode)) {
+    throw std::system_error(EISDIR, std::generic_category(),
+                            path + " is a folder; give the name of a file");
+  }
   if (!S_ISREG(status.st_mode)) throw ParameterError(path + " is not a regular file");
   if (kind == FileKind::kSecret && (status.st_mode & 077) != 0) {
     throw ParameterError(path + " holds a secret but others can access it (mode " +

@@ -69,4 +69,12 @@ inline cipher::EncryptOptions make_encrypt_options(double weight, const std::str
   return options;
 }
 
+/// Read-only memory of an object, which it keeps alive.
+inline py::memoryview view_of(const py::object& owner, ByteView bytes) {
+  const py::array array(py::dtype::of<std::uint8_t>(), {static_cast<py::ssize_t>(bytes.size())},
+                        {py::ssize_t{1}}, bytes.data(), owner);
+  array.attr("setflags")(py::arg("write") = false);
+  return py::memoryview(array);
+}
+
 }  // namespace veilsum::bindings

@@ -1,10 +1,13 @@
 // Layer: bindings. Sums of uploads and their opening.
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "aggregate/accumulator.h"
 #include "aggregate/aggregate.h"
 #include "aggregate/sum_files.h"
 #include "base/file_io.h"
+#include "bindings/arrays.h"
 #include "bindings/conversions.h"
 #include "bindings/docstrings.h"
 #include "bindings/register.h"
@@ -42,8 +45,8 @@ class Arriving {
     const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
     upload_->write(begin, bytes.view());
   }
-  void finish(std::int64_t weight, int threads) {
-    upload_->finish(not_negative("weight", weight), checked_threads(threads));
+  void finish(std::int64_t weight, std::optional<int> threads) {
+    upload_->finish(not_negative("weight", weight), given_threads(threads));
   }
 
  private:
@@ -51,15 +54,16 @@ class Arriving {
   std::unique_ptr<Incoming> upload_;
 };
 
-class Aggregator {
+class PythonAccumulator {
  public:
-  Aggregator(const Round& round, const std::optional<py::function>& verify)
+  PythonAccumulator(const Round& round, const std::optional<py::function>& verify)
       : sum_(std::make_shared<Sum>(round, verify)) {}
-  void add(const scheme::Upload& upload, std::int64_t weight, int threads) {
-    accumulator().add(upload, not_negative("weight", weight), checked_threads(threads));
+  void add(const scheme::Upload& upload, std::int64_t weight, std::optional<int> threads) {
+    accumulator().add(upload, not_negative("weight", weight), given_threads(threads));
   }
-  void add_file(const std::filesystem::path& path, std::int64_t weight, int threads) {
-    accumulator().add_file(path.string(), not_negative("weight", weight), checked_threads(threads));
+  void add_file(const std::filesystem::path& path, std::int64_t weight,
+                std::optional<int> threads) {
+    accumulator().add_file(path.string(), not_negative("weight", weight), given_threads(threads));
   }
   std::unique_ptr<Arriving> receive(std::int64_t total_bytes,
                                     const std::optional<std::filesystem::path>& folder) {
@@ -101,17 +105,47 @@ Aggregate weighted_sum(const Round& round, const std::vector<const scheme::Uploa
   return aggregate::weighted_sum(round, uploads, factors, verifier.get(), checked_threads(threads));
 }
 
+/// Calls a Python callable (secret key, blocks) -> body of the sum key.
+class PythonBlockOpener final : public scheme::BlockOpener {
+ public:
+  explicit PythonBlockOpener(py::function callable) : callable_(std::move(callable)) {}
+
+  SecretBuffer<std::uint8_t> open(ByteView secret,
+                                  const scheme::SharedBlocks& blocks) const override {
+    const py::gil_scoped_acquire lock;
+    // Whatever keeps a view of the blocks, a traceback for one, keeps them too.
+    auto held = std::make_unique<scheme::SharedBlocks>(blocks);
+    const py::capsule owner(held.get(),
+                            [](void* at) { delete static_cast<scheme::SharedBlocks*>(at); });
+    held.release();  // NOLINT(bugprone-unused-return-value): the capsule's from here on
+    const py::object made = callable_(to_python(secret), view_of(owner, blocks->span()));
+    const BufferView view(bytes_from("open", made));
+    SecretBuffer<std::uint8_t> body(view.view().size());
+    std::copy(view.view().begin(), view.view().end(), body.begin());
+    return body;
+  }
+
+ private:
+  HeldFunction callable_;
+};
+
 scheme::SumKey open_request(const scheme::SecretKey& secret, const Round& round,
-                            const OpeningRequest& request, const py::function& open_sealed,
-                            const std::optional<py::function>& verify, bool allow_export) {
+                            const OpeningRequest& request, const py::function& open,
+                            const std::optional<py::function>& verify, bool allow_export,
+                            int threads) {
   if (request.manifest.round().id() != round.id()) {
     throw RoundError("the aggregate belongs to round " + short_hex(request.manifest.round().id()) +
                      ", not to round " + short_hex(round.id()));
   }
   const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
-  const PythonOpener opener(open_sealed);
-  const py::gil_scoped_release unlocked;  // the ledger locks for itself, the callables too
-  return scheme::open_sum(secret, request, opener, verifier.get(), allow_export);
+  if (round.cipher().engine() == scheme::Engine::kNative) {
+    const PythonOpener opener(open);
+    const py::gil_scoped_release unlocked;  // the ledger locks for itself, the callables too
+    return scheme::open_sum(secret, request, opener, verifier.get(), allow_export);
+  }
+  const PythonBlockOpener opener(open);
+  const py::gil_scoped_release unlocked;  // as above
+  return scheme::open_sum(secret, request, opener, verifier.get(), checked_threads(threads));
 }
 
 void sum_files(const Round& round, const std::vector<std::filesystem::path>& paths,
@@ -162,7 +196,8 @@ template <typename T, typename Class, typename GetManifest>
 void add_manifest_properties(Class& type, GetManifest manifest) {
   type.def_property_readonly("round_id",
                              [=](const T& self) { return to_python(manifest(self).round().id()); })
-      .def_property_readonly("round", [=](const T& self) { return manifest(self).round(); })
+      .def_property_readonly("round",
+                             [=](const T& self) { return public_round(manifest(self).round()); })
       .def_property_readonly("count",
                              [=](const T& self) { return manifest(self).entries().size(); })
       .def_property_readonly("total_weight",
@@ -202,7 +237,9 @@ void register_aggregate(py::module_& m) {
       .def_static(
           "load",
           [](const std::filesystem::path& path, const Round& round) {
-            return OpeningRequest::from_bytes(read_file(path.string(), FileKind::kPublic), round);
+            return naming(path, [&] {
+              return OpeningRequest::from_bytes(read_file(path.string(), FileKind::kPublic), round);
+            });
           },
           py::arg("path"), py::arg("round"));
 
@@ -216,7 +253,38 @@ void register_aggregate(py::module_& m) {
                     ", count=" + std::to_string(self.manifest().entries().size()) +
                     ", total_weight=" + std::to_string(self.manifest().total_weight()) + ")";
            })
-      .def("opening_request", [](const Aggregate& self) { return self.opening_request(); })
+      .def_property_readonly(
+          "blocks", [](const Aggregate& self) { return view_of(py::cast(self), self.blocks()); })
+      .def(
+          "blocks_digest",
+          [](const Aggregate& self, std::optional<int> threads) {
+            Digest digest;
+            {
+              const py::gil_scoped_release unlocked;  // blocks that nobody writes to
+              digest = self.blocks_digest(given_threads(threads));
+            }
+            return to_python(digest);
+          },
+          py::arg("threads") = py::none())
+      .def_property_readonly(
+          "manifest_digest",
+          [](const Aggregate& self) { return to_python(self.manifest().digest()); })
+      .def(
+          "opening_request",
+          [](const Aggregate& self,
+             const std::optional<std::vector<const scheme::Upload*>>& uploads) {
+            if (self.round().cipher().engine() == scheme::Engine::kNative && !uploads) {
+              return self.opening_request();
+            }
+            const std::vector<const scheme::Upload*> given =
+                uploads.value_or(std::vector<const scheme::Upload*>{});
+            if (std::find(given.begin(), given.end(), nullptr) != given.end()) {
+              throw ParameterError("an upload is None");
+            }
+            const py::gil_scoped_release unlocked;  // uploads are immutable
+            return self.opening_request(given, 0);
+          },
+          py::arg("uploads") = py::none())
       .def("to_bytes", [](const Aggregate& self) { return to_python(self.to_bytes()); })
       .def_static(
           "from_bytes",
@@ -236,7 +304,9 @@ void register_aggregate(py::module_& m) {
       .def_static(
           "load",
           [](const std::filesystem::path& path, const Round& round) {
-            return Aggregate::from_bytes(read_file(path.string(), FileKind::kPublic), round);
+            return naming(path, [&] {
+              return Aggregate::from_bytes(read_file(path.string(), FileKind::kPublic), round);
+            });
           },
           py::arg("path"), py::arg("round"),
           py::call_guard<py::gil_scoped_release>());  // touches no Python object
@@ -246,7 +316,8 @@ void register_aggregate(py::module_& m) {
   add_manifest_properties<AggregateFile>(
       file, [](const AggregateFile& self) -> const scheme::Manifest& { return self.manifest(); });
   file.def(py::init([](const std::filesystem::path& path, const Round& round) {
-             return std::make_unique<AggregateFile>(path.string(), round);
+             return naming(path,
+                           [&] { return std::make_unique<AggregateFile>(path.string(), round); });
            }),
            py::arg("path"), py::arg("round"))
       .def_property_readonly("nbytes", &AggregateFile::wire_bytes)
@@ -261,42 +332,50 @@ void register_aggregate(py::module_& m) {
       .def("opening_request", [](const AggregateFile& self) { return self.opening_request(); })
       .def(
           "verify",
-          [](const AggregateFile& self, int threads) { self.verify(checked_threads(threads)); },
-          py::arg("threads") = 0,
+          [](const AggregateFile& self, std::optional<int> threads) {
+            self.verify(given_threads(threads));
+          },
+          py::arg("threads") = py::none(),
           py::call_guard<py::gil_scoped_release>());  // touches no Python object
 
   py::class_<Arriving>(m, "Incoming", docs::kIncoming)
       .def_property_readonly("total_bytes", &Arriving::total_bytes)
       .def_property_readonly("received_bytes", &Arriving::received_bytes)
       .def("write", &Arriving::write, py::arg("offset"), py::arg("data"))
-      .def("finish", &Arriving::finish, py::arg("weight") = 1, py::arg("threads") = 0,
+      .def("finish", &Arriving::finish, py::arg("weight") = 1, py::arg("threads") = py::none(),
            py::call_guard<py::gil_scoped_release>());  // the verifier takes the lock itself
 
-  py::class_<Aggregator>(m, "Aggregator",
-                         "Sums uploads as they arrive; holds one aggregate, no key.")
+  py::class_<PythonAccumulator>(m, "Accumulator",
+                                "Sums uploads as they arrive; holds one aggregate, no key.")
       .def(py::init<const Round&, const std::optional<py::function>&>(), py::arg("round"),
            py::arg("verify") = py::none())
       // The accumulator locks for itself and the verifier takes the interpreter's lock.
-      .def("add", &Aggregator::add, py::arg("upload"), py::arg("weight") = 1,
-           py::arg("threads") = 0, py::call_guard<py::gil_scoped_release>())
-      .def("add_file", &Aggregator::add_file, py::arg("path"), py::arg("weight") = 1,
-           py::arg("threads") = 0, py::call_guard<py::gil_scoped_release>())
-      .def("receive", &Aggregator::receive, py::arg("total_bytes"), py::arg("folder") = py::none(),
-           py::call_guard<py::gil_scoped_release>(), docs::kReceive)
-      .def_property_readonly("count", &Aggregator::count)
-      .def_property_readonly("total_weight", &Aggregator::total_weight)
-      .def("finish", &Aggregator::finish, py::call_guard<py::gil_scoped_release>());
+      .def("add", &PythonAccumulator::add, py::arg("upload"), py::arg("weight") = 1,
+           py::arg("threads") = py::none(), py::call_guard<py::gil_scoped_release>())
+      .def("add_file", &PythonAccumulator::add_file, py::arg("path"), py::arg("weight") = 1,
+           py::arg("threads") = py::none(), py::call_guard<py::gil_scoped_release>())
+      .def("receive", &PythonAccumulator::receive, py::arg("total_bytes"),
+           py::arg("folder") = py::none(), py::call_guard<py::gil_scoped_release>(), docs::kReceive)
+      .def_property_readonly("count", &PythonAccumulator::count)
+      .def_property_readonly("total_weight", &PythonAccumulator::total_weight)
+      .def("finish", &PythonAccumulator::finish, py::call_guard<py::gil_scoped_release>());
 
   m.def("weighted_sum", &weighted_sum, py::arg("round"), py::arg("uploads"),
         py::arg("weights") = py::none(), py::kw_only(), py::arg("verify") = py::none(),
         py::arg("threads") = 0, "sum_k weights[k] * uploads[k], encrypted.");
+  m.def(
+      "check_sum_key",
+      [](const scheme::SumKey& key, const Aggregate& total) {
+        scheme::check_sum_key(key, total.manifest());
+      },
+      py::arg("key"), py::arg("aggregate"), "Refuses a key that was opened for another sum.");
   m.def("sum_files", &sum_files, py::arg("round"), py::arg("paths"), py::arg("target"),
         py::arg("weights") = py::none(), py::kw_only(), py::arg("verify") = py::none(),
         py::arg("threads") = 0, py::arg("progress") = py::none(), py::arg("resume") = false,
         "Sums uploads in files to a file, in one pass.");
   m.def("open_sum", &open_request, py::arg("secret"), py::arg("round"), py::arg("request"),
         py::kw_only(), py::arg("open"), py::arg("verify") = py::none(), py::arg("export") = false,
-        "Opens a sum after all checks of the round; returns its SumKey.");
+        py::arg("threads") = 0, "Opens a sum after all checks of the round; returns its SumKey.");
 }
 
 }  // namespace veilsum::bindings

@@ -1,7 +1,9 @@
 // Layer: bindings. Plans, keys, rounds, uploads, sum keys.
+#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include "base/file_io.h"
+#include "bindings/arrays.h"
 #include "bindings/conversions.h"
 #include "bindings/docstrings.h"
 #include "bindings/register.h"
@@ -17,21 +19,14 @@
 namespace veilsum::bindings {
 namespace {
 
+using scheme::Cipher;
 using scheme::Plan;
+using scheme::ResidueCipher;
 using scheme::Round;
 using scheme::SecretKey;
 
 Plan make_plan(std::int64_t clients, std::int64_t value_bits, std::int64_t weight_bits,
-               std::int64_t security, const Word& optimise, const Word& profile,
-               const Word& engine) {
-  if (engine != "native") {
-    if (engine == "openfhe") {
-      throw BackendUnavailableError(
-          "engine \"openfhe\" is not part of this build; install OpenFHE >= 1.3 and build Veilsum "
-          "with -DVEILSUM_OPENFHE=ON, or use engine=\"native\"");
-    }
-    throw ParameterError("engine " + shown(engine) + " is unknown; use \"native\" or \"openfhe\"");
-  }
+               std::int64_t security, const Word& optimise, const Word& profile) {
   scheme::PlanRequest request;
   request.clients = not_negative("clients", clients);
   request.value_bits = not_negative("value_bits", value_bits);
@@ -47,28 +42,49 @@ Plan make_plan(std::int64_t clients, std::int64_t value_bits, std::int64_t weigh
   return Plan(request);
 }
 
-Bytes plan_to_bytes(const Plan& plan) {
-  ByteWriter fields;
-  plan.write_fields(fields);
-  return scheme::seal(scheme::ObjectKind::kPlan, {fields.bytes()});
+std::shared_ptr<ResidueCipher> make_residue_cipher(std::uint8_t engine, const py::buffer& fields,
+                                                   std::uint64_t clients, std::uint64_t weight_bits,
+                                                   std::uint64_t max_weight,
+                                                   std::uint64_t block_values,
+                                                   std::vector<std::uint64_t> moduli,
+                                                   std::uint64_t row_words) {
+  const BufferView view(fields);
+  scheme::ResidueFields given;
+  given.engine = static_cast<scheme::Engine>(engine);
+  given.fields.assign(view.view().begin(), view.view().end());
+  given.clients = clients;
+  given.weight_bits = weight_bits;
+  given.max_weight = max_weight;
+  given.block_values = block_values;
+  given.moduli = std::move(moduli);
+  given.row_words = row_words;
+  return std::make_shared<ResidueCipher>(std::move(given));
 }
 
-Plan plan_from_bytes(ByteView bytes) {
-  ByteReader in(scheme::open_envelope(bytes, scheme::ObjectKind::kPlan), "plan");
-  Plan plan = Plan::read_fields(in);
-  in.finish();
-  return plan;
-}
+/// Asks Python for the cipher of a plan's fields.
+class PythonCipherReader final : public scheme::CipherReader {
+ public:
+  explicit PythonCipherReader(const py::function& callable) : callable_(callable) {}
+  std::shared_ptr<const Cipher> read(ByteView fields) const override {
+    const py::object made = callable_(to_python(fields));
+    if (!py::isinstance<Cipher>(made)) throw ParameterError("its plan was read as no plan");
+    return made.cast<const Cipher&>().shared_from_this();
+  }
+
+ private:
+  const py::function& callable_;
+};
 
 void save_public(const std::string& path, const Bytes& bytes) {
   const ByteView parts[] = {bytes};
   write_file(path, parts, FileKind::kPublic);
 }
 
-Round make_round(const Plan& plan, const scheme::PublicKey& public_key,
+Round make_round(const Cipher& cipher, const scheme::PublicKey& public_key,
                  const std::vector<std::pair<std::uint64_t, double>>& segments,
                  const py::bytes& layout, std::int64_t min_clients,
-                 const std::vector<py::buffer>& roster, std::int64_t upload_keys) {
+                 const std::vector<py::buffer>& roster, std::int64_t upload_keys,
+                 bool trust_aggregator) {
   scheme::RoundFields fields;
   for (const auto& [count, limit] : segments) fields.segments.push_back({count, limit});
   fields.layout = std::string(layout);
@@ -77,31 +93,73 @@ Round make_round(const Plan& plan, const scheme::PublicKey& public_key,
   for (const py::buffer& key : roster) {
     fields.roster.push_back(fixed_bytes<32>(key, "a verification key of the roster"));
   }
-  return Round(plan, public_key, std::move(fields));
+  fields.trust_aggregator = trust_aggregator;
+  return Round(cipher.shared_from_this(), public_key, std::move(fields));
 }
 
 void register_plan(py::module_& m) {
-  py::class_<Plan>(m, "Plan", docs::kPlan)
+  py::class_<Cipher, std::shared_ptr<Cipher>>(m, "Cipher", "What the rules know of a plan.")
+      .def_property_readonly("engine",
+                             [](const Cipher& self) { return static_cast<int>(self.engine()); })
+      .def_property_readonly("clients", &Cipher::clients)
+      .def_property_readonly("weight_bits", &Cipher::weight_bits)
+      .def_property_readonly("max_weight", &Cipher::max_weight)
+      .def_property_readonly("block_values", &Cipher::block_capacity)
+      .def_property_readonly("block_bytes", &Cipher::full_block_bytes)
+      .def_property_readonly("id", [](const Cipher& self) { return to_python(self.id()); })
+      .def_property_readonly("fields",
+                             [](const Cipher& self) {
+                               ByteWriter out(Cipher::kFieldBytes);
+                               self.write_fields(out);
+                               return to_python(out.bytes());
+                             })
+      .def(
+          "upload_bytes",
+          [](const Cipher& self, std::int64_t size) {
+            const std::uint64_t values = not_negative("size", size);
+            if (values == 0 || values > scheme::kMaxValues) {
+              throw ParameterError("size = " + shown(size) + " is outside 1 ... 2^40");
+            }
+            return scheme::upload_head_bytes(self, false) + self.payload_bytes(values) +
+                   self.default_upload_keys(values) * self.full_block_bytes() +
+                   scheme::kEnvelopeTrailerBytes;
+          },
+          py::arg("size"))
+      .def_property_readonly("fixed_bytes",
+                             [](const Cipher& self) {
+                               return scheme::upload_head_bytes(self, false) +
+                                      self.default_upload_keys(1) * self.full_block_bytes() +
+                                      scheme::kEnvelopeTrailerBytes;
+                             })
+      .def("__eq__",
+           [](const Cipher& self, const py::object& other) {
+             return py::isinstance<Cipher>(other) && self == other.cast<const Cipher&>();
+           })
+      .def("__hash__", [](const Cipher& self) { return py::hash(to_python(self.id())); });
+
+  py::class_<ResidueCipher, Cipher, std::shared_ptr<ResidueCipher>>(
+      m, "ResidueCipher", "An engine whose blocks are rows of 64-bit words modulo given numbers.")
+      .def(py::init(&make_residue_cipher), py::kw_only(), py::arg("engine"), py::arg("fields"),
+           py::arg("clients"), py::arg("weight_bits"), py::arg("max_weight"),
+           py::arg("block_values"), py::arg("moduli"), py::arg("row_words"));
+
+  py::class_<Plan, Cipher, std::shared_ptr<Plan>>(m, "Plan", docs::kPlan)
       .def(py::init(&make_plan), py::arg("clients"), py::arg("value_bits") = 16, py::kw_only(),
            py::arg("weight_bits") = 0, py::arg("security") = 128, py::arg("optimise") = "speed",
-           py::arg("profile") = "auto", py::arg("engine") = "native")
-      .def_property_readonly("clients", &Plan::clients)
+           py::arg("profile") = "auto")
       .def_property_readonly("value_bits", &Plan::value_bits)
-      .def_property_readonly("weight_bits", &Plan::weight_bits)
       .def_property_readonly("security", &Plan::security)
       .def_property_readonly("optimise",
                              [](const Plan& plan) {
                                return plan.optimise() == scheme::Optimise::kSize ? "size" : "speed";
                              })
       .def_property_readonly("profile", &Plan::profile)
-      .def_property_readonly("engine", [](const Plan&) { return "native"; })
       .def_property_readonly("ring_degree", &Plan::degree)
       .def_property_readonly("limbs", &Plan::limbs)
       .def_property_readonly("log2_modulus", &Plan::log2_modulus)
       .def_property_readonly("digits", &Plan::digits)
       .def_property_readonly("base", &Plan::base)
       .def_property_readonly("field_bits", &Plan::field_bits)
-      .def_property_readonly("max_weight", &Plan::max_weight)
       .def_property_readonly("noise_bound", &Plan::noise_bound)
       .def_property_readonly(
           "delta",
@@ -114,31 +172,12 @@ void register_plan(py::module_& m) {
             return value;
           })
       .def_property_readonly("bits_per_value", &Plan::bits_per_value)
-      .def_property_readonly("bytes_per_value",
-                             [](const Plan& plan) { return plan.bits_per_value() / 8; })
-      .def_property_readonly("expansion_fp32",
-                             [](const Plan& plan) { return plan.bits_per_value() / 32; })
-      .def_property_readonly("expansion_bf16",
-                             [](const Plan& plan) { return plan.bits_per_value() / 16; })
       .def_property_readonly("failure_probability", [](const Plan&) { return 0.0; })
-      .def_property_readonly("fixed_bytes",
-                             [](const Plan& plan) {
-                               return scheme::upload_head_bytes(false) + plan.check_block_bytes() +
-                                      scheme::kEnvelopeTrailerBytes;
-                             })
-      .def_property_readonly("id", [](const Plan& plan) { return to_python(plan.id()); })
-      .def(
-          "upload_bytes",
-          [](const Plan& plan, std::int64_t size) {
-            const std::uint64_t values = not_negative("size", size);
-            if (values == 0 || values > scheme::kMaxValues) {
-              throw ParameterError("size = " + shown(size) + " is outside 1 ... 2^40");
-            }
-            return scheme::upload_head_bytes(false) + plan.payload_bytes(values) +
-                   scheme::default_upload_keys(plan, values) * plan.check_block_bytes() +
-                   scheme::kEnvelopeTrailerBytes;
-          },
-          py::arg("size"))
+      .def_property_readonly("error_bound", [](const Plan&) { return 0.0; })
+      .def_property_readonly("parties", [](const Plan&) { return 1; })
+      .def_property_readonly(
+          "facts",
+          [](const Plan& self) { return std::const_pointer_cast<Cipher>(self.shared_from_this()); })
       .def("explain", &Plan::explain)
       .def("__str__", &Plan::explain)
       .def("__repr__",
@@ -152,33 +191,46 @@ void register_plan(py::module_& m) {
                     plan.profile() + "', digits=" + std::to_string(plan.digits()) +
                     ", field_bits=" + std::to_string(plan.field_bits()) + ")";
            })
-      .def("__eq__",
-           [](const Plan& plan, const py::object& other) {
-             return py::isinstance<Plan>(other) && plan == other.cast<const Plan&>();
-           })
-      .def("__hash__", [](const Plan& plan) { return py::hash(to_python(plan.id())); })
-      .def("to_bytes", [](const Plan& plan) { return to_python(plan_to_bytes(plan)); })
       .def_static(
-          "from_bytes",
-          [](const py::buffer& data) { return plan_from_bytes(BufferView(data).view()); },
-          py::arg("data"))
-      .def(
-          "save",
-          [](const Plan& plan, const std::filesystem::path& path) {
-            save_public(path.string(), plan_to_bytes(plan));
+          "from_fields",
+          [](const py::buffer& fields) {
+            const BufferView view(fields);
+            ByteReader in(view.view(), "plan");
+            Plan plan = Plan::read_fields(in);
+            in.finish();
+            return plan;
           },
-          py::arg("path"))
-      .def_static(
-          "load",
-          [](const std::filesystem::path& path) {
-            return plan_from_bytes(read_file(path.string(), FileKind::kPublic));
-          },
-          py::arg("path"));
+          py::arg("fields"));
 }
 
 void register_keys(py::module_& m) {
   using scheme::PublicKey;
   py::class_<PublicKey>(m, "PublicKey", docs::kPublicKey)
+      .def(py::init([](std::uint8_t engine, const py::buffer& body,
+                       const std::vector<py::buffer>& parts) {
+             std::vector<scheme::KeyId> ids;
+             ids.reserve(parts.size());
+             for (const py::buffer& part : parts)
+               ids.push_back(fixed_bytes<16>(part, "a key's id"));
+             return PublicKey(static_cast<scheme::Engine>(engine), BufferView(body).view(),
+                              std::move(ids));
+           }),
+           py::arg("engine"), py::arg("body"), py::arg("parts") = std::vector<py::buffer>{})
+      .def_property_readonly("engine",
+                             [](const PublicKey& key) { return static_cast<int>(key.engine()); })
+      .def_property_readonly("body", [](const PublicKey& key) { return to_python(key.body()); })
+      .def_property_readonly("parts",
+                             [](const PublicKey& key) {
+                               std::vector<py::bytes> out;
+                               for (const auto& part : key.parts()) out.push_back(to_python(part));
+                               return out;
+                             })
+      .def("__eq__",
+           [](const PublicKey& key, const py::object& other) {
+             return py::isinstance<PublicKey>(other) &&
+                    key.id() == other.cast<const PublicKey&>().id();
+           })
+      .def("__hash__", [](const PublicKey& key) { return py::hash(to_python(key.id())); })
       .def_property_readonly("id", [](const PublicKey& key) { return to_python(key.id()); })
       .def("__repr__", [](const PublicKey& key) { return "PublicKey(" + to_hex(key.id()) + ")"; })
       .def("to_bytes", [](const PublicKey& key) { return to_python(key.to_bytes()); })
@@ -195,13 +247,15 @@ void register_keys(py::module_& m) {
       .def_static(
           "load",
           [](const std::filesystem::path& path) {
-            return PublicKey::from_bytes(read_file(path.string(), FileKind::kPublic));
+            return naming(path, [&] {
+              return PublicKey::from_bytes(read_file(path.string(), FileKind::kPublic));
+            });
           },
           py::arg("path"));
 
   py::class_<SecretKey>(m, "SecretKey", docs::kSecretKey)
-      .def(py::init([](const py::buffer& secret, const py::buffer& public_key) {
-             return SecretKey(BufferView(secret).view(), PublicKey(BufferView(public_key).view()));
+      .def(py::init([](const py::buffer& secret, const PublicKey& public_key) {
+             return SecretKey(BufferView(secret).view(), public_key);
            }),
            py::arg("secret"), py::arg("public"))
       .def_property_readonly("id", [](const SecretKey& key) { return to_python(key.id()); })
@@ -219,17 +273,24 @@ void register_keys(py::module_& m) {
           [](SecretKey& key, const std::filesystem::path& path) { key.save(path.string()); },
           py::arg("path"))
       .def_static(
-          "load", [](const std::filesystem::path& path) { return SecretKey::load(path.string()); },
+          "load",
+          [](const std::filesystem::path& path) {
+            return naming(path, [&] { return SecretKey::load(path.string()); });
+          },
           py::arg("path"));
 }
 
 void register_round(py::module_& m) {
   py::class_<Round>(m, "Round", "The public description of one sum.")
-      .def(py::init(&make_round), py::arg("plan"), py::arg("public"), py::arg("segments"),
+      .def(py::init(&make_round), py::arg("cipher"), py::arg("public"), py::arg("segments"),
            py::arg("layout") = py::bytes(), py::arg("min_clients") = 2,
-           py::arg("roster") = std::vector<py::buffer>{}, py::arg("upload_keys") = 0)
+           py::arg("roster") = std::vector<py::buffer>{}, py::arg("upload_keys") = 0,
+           py::arg("trust_aggregator") = false)
       .def(py::init<const Round&>(), py::arg("other"))
-      .def_property_readonly("plan", &Round::plan)
+      .def_property_readonly(
+          "cipher",
+          [](const Round& round) { return std::const_pointer_cast<Cipher>(round.shared_cipher()); })
+      .def_property_readonly("trust_aggregator", &Round::trust_aggregator)
       .def_property_readonly("public", &Round::public_key)
       .def_property_readonly("id", [](const Round& round) { return to_python(round.id()); })
       .def_property_readonly("seed", [](const Round& round) { return to_python(round.seed()); })
@@ -242,7 +303,8 @@ void register_round(py::module_& m) {
                                }
                                return out;
                              })
-      .def_property_readonly("layout", [](const Round& round) { return py::bytes(round.layout()); })
+      .def_property_readonly("layout_bytes",
+                             [](const Round& round) { return py::bytes(round.layout()); })
       .def_property_readonly("min_clients", &Round::min_clients)
       .def_property_readonly("upload_keys", &Round::upload_keys)
       .def_property_readonly("value_blocks", &Round::value_blocks)
@@ -257,7 +319,7 @@ void register_round(py::module_& m) {
       .def("__repr__",
            [](const Round& round) {
              return "Round(id " + short_hex(round.id()) + ", size=" + std::to_string(round.size()) +
-                    ", clients=" + std::to_string(round.plan().clients()) + ")";
+                    ", clients=" + std::to_string(round.cipher().clients()) + ")";
            })
       .def("to_bytes", [](const Round& round) { return to_python(round.to_bytes()); })
       .def_static(
@@ -276,6 +338,13 @@ void register_round(py::module_& m) {
             return Round::from_bytes(read_file(path.string(), FileKind::kPublic));
           },
           py::arg("path"));
+  m.def(
+      "_read_round",
+      [](const py::buffer& data, const py::function& read_plan) {
+        const PythonCipherReader others(read_plan);
+        return Round::from_bytes(BufferView(data).view(), &others);
+      },
+      py::arg("data"), py::arg("read_plan"), "Reads a round of any engine.");
 }
 
 void register_upload(py::module_& m) {
@@ -292,6 +361,8 @@ void register_upload(py::module_& m) {
       .def_property_readonly(
           "signed", [](const Upload& upload) { return upload.head().signature.has_value(); })
       .def_property_readonly("nbytes", &Upload::wire_bytes)
+      .def_property_readonly(
+          "blocks", [](const Upload& upload) { return view_of(py::cast(upload), upload.blocks()); })
       .def_property_readonly("digest",
                              [](const Upload& upload) { return to_python(upload.head().digest()); })
       .def("__repr__",
@@ -347,21 +418,49 @@ void register_upload(py::module_& m) {
       .def_static(
           "load",
           [](const std::filesystem::path& path, const Round& round) {
-            return Upload::from_bytes(read_file(path.string(), FileKind::kPublic), round);
+            return naming(path, [&] {
+              return Upload::from_bytes(read_file(path.string(), FileKind::kPublic), round);
+            });
           },
           py::arg("path"), py::arg("round"),
           py::call_guard<py::gil_scoped_release>());  // touches no Python object
 }
 
+scheme::SumKey make_sum_key(const Round& round, const py::buffer& manifest, std::uint64_t count,
+                            std::uint64_t total_weight, const py::buffer& body) {
+  if (round.cipher().engine() == scheme::Engine::kNative) {
+    throw RoundError("sum keys of the native engine are made by open_sum() alone");
+  }
+  const BufferView view(body);
+  SecretBuffer<std::uint8_t> copy(view.view().size());
+  std::copy(view.view().begin(), view.view().end(), copy.begin());
+  return {round, fixed_bytes<32>(manifest, "a manifest's digest"), count, total_weight,
+          std::move(copy)};
+}
+
 void register_sum_key(py::module_& m) {
   using scheme::SumKey;
+  m.def("make_sum_key", &make_sum_key, py::arg("round"), py::arg("manifest"), py::arg("count"),
+        py::arg("total_weight"), py::arg("body"), "For engines that live elsewhere.");
+  m.def(
+      "make_upload",
+      [](const Round& round, std::int64_t clipped, const py::buffer& blocks) {
+        const BufferView view(blocks);
+        const std::uint64_t count = not_negative("clipped", clipped);
+        const py::gil_scoped_release unlocked;  // reads a buffer that Python holds open
+        return scheme::Upload::of_blocks(round, count, view.view());
+      },
+      py::arg("round"), py::arg("clipped"), py::arg("blocks"), "For engines that live elsewhere.");
   py::class_<SumKey>(m, "SumKey", docs::kSumKey)
       .def_property_readonly("round_id",
                              [](const SumKey& key) { return to_python(key.round().id()); })
-      .def_property_readonly("round", [](const SumKey& key) { return key.round(); })
+      .def_property_readonly("round", [](const SumKey& key) { return public_round(key.round()); })
       .def_property_readonly("count", &SumKey::count)
       .def_property_readonly("total_weight", &SumKey::total_weight)
       .def_property_readonly("exportable", &SumKey::exportable)
+      .def_property_readonly("manifest",
+                             [](const SumKey& key) { return to_python(key.manifest()); })
+      .def_property_readonly("body", [](const SumKey& key) { return to_python(key.body()); })
       .def("__repr__",
            [](const SumKey& key) {
              return "SumKey(round " + short_hex(key.round().id()) +
@@ -382,12 +481,12 @@ void register_sum_key(py::module_& m) {
       .def_static(
           "load",
           [](const std::filesystem::path& path, const Round& round) {
-            return SumKey::load(path.string(), round);
+            return naming(path, [&] { return SumKey::load(path.string(), round); });
           },
           py::arg("path"), py::arg("round"));
 }
 
-/// Envelopes for the engines whose payloads are made in Python; no public names.
+/// Envelopes for objects whose payloads are made in Python; no public names.
 void register_wire(py::module_& m) {
   m.def(
       "_frame_around",
@@ -425,6 +524,9 @@ void register_wire(py::module_& m) {
 }  // namespace
 
 void register_scheme(py::module_& m) {
+  m.def(
+      "_set_round_type", [](const py::function& wrap) { round_wrapper() = wrap; }, py::arg("wrap"),
+      "What becomes of the rounds that objects belong to, when Python asks for them.");
   m.def(
       "check_verification_key",
       [](const py::buffer& key) {

@@ -39,6 +39,18 @@ inline py::bytes secret_to_python(Bytes bytes) {
   return out;
 }
 
+/// The Python function that gives a round its public class. Set once, when the package is imported.
+/// Never freed: the interpreter may be gone before it.
+inline py::object& round_wrapper() {
+  static auto* const wrapper = new py::object;
+  return *wrapper;
+}
+
+inline py::object public_round(const scheme::Round& round) {
+  py::object made = py::cast(round);
+  return round_wrapper() ? round_wrapper()(made) : made;
+}
+
 /// A view on a contiguous Python buffer, kept alive for as long as this object lives.
 class BufferView {
  public:
@@ -100,6 +112,15 @@ inline int checked_threads(int threads) {
                          " is outside 0 ... 4096 (0: as many as the machine gives)");
   }
   return threads;
+}
+
+/// Of a public call: None for as many as the machine gives.
+inline int given_threads(std::optional<int> threads) {
+  if (threads && *threads < 1) {
+    throw ParameterError("threads = " + std::to_string(*threads) +
+                         "; it must be a whole number of at least 1");
+  }
+  return checked_threads(threads.value_or(0));
 }
 
 /// A Python callable that the core calls from any thread. The last reference to it must go with the
@@ -210,6 +231,18 @@ inline cipher::Progress make_interruptible(const std::optional<py::function>& ca
     const py::gil_scoped_acquire lock;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   };
+}
+
+/// Errors about what a file holds begin with its name.
+template <typename F>
+auto naming(const std::filesystem::path& path, F read) {
+  try {
+    return read();
+  } catch (const WireFormatError& error) {
+    const std::string message = error.what();
+    if (message.starts_with(path.string())) throw;
+    throw WireFormatError(path.string() + ": " + message);
+  }
 }
 
 [[noreturn]] inline void refuse_pickle(const char* what) {

@@ -3,54 +3,23 @@
 
 namespace veilsum::bindings::docs {
 
-inline constexpr const char* kPlan = R"doc(Immutable, checked parameters of encrypted sums.
-
-A plan is chosen once by whoever organises the sums; everything else refers to it. `print(plan)`
-explains it: ring, digits, size, security, and why decryption cannot fail.
+inline constexpr const char* kPlan =
+    R"doc(A plan of the native engine; veilsum.Plan says the same of all engines.
 
 Parameters
 ----------
 clients : int
     Most uploads in one sum, 2 to 2^20.
 value_bits : int
-    Bits of a quantised value, 2 to 32. A value keeps 2^(value_bits - 1) - 1 steps on each side.
+    Bits of a quantised value, 2 to 32.
 weight_bits : int
-    Bits of the aggregator's integer weights: their sum may reach clients * 2^weight_bits. 0, the
-    default, allows unit weights only; clients then apply their own (`encrypt(..., weight=...)`).
+    Bits of the aggregator's integer weights; 0: unit weights only.
 security : int
-    128, 192 or 256: bits of classical security against key recovery, by the stricter of the HE
-    Standard (2018) and Bossuat et al., "Security Guidelines for Implementing Homomorphic
-    Encryption" (2024).
+    128, 192 or 256.
 optimise : {"speed", "size"}
     The fastest ring that holds the sum, or the one with the smallest uploads.
 profile : str
     A ring by name, such as "n4096", or "auto".
-engine : {"native", "openfhe"}
-    Which implementation; "openfhe" only in builds that have it.
-
-Attributes
-----------
-ring_degree, limbs, log2_modulus : int
-    The ring: N, the number of primes, and bits of their product.
-digits, base : int
-    How many values a coefficient carries, as digits in this base.
-field_bits : int
-    Bits of a coefficient that travel.
-max_weight : int
-    Largest sum of integer weights.
-noise_bound : int
-    Hard bound of what a sum's coefficient is off by: errors and rounding of all uploads.
-delta : int
-    Scale of the message in a coefficient; at least 2 * noise_bound + 1.
-bits_per_value, bytes_per_value, expansion_fp32, expansion_bf16 : float
-    Size of an upload for each value, and against float32 and bfloat16 values.
-failure_probability : float
-    Of decryption: 0, because the noise bound is hard.
-fixed_bytes : int
-    Bytes of an upload besides its values, while its vector is short: sealed key, names, one check
-    block. Long vectors have a check block for each of their upload keys.
-id : bytes
-    32 bytes that name the plan.
 
 Raises
 ------
@@ -58,8 +27,6 @@ ParameterError
     When an argument is out of its range.
 HeadroomError
     When no admissible ring holds the sum; the message names the nearest plan that can be held.
-BackendUnavailableError
-    When the engine is not part of this build.
 )doc";
 
 inline constexpr const char* kPublicKey = R"doc(What clients encrypt to. Not secret.

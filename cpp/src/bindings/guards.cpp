@@ -22,6 +22,7 @@ using Call = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
 struct Guarded {
   Call call = nullptr;
   PyObject* parameter_error = nullptr;
+  void (*ready)() = nullptr;
 };
 
 Guarded& guarded() {
@@ -122,9 +123,28 @@ void hide_values(const py::detail::function_record& function, PyObject* const* a
   }
 }
 
+bool tells_about_the_build(std::string_view name) {
+  return name == "build_info" || name == "isa_levels" || name == "max_threads" ||
+         name == "_set_round_type";
+}
+
+/// False, with an error set, when the module cannot work. Under the interpreter's lock.
+bool is_ready(const py::detail::function_record& function) {
+  if (guarded().ready == nullptr || tells_about_the_build(function.name)) return true;
+  try {
+    guarded().ready();
+  } catch (...) {
+    py::detail::try_translate_exceptions();
+    return false;
+  }
+  guarded().ready = nullptr;
+  return true;
+}
+
 PyObject* call_guarded(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
                        PyObject* names) {
   const py::detail::function_record* function = py::detail::function_record_ptr_from_PyObject(self);
+  if (!is_ready(*function)) return nullptr;
   if (function->is_method && count > 0 && arguments[0] == Py_None) {
     // To pybind11 that is a null pointer, which a bound member function is called on.
     refuse_types(*function, arguments, count, names);
@@ -184,8 +204,9 @@ void guard_all(const py::dict& names) {
 
 }  // namespace
 
-void guard_module(const py::module_& m, py::handle parameter_error) {
+void guard_module(const py::module_& m, py::handle parameter_error, void (*ready)()) {
   guarded().parameter_error = parameter_error.inc_ref().ptr();
+  guarded().ready = ready;
   guard_all(py::dict(m.attr("__dict__")));
 }
 

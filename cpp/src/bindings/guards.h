@@ -11,6 +11,10 @@ namespace veilsum::bindings {
 ///   prints their values.
 /// - Objects that were made by __new__ alone raise ParameterError wherever they are used. pybind11
 ///   gives them memory that nobody initialised.
-void guard_module(const pybind11::module_& m, pybind11::handle parameter_error);
+/// - Nothing runs before `ready` has returned once: what it throws, every call raises. The
+/// functions
+///   that tell about the build are called without it.
+void guard_module(const pybind11::module_& m, pybind11::handle parameter_error,
+                  void (*ready)() = nullptr);
 
 }  // namespace veilsum::bindings

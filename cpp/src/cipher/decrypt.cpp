@@ -124,15 +124,7 @@ bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block
 
 void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifest,
                       const DecryptOptions& options) {
-  const Round& round = manifest.round();
-  if (key.round().id() != round.id()) {
-    throw KeyMismatchError("the sum key belongs to round " + short_hex(key.round().id()) +
-                           ", the aggregate to round " + short_hex(round.id()));
-  }
-  if (key.manifest() != manifest.digest()) {
-    throw KeyMismatchError(
-        "the sum key was opened for another set of uploads of this round than this aggregate sums");
-  }
+  scheme::check_sum_key(key, manifest);
   if (options.type != isa::ElementType::kFloat32 && options.type != isa::ElementType::kFloat64) {
     throw ParameterError("decryption gives float32 or float64");
   }

@@ -288,7 +288,7 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
   scheme::UploadHead head;
   head.clipped = job.clipped.load();
   head.nonce = secrets.seeds.nonce;
-  head.key = scheme::seal_key(round, head.nonce, secrets.seeds.key, sealer);
+  head.part = scheme::seal_key(round, head.nonce, secrets.seeds.key, sealer);
   return scheme::Upload(round, std::move(head), std::move(blocks));
 }
 

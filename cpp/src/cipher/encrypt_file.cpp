@@ -170,7 +170,7 @@ class FileEncryption {
         sealer_(sealer),
         signer_(signer),
         spans_(round),
-        head_bytes_(scheme::upload_head_bytes(signer.has_value())),
+        head_bytes_(scheme::upload_head_bytes(round.plan(), signer.has_value())),
         seeds_(fresh) {
     check_sources(round, sources, options);
     // What an earlier run began with replaces what is fresh.
@@ -424,7 +424,7 @@ class FileEncryption {
     scheme::UploadHead head;
     head.clipped = clipped;
     head.nonce = seeds_.nonce;
-    head.key = scheme::seal_key(round_, seeds_.nonce, seeds_.key, sealer_);
+    head.part = scheme::seal_key(round_, seeds_.nonce, seeds_.key, sealer_);
     if (signer_) {
       scheme::UploadSignature signature;
       signature.client = signer_->client;

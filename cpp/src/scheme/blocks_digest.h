@@ -37,14 +37,17 @@ class BlocksDigest {
 /// Many pieces at a time are hashed side by side, three times faster: give whole spans.
 Bytes piece_digests(ByteView bytes);
 
+/// The digest of blocks that lie in memory.
+Digest digest_of_blocks(ByteView blocks, int threads);
+
 /// How a round's blocks are cut into spans. The last span also holds the check blocks.
 class Spans {
  public:
   explicit Spans(const Round& round)
       : round_(round),
-        block_bytes_(round.plan().check_block_bytes()),
+        block_bytes_(round.cipher().full_block_bytes()),
         blocks_per_span_(kDigestPiece / std::gcd(kDigestPiece, block_bytes_)),
-        capacity_(round.plan().block_capacity()) {}
+        capacity_(round.cipher().block_capacity()) {}
 
   std::uint64_t count() const noexcept {
     return (round_.value_blocks() + blocks_per_span_ - 1) / blocks_per_span_;

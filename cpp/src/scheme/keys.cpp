@@ -1,6 +1,7 @@
 // Layer: scheme. See keys.h.
 #include "scheme/keys.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -13,21 +14,63 @@
 
 namespace veilsum::scheme {
 
-PublicKey::PublicKey(ByteView bytes)
-    : bytes_(std::make_shared<const Bytes>(bytes.begin(), bytes.end())) {
-  if (bytes.size() != kPublicKeyBytes) {
-    throw ParameterError("a public key has " + std::to_string(kPublicKeyBytes) + " bytes, not " +
-                         std::to_string(bytes.size()));
+namespace {
+
+constexpr std::size_t kMostParts = 64;
+/// Far more than any engine's key has.
+constexpr std::size_t kMostBodyBytes = std::size_t{1} << 27;
+
+}  // namespace
+
+PublicKey::PublicKey(Engine engine, ByteView body, std::vector<KeyId> parts)
+    : engine_(engine),
+      parts_(std::move(parts)),
+      body_(std::make_shared<const Bytes>(body.begin(), body.end())) {
+  if (engine == Engine::kNative && (body.size() != kPublicKeyBytes || !parts_.empty())) {
+    throw ParameterError("a public key of engine 'native' has " + std::to_string(kPublicKeyBytes) +
+                         " bytes, not " + std::to_string(body.size()) + ", and no parts, not " +
+                         std::to_string(parts_.size()));
   }
-  const Digest digest = ring::labelled_hash("veilsum/2/public-key-id", {*bytes_});
+  if (body.size() > kMostBodyBytes || parts_.size() > kMostParts) {
+    throw ParameterError("a public key of engine '" + engine_name(engine) + "' has at most " +
+                         std::to_string(kMostBodyBytes) + " bytes, not " +
+                         std::to_string(body.size()) + ", and at most " +
+                         std::to_string(kMostParts) + " parts, not " +
+                         std::to_string(parts_.size()));
+  }
+  ByteWriter fields(body.size() + 1100);
+  write_fields(fields);
+  const Digest digest = ring::labelled_hash("veilsum/2/public-key-id", {fields.bytes()});
   std::memcpy(id_.data(), digest.data(), id_.size());
 }
 
-void PublicKey::write_fields(ByteWriter& out) const { out.raw(*bytes_); }
+void PublicKey::write_fields(ByteWriter& out) const {
+  out.u8(static_cast<std::uint8_t>(engine_));
+  out.u8(static_cast<std::uint8_t>(parts_.size()));
+  for (const KeyId& part : parts_) out.raw(part);
+  out.u32(static_cast<std::uint32_t>(body_->size()));
+  out.raw(*body_);
+}
 
-PublicKey PublicKey::read_fields(ByteReader& in) { return PublicKey(in.raw(kPublicKeyBytes)); }
+PublicKey PublicKey::read_fields(ByteReader& in) {
+  const auto engine = static_cast<Engine>(in.u8());
+  const std::uint8_t count = in.u8();
+  std::vector<KeyId> parts;
+  parts.reserve(count);
+  for (std::uint8_t i = 0; i < count; ++i) parts.push_back(in.array<sizeof(KeyId)>());
+  const ByteView body = in.raw(in.u32());
+  try {
+    return {engine, body, std::move(parts)};
+  } catch (const ParameterError& error) {
+    in.fail(error.what());
+  }
+}
 
-Bytes PublicKey::to_bytes() const { return seal(ObjectKind::kPublicKey, {*bytes_}); }
+Bytes PublicKey::to_bytes() const {
+  ByteWriter fields(body_->size() + 1100);
+  write_fields(fields);
+  return seal(ObjectKind::kPublicKey, {fields.bytes()});
+}
 
 PublicKey PublicKey::from_bytes(ByteView bytes) {
   ByteReader in(open_envelope(bytes, ObjectKind::kPublicKey), "public key");
@@ -37,29 +80,67 @@ PublicKey PublicKey::from_bytes(ByteView bytes) {
 }
 
 SecretKey::SecretKey(ByteView secret, PublicKey public_key)
-    : secret_(kSecretKeyBytes),
+    : secret_(secret.size()),
       public_key_(std::move(public_key)),
-      ledger_(std::make_unique<OpeningLedger>()) {
-  if (secret.size() != kSecretKeyBytes) {
+      ledger_(std::make_unique<OpeningLedger>()),
+      last_(std::make_unique<LastOpening>()) {
+  if (public_key_.engine() == Engine::kNative && secret.size() != kSecretKeyBytes) {
     throw ParameterError("a secret key has " + std::to_string(kSecretKeyBytes) + " bytes, not " +
                          std::to_string(secret.size()));
   }
-  std::memcpy(secret_.data(), secret.data(), secret.size());
+  std::copy(secret.begin(), secret.end(), secret_.begin());  // perhaps none
 }
 
 SecretKey::SecretKey(SecretKey&&) noexcept = default;
 SecretKey& SecretKey::operator=(SecretKey&&) noexcept = default;
 SecretKey::~SecretKey() = default;
 
+bool SecretKey::opens(const PublicKey& key) const noexcept {
+  return key.id() == id() ||
+         std::find(key.parts().begin(), key.parts().end(), id()) != key.parts().end();
+}
+
+SecretBuffer<std::uint8_t> LastOpening::get(
+    const Digest& what, const std::function<void()>& may_make,
+    const std::function<SecretBuffer<std::uint8_t>()>& make) {
+  std::unique_lock<std::mutex> lock(guard_, std::defer_lock);
+  if (process_.is_here()) {
+    lock.lock();
+  } else if (!lock.try_lock()) {
+    // Forked while another thread of the parent was making something: nobody here will ever unlock.
+    // What is made is not kept then.
+    may_make();
+    return make();
+  }
+  if (what_ != what) {
+    if (allowed_ != what || !process_.is_here()) {  // a fork allows it to neither twice
+      may_make();
+      allowed_ = what;
+    }
+    made_ = make();
+    what_ = what;
+    allowed_.reset();
+  }
+  SecretBuffer<std::uint8_t> copy(made_.size());
+  std::copy(made_.begin(), made_.end(), copy.begin());
+  return copy;
+}
+
+// The public half leads: it names the engine, and with it the length of the other.
 Bytes SecretKey::to_bytes() const {
-  return seal(ObjectKind::kSecretKey, {secret(), public_key_.bytes()});
+  ByteWriter fields(public_key_.body().size() + 1100);
+  public_key_.write_fields(fields);
+  return seal(ObjectKind::kSecretKey, {fields.bytes(), secret()});
 }
 
 SecretKey SecretKey::from_bytes(ByteView bytes) {
   ByteReader in(open_envelope(bytes, ObjectKind::kSecretKey), "secret key");
-  const ByteView secret = in.raw(kSecretKeyBytes);
   PublicKey public_key = PublicKey::read_fields(in);
-  in.finish();
+  const ByteView secret = in.raw(in.remaining());
+  if (public_key.engine() == Engine::kNative && secret.size() != kSecretKeyBytes) {
+    in.fail("a secret key has " + std::to_string(kSecretKeyBytes) + " bytes, not " +
+            std::to_string(secret.size()));
+  }
   return SecretKey(secret, std::move(public_key));
 }
 
@@ -77,6 +158,7 @@ void SecretKey::save(const std::string& path) {
 }
 
 SecretKey SecretKey::load(const std::string& path) {
+  refuse_other_kind(path, ObjectKind::kSecretKey);  // a public key in its place is no leak
   Bytes bytes = read_file(path, FileKind::kSecret);
   try {
     SecretKey key = from_bytes(bytes);

@@ -123,8 +123,17 @@ void OpeningLedger::attach(const std::string& path) {
   }
 }
 
-void OpeningLedger::record(const Digest& round_id, const Digest& manifest) {
-  const std::lock_guard<std::mutex> guard(guard_);
+bool OpeningLedger::record(const Digest& round_id, const Digest& manifest) {
+  std::unique_lock<std::mutex> guard(guard_, std::defer_lock);
+  if (process_.is_here()) {
+    guard.lock();
+  } else if (!guard.try_lock()) {
+    // Forked while another thread of the parent was recording: nobody here will ever unlock, and
+    // what it was about to change may be half changed.
+    throw RoundError(
+        "this key was opening a round in another thread when this process was forked; load it here "
+        "anew");
+  }
   const auto decide = [&]() -> bool {
     const auto [at, fresh] = opened_.emplace(round_id, manifest);
     if (!fresh && at->second != manifest) {
@@ -140,8 +149,7 @@ void OpeningLedger::record(const Digest& round_id, const Digest& manifest) {
           "this key was made in the process that this one was forked from, and which rounds it has "
           "opened is known to neither alone; save the key, and load it in each process");
     }
-    decide();
-    return;
+    return decide();
   }
   const FileLock lock = [&] {
     try {
@@ -154,13 +162,14 @@ void OpeningLedger::record(const Digest& round_id, const Digest& manifest) {
     }
   }();
   read_file_locked();
-  if (!decide()) return;
+  if (!decide()) return false;
   try {
     append_line_durably(path_, line_of(round_id, manifest));
   } catch (...) {
     opened_.erase(round_id);
     throw;
   }
+  return true;
 }
 
 }  // namespace veilsum::scheme

@@ -25,7 +25,8 @@ class OpeningLedger {
   /// Allows the opening and records it durably, or throws.
   /// @throws RoundError when this round was opened for another manifest; in a forked child without
   ///         a file
-  void record(const Digest& round_id, const Digest& manifest);
+  /// @return false when the same was recorded before
+  bool record(const Digest& round_id, const Digest& manifest);
 
  private:
   void read_file_locked();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/shown.h"
+#include "isa/dispatch.h"
 #include "ring/sha256.h"
 #include "scheme/noise_bound.h"
 #include "scheme/security_table.h"
@@ -21,7 +22,7 @@ namespace {
 constexpr std::uint32_t kMinValueBits = 2;
 constexpr std::uint32_t kMaxValueBits = 32;
 constexpr std::uint32_t kMaxWeightBits = 20;
-constexpr std::uint8_t kNativeEngine = 1;
+constexpr auto kNativeEngine = static_cast<std::uint8_t>(Engine::kNative);
 
 struct RingChoice {
   const char* name;
@@ -230,10 +231,6 @@ Plan::Plan(const PlanRequest& request) {
   id_ = ring::labelled_hash("veilsum/2/plan", {fields.bytes()});
 }
 
-std::uint64_t Plan::block_count(std::uint64_t values) const noexcept {
-  return (values + block_capacity() - 1) / block_capacity();
-}
-
 std::uint32_t Plan::block_coefficients(std::uint64_t values) const noexcept {
   const std::uint64_t needed = (values + digits() - 1) / digits();
   const std::uint64_t rounded = (needed + isa::kGroup - 1) / isa::kGroup * isa::kGroup;
@@ -244,11 +241,69 @@ std::size_t Plan::block_bytes(std::uint64_t values) const noexcept {
   return std::size_t{block_coefficients(values)} / isa::kGroup * field_bits();
 }
 
-std::size_t Plan::check_block_bytes() const noexcept { return block_bytes(block_capacity()); }
+namespace {
 
-std::uint64_t Plan::payload_bytes(std::uint64_t values) const noexcept {
-  const std::uint64_t full = values / block_capacity();
-  return full * block_bytes(block_capacity()) + block_bytes(values % block_capacity());
+/// Coefficients that the busiest of `keys` keys serves: of value blocks and its check block.
+std::uint64_t key_coefficients(const Plan& plan, std::uint64_t values, std::uint64_t keys) {
+  return ((plan.block_count(values) + keys - 1) / keys + 1) * plan.degree();
+}
+
+/// Value blocks from which on eight keys are the default. The expander then runs for one block in
+/// eight, a tenth of encryption and decryption; seven more check blocks are below 1 % of the bytes.
+constexpr std::uint64_t kManyKeysFrom = 1024;
+constexpr std::uint64_t kManyKeys = 8;
+
+}  // namespace
+
+std::uint64_t Plan::default_upload_keys(std::uint64_t values) const noexcept {
+  std::uint64_t keys = block_count(values) >= kManyKeysFrom ? kManyKeys : 1;
+  while (key_coefficients(*this, values, keys) > kMaxKeyCoefficients) keys += kManyKeys;
+  return keys;
+}
+
+void Plan::check_upload_keys(std::uint64_t values, std::uint64_t keys) const {
+  if (keys == 0 || keys > kMaxUploadKeys) {
+    throw ParameterError("upload_keys = " + shown(keys) + " is outside 1 ... " +
+                         std::to_string(kMaxUploadKeys));
+  }
+  if (key_coefficients(*this, values, keys) > kMaxKeyCoefficients) {
+    throw HeadroomError("with upload_keys = " + std::to_string(keys) +
+                        " a key would serve more than 2^34 coefficients; this vector needs " +
+                        std::to_string(default_upload_keys(values)));
+  }
+}
+
+void Plan::sum_into(std::span<const std::uint8_t* const> sources,
+                    std::span<const std::uint64_t> weights, std::size_t bytes,
+                    std::uint8_t* out) const {
+  isa::SumFields args{};
+  args.view = &view();
+  args.sources = sources.data();
+  args.weights = weights.empty() ? nullptr : weights.data();
+  args.source_count = static_cast<std::uint32_t>(sources.size());
+  args.coefficients = static_cast<std::uint32_t>(bytes / field_bits() * isa::kGroup);
+  args.out = out;
+  isa::kernels().sum_fields(args);
+}
+
+void Plan::subtract_into(const std::uint8_t* source, std::uint64_t weight, std::size_t bytes,
+                         std::uint8_t* out) const {
+  const std::uint8_t* const sources[] = {out, source};
+  const std::uint64_t weights[] = {1, weight};
+  isa::SumFields args{};
+  args.view = &view();
+  args.sources = sources;
+  args.weights = weights;
+  args.source_count = 2;
+  args.subtract = true;
+  args.coefficients = static_cast<std::uint32_t>(bytes / field_bits() * isa::kGroup);
+  args.out = out;
+  isa::kernels().sum_fields(args);
+}
+
+double Plan::sum_ns() const noexcept {
+  constexpr double kOfEncryption = 1.0 / 8;
+  return static_cast<double>(ring().words()) * isa::nanoseconds_per_residue() * kOfEncryption;
 }
 
 double Plan::bits_per_value() const noexcept {

@@ -5,19 +5,25 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/bytes.h"
 #include "ring/block_arithmetic.h"
 #include "ring/ring.h"
 #include "ring/wide_integer.h"
+#include "scheme/cipher.h"
 
 namespace veilsum::scheme {
 
 /// Hard bound of a coefficient of an error or an upload key: CBD of width 8.
 inline constexpr std::uint64_t kErrorBound = isa::kCbdWidth;
-/// Largest total weight any plan may hold; kernels and int64 sums are sized for it.
-inline constexpr std::uint64_t kMaxTotalWeight = 1u << 20;
+/// Coefficients that one upload key may serve; see docs/wire-format.md.
+inline constexpr std::uint64_t kMaxKeyCoefficients = std::uint64_t{1} << 34;
+inline constexpr std::uint64_t kMaxUploadKeys = 256;
+
+/// Bytes of a sealed seed: an encapsulation (1088 of ML-KEM-768, 32 of X25519), the seed, a tag.
+inline constexpr std::size_t kSealedKeyBytes = 1088 + 32 + 32 + 16;
 
 enum class Optimise : std::uint8_t { kSpeed = 0, kSize = 1 };
 
@@ -31,16 +37,17 @@ struct PlanRequest {
   std::string profile = "auto";  ///< a ring's name, or "auto"
 };
 
-/// Checked parameters. Copies share the tables.
-class Plan {
+/// Checked parameters of the native engine. Copies share the tables.
+class Plan final : public Cipher {
  public:
   /// @throws ParameterError for a request outside the documented ranges
   /// @throws HeadroomError when no admissible ring holds it, naming the nearest plan that does
   explicit Plan(const PlanRequest& request);
 
-  std::uint32_t clients() const noexcept { return clients_; }
+  Engine engine() const noexcept override { return Engine::kNative; }
+  std::uint32_t clients() const noexcept override { return clients_; }
   std::uint32_t value_bits() const noexcept { return value_bits_; }
-  std::uint32_t weight_bits() const noexcept { return weight_bits_; }
+  std::uint32_t weight_bits() const noexcept override { return weight_bits_; }
   std::uint32_t security() const noexcept { return security_; }
   Optimise optimise() const noexcept { return optimise_; }
   /// Name of the ring: "n2048", "n4096", "n8192", or with the modulus, "n4096q48".
@@ -57,8 +64,7 @@ class Plan {
   std::uint32_t field_bits() const noexcept { return view().bits; }
   /// Delta = floor(2^B / t^L), at least 2 noise + 1.
   const ring::WideInteger& delta() const noexcept { return arithmetic_->delta(); }
-  /// W: the largest sum of integer weights.
-  std::uint64_t max_weight() const noexcept { return max_weight_; }
+  std::uint64_t max_weight() const noexcept override { return max_weight_; }
   /// Hard bound of |sum - Delta m|, in units of a field; see noise_bound.h.
   std::uint64_t noise_bound() const noexcept { return noise_bound_; }
   /// 2^(value_bits - 1) - 1: quantised values lie in [-levels, levels].
@@ -67,32 +73,38 @@ class Plan {
   const ring::Ring& ring() const noexcept { return *ring_; }
   const ring::BlockArithmetic& arithmetic() const noexcept { return *arithmetic_; }
 
-  /// Values in a full block.
-  std::uint64_t block_capacity() const noexcept { return std::uint64_t{degree()} * digits(); }
-  std::uint64_t block_count(std::uint64_t values) const noexcept;
+  std::uint64_t block_capacity() const noexcept override {
+    return std::uint64_t{degree()} * digits();
+  }
   /// Coefficients that travel for a block of `values` values: a multiple of eight, at most N.
   std::uint32_t block_coefficients(std::uint64_t values) const noexcept;
-  /// Packed bytes of such a block.
-  std::size_t block_bytes(std::uint64_t values) const noexcept;
-  /// Packed bytes of all blocks of `values` values; check blocks are not among them.
-  std::uint64_t payload_bytes(std::uint64_t values) const noexcept;
-  /// Packed bytes of a check block: all N coefficients.
-  std::size_t check_block_bytes() const noexcept;
+  /// Packed; a check block has as many as a full one.
+  std::size_t block_bytes(std::uint64_t values) const noexcept override;
+
+  /// A sealed seed.
+  std::size_t part_bytes() const noexcept override { return kSealedKeyBytes; }
+  bool part_is_blocks_digest() const noexcept override { return false; }
+  /// 8 where that is worth it (the public polynomials are then expanded for one block in eight), 1
+  /// for short vectors, more where a key would serve more than kMaxKeyCoefficients.
+  std::uint64_t default_upload_keys(std::uint64_t values) const noexcept override;
+  void check_upload_keys(std::uint64_t values, std::uint64_t keys) const override;
+
+  void sum_into(std::span<const std::uint8_t* const> sources,
+                std::span<const std::uint64_t> weights, std::size_t bytes,
+                std::uint8_t* out) const override;
+  void subtract_into(const std::uint8_t* source, std::uint64_t weight, std::size_t bytes,
+                     std::uint8_t* out) const override;
+  double sum_ns() const noexcept override;
 
   /// B / L: ciphertext bits that a value costs in a full block.
   double bits_per_value() const noexcept;
-  /// SHA-256 of the plan's wire form.
-  const Digest& id() const noexcept { return id_; }
+  const Digest& id() const noexcept override { return id_; }
   /// Several lines for people: what the plan holds, what it costs, why it is safe.
   std::string explain() const;
 
-  /// The plan's fields as they stand inside other objects and in its own envelope.
-  void write_fields(ByteWriter& out) const;
+  void write_fields(ByteWriter& out) const override;
   /// @throws WireFormatError when the fields do not name a plan this version would make
   static Plan read_fields(ByteReader& in);
-  static constexpr std::size_t kFieldBytes = 16;
-
-  friend bool operator==(const Plan& a, const Plan& b) noexcept { return a.id_ == b.id_; }
 
  private:
   const isa::BlockView& view() const noexcept { return arithmetic_->view(); }

@@ -15,6 +15,8 @@
 namespace veilsum::scheme {
 namespace {
 
+constexpr std::uint64_t kMaxPayloadBytes = std::uint64_t{1} << 62;
+
 std::array<std::uint8_t, 32> random_seed() {
   std::array<std::uint8_t, 32> seed{};
   os_entropy(seed);
@@ -45,39 +47,37 @@ std::vector<std::uint64_t> check_segments(const std::vector<Segment>& segments) 
   return starts;
 }
 
-/// Coefficients that the busiest of `keys` keys serves: of value blocks and its check block.
-std::uint64_t key_coefficients(const Plan& plan, std::uint64_t values, std::uint64_t keys) {
-  return ((plan.block_count(values) + keys - 1) / keys + 1) * plan.degree();
-}
-
-/// Value blocks from which on eight keys are the default. The expander then runs for one block in
-/// eight, a tenth of encryption and decryption; seven more check blocks are below 1 % of the bytes.
-constexpr std::uint64_t kManyKeysFrom = 1024;
-constexpr std::uint64_t kManyKeys = 8;
-
 }  // namespace
-
-std::uint64_t default_upload_keys(const Plan& plan, std::uint64_t values) noexcept {
-  std::uint64_t keys = plan.block_count(values) >= kManyKeysFrom ? kManyKeys : 1;
-  while (key_coefficients(plan, values, keys) > kMaxKeyCoefficients) keys += kManyKeys;
-  return keys;
-}
 
 Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields)
     : Round(plan, public_key, std::move(fields), random_seed()) {}
 
 Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
+             const std::array<std::uint8_t, 32>& seed)
+    : Round(std::make_shared<const Plan>(plan), public_key, std::move(fields), seed) {}
+
+Round::Round(std::shared_ptr<const Cipher> cipher, const PublicKey& public_key, RoundFields fields)
+    : Round(std::move(cipher), public_key, std::move(fields), random_seed()) {}
+
+Round::Round(std::shared_ptr<const Cipher> shared, const PublicKey& public_key, RoundFields fields,
              const std::array<std::uint8_t, 32>& seed) {
+  if (shared == nullptr) throw ParameterError("a round needs a plan");
+  const Cipher& cipher = *shared;
+  if (public_key.engine() != cipher.engine()) {
+    throw RoundError("the public key is of engine '" + engine_name(public_key.engine()) +
+                     "', the plan of engine '" + engine_name(cipher.engine()) +
+                     "'; a round has one engine, which its plan chooses");
+  }
   std::vector<std::uint64_t> starts = check_segments(fields.segments);
-  if (fields.min_clients < kMinClientsFloor || fields.min_clients > plan.clients()) {
+  if (fields.min_clients < kMinClientsFloor || fields.min_clients > cipher.clients()) {
     throw ParameterError("min_clients = " + shown(fields.min_clients) + " is outside 2 ... " +
-                         std::to_string(plan.clients()) +
+                         std::to_string(cipher.clients()) +
                          " (the plan's clients): a sum of one upload is that upload");
   }
   if (!fields.roster.empty()) {
-    if (fields.roster.size() > plan.clients()) {
+    if (fields.roster.size() > cipher.clients()) {
       throw ParameterError("the roster names " + std::to_string(fields.roster.size()) +
-                           " clients, the plan holds " + std::to_string(plan.clients()));
+                           " clients, the plan holds " + std::to_string(cipher.clients()));
     }
     if (fields.roster.size() < fields.min_clients) {
       throw ParameterError(
@@ -96,20 +96,26 @@ Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
     }
   }
   if (fields.layout.size() > 0x7fffffffu) throw ParameterError("the layout is above 2 GiB");
-  if (fields.upload_keys == 0) fields.upload_keys = default_upload_keys(plan, starts.back());
-  if (fields.upload_keys > kMaxUploadKeys) {
-    throw ParameterError("upload_keys = " + shown(fields.upload_keys) + " is outside 1 ... " +
-                         std::to_string(kMaxUploadKeys));
+  if (fields.upload_keys == 0) fields.upload_keys = cipher.default_upload_keys(starts.back());
+  cipher.check_upload_keys(starts.back(), fields.upload_keys);
+  // Offsets of blocks are 64-bit numbers, whatever block an engine thinks of.
+  if (cipher.block_count(starts.back()) + fields.upload_keys >
+      kMaxPayloadBytes / cipher.full_block_bytes()) {
+    throw ParameterError("the blocks of " + std::to_string(starts.back()) +
+                         " values are above 2^62 bytes; a block has " +
+                         std::to_string(cipher.full_block_bytes()) + " and holds " +
+                         std::to_string(cipher.block_capacity()) + " values");
   }
-  if (key_coefficients(plan, starts.back(), fields.upload_keys) > kMaxKeyCoefficients) {
-    throw HeadroomError("with upload_keys = " + std::to_string(fields.upload_keys) +
-                        " a key would serve more than 2^34 coefficients; this vector needs " +
-                        std::to_string(default_upload_keys(plan, starts.back())));
+  if (fields.trust_aggregator && cipher.engine() == Engine::kNative) {
+    throw ParameterError(
+        "trust_aggregator is for engines whose key holder has to sum the uploads itself; the "
+        "native one opens sealed keys, and needs no trust");
   }
 
   ByteWriter out(256 + fields.layout.size() + 16 * fields.segments.size());
-  plan.write_fields(out);
+  cipher.write_fields(out);
   out.raw(seed);
+  out.u8(fields.trust_aggregator ? 1 : 0);
   out.u32(static_cast<std::uint32_t>(fields.min_clients));
   out.u32(static_cast<std::uint32_t>(fields.upload_keys));
   out.u32(static_cast<std::uint32_t>(fields.segments.size()));
@@ -125,24 +131,39 @@ Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
 
   const Digest id = ring::labelled_hash("veilsum/2/round", {out.bytes()});
   const ring::Expander matrix("veilsum/2/matrix", {}, seed, ring::KeySize::kAes128);
-  contents_ = std::make_shared<const Contents>(Contents{
-      plan, public_key, std::move(fields), seed, std::move(starts), out.take(), id, matrix.key()});
+  const auto* native = dynamic_cast<const Plan*>(shared.get());
+  contents_ = std::make_shared<const Contents>(Contents{std::move(shared), native, public_key,
+                                                        std::move(fields), seed, std::move(starts),
+                                                        out.take(), id, matrix.key()});
+}
+
+const Plan& Round::plan() const {
+  if (contents_->native == nullptr) {
+    throw RoundError("round " + short_hex(id()) + " is of engine '" +
+                     engine_name(cipher().engine()) + "'; this is for the native engine's rounds");
+  }
+  return *contents_->native;
 }
 
 std::uint64_t Round::block_values(std::uint64_t block) const noexcept {
-  const std::uint64_t capacity = plan().block_capacity();
+  const std::uint64_t capacity = cipher().block_capacity();
   return block < value_blocks() ? std::min(capacity, size() - block * capacity) : 0;
 }
 
-std::uint32_t Round::block_coefficients(std::uint64_t block) const noexcept {
+std::size_t Round::block_bytes(std::uint64_t block) const noexcept {
+  return block < value_blocks() ? cipher().block_bytes(block_values(block))
+                                : cipher().full_block_bytes();
+}
+
+std::uint32_t Round::block_coefficients(std::uint64_t block) const {
   return block < value_blocks() ? plan().block_coefficients(block_values(block)) : plan().degree();
 }
 
 std::uint64_t Round::block_offset(std::uint64_t block) const noexcept {
-  const std::uint64_t full = plan().check_block_bytes();
+  const std::uint64_t full = cipher().full_block_bytes();
   const std::uint64_t before = value_blocks();
   if (block < before) return block * full;
-  return plan().payload_bytes(size()) + (block - before) * full;
+  return cipher().payload_bytes(size()) + (block - before) * full;
 }
 
 std::size_t Round::segment_of(std::uint64_t at) const noexcept {
@@ -153,14 +174,40 @@ std::size_t Round::segment_of(std::uint64_t at) const noexcept {
 
 Bytes Round::to_bytes() const { return seal(ObjectKind::kRound, {contents_->wire_fields}); }
 
-Round Round::from_bytes(ByteView bytes) {
-  ByteReader in(open_envelope(bytes, ObjectKind::kRound), "round");
-  const Plan plan = Plan::read_fields(in);
+Round Round::from_bytes(ByteView bytes, const CipherReader* others) {
+  const ByteView payload = open_envelope(bytes, ObjectKind::kRound);
+  ByteReader in(payload, "round");
+  std::shared_ptr<const Cipher> cipher;
+  if (payload.empty() || payload[0] == static_cast<std::uint8_t>(Engine::kNative)) {
+    cipher = std::make_shared<const Plan>(Plan::read_fields(in));
+  } else if (others != nullptr) {
+    const ByteView plan = in.raw(Cipher::kFieldBytes);
+    try {
+      cipher = others->read(plan);
+    } catch (const ParameterError& error) {
+      in.fail(error.what());
+    } catch (const HeadroomError& error) {
+      in.fail(error.what());
+    }
+    // The round's id is made of the plan's fields: a reader that gave another plan would rename it.
+    ByteWriter found(Cipher::kFieldBytes);
+    if (cipher != nullptr) cipher->write_fields(found);
+    if (!std::equal(plan.begin(), plan.end(), found.bytes().begin(), found.bytes().end())) {
+      in.fail("its plan was read as another one");
+    }
+  } else {
+    in.fail("its engine, " + engine_name(static_cast<Engine>(payload[0])) + ", is not available");
+  }
   const auto seed = in.array<32>();
   RoundFields fields;
+  const std::uint8_t trust = in.u8();
+  if (trust > 1) in.fail("flag " + std::to_string(trust) + " is neither 0 nor 1");
+  fields.trust_aggregator = trust != 0;
   fields.min_clients = in.u32();
   fields.upload_keys = in.u32();
-  if (fields.upload_keys == 0) in.fail("a round has at least one upload key");
+  if (fields.upload_keys == 0 && cipher->engine() == Engine::kNative) {
+    in.fail("a round has at least one upload key");
+  }
   const std::uint32_t segments = in.u32();
   // Checked against the bytes at hand before anything is reserved for it.
   if (std::uint64_t{segments} * 16 > in.remaining()) in.fail("more segments than bytes");
@@ -178,10 +225,12 @@ Round Round::from_bytes(ByteView bytes) {
   const PublicKey public_key = PublicKey::read_fields(in);
   in.finish();
   try {
-    return Round(plan, public_key, std::move(fields), seed);
+    return Round(std::move(cipher), public_key, std::move(fields), seed);
   } catch (const ParameterError& error) {
     in.fail(error.what());
   } catch (const HeadroomError& error) {
+    in.fail(error.what());
+  } catch (const RoundError& error) {
     in.fail(error.what());
   }
 }

@@ -5,14 +5,9 @@
 
 #include "isa/dispatch.h"
 #include "ring/expander.h"
-#include "ring/sha256.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::scheme {
-
-SealedKey::SealedKey(Bytes bytes)
-    : bytes_(std::move(bytes)),
-      digest_(ring::labelled_hash("veilsum/2/sealed-key-digest", {bytes_})) {}
 
 Bytes sealing_info(const Round& round, const Nonce& nonce) {
   ByteWriter out(96);
@@ -23,13 +18,14 @@ Bytes sealing_info(const Round& round, const Nonce& nonce) {
   return out.take();
 }
 
-SealedKey seal_key(const Round& round, const Nonce& nonce, const Seed& seed, const Sealer& sealer) {
-  Bytes sealed = sealer.seal(round.public_key().bytes(), sealing_info(round, nonce), seed.span());
+CipherPart seal_key(const Round& round, const Nonce& nonce, const Seed& seed,
+                    const Sealer& sealer) {
+  Bytes sealed = sealer.seal(round.public_key().body(), sealing_info(round, nonce), seed.span());
   if (sealed.size() != kSealedKeyBytes) {
     throw ParameterError("a sealed key has " + std::to_string(kSealedKeyBytes) + " bytes, not " +
                          std::to_string(sealed.size()));
   }
-  return SealedKey(std::move(sealed));
+  return CipherPart(std::move(sealed));
 }
 
 KeyCoefficients expand_keys(const Round& round, const Seed& seed) {

@@ -9,15 +9,9 @@
 
 #include "base/aligned_buffer.h"
 #include "base/entropy.h"
-#include "scheme/round.h"
+#include "scheme/upload.h"
 
 namespace veilsum::scheme {
-
-/// Public randomness that tells two uploads of a round apart.
-using Nonce = std::array<std::uint8_t, 16>;
-
-/// Bytes of a sealed seed: an encapsulation (1088 of ML-KEM-768, 32 of X25519), the seed, a tag.
-inline constexpr std::size_t kSealedKeyBytes = 1088 + 32 + 32 + 16;
 
 /// Seals a seed; supplied by the caller (the Python package uses `cryptography`).
 class Sealer {
@@ -37,26 +31,11 @@ class Opener {
   virtual bool open(ByteView key, ByteView info, ByteView sealed, Seed& seed) const = 0;
 };
 
-/// The sealed seed of an upload with its digest, which names the upload everywhere.
-class SealedKey {
- public:
-  SealedKey() = default;
-  explicit SealedKey(Bytes bytes);
-
-  const Bytes& bytes() const noexcept { return bytes_; }
-  const Digest& digest() const noexcept { return digest_; }
-  friend bool operator==(const SealedKey& a, const SealedKey& b) { return a.bytes_ == b.bytes_; }
-
- private:
-  Bytes bytes_;
-  Digest digest_{};
-};
-
 /// What a sealed seed is bound to: the round, the upload's nonce, the key holder.
 Bytes sealing_info(const Round& round, const Nonce& nonce);
 
 /// @throws ParameterError when the sealer gives anything but kSealedKeyBytes
-SealedKey seal_key(const Round& round, const Nonce& nonce, const Seed& seed, const Sealer& sealer);
+CipherPart seal_key(const Round& round, const Nonce& nonce, const Seed& seed, const Sealer& sealer);
 
 /// Polynomials with small coefficients, one after the other: [keys][N].
 using KeyCoefficients = SecretBuffer<std::int64_t>;

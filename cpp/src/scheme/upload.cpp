@@ -3,12 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
+#include <utility>
 
+#include "base/entropy.h"
 #include "base/file_io.h"
-#include "base/parallel.h"
 #include "base/shown.h"
-#include "isa/dispatch.h"
 #include "ring/sha256.h"
 #include "scheme/blocks_digest.h"
 #include "scheme/wire.h"
@@ -20,8 +19,11 @@ constexpr std::uint8_t kUnsigned = 0;
 constexpr std::uint8_t kSigned = 1;
 }  // namespace
 
-std::size_t head_bytes(bool is_signed) noexcept {
-  return 1 + 8 + (is_signed ? 4 + 32 + 64 : 0) + sizeof(Nonce) + kSealedKeyBytes;
+CipherPart::CipherPart(Bytes bytes)
+    : bytes_(std::move(bytes)), digest_(ring::labelled_hash("veilsum/2/cipher-part", {bytes_})) {}
+
+std::size_t head_bytes(const Cipher& cipher, bool is_signed) noexcept {
+  return 1 + 8 + (is_signed ? 4 + 32 + 64 : 0) + sizeof(Nonce) + cipher.part_bytes();
 }
 
 std::string UploadHead::name() const {
@@ -70,27 +72,51 @@ void check_signature(const Round& round, const UploadHead& head,
   }
 }
 
+bool blocks_are_named(const Round& round, const UploadHead& head) noexcept {
+  return head.signature.has_value() || round.cipher().part_is_blocks_digest();
+}
+
+void check_blocks(const Round& round, const UploadHead& head, const Digest& found) {
+  if (head.signature && head.signature->blocks_digest != found) {
+    throw RoundError("the blocks of " + head.name() +
+                     " are not the ones it signed: they were altered on the way");
+  }
+  if (round.cipher().part_is_blocks_digest() &&
+      !std::equal(found.begin(), found.end(), head.part.bytes().begin(), head.part.bytes().end())) {
+    throw RoundError("the blocks of " + head.name() +
+                     " are not the ones its head names: they were altered on the way");
+  }
+}
+
 Upload::Upload(const Round& round, UploadHead head, AlignedBuffer<std::uint8_t> blocks)
-    : round_id_(round.id()), head_(std::move(head)), blocks_(std::move(blocks)) {}
+    : round_id_(round.id()),
+      head_(std::move(head)),
+      blocks_(std::make_shared<const AlignedBuffer<std::uint8_t>>(std::move(blocks))) {}
+
+Upload Upload::of_blocks(const Round& round, std::uint64_t clipped, ByteView blocks) {
+  if (!round.cipher().part_is_blocks_digest()) {
+    throw RoundError("uploads of engine '" + engine_name(round.cipher().engine()) +
+                     "' have more than blocks");
+  }
+  if (blocks.size() != round.payload_bytes() || clipped > round.size()) {
+    throw ParameterError("an upload of " + std::to_string(blocks.size()) + " bytes of blocks and " +
+                         shown(clipped) + " clipped values; this round's has " +
+                         std::to_string(round.payload_bytes()) + " bytes and " +
+                         std::to_string(round.size()) + " values");
+  }
+  AlignedBuffer<std::uint8_t> copy(blocks.size());
+  std::memcpy(copy.data(), blocks.data(), blocks.size());
+  Upload made(round, {}, std::move(copy));
+  made.head_.clipped = clipped;
+  os_entropy(made.head_.nonce);
+  const Digest digest = made.blocks_digest(0);
+  made.head_.part = CipherPart(Bytes(digest.begin(), digest.end()));
+  return made;
+}
 
 Digest Upload::blocks_digest(int threads) const {
   if (const std::optional<Digest> kept = blocks_digest_.get()) return *kept;
-  const std::size_t pieces = digest_pieces(blocks_.size());
-  Bytes digests(32 * pieces);
-  constexpr std::size_t kTogether = isa::kHashLanes;
-  constexpr double kUsPerByte = 3e-4;  // of hashing pieces side by side
-  const double work_us = static_cast<double>(blocks_.size()) * kUsPerByte;
-  parallel_for(
-      (pieces + kTogether - 1) / kTogether, worthwhile_threads(threads, work_us), [] { return 0; },
-      [&](std::size_t run, int) {
-        const std::size_t from = run * kTogether * kDigestPiece;
-        const std::size_t bytes = std::min(kTogether * kDigestPiece, blocks_.size() - from);
-        ring::sha256_pieces_into(blocks().subspan(from, bytes), kDigestPiece,
-                                 digests.data() + 32 * run * kTogether);
-      });
-  BlocksDigest hash;
-  hash.append(digests);
-  const Digest digest = hash.finish();
+  const Digest digest = digest_of_blocks(blocks(), threads);
   blocks_digest_.keep(digest);
   return digest;
 }
@@ -104,7 +130,7 @@ void write_head(ByteWriter& out, const UploadHead& head) {
     out.raw(head.signature->signature);
   }
   out.raw(head.nonce);
-  out.raw(head.key.bytes());
+  out.raw(head.part.bytes());
 }
 
 UploadHead read_head(ByteReader& in, const Round& round) {
@@ -126,17 +152,18 @@ UploadHead read_head(ByteReader& in, const Round& round) {
     head.signature = signature;
   }
   head.nonce = in.array<16>();
-  const ByteView sealed = in.raw(kSealedKeyBytes);
-  head.key = SealedKey(Bytes(sealed.begin(), sealed.end()));
+  const ByteView part = in.raw(round.cipher().part_bytes());
+  head.part = CipherPart(Bytes(part.begin(), part.end()));
   return head;
 }
 
-std::size_t upload_head_bytes(bool is_signed) noexcept {
-  return kEnvelopeHeaderBytes + 32 + head_bytes(is_signed) + 8;
+std::size_t upload_head_bytes(const Cipher& cipher, bool is_signed) noexcept {
+  return kEnvelopeHeaderBytes + 32 + head_bytes(cipher, is_signed) + 8;
 }
 
 std::uint64_t upload_bytes(const Round& round, bool is_signed) noexcept {
-  return upload_head_bytes(is_signed) + round.payload_bytes() + kEnvelopeTrailerBytes;
+  return upload_head_bytes(round.cipher(), is_signed) + round.payload_bytes() +
+         kEnvelopeTrailerBytes;
 }
 
 bool check_upload_size(std::uint64_t actual_bytes, const Round& round) {
@@ -164,7 +191,7 @@ UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, co
 
 Bytes write_upload_head(const Round& round, const UploadHead& head) {
   const bool is_signed = head.signature.has_value();
-  ByteWriter out(upload_head_bytes(is_signed));
+  ByteWriter out(upload_head_bytes(round.cipher(), is_signed));
   out.raw(envelope_header(ObjectKind::kUpload, upload_bytes(round, is_signed)));
   out.raw(round.id());
   write_head(out, head);
@@ -173,14 +200,16 @@ Bytes write_upload_head(const Round& round, const UploadHead& head) {
 }
 
 std::uint64_t Upload::wire_bytes() const noexcept {
-  return upload_head_bytes(head_.signature.has_value()) + blocks_.size() + kEnvelopeTrailerBytes;
+  const std::size_t signature = head_.signature ? 4 + 32 + 64 : 0;
+  return kEnvelopeHeaderBytes + 32 + 1 + 8 + signature + sizeof(Nonce) + head_.part.bytes().size() +
+         8 + blocks().size() + kEnvelopeTrailerBytes;
 }
 
 Bytes Upload::head_fields() const {
-  ByteWriter out(upload_head_bytes(true));
+  ByteWriter out(256 + head_.part.bytes().size());
   out.raw(round_id_);
   write_head(out, head_);
-  out.u64(blocks_.size());
+  out.u64(blocks().size());
   return out.take();
 }
 

@@ -1,20 +1,39 @@
-// Layer: scheme. A client's ciphertext: sealed key and blocks, with the public facts about it.
+// Layer: scheme. A client's ciphertext: its cipher's part (the native one's is a sealed key) and
+// blocks, with the public facts about it.
 // Objects of this type are well formed: they were either encrypted here or checked on reading.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "base/aligned_buffer.h"
 #include "scheme/round.h"
-#include "scheme/sealed_key.h"
 
 namespace veilsum::scheme {
 
 using Signature = std::array<std::uint8_t, 64>;
+
+/// Public randomness that tells two uploads of a round apart.
+using Nonce = std::array<std::uint8_t, 16>;
+
+/// What an upload's head has of its engine, with its digest, which names the upload everywhere.
+class CipherPart {
+ public:
+  CipherPart() = default;
+  explicit CipherPart(Bytes bytes);
+
+  const Bytes& bytes() const noexcept { return bytes_; }
+  const Digest& digest() const noexcept { return digest_; }
+  friend bool operator==(const CipherPart& a, const CipherPart& b) { return a.bytes_ == b.bytes_; }
+
+ private:
+  Bytes bytes_;
+  Digest digest_{};
+};
 
 /// Checks an Ed25519 signature; supplied by the caller (the Python package uses `cryptography`).
 class SignatureVerifier {
@@ -35,17 +54,17 @@ struct UploadSignature {
 struct UploadHead {
   std::uint64_t clipped = 0;  ///< values that lay beyond their limit
   Nonce nonce{};
-  SealedKey key;
+  CipherPart part;
   std::optional<UploadSignature> signature;
 
   /// Names the upload.
-  const Digest& digest() const noexcept { return key.digest(); }
+  const Digest& digest() const noexcept { return part.digest(); }
   /// "client 3" or "upload 0123...": for messages.
   std::string name() const;
 };
 
-/// The bytes a client signs: label, round id, client, clip count, nonce, digests of the sealed key
-/// and of the blocks.
+/// The bytes a client signs: label, round id, client, clip count, nonce, digests of the cipher's
+/// part and of the blocks.
 Bytes signing_payload(const Round& round, std::uint32_t client, const UploadHead& head,
                       const Digest& blocks_digest);
 
@@ -54,6 +73,13 @@ Bytes signing_payload(const Round& round, std::uint32_t client, const UploadHead
 ///         an upload is signed in a round without one
 /// @throws ParameterError when the round has a roster and `verifier` is null
 void check_signature(const Round& round, const UploadHead& head, const SignatureVerifier* verifier);
+
+/// Whether somebody says which blocks an upload has: its signer, or the head itself.
+bool blocks_are_named(const Round& round, const UploadHead& head) noexcept;
+/// Checks what is said of the blocks.
+/// @param found the digest of the blocks at hand
+/// @throws RoundError when they are other blocks
+void check_blocks(const Round& round, const UploadHead& head, const Digest& found);
 
 /// A digest computed from bytes that don't change, kept from then on. Any number of threads may ask
 /// and keep at once: what they keep is equal. No lock, so a process forked meanwhile finds either a
@@ -91,14 +117,23 @@ class KeptDigest {
   Digest digest_{};
 };
 
+/// Blocks that several objects refer to; nobody writes to them.
+using SharedBlocks = std::shared_ptr<const AlignedBuffer<std::uint8_t>>;
+
 class Upload {
  public:
   /// @param blocks round.payload_bytes() of packed fields: any bytes are valid
   Upload(const Round& round, UploadHead head, AlignedBuffer<std::uint8_t> blocks);
+  /// Of a cipher whose part is the digest of the blocks; draws the nonce.
+  /// @throws ParameterError for another length than the round's
+  static Upload of_blocks(const Round& round, std::uint64_t clipped, ByteView blocks);
 
   const Digest& round_id() const noexcept { return round_id_; }
   const UploadHead& head() const noexcept { return head_; }
-  ByteView blocks() const noexcept { return blocks_.span(); }
+  /// Empty of what was moved elsewhere.
+  ByteView blocks() const noexcept { return blocks_ ? blocks_->span() : ByteView(); }
+  /// The same, to be kept beyond this object.
+  const SharedBlocks& shared_blocks() const noexcept { return blocks_; }
   /// Size of to_bytes().
   std::uint64_t wire_bytes() const noexcept;
 
@@ -119,14 +154,14 @@ class Upload {
  private:
   Digest round_id_;
   UploadHead head_;
-  AlignedBuffer<std::uint8_t> blocks_;
+  SharedBlocks blocks_;
   mutable KeptDigest blocks_digest_;
 };
 
 /// Bytes of an upload of this round as it travels.
 std::uint64_t upload_bytes(const Round& round, bool is_signed) noexcept;
 /// Bytes of an upload before its blocks: envelope header, round id, head, length of the blocks.
-std::size_t upload_head_bytes(bool is_signed) noexcept;
+std::size_t upload_head_bytes(const Cipher& cipher, bool is_signed) noexcept;
 /// Reads them, given an upload's size as a whole.
 /// @throws WireFormatError, RoundError as Upload::from_bytes
 UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, const Round& round);
@@ -137,7 +172,7 @@ bool check_upload_size(std::uint64_t actual_bytes, const Round& round);
 Bytes write_upload_head(const Round& round, const UploadHead& head);
 
 /// Reading and writing of a head inside uploads, aggregates and opening requests, and its size.
-std::size_t head_bytes(bool is_signed) noexcept;
+std::size_t head_bytes(const Cipher& cipher, bool is_signed) noexcept;
 void write_head(ByteWriter& out, const UploadHead& head);
 UploadHead read_head(ByteReader& in, const Round& round);
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/file_stream.h"
 #include "isa/dispatch.h"
 
 namespace veilsum::scheme {
@@ -14,12 +15,8 @@ namespace {
 
 constexpr char kMagic[4] = {'V', 'S', 'U', 'M'};
 
-constexpr unsigned engine_of(ObjectKind kind) { return static_cast<std::uint16_t>(kind) >> 8; }
-
-/// A kind's name where one of `expected` belongs: with its engine when that is another.
-std::string name_beside(ObjectKind kind, ObjectKind expected) {
-  const std::string name = kind_name(kind);
-  return engine_of(kind) == 0 && engine_of(expected) != 0 ? name + " of engine 'native'" : name;
+std::string with_article(const std::string& name) {
+  return (std::string("aeiou").find(name[0]) != std::string::npos ? "an " : "a ") + name;
 }
 
 std::span<const ByteView> as_span(std::initializer_list<ByteView> parts) {
@@ -32,13 +29,11 @@ std::string kind_name(ObjectKind kind) {
   static constexpr const char* kNames[] = {
       "plan",      "public key",      "secret key", "round",           "upload",
       "aggregate", "opening request", "sum key",    "decryption share"};
-  static constexpr unsigned kNamesOf[] = {8, 9};  // by engine: the native one has no shares
-  const unsigned number = static_cast<std::uint16_t>(kind) & 0xff;
-  const unsigned engine = engine_of(kind);
-  if (engine >= std::size(kNamesOf) || number == 0 || number > kNamesOf[engine]) {
-    return "object of unknown kind " + std::to_string(static_cast<std::uint16_t>(kind));
+  const auto number = static_cast<std::uint16_t>(kind);
+  if (number == 0 || number > std::size(kNames)) {
+    return "object of unknown kind " + std::to_string(number);
   }
-  return kNames[number - 1] + std::string(engine == 0 ? "" : " of engine 'openfhe'");
+  return kNames[number - 1];
 }
 
 Frame frame_around(ObjectKind kind, std::span<const ByteView> parts) {
@@ -53,8 +48,8 @@ Frame frame_around(ObjectKind kind, std::span<const ByteView> parts) {
   return {total, std::move(header), trailer.take()};
 }
 
-Bytes seal(ObjectKind kind, std::initializer_list<ByteView> parts) {
-  const Frame frame = frame_around(kind, as_span(parts));
+Bytes seal(ObjectKind kind, std::span<const ByteView> parts) {
+  const Frame frame = frame_around(kind, parts);
   Bytes out;
   out.reserve(frame.total);
   out.insert(out.end(), frame.header.begin(), frame.header.end());
@@ -94,13 +89,27 @@ void check_envelope_header(ByteView first_bytes, std::uint64_t actual_bytes, Obj
   }
   const std::uint16_t found = in.u16();
   if (found != static_cast<std::uint16_t>(kind)) {
-    in.fail("expected here, but these bytes are of another kind: " +
-            name_beside(static_cast<ObjectKind>(found), kind));
+    throw WireFormatError("this is " + with_article(kind_name(static_cast<ObjectKind>(found))) +
+                          ", but " + with_article(kind_name(kind)) +
+                          " is needed; are two arguments swapped?");
   }
   const std::uint64_t total = in.u64();
   if (total != actual_bytes || total < kEnvelopeHeaderBytes + kEnvelopeTrailerBytes) {
     in.fail("the object says it has " + std::to_string(total) + " bytes, but " +
             std::to_string(actual_bytes) + " were given (truncated or padded)");
+  }
+}
+
+void refuse_other_kind(const std::string& path, ObjectKind kind) {
+  const InputFile file(path);
+  if (file.size() < kEnvelopeHeaderBytes) return;
+  std::uint8_t first[kEnvelopeHeaderBytes];
+  file.read_at(0, first);
+  std::uint16_t found = 0;
+  std::memcpy(&found, first + 6, sizeof found);
+  const bool ours = std::memcmp(first, kMagic, sizeof kMagic) == 0 && first[4] == kWireVersion;
+  if (ours && found != static_cast<std::uint16_t>(kind)) {
+    check_envelope_header(first, file.size(), kind);
   }
 }
 

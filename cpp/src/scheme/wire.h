@@ -14,8 +14,8 @@
 
 namespace veilsum::scheme {
 
-/// The native engine's kinds. Another engine's have its number in the high byte, and their payloads
-/// are known to that engine alone.
+/// Kinds of objects, the same for all engines: a plan names its engine, and whatever belongs to a
+/// round has the round's.
 enum class ObjectKind : std::uint16_t {
   kPlan = 1,
   kPublicKey = 2,
@@ -25,13 +25,14 @@ enum class ObjectKind : std::uint16_t {
   kAggregate = 6,
   kOpeningRequest = 7,
   kSumKey = 8,
+  kDecryptionShare = 9,  ///< of an engine whose key holders share one key
 };
 
 inline constexpr std::uint16_t kWireVersion = 2;
 inline constexpr std::size_t kEnvelopeHeaderBytes = 16;
 inline constexpr std::size_t kEnvelopeTrailerBytes = 4;
 
-/// Name of a kind for messages: "upload", "sum key", "plan of engine 'openfhe'", ...
+/// Name of a kind for messages: "upload", "sum key", ...
 std::string kind_name(ObjectKind kind);
 
 /// What stands before and after a payload.
@@ -45,7 +46,10 @@ Frame frame_around(ObjectKind kind, std::span<const ByteView> parts);
 
 /// The object around a payload given in parts: header, parts, checksum. One allocation of the final
 /// size, so that a secret payload leaves no smaller copies behind.
-Bytes seal(ObjectKind kind, std::initializer_list<ByteView> parts);
+Bytes seal(ObjectKind kind, std::span<const ByteView> parts);
+inline Bytes seal(ObjectKind kind, std::initializer_list<ByteView> parts) {
+  return seal(kind, std::span(parts.begin(), parts.size()));
+}
 
 /// Writes the same bytes to a file, without joining the parts in memory.
 void seal_to_file(const std::string& path, FileKind file_kind, ObjectKind kind,
@@ -57,6 +61,10 @@ Bytes envelope_header(ObjectKind kind, std::uint64_t total_bytes);
 /// for objects that are read in portions, whose checksum their reader must check.
 /// @throws WireFormatError naming the first of them that is wrong
 void check_envelope_header(ByteView first_bytes, std::uint64_t actual_bytes, ObjectKind kind);
+/// Refuses a file with an object of another kind, by its first bytes alone: for files that are then
+/// read under rules that such an object does not keep.
+/// @throws WireFormatError; std::system_error
+void refuse_other_kind(const std::string& path, ObjectKind kind);
 /// Reads an object of `actual_bytes` in portions for its checksum alone; `read` fills the given
 /// bytes from an offset on. For when something in it is wrong: damage is told before anything else.
 /// @throws WireFormatError when the checksum is wrong

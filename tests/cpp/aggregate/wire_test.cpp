@@ -64,9 +64,11 @@ TEST("the bytes of an aggregate, and of its opening request") {
         out.raw(head.signature->signature);
       }
       out.raw(nonce_of(k + 1));
-      out.raw(head.key.bytes());
+      out.raw(head.part.bytes());
     }
-    CHECK_EQ(total.opening_request().to_bytes(), envelope_of(7, out.bytes()));
+    Bytes request = out.bytes();
+    request.push_back(0);  // shows no blocks
+    CHECK_EQ(total.opening_request().to_bytes(), envelope_of(7, request));
     out.u64(round.payload_bytes());
     out.raw(total.blocks());
     CHECK_EQ(total.to_bytes(), envelope_of(6, out.bytes()));
@@ -124,7 +126,7 @@ TEST("blocks may be any bytes; the same sealed key twice, and version 1, are ref
     repair_checksum(other);
     CHECK(Aggregate::from_bytes(other, round).to_bytes() == other);
   }
-  const std::size_t first_at = 16 + 32 + 4 + 8, entry = 8 + scheme::head_bytes(false);
+  const std::size_t first_at = 16 + 32 + 4 + 8, entry = 8 + scheme::head_bytes(plan, false);
   Bytes twice = good;
   std::memcpy(twice.data() + first_at + entry + 1 + 8 + 16, twice.data() + first_at + 1 + 8 + 16,
               scheme::kSealedKeyBytes);
@@ -231,13 +233,13 @@ TEST("a round of 2^40 values is described without being allocated") {
     const Round round = make_round(plan, key, size);
     const Round again = Round::from_bytes(round.to_bytes());
     CHECK_EQ(again.size(), size);
-    CHECK_EQ(again.payload_bytes(), (size / 4096 + again.upload_keys()) * plan.check_block_bytes());
+    CHECK_EQ(again.payload_bytes(), (size / 4096 + again.upload_keys()) * plan.full_block_bytes());
     CHECK_EQ(again.segment_of(size - 1), 0u);
     // An upload that claims to be one of this round, in a few bytes.
     Bytes payload(round.id().begin(), round.id().end());
-    payload.resize(32 + scheme::head_bytes(false) + 8 + 50);
+    payload.resize(32 + scheme::head_bytes(plan, false) + 8 + 50);
     const std::uint64_t length = round.payload_bytes();
-    std::memcpy(payload.data() + 32 + scheme::head_bytes(false), &length, 8);
+    std::memcpy(payload.data() + 32 + scheme::head_bytes(plan, false), &length, 8);
     CHECK_THROWS_WITH(Upload::from_bytes(envelope_of(5, payload), round), WireFormatError,
                       "truncated");
   });

@@ -265,7 +265,9 @@ TEST("what cannot be read is a system_error with the reason and the path, or a P
   for (const FileKind kind : {FileKind::kPublic, FileKind::kSecret}) {
     CHECK_EQ(errno_of([&] { read_file(missing, kind); }), ENOENT);
     CHECK_THROWS_WITH(read_file(missing, kind), std::system_error, missing);
-    CHECK_THROWS_WITH(read_file(folder.path(), kind), ParameterError, "not a regular file");
+    CHECK_EQ(errno_of([&] { read_file(folder.path(), kind); }), EISDIR);
+    CHECK_THROWS_WITH(read_file(folder.path(), kind), std::system_error, "is a folder");
+    CHECK_THROWS_WITH(read_file("/dev/null", kind), ParameterError, "not a regular file");
   }
 }
 

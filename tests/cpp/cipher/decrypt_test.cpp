@@ -263,7 +263,7 @@ TEST("blocks of a sum that changed places are refused") {
       HandMadeSum sum = world.sum({0, 1});
       const auto first = sum.blocks.begin() + static_cast<std::ptrdiff_t>(round.block_offset(a));
       const auto second = sum.blocks.begin() + static_cast<std::ptrdiff_t>(round.block_offset(b));
-      std::swap_ranges(first, first + static_cast<std::ptrdiff_t>(world.plan.check_block_bytes()),
+      std::swap_ranges(first, first + static_cast<std::ptrdiff_t>(world.plan.full_block_bytes()),
                        second);
       CHECK(sum.blocks != honest.blocks);
       CHECK_THROWS(decrypt(sum), TamperedSumError);

@@ -59,7 +59,7 @@ TEST("encrypting the same twice gives unrelated ciphertexts") {
   // Random bytes agree in one of 256 places: 24,000 bytes of blocks, deviation 0.0004, and 1168 of
   // the sealed key, 0.0018; ten of them allowed.
   CHECK(equal_share(a.blocks(), b.blocks()) < 1.0 / 256 + 0.005);
-  CHECK(equal_share(a.head().key.bytes(), b.head().key.bytes()) < 1.0 / 256 + 0.018);
+  CHECK(equal_share(a.head().part.bytes(), b.head().part.bytes()) < 1.0 / 256 + 0.018);
   CHECK(a.head().nonce != b.head().nonce);
 }
 
@@ -78,10 +78,10 @@ TEST("every seed matters, each for its own part") {
   const auto same_blocks = [&](const Upload& upload) {
     return std::equal(base.blocks().begin(), base.blocks().end(), upload.blocks().begin());
   };
-  CHECK(same_blocks(again) && base.head().key == again.head().key);
-  CHECK(!same_blocks(other_key) && !(base.head().key == other_key.head().key));
-  CHECK(!same_blocks(other_rounding) && base.head().key == other_rounding.head().key);
-  CHECK(same_blocks(other_nonce) && !(base.head().key == other_nonce.head().key));
+  CHECK(same_blocks(again) && base.head().part == again.head().part);
+  CHECK(!same_blocks(other_key) && !(base.head().part == other_key.head().part));
+  CHECK(!same_blocks(other_rounding) && base.head().part == other_rounding.head().part);
+  CHECK(same_blocks(other_nonce) && !(base.head().part == other_nonce.head().part));
   CHECK(other_nonce.head().nonce == nonce_of(9));
 }
 
@@ -105,7 +105,7 @@ TEST(
   CHECK_EQ(sealer.calls.load(), 1);
   Seed seed;
   CHECK(kOpener.open(world.key.secret(), scheme::sealing_info(round, upload.head().nonce),
-                     upload.head().key.bytes(), seed));
+                     upload.head().part.bytes(), seed));
   CHECK_THROWS(cipher::encrypt(round, pieces_of(update), {}, Failing()), Broken);
   CHECK_THROWS_WITH(cipher::encrypt(round, pieces_of(update), {}, Short()), ParameterError,
                     "1168 bytes");

@@ -65,7 +65,7 @@ Upload reference(const Round& round, const Update& update, std::uint64_t n,
 
 void check_same(const Upload& a, const Upload& b) {
   CHECK(copy_of(a.blocks()) == copy_of(b.blocks()));
-  CHECK(a.head().key == b.head().key);
+  CHECK(a.head().part == b.head().part);
   CHECK(a.head().nonce == b.head().nonce);
   CHECK_EQ(a.head().clipped, b.head().clipped);
 }
@@ -215,7 +215,7 @@ TEST("seeds of the system: two stores give unrelated pads") {
     PadStore store(round, {all_pad_bytes(round), 1, 1});
     CHECK(store.wait(kLong));
     const Upload upload = cipher::encrypt(round, pieces_of(update), {}, kSealer, store);
-    sealed.insert(copy_of(upload.head().key.bytes()));
+    sealed.insert(copy_of(upload.head().part.bytes()));
     blocks.insert(copy_of(upload.blocks()));
   }
   CHECK_EQ(sealed.size(), 4u);

@@ -195,7 +195,7 @@ TEST("the same bytes for any number of threads and on every level, both ways") {
           const Upload again =
               cipher::encrypt_with_seeds(round, pieces, options, kSealer, seeds_of(1));
           CHECK(copy_of(again.blocks()) == copy_of(reference.blocks()));
-          CHECK(again.head().key == reference.head().key);
+          CHECK(again.head().part == reference.head().part);
           CHECK(again.head().nonce == reference.head().nonce);
           CHECK_EQ(again.head().clipped, reference.head().clipped);
           CHECK(decrypt<float>(round, sum, true, threads) == decrypted);
@@ -335,7 +335,7 @@ TEST("an upload of one limb is what the wire format's formulas give, field by fi
       CHECK(copy_of(upload.blocks()) ==
             blocks_by_hand(round, quantise(round, update).values, seeds_of(5).key));
       CHECK(upload.head().nonce == seeds_of(5).nonce);
-      CHECK(upload.head().key ==
+      CHECK(upload.head().part ==
             scheme::seal_key(round, seeds_of(5).nonce, seeds_of(5).key, kSealer));
     }
   }

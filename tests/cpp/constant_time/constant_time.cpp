@@ -437,7 +437,7 @@ void run_plan(Steps& steps, const scheme::Plan& plan) {
   for (std::uint8_t which = 1; which <= 2; ++which) {
     scheme::UploadHead head;
     head.nonce[0] = which;
-    head.key = scheme::SealedKey(Bytes(scheme::kSealedKeyBytes, which));
+    head.part = scheme::CipherPart(Bytes(scheme::kSealedKeyBytes, which));
     manifest.add(std::move(head), 1, nullptr);
   }
   const scheme::SumKey sum_key =

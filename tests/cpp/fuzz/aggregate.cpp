@@ -1,5 +1,5 @@
-// Layer: tests (fuzz). Aggregates of a round, from any bytes; what is accepted is also opened and
-// decrypted, which must succeed or be refused.
+// Layer: tests (fuzz). Aggregates of a round of either engine, from any bytes; what is accepted is
+// also opened, and the native engine's decrypted, which must succeed or be refused.
 #include "aggregate/aggregate.h"
 
 #include <vector>
@@ -17,12 +17,16 @@ const World& the_world() {
   return world;
 }
 
-const scheme::Round& the_round(bool with_roster) {
-  static const scheme::Round open = the_world().round(false), closed = the_world().round(true);
-  return with_roster ? closed : open;
+/// Of each engine one without and one with a roster.
+const std::vector<scheme::Round>& the_rounds() {
+  static const std::vector<scheme::Round> rounds = {
+      the_world().round(false), the_world().round(true), the_world().toy_round(false, true),
+      the_world().toy_round(true, true)};
+  return rounds;
 }
 
 scheme::Upload encrypted(const scheme::Round& round, std::uint64_t n, int client) {
+  if (round.cipher().engine() != scheme::Engine::kNative) return make_upload(round, n, client);
   const test::Update update = test::random_update(round, n);
   return as_client(cipher::encrypt_with_seeds(round, test::pieces_of(update), {}, test::kSealer,
                                               test::seeds_of(n)),
@@ -31,6 +35,11 @@ scheme::Upload encrypted(const scheme::Round& round, std::uint64_t n, int client
 
 void decrypt(const aggregate::Aggregate& total) {
   const TrustingVerifier trusting;
+  if (total.round().cipher().engine() != scheme::Engine::kNative) {
+    const scheme::SecretKey copy(the_world().toy_key.secret(), the_world().toy_key.public_key());
+    scheme::open_sum(copy, total.opening_request({}, 1), test::ToyBlockOpener(), &trusting, 1);
+    return;
+  }
   const scheme::SumKey key = test::open_afresh(the_world().key, total.opening_request(), &trusting);
   std::vector<float> out(static_cast<std::size_t>(total.round().size()));
   cipher::DecryptOptions options;
@@ -43,13 +52,12 @@ void decrypt(const aggregate::Aggregate& total) {
 std::vector<Bytes> seed_corpus() {
   const TrustingVerifier trusting;
   std::vector<Bytes> corpus;
-  for (const bool signed_ones : {false, true}) {
-    const scheme::Upload a = encrypted(the_round(signed_ones), 1, signed_ones ? 0 : -1);
-    const scheme::Upload b = encrypted(the_round(signed_ones), 2, signed_ones ? 2 : -1);
+  for (const scheme::Round& round : the_rounds()) {
+    const scheme::Upload a = encrypted(round, 1, round.has_roster() ? 0 : -1);
+    const scheme::Upload b = encrypted(round, 2, round.has_roster() ? 2 : -1);
     const scheme::Upload* const uploads[] = {&a, &b};
     const std::uint64_t weights[] = {3, 1};
-    corpus.push_back(
-        aggregate::weighted_sum(the_round(signed_ones), uploads, weights, &trusting, 1).to_bytes());
+    corpus.push_back(aggregate::weighted_sum(round, uploads, weights, &trusting, 1).to_bytes());
   }
   return corpus;
 }
@@ -59,13 +67,8 @@ std::vector<Bytes> seed_corpus() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace veilsum;
   return fuzz::read_any(data, size, scheme::ObjectKind::kAggregate, [](const fuzz::Bytes& object) {
-    // The round whose id stands in the bytes, so that both seeds have readers.
-    const Digest& open = fuzz::the_round(false).id();
-    const bool is_open =
-        object.size() >= test::kHeaderBytes + open.size() &&
-        std::memcmp(object.data() + test::kHeaderBytes, open.data(), open.size()) == 0;
     const aggregate::Aggregate total =
-        aggregate::Aggregate::from_bytes(object, fuzz::the_round(!is_open));
+        aggregate::Aggregate::from_bytes(object, fuzz::round_named_in(object, fuzz::the_rounds()));
     try {
       fuzz::decrypt(total);
     } catch (const VeilsumError&) {

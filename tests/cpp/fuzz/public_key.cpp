@@ -1,11 +1,12 @@
-// Layer: tests (fuzz). Public keys from any bytes.
+// Layer: tests (fuzz). Public keys of any engine, from any bytes.
 #include "fuzz/target.h"
 #include "scheme/keys.h"
 
 namespace veilsum::fuzz {
 
 std::vector<Bytes> seed_corpus() {
-  return {test::make_key(1).public_key().to_bytes(), test::make_key(2).public_key().to_bytes()};
+  return {test::make_key(1).public_key().to_bytes(), test::make_key(2).public_key().to_bytes(),
+          test::make_toy_key().public_key().to_bytes(), World().toy_key.public_key().to_bytes()};
 }
 
 }  // namespace veilsum::fuzz

@@ -1,11 +1,13 @@
-// Layer: tests (fuzz). Secret keys from any bytes: their files may be damaged, or somebody else's.
+// Layer: tests (fuzz). Secret keys of any engine, from any bytes: their files may be damaged, or
+// somebody else's.
 #include "fuzz/target.h"
 #include "scheme/keys.h"
 
 namespace veilsum::fuzz {
 
 std::vector<Bytes> seed_corpus() {
-  return {test::make_key(1).to_bytes(), test::make_key(2).to_bytes()};
+  return {test::make_key(1).to_bytes(), test::make_key(2).to_bytes(),
+          test::make_toy_key().to_bytes(), World().toy_key.to_bytes()};
 }
 
 }  // namespace veilsum::fuzz

@@ -1,5 +1,6 @@
-// Layer: tests (fuzz). Sum keys of a round, from any bytes.
+// Layer: tests (fuzz). Sum keys of a round of either engine, from any bytes.
 #include <utility>
+#include <vector>
 
 #include "fuzz/target.h"
 #include "scheme/opening.h"
@@ -7,9 +8,20 @@
 namespace veilsum::fuzz {
 namespace {
 
-const scheme::Round& the_round() {
-  static const scheme::Round round = World().round(false);
-  return round;
+const std::vector<scheme::Round>& the_rounds() {
+  static const World world;
+  static const std::vector<scheme::Round> rounds = {world.round(false),
+                                                    world.toy_round(false, false)};
+  return rounds;
+}
+
+const scheme::Round& the_round() { return the_rounds()[0]; }
+
+Bytes toy_sum_key() {
+  const Bytes body = test::toy_stream("toy body", {}, 80);
+  SecretBuffer<std::uint8_t> copy(body.size());
+  std::copy(body.begin(), body.end(), copy.begin());
+  return scheme::SumKey(the_rounds()[1], test::bytes32(5), 2, 40, std::move(copy)).to_bytes();
 }
 
 Bytes sum_key_of(std::uint64_t total_weight) {
@@ -28,13 +40,14 @@ Bytes sum_key_of(std::uint64_t total_weight) {
 
 }  // namespace
 
-std::vector<Bytes> seed_corpus() { return {sum_key_of(2), sum_key_of(40)}; }
+std::vector<Bytes> seed_corpus() { return {sum_key_of(2), sum_key_of(40), toy_sum_key()}; }
 
 }  // namespace veilsum::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace veilsum;
   return fuzz::read_any(data, size, scheme::ObjectKind::kSumKey, [](const fuzz::Bytes& object) {
-    return scheme::SumKey::from_bytes(object, fuzz::the_round()).to_bytes();
+    const scheme::Round& round = fuzz::round_named_in(object, fuzz::the_rounds());
+    return scheme::SumKey::from_bytes(object, round).to_bytes();
   });
 }

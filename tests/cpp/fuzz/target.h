@@ -15,6 +15,7 @@
 #include "scheme/wire.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
+#include "support/toy_engine.h"
 
 /// The entry point that libFuzzer, and driver.cpp, call.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -72,9 +73,37 @@ struct World {
     return test::make_round(plan, key, fields);
   }
 
+  /// Of another engine; its key is one of two parties'.
+  scheme::Round toy_round(bool with_roster, bool trusting) const {
+    scheme::RoundFields fields = test::fields_of({{9, 1.0}, {0, 1.0}, {4, 0.5}});
+    fields.layout = "{\"a\":[9],\"b\":[4]}";
+    fields.trust_aggregator = trusting;
+    if (with_roster) {
+      for (std::uint64_t n = 0; n < 3; ++n) fields.roster.push_back(test::bytes32(n));
+    }
+    test::ToyShape shape;
+    shape.weight_bits = 2;
+    return test::make_toy_round(shape, toy_key, fields);
+  }
+
   scheme::Plan plan;
   scheme::SecretKey key;
+  scheme::SecretKey toy_key = test::make_toy_key(2, {test::make_toy_key(1).id()});
 };
+
+/// The one of the rounds whose id stands where an object of a round has it, so that seeds of all
+/// have readers; else the first.
+inline const scheme::Round& round_named_in(const Bytes& object,
+                                           const std::vector<scheme::Round>& rounds) {
+  for (const scheme::Round& round : rounds) {
+    const Digest& id = round.id();
+    if (object.size() >= test::kHeaderBytes + id.size() &&
+        std::memcmp(object.data() + test::kHeaderBytes, id.data(), id.size()) == 0) {
+      return round;
+    }
+  }
+  return rounds.front();
+}
 
 /// Signed by `client` where that is not negative. Nobody checks signatures on reading, so any bytes
 /// do.
@@ -90,7 +119,8 @@ inline scheme::Upload as_client(scheme::Upload upload, int client) {
 
 /// An upload of the round with random blocks.
 inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n, int client) {
-  return as_client(test::make_upload(round, n), client);
+  const bool native = round.cipher().engine() == scheme::Engine::kNative;
+  return as_client(native ? test::make_upload(round, n) : test::make_toy_upload(round, n), client);
 }
 
 /// Lets every signature pass, so that signed sums can be built without keys.

@@ -1,20 +1,27 @@
-// Layer: tests (fuzz). Uploads to a round, from any bytes.
+// Layer: tests (fuzz). Uploads to a round of either engine, from any bytes.
 #include "scheme/upload.h"
+
+#include <vector>
 
 #include "fuzz/target.h"
 
 namespace veilsum::fuzz {
 namespace {
 
-const scheme::Round& the_round() {
-  static const scheme::Round round = World().round(true);
-  return round;
+const std::vector<scheme::Round>& the_rounds() {
+  static const World world;
+  static const std::vector<scheme::Round> rounds = {world.round(true),
+                                                    world.toy_round(true, false)};
+  return rounds;
 }
 
 }  // namespace
 
 std::vector<Bytes> seed_corpus() {
-  return {make_upload(the_round(), 1, -1).to_bytes(), make_upload(the_round(), 2, 2).to_bytes()};
+  const scheme::Round& native = the_rounds()[0];
+  const scheme::Round& toy = the_rounds()[1];
+  return {make_upload(native, 1, -1).to_bytes(), make_upload(native, 2, 2).to_bytes(),
+          make_upload(toy, 1, -1).to_bytes(), make_upload(toy, 2, 2).to_bytes()};
 }
 
 }  // namespace veilsum::fuzz
@@ -22,6 +29,7 @@ std::vector<Bytes> seed_corpus() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace veilsum;
   return fuzz::read_any(data, size, scheme::ObjectKind::kUpload, [](const fuzz::Bytes& object) {
-    return scheme::Upload::from_bytes(object, fuzz::the_round()).to_bytes();
+    const scheme::Round& round = fuzz::round_named_in(object, fuzz::the_rounds());
+    return scheme::Upload::from_bytes(object, round).to_bytes();
   });
 }

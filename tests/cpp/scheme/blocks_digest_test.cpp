@@ -18,7 +18,7 @@ using scheme::Spans;
 void check_spans(const Round& round) {
   const Plan& plan = round.plan();
   const Spans spans(round);
-  const std::size_t full = plan.check_block_bytes();
+  const std::size_t full = plan.full_block_bytes();
   CHECK_EQ(spans.block_bytes(), full);
   // The fewest full blocks that are whole pieces.
   CHECK_EQ(spans.bytes_per_span() % scheme::kDigestPiece, 0u);

@@ -21,6 +21,7 @@
 #include "support/freed_memory.h"
 #include "support/rounds.h"
 #include "support/temporary_folder.h"
+#include "support/toy_engine.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::test {
@@ -43,22 +44,82 @@ Bytes joined(Bytes first, ByteView second) {
   return first;
 }
 
+/// Engine, number of parts, the parts, length, bytes.
+Bytes fields_of_key(std::uint8_t engine, const std::vector<scheme::KeyId>& parts, ByteView body) {
+  ByteWriter out;
+  out.u8(engine);
+  out.u8(static_cast<std::uint8_t>(parts.size()));
+  for (const scheme::KeyId& part : parts) out.raw(part);
+  out.u32(static_cast<std::uint32_t>(body.size()));
+  out.raw(body);
+  return out.take();
+}
+
 TEST("the bytes of both keys, as the wire format says") {
   static_assert(kPublicKeyBytes == 1216 && kSecretKeyBytes == 96);
   const SecretKey key = make_key(5);
-  CHECK_EQ(key.public_key().to_bytes(), envelope_of(2, copy_of(key.public_key().bytes())));
-  CHECK_EQ(key.to_bytes(), envelope_of(3, joined(copy_of(key.secret()), key.public_key().bytes())));
+  const Bytes fields = fields_of_key(1, {}, key.public_key().body());
+  CHECK_EQ(key.public_key().to_bytes(), envelope_of(2, fields));
+  CHECK_EQ(key.to_bytes(), envelope_of(3, joined(fields, key.secret())));
+  CHECK(key.public_key().engine() == scheme::Engine::kNative);
+  CHECK(key.public_key().parts().empty());
   CHECK_EQ(key.secret().size(), kSecretKeyBytes);
-  CHECK_EQ(key.public_key().bytes().size(), kPublicKeyBytes);
+  CHECK_EQ(key.public_key().body().size(), kPublicKeyBytes);
+}
+
+TEST("the bytes of both keys of another engine, of one party and of several") {
+  const SecretKey alone = make_toy_key(1), second = make_toy_key(2, {alone.id()}),
+                  third = make_toy_key(3, {alone.id(), second.id()});
+  for (const SecretKey* key : {&alone, &second, &third}) {
+    const PublicKey& public_key = key->public_key();
+    const Bytes fields = fields_of_key(255, public_key.parts(), public_key.body());
+    CHECK_EQ(public_key.to_bytes(), envelope_of(2, fields));
+    CHECK_EQ(key->to_bytes(), envelope_of(3, joined(fields, key->secret())));
+    const Digest digest = ring::labelled_hash("veilsum/2/public-key-id", {fields});
+    CHECK(std::memcmp(key->id().data(), digest.data(), key->id().size()) == 0);
+    const SecretKey again = SecretKey::from_bytes(key->to_bytes());
+    CHECK(again.to_bytes() == key->to_bytes());
+    CHECK(again.id() == key->id());
+    CHECK(again.public_key().parts() == public_key.parts());
+    CHECK(copy_of(again.secret()) == copy_of(key->secret()));
+    const PublicKey read = PublicKey::from_bytes(public_key.to_bytes());
+    CHECK(read.to_bytes() == public_key.to_bytes());
+    CHECK(read.engine() == scheme::Engine::kPlain);
+  }
+  CHECK_EQ(third.public_key().parts().size(), 2u);
+  CHECK_THROWS_WITH(PublicKey::from_bytes(third.to_bytes()), WireFormatError, "secret key");
+}
+
+TEST("the id of a key is of its engine and its parts, in their order, too") {
+  const Bytes body(1216, 3);
+  const scheme::KeyId a = make_toy_key(1).id(), b = make_toy_key(2).id();
+  std::set<scheme::KeyId> ids = {PublicKey(body).id()};
+  for (const scheme::Engine engine : {scheme::Engine::kOpenFhe, scheme::Engine::kPlain}) {
+    for (const std::vector<scheme::KeyId>& parts :
+         std::vector<std::vector<scheme::KeyId>>{{}, {a}, {b}, {a, b}, {b, a}, {a, a}}) {
+      ids.insert(PublicKey(engine, body, parts).id());
+    }
+  }
+  CHECK_EQ(ids.size(), 13u);
+}
+
+TEST("a secret of another engine has any length, also none") {
+  const PublicKey public_key(scheme::Engine::kPlain, Bytes{1, 2, 3}, {});
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{100'000}}) {
+    const SecretKey key(Bytes(bytes, 9), public_key);
+    CHECK_EQ(key.secret().size(), bytes);
+    CHECK(SecretKey::from_bytes(key.to_bytes()).to_bytes() == key.to_bytes());
+  }
 }
 
 TEST("the id is the hash of the public bytes, and the secret key has it too") {
   const SecretKey key = make_key();
-  const Digest digest = ring::labelled_hash("veilsum/2/public-key-id", {key.public_key().bytes()});
+  const Digest digest = ring::labelled_hash("veilsum/2/public-key-id",
+                                            {fields_of_key(1, {}, key.public_key().body())});
   CHECK(std::memcmp(key.id().data(), digest.data(), key.id().size()) == 0);
   CHECK(key.id() == key.public_key().id());
   std::set<scheme::KeyId> ids = {key.id()};
-  Bytes bytes = copy_of(key.public_key().bytes());
+  Bytes bytes = copy_of(key.public_key().body());
   for (const std::size_t at :
        {std::size_t{0}, std::size_t{1183}, std::size_t{1184}, std::size_t{1215}}) {
     bytes[at] ^= 0x80;
@@ -84,6 +145,29 @@ TEST("keys of another length are refused") {
     CHECK_THROWS_WITH(SecretKey(Bytes(bytes), public_key), ParameterError,
                       "has 96 bytes, not " + std::to_string(bytes));
   }
+  // Of the native engine no key has parts; another one's has 64, and 2^27 bytes.
+  const scheme::KeyId part = make_toy_key().id();
+  CHECK_THROWS_WITH(PublicKey(scheme::Engine::kNative, Bytes(kPublicKeyBytes), {part}),
+                    ParameterError, "no parts, not 1");
+  CHECK_THROWS(PublicKey(scheme::Engine::kNative, Bytes(50), {}), ParameterError);
+  const auto other = [&](std::size_t bytes, std::size_t parts) {
+    return PublicKey(scheme::Engine::kPlain, Bytes(bytes), std::vector<scheme::KeyId>(parts, part))
+        .to_bytes();
+  };
+  CHECK_EQ(other(0, 64).size(), 20 + 2 + 64 * 16 + 4u);
+  CHECK_THROWS_WITH(other(0, 65), ParameterError, "at most 64 parts, not 65");
+  constexpr std::size_t kMost = std::size_t{1} << 27;
+  CHECK_EQ(other(kMost, 0).size(), 20 + 2 + 4 + kMost);
+  CHECK_THROWS_WITH(other(kMost + 1, 0), ParameterError, std::to_string(kMost + 1));
+  // The same edge in bytes.
+  Bytes payload = fields_of_key(255, std::vector<scheme::KeyId>(65, part), Bytes(3));
+  CHECK_THROWS_WITH(PublicKey::from_bytes(envelope_of(2, payload)), WireFormatError,
+                    "at most 64 parts, not 65");
+  payload = fields_of_key(1, {part}, Bytes(kPublicKeyBytes));
+  CHECK_THROWS_WITH(PublicKey::from_bytes(envelope_of(2, payload)), WireFormatError, "no parts");
+  payload = fields_of_key(1, {}, Bytes(kPublicKeyBytes - 1));
+  CHECK_THROWS_WITH(PublicKey::from_bytes(envelope_of(2, payload)), WireFormatError,
+                    "has 1216 bytes, not 1215");
 }
 
 TEST("keys go to bytes and back") {
@@ -92,7 +176,7 @@ TEST("keys go to bytes and back") {
   CHECK(again.id() == key.id());
   CHECK(again.to_bytes() == key.to_bytes());
   CHECK(copy_of(again.secret()) == copy_of(key.secret()));
-  CHECK(copy_of(again.public_key().bytes()) == copy_of(key.public_key().bytes()));
+  CHECK(copy_of(again.public_key().body()) == copy_of(key.public_key().body()));
   const PublicKey read = PublicKey::from_bytes(key.public_key().to_bytes());
   CHECK(read.id() == key.id());
   CHECK(read.to_bytes() == key.public_key().to_bytes());
@@ -111,8 +195,9 @@ TEST("keys of the other sort, of another length, of version 1 or damaged are ref
   const SecretKey key = make_key(2);
   const Bytes secret_bytes = key.to_bytes(), public_bytes = key.public_key().to_bytes();
   CHECK_THROWS_WITH(SecretKey::from_bytes(public_bytes), WireFormatError,
-                    "secret key: expected here, but these bytes are of another kind: public key");
-  CHECK_THROWS_WITH(PublicKey::from_bytes(secret_bytes), WireFormatError, "secret key");
+                    "this is a public key, but a secret key is needed");
+  CHECK_THROWS_WITH(PublicKey::from_bytes(secret_bytes), WireFormatError,
+                    "this is a secret key, but a public key is needed");
   for (const char* version : {"version 1 ", "version 2"}) {  // both are named
     CHECK_THROWS_WITH(SecretKey::from_bytes(with_version(secret_bytes, kFormerVersion)),
                       WireFormatError, version);
@@ -122,15 +207,23 @@ TEST("keys of the other sort, of another length, of version 1 or damaged are ref
   const auto read_secret = [](const Bytes& bytes) {
     return SecretKey::from_bytes(bytes).to_bytes();
   };
+  // The header, the number of parts and the length; another engine's keys are any bytes.
   const DamageReport secret_flips = flip_every_byte(secret_bytes, read_secret, 8);
-  CHECK_EQ(secret_flips.refused, 9u * 16);  // the header; any payload is some key's
+  CHECK_EQ(secret_flips.refused, 9u * (16 + 1 + 4));
   cut_everywhere(secret_bytes, read_secret);
   const auto read_public = [](const Bytes& bytes) {
     return PublicKey::from_bytes(bytes).to_bytes();
   };
   const DamageReport public_flips = flip_every_byte(public_bytes, read_public, 8);
-  CHECK_EQ(public_flips.refused, 9u * 16);
+  CHECK_EQ(public_flips.refused, 9u * (16 + 1 + 4));
   cut_everywhere(public_bytes, read_public);
+  const SecretKey other = make_toy_key(3, {key.id(), make_toy_key().id()});
+  const Bytes other_public = other.public_key().to_bytes(), other_secret = other.to_bytes();
+  flip_every_byte(other_public, read_public, 60);
+  cut_everywhere(other_public, read_public);
+  flip_every_byte(other_secret, read_secret, 60);
+  const Bytes cut = envelope_of(3, payload_of(other_public));
+  CHECK(SecretKey::from_bytes(cut).secret().empty());  // a secret ends where the bytes end
 }
 
 TEST("a saved key is private, is read back, and is refused once others can read it") {

@@ -236,9 +236,9 @@ TEST("a sealed key that was changed, or made for another round, nonce or key, is
   };
   for (const std::size_t at : {std::size_t{0}, std::size_t{500}, scheme::kSealedKeyBytes - 1}) {
     UploadHead changed = head_of(round, 3);
-    Bytes bytes = changed.key.bytes();
+    Bytes bytes = changed.part.bytes();
     bytes[at] ^= 0x10;
-    changed.key = scheme::SealedKey(bytes);
+    changed.part = scheme::CipherPart(bytes);
     refused(changed);
   }
   UploadHead renamed = head_of(round, 3);
@@ -250,7 +250,7 @@ TEST("a sealed key that was changed, or made for another round, nonce or key, is
   refused(head_of(other, 3));
   refused(head_of(foreign, 3));
   UploadHead empty;
-  empty.key = scheme::SealedKey(Bytes(scheme::kSealedKeyBytes));
+  empty.part = scheme::CipherPart(Bytes(scheme::kSealedKeyBytes));
   refused(empty);
   // Nothing of what was refused was recorded as opened.
   CHECK_EQ(open_sum(key, request_of_seeds(round, {1, 2, 3})).count(), 3u);
@@ -291,9 +291,9 @@ TEST("checks come in order: key, number, signatures, sealed keys, ledger; and be
     }
   };
   const Gullible gullible;
-  Bytes bytes = bad_seal.key.bytes();
+  Bytes bytes = bad_seal.part.bytes();
   bytes[9] ^= 1;
-  bad_seal.key = scheme::SealedKey(bytes);
+  bad_seal.part = scheme::CipherPart(bytes);
   bad_signature.signature->signature[0] ^= 1;
   const auto manifest = [&](const std::vector<UploadHead>& heads) {
     Manifest out(round);
@@ -414,6 +414,7 @@ TEST("a plan of unit weights is never opened weighted, even if the aggregator bu
     out.u64(k);
     scheme::write_head(out, head_of(round, k));
   }
+  out.u8(0);  // shows no blocks
   const OpeningRequest request = OpeningRequest::from_bytes(envelope_of(7, out.bytes()), round);
   CHECK_THROWS_WITH(open_sum(key, request, nullptr, true), RoundError, "unit weights");
 }
@@ -577,7 +578,7 @@ TEST("manifests in bytes: counts and weights that cannot be are refused before a
   const Round round = make_round(plan, key, 10);
   const Bytes good = request_of_seeds(round, {1, 2}, {19, 1}).to_bytes();
   const std::size_t count_at = 16 + 32, weight_at = count_at + 4;
-  const std::size_t second_at = weight_at + 8 + scheme::head_bytes(false);
+  const std::size_t second_at = weight_at + 8 + scheme::head_bytes(plan, false);
   const auto with = [&](std::size_t at, std::uint64_t value, std::size_t bytes) {
     Bytes damaged = good;
     std::memcpy(damaged.data() + at, &value, bytes);

@@ -418,7 +418,7 @@ TEST("blocks: every size gets a multiple of eight coefficients, at most N, and b
     const std::uint64_t capacity = plan.block_capacity();
     CHECK_EQ(capacity, std::uint64_t{plan.degree()} * plan.digits());
     CHECK_EQ(plan.block_coefficients(capacity), plan.degree());
-    CHECK_EQ(plan.check_block_bytes(), std::size_t{plan.degree()} / 8 * plan.field_bits());
+    CHECK_EQ(plan.full_block_bytes(), std::size_t{plan.degree()} / 8 * plan.field_bits());
     CHECK_EQ(plan.block_count(0), 0u);
     CHECK_EQ(plan.payload_bytes(0), 0u);
     for (std::uint64_t values = 1; values <= capacity; values += 1 + values / 5) {

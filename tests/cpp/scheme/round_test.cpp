@@ -7,7 +7,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,6 +21,7 @@
 #include "support/envelopes.h"
 #include "support/rounds.h"
 #include "support/signatures.h"
+#include "support/toy_engine.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::test {
@@ -48,6 +51,7 @@ TEST("the id is the hash of the payload, which lies as the wire format says") {
   ByteWriter out;
   plan.write_fields(out);
   out.raw(bytes32(5));
+  out.u8(0);  // the aggregator is not trusted
   out.u32(3);
   out.u32(2);
   out.u32(3);
@@ -87,6 +91,13 @@ TEST("the id changes with every field, and only with them") {
   seed[31] ^= 0x80;
   add(Round(plan, key.public_key(), base, seed));
   add(Round(plan, other_key.public_key(), base, bytes32(1)));
+  RoundFields other = base;
+  other.upload_keys = 0;
+  const scheme::SecretKey toy = make_toy_key(), joint = make_toy_key(1, {toy.id()});
+  add(Round(toy_cipher(), toy.public_key(), other, bytes32(1)));
+  add(Round(toy_cipher(), joint.public_key(), other, bytes32(1)));  // the parts too
+  other.trust_aggregator = true;
+  add(Round(toy_cipher(), toy.public_key(), other, bytes32(1)));
   add(Round(make_plan(11, 16), key.public_key(), base, bytes32(1)));
   add(Round(make_plan(10, 15), key.public_key(), base, bytes32(1)));
   add(Round(make_plan(10, 16, 1), key.public_key(), base, bytes32(1)));
@@ -135,7 +146,7 @@ TEST("what a round says about its vector") {
   CHECK_EQ(round.block_values(0), capacity);
   CHECK_EQ(round.block_values(1), 5u);
   CHECK_EQ(round.payload_bytes(),
-           plan.block_bytes(capacity) + plan.block_bytes(5) + plan.check_block_bytes());
+           plan.block_bytes(capacity) + plan.block_bytes(5) + plan.full_block_bytes());
   CHECK_EQ(round.segment_of(0), 1u);
   CHECK_EQ(round.segment_of(4), 1u);
   CHECK_EQ(round.segment_of(5), 3u);
@@ -237,7 +248,7 @@ TEST("value blocks, then a check block under each key, in any number and with a 
         CHECK_EQ(checked.size(), keys);
         CHECK_EQ(round.block_offset(round.blocks()), bytes);
         CHECK_EQ(round.payload_bytes(), bytes);
-        CHECK_EQ(plan.payload_bytes(size) + keys * plan.check_block_bytes(), bytes);
+        CHECK_EQ(plan.payload_bytes(size) + keys * plan.full_block_bytes(), bytes);
       }
     }
   }
@@ -247,7 +258,7 @@ TEST("the default number of keys: one for short vectors, eight for long ones") {
   const scheme::Plan plan = make_plan(10, 16);
   const scheme::SecretKey key = make_key();
   const auto keys_for = [&](std::uint64_t size) {
-    CHECK_EQ(make_round(plan, key, size).upload_keys(), scheme::default_upload_keys(plan, size));
+    CHECK_EQ(make_round(plan, key, size).upload_keys(), plan.default_upload_keys(size));
     return make_round(plan, key, size).upload_keys();
   };
   const std::uint64_t capacity = plan.block_capacity();
@@ -272,7 +283,7 @@ TEST("a key serves 2^34 coefficients and not one block more; by default there ar
       if (most >= scheme::kMaxValues) continue;
       ++met;
       CHECK_EQ(make_round(plan, key, fields_of({{most, 1.0}}, keys)).upload_keys(), keys);
-      const std::uint64_t enough = scheme::default_upload_keys(plan, most + 1);
+      const std::uint64_t enough = plan.default_upload_keys(most + 1);
       CHECK(enough > keys && enough <= keys + 8 && enough <= scheme::kMaxUploadKeys);
       CHECK_THROWS_WITH(make_round(plan, key, fields_of({{most + 1, 1.0}}, keys)), HeadroomError,
                         "this vector needs " + std::to_string(enough));
@@ -311,7 +322,7 @@ TEST("rounds go to bytes and back") {
 TEST("numbers of keys that no round has are refused in bytes too, and rounds of version 1") {
   const scheme::Plan plan = make_plan(10, 16);
   const Bytes good = make_round(plan, make_key(), rich_fields()).to_bytes();
-  const std::size_t keys_at = 16 + 16 + 32 + 4;
+  const std::size_t keys_at = 16 + 16 + 32 + 1 + 4;
   CHECK_EQ(good[keys_at], 2);
   const auto with = [&](std::uint32_t keys) {
     Bytes damaged = good;
@@ -335,7 +346,7 @@ TEST("a vector that is too long for its keys is refused in bytes as such") {
   const std::uint64_t most = ((std::uint64_t{1} << 34) / plan.degree() - 1) * plan.block_capacity();
   const Round round = make_round(plan, make_key(), fields_of({{most, 1.0}}, 1));
   Bytes bytes = round.to_bytes();
-  const std::size_t count_at = 16 + 16 + 32 + 4 + 4 + 4;
+  const std::size_t count_at = 16 + 16 + 32 + 1 + 4 + 4 + 4;
   const std::uint64_t longer = most + 1;
   CHECK(std::memcmp(bytes.data() + count_at, &most, 8) == 0);
   CHECK(Round::from_bytes(bytes).id() == round.id());
@@ -344,11 +355,178 @@ TEST("a vector that is too long for its keys is refused in bytes as such") {
   CHECK_THROWS_WITH(Round::from_bytes(bytes), WireFormatError, "2^34");
 }
 
+TEST("a round has one engine: that of its plan, and its key must be of it") {
+  const scheme::Plan plan = make_plan(10, 16);
+  const scheme::SecretKey native = make_key(), toy = make_toy_key();
+  CHECK_THROWS_WITH(Round(plan, toy.public_key(), fields_of({{5, 1.0}})), RoundError,
+                    "of engine 'plain', the plan of engine 'native'");
+  CHECK_THROWS_WITH(Round(toy_cipher(), native.public_key(), fields_of({{5, 1.0}})), RoundError,
+                    "of engine 'native', the plan of engine 'plain'");
+  const scheme::PublicKey openfhe(scheme::Engine::kOpenFhe, Bytes(40), {});
+  CHECK_THROWS_WITH(Round(toy_cipher(), openfhe, fields_of({{5, 1.0}})), RoundError, "openfhe");
+  CHECK_THROWS_WITH(
+      Round(std::shared_ptr<const scheme::Cipher>(), native.public_key(), fields_of({{5, 1.0}})),
+      ParameterError, "needs a plan");
+  // Of either engine, from a shared plan.
+  const Round round(std::make_shared<const scheme::Plan>(plan), native.public_key(),
+                    fields_of({{5, 1.0}}));
+  CHECK(round.plan() == plan);
+  CHECK(&round.plan() == &round.cipher());
+  const Round other = make_toy_round(toy);
+  CHECK_THROWS_WITH(other.plan(), RoundError, "engine 'plain'");
+  CHECK_THROWS_WITH(other.block_coefficients(0), RoundError, "engine 'plain'");
+  CHECK(other.cipher() == *toy_cipher());
+  CHECK(other.shared_cipher().get() == &other.cipher());
+}
+
+TEST("the aggregator is trusted only where the key holder must sum the uploads itself") {
+  const scheme::SecretKey toy = make_toy_key();
+  RoundFields fields = rich_fields();
+  fields.trust_aggregator = true;
+  CHECK_THROWS_WITH(make_round(make_plan(10, 16), make_key(), fields), ParameterError,
+                    "trust_aggregator");
+  fields.upload_keys = 0;
+  const Round trusting = make_toy_round({}, toy, fields);
+  CHECK(trusting.trust_aggregator());
+  fields.trust_aggregator = false;
+  const Round checking = make_toy_round({}, toy, fields);
+  CHECK(!checking.trust_aggregator());
+  CHECK(trusting.id() != checking.id());
+  // Of the native engine it cannot come from bytes either, nor can any other flag.
+  const std::size_t flag_at = 16 + 16 + 32;
+  const ToyReader reader;
+  for (int flag = 0; flag < 256; ++flag) {
+    Bytes native = make_round(make_plan(10, 16), make_key(), rich_fields()).to_bytes(),
+          other = checking.to_bytes();
+    native[flag_at] = other[flag_at] = static_cast<std::uint8_t>(flag);
+    repair_checksum(native);
+    repair_checksum(other);
+    if (flag == 0) {
+      CHECK(Round::from_bytes(native).to_bytes() == native);
+    } else {
+      CHECK_THROWS_WITH(Round::from_bytes(native), WireFormatError,
+                        flag == 1 ? "trust_aggregator" : "neither 0 nor 1");
+    }
+    if (flag < 2) {
+      CHECK(Round::from_bytes(other, &reader).id() == (flag == 0 ? checking.id() : trusting.id()));
+    } else {
+      CHECK_THROWS_WITH(Round::from_bytes(other, &reader), WireFormatError, "neither 0 nor 1");
+    }
+  }
+}
+
+TEST("rounds of another engine: their bytes, and who reads them") {
+  ToyShape shape;
+  shape.weight_bits = 2;
+  const scheme::SecretKey first = make_toy_key(1), joint = make_toy_key(2, {first.id()});
+  for (const bool trusted : {false, true}) {
+    RoundFields fields = rich_fields();
+    fields.upload_keys = 0;
+    fields.trust_aggregator = trusted;
+    const Round round = make_toy_round(shape, joint, fields);
+    ByteWriter out;
+    out.raw(toy_fields(shape).fields);
+    out.raw(round.seed());
+    out.u8(trusted ? 1 : 0);
+    out.u32(3);
+    out.u32(0);
+    out.u32(3);
+    for (const scheme::Segment& segment : fields.segments) {
+      out.u64(segment.count);
+      out.f64(segment.limit);
+    }
+    out.u32(static_cast<std::uint32_t>(fields.layout.size()));
+    out.text(fields.layout);
+    out.u32(5);
+    for (const scheme::VerificationKey& entry : fields.roster) out.raw(entry);
+    out.u8(255);
+    out.u8(1);
+    out.raw(first.id());
+    out.u32(50);
+    out.raw(joint.public_key().body());
+    const Bytes bytes = round.to_bytes();
+    CHECK_EQ(bytes, envelope_of(4, out.bytes()));
+    CHECK(round.id() == ring::labelled_hash("veilsum/2/round", {out.bytes()}));
+    CHECK_THROWS_WITH(Round::from_bytes(bytes), WireFormatError,
+                      "its engine, plain, is not available");
+    const ToyReader reader;
+    const Round again = Round::from_bytes(bytes, &reader);
+    CHECK(again.id() == round.id());
+    CHECK(again.to_bytes() == bytes);
+    CHECK(again.cipher() == round.cipher());
+    CHECK_EQ(again.upload_keys(), 0u);
+    CHECK(again.public_key().parts() == joint.public_key().parts());
+    const auto read = [&](const Bytes& damaged) {
+      const Round other = Round::from_bytes(damaged, &reader);
+      CHECK(other.id() != round.id());
+      return other.to_bytes();
+    };
+    const DamageReport flips = flip_every_byte(bytes, read, bytes.size());
+    CHECK(flips.accepted > 100 && flips.refused > 100);
+    cut_everywhere(bytes, read);
+    // Upload keys are the native engine's.
+    Bytes keyed = bytes;
+    keyed[16 + 16 + 32 + 1 + 4] = 1;
+    repair_checksum(keyed);
+    CHECK_THROWS_WITH(Round::from_bytes(keyed, &reader), WireFormatError, "has no upload keys");
+  }
+  // A reader is not asked about the native engine's.
+  class NoReader final : public scheme::CipherReader {
+    std::shared_ptr<const scheme::Cipher> read(ByteView) const override {
+      CHECK(false);
+      return nullptr;
+    }
+  };
+  const NoReader none;
+  const Round native = make_round(make_plan(10, 16), make_key(), 10);
+  CHECK(Round::from_bytes(native.to_bytes(), &none).id() == native.id());
+  CHECK_THROWS(Round::from_bytes(envelope_of(4, {}), &none), WireFormatError);
+}
+
+TEST("what a reader of plans may do: refuse, be missing its engine, or be wrong") {
+  const Bytes bytes = make_toy_round(make_toy_key()).to_bytes();
+  class Scripted final : public scheme::CipherReader {
+   public:
+    std::function<std::shared_ptr<const scheme::Cipher>(ByteView)> body;
+    std::shared_ptr<const scheme::Cipher> read(ByteView fields) const override {
+      return body(fields);
+    }
+  };
+  Scripted reader;
+  const auto read = [&](auto body) {
+    reader.body = body;
+    return Round::from_bytes(bytes, &reader).id();
+  };
+  using Made = std::shared_ptr<const scheme::Cipher>;
+  CHECK_THROWS_WITH(read([](ByteView) -> Made { throw ParameterError("too many"); }),
+                    WireFormatError, "round: too many");
+  CHECK_THROWS_WITH(read([](ByteView) -> Made { throw HeadroomError("no plan"); }), WireFormatError,
+                    "round: no plan");
+  CHECK_THROWS_WITH(read([](ByteView) -> Made { throw WireFormatError("its own words"); }),
+                    WireFormatError, "its own words");
+  CHECK_THROWS_WITH(read([](ByteView) -> Made { throw BackendUnavailableError("install it"); }),
+                    BackendUnavailableError, "install it");
+  CHECK_THROWS_WITH(read([](ByteView) -> Made { return nullptr; }), WireFormatError, "another one");
+  ToyShape shape;
+  shape.clients = 11;
+  CHECK_THROWS_WITH(read([&](ByteView) -> Made { return toy_cipher(shape); }), WireFormatError,
+                    "another one");
+  CHECK_THROWS_WITH(read([&](ByteView) -> Made {
+                      return std::make_shared<const scheme::Plan>(make_plan(10, 16));
+                    }),
+                    WireFormatError, "another one");
+  const ToyReader good;
+  CHECK(read([&](ByteView fields) -> Made {
+          CHECK_EQ(fields.size(), 16u);
+          return good.read(fields);
+        }) == make_toy_round(make_toy_key()).id());
+}
+
 TEST("counts of segments, layout bytes and roster entries beyond the bytes are refused") {
   const scheme::Plan plan = make_plan(10, 16);
   const scheme::SecretKey key = make_key();
   const Bytes good = make_round(plan, key, rich_fields()).to_bytes();
-  const std::size_t segments_at = 16 + 16 + 32 + 4 + 4, layout_at = segments_at + 4 + 3 * 16,
+  const std::size_t segments_at = 16 + 16 + 32 + 1 + 4 + 4, layout_at = segments_at + 4 + 3 * 16,
                     roster_at = layout_at + 4 + rich_fields().layout.size();
   CHECK_EQ(good[segments_at], 3);
   CHECK_EQ(good[layout_at], rich_fields().layout.size());

@@ -22,10 +22,10 @@
 namespace veilsum::test {
 namespace {
 
+using scheme::CipherPart;
 using scheme::kSealedKeyBytes;
 using scheme::Plan;
 using scheme::Round;
-using scheme::SealedKey;
 using scheme::SecretKey;
 
 Bytes copy_of(ByteView view) { return {view.begin(), view.end()}; }
@@ -66,12 +66,12 @@ TEST("sealing hands over key, context and seed, and names the upload by what com
   const SecretKey key = make_key();
   const Round round = round_with(make_plan(10, 16), key, 1);
   Recorder recorder;
-  const SealedKey sealed = scheme::seal_key(round, nonce_of(1), seed32(5), recorder);
+  const CipherPart sealed = scheme::seal_key(round, nonce_of(1), seed32(5), recorder);
   CHECK(recorder.seen ==
-        std::vector<Bytes>({copy_of(key.public_key().bytes()),
+        std::vector<Bytes>({copy_of(key.public_key().body()),
                             scheme::sealing_info(round, nonce_of(1)), copy_of(seed32(5).span())}));
   CHECK(sealed.bytes() == recorder.sealed);
-  CHECK(sealed.digest() == ring::labelled_hash("veilsum/2/sealed-key-digest", {recorder.sealed}));
+  CHECK(sealed.digest() == ring::labelled_hash("veilsum/2/cipher-part", {recorder.sealed}));
   for (const std::size_t bytes :
        {std::size_t{0}, kSealedKeyBytes - 1, kSealedKeyBytes + 1, std::size_t{4000}}) {
     recorder.sealed = Bytes(bytes, 7);
@@ -83,7 +83,7 @@ TEST("sealing hands over key, context and seed, and names the upload by what com
 TEST("the toy sealing behaves as sealing must: one key, one context, no byte changed") {
   const SecretKey key = make_key(1), other = make_key(2);
   const Bytes info = {1, 2, 3}, longer = {1, 2, 3, 0};
-  const ByteView to = key.public_key().bytes();
+  const ByteView to = key.public_key().body();
   for (const bool randomised : {false, true}) {
     const ToySealer sealer(randomised);
     const Bytes sealed = sealer.seal(to, info, seed32(9).span());

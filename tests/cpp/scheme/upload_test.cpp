@@ -20,6 +20,7 @@
 #include "support/rounds.h"
 #include "support/signatures.h"
 #include "support/temporary_folder.h"
+#include "support/toy_engine.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::test {
@@ -66,8 +67,8 @@ TEST("the bytes of an upload, unsigned and signed") {
       out.raw(upload.head().signature->signature);
     }
     out.raw(nonce_of(42));
-    CHECK_EQ(upload.head().key.bytes().size(), 1168u);
-    out.raw(upload.head().key.bytes());
+    CHECK_EQ(upload.head().part.bytes().size(), 1168u);
+    out.raw(upload.head().part.bytes());
     out.u64(round.payload_bytes());
     out.raw(upload.blocks());
     CHECK_EQ(upload.to_bytes(), envelope_of(5, out.bytes()));
@@ -92,7 +93,7 @@ TEST("uploads go to bytes, to a file, and back, for every ring and odd sizes") {
       CHECK(again.round_id() == round.id());
       CHECK_EQ(again.head().clipped, upload.head().clipped);
       CHECK(again.head().nonce == upload.head().nonce);
-      CHECK(again.head().key == upload.head().key);
+      CHECK(again.head().part == upload.head().part);
       CHECK(again.head().digest() == upload.head().digest());
       CHECK(again.head().signature->client == 1);
       CHECK(copy_of(again.blocks()) == copy_of(upload.blocks()));
@@ -221,7 +222,7 @@ TEST("what a signature covers, byte by byte") {
   out.raw(head.digest());
   out.raw(blocks);
   CHECK_EQ(scheme::signing_payload(round, 7, head, blocks), out.bytes());
-  CHECK(head.digest() == ring::labelled_hash("veilsum/2/sealed-key-digest", {head.key.bytes()}));
+  CHECK(head.digest() == ring::labelled_hash("veilsum/2/cipher-part", {head.part.bytes()}));
 }
 
 TEST("names for messages") {
@@ -273,9 +274,9 @@ TEST("rosters: who must sign, who may, and that the signature holds") {
   changed([](scheme::UploadHead& head) { head.nonce[15] ^= 1; });
   for (const std::size_t at : {std::size_t{0}, scheme::kSealedKeyBytes - 1}) {
     changed([&](scheme::UploadHead& head) {
-      Bytes bytes = head.key.bytes();
+      Bytes bytes = head.part.bytes();
       bytes[at] ^= 1;
-      head.key = scheme::SealedKey(bytes);
+      head.part = scheme::CipherPart(bytes);
     });
   }
   changed([](scheme::UploadHead& head) { head.signature->client = 2; });
@@ -307,8 +308,8 @@ TEST("blocks of another length and impossible counts are refused; blocks may be 
   const Upload upload = make_upload(round, 1);
   const Bytes good = upload.to_bytes();
   const std::size_t length_at = 16 + 32 + 1 + 8 + 16 + 1168;
-  CHECK_EQ(scheme::upload_head_bytes(false), length_at + 8);
-  CHECK_EQ(scheme::upload_head_bytes(true), length_at + 8 + 100);
+  CHECK_EQ(scheme::upload_head_bytes(plan, false), length_at + 8);
+  CHECK_EQ(scheme::upload_head_bytes(plan, true), length_at + 8 + 100);
   // The length of the blocks.
   for (const std::uint64_t length :
        {std::uint64_t{0}, round.payload_bytes() - 1, round.payload_bytes() + 1, ~std::uint64_t{0},
@@ -372,6 +373,118 @@ TEST("sizes of uploads: signed or not, and none between") {
     CHECK_THROWS_WITH(scheme::check_upload_size(size, round), WireFormatError,
                       std::to_string(bare + 100));
   }
+}
+
+TEST("an upload of an engine without a part of its own is named by its blocks") {
+  const SecretKey key = make_toy_key();
+  scheme::RoundFields fields = with_roster(100, 3);
+  const Round round = make_toy_round({}, key, fields);
+  const Bytes blocks = toy_blocks(round, 1);
+  Upload upload = Upload::of_blocks(round, 17, blocks);
+  CHECK(copy_of(upload.blocks()) == blocks);
+  CHECK_EQ(upload.head().clipped, 17u);
+  CHECK(!upload.head().signature);
+  CHECK(upload.round_id() == round.id());
+  const Digest named = scheme::digest_of_blocks(blocks, 1);
+  CHECK(upload.head().part.bytes() == Bytes(named.begin(), named.end()));
+  CHECK(upload.head().digest() == ring::labelled_hash("veilsum/2/cipher-part", {named}));
+  // The nonce is drawn; the name is not.
+  const Upload twin = Upload::of_blocks(round, 17, blocks);
+  CHECK(twin.head().nonce != upload.head().nonce);
+  CHECK(twin.head().digest() == upload.head().digest());
+  CHECK(Upload::of_blocks(round, 0, toy_blocks(round, 2)).head().digest() !=
+        upload.head().digest());
+  for (const bool with_signature : {false, true}) {
+    if (with_signature) sign(round, upload, 1);
+    ByteWriter out;
+    out.raw(round.id());
+    out.u8(with_signature ? 1 : 0);
+    out.u64(17);
+    if (with_signature) {
+      out.u32(1);
+      out.raw(named);
+      out.raw(upload.head().signature->signature);
+    }
+    out.raw(upload.head().nonce);
+    out.raw(named);
+    out.u64(blocks.size());
+    out.raw(blocks);
+    const Bytes bytes = upload.to_bytes();
+    CHECK_EQ(bytes, envelope_of(5, out.bytes()));
+    CHECK_EQ(upload.wire_bytes(), bytes.size());
+    CHECK_EQ(scheme::upload_bytes(round, with_signature), bytes.size());
+    CHECK(scheme::check_upload_size(bytes.size(), round) == with_signature);
+    const Bytes head = scheme::write_upload_head(round, upload.head());
+    CHECK_EQ(head.size(), scheme::upload_head_bytes(round.cipher(), with_signature));
+    CHECK(std::equal(head.begin(), head.end(), bytes.begin()));
+    CHECK(scheme::read_upload_head(head, bytes.size(), round).part == upload.head().part);
+    const Upload again = Upload::from_bytes(bytes, round);
+    CHECK(again.to_bytes() == bytes);
+    const auto read = [&](const Bytes& damaged) {
+      return Upload::from_bytes(damaged, round).to_bytes();
+    };
+    flip_every_byte(bytes, read, 64, 3);
+    cut_everywhere(bytes, read, 13);
+  }
+}
+
+TEST("blocks of another length, or more clipped values than there are, make no upload") {
+  const SecretKey key = make_toy_key();
+  const Round round = make_toy_round(key, 100);
+  Bytes blocks = toy_blocks(round, 1);
+  CHECK_EQ(Upload::of_blocks(round, 100, blocks).head().clipped, 100u);
+  CHECK_THROWS_WITH(Upload::of_blocks(round, 101, blocks), ParameterError, "101 clipped");
+  CHECK_THROWS(Upload::of_blocks(round, ~std::uint64_t{0}, blocks), ParameterError);
+  CHECK_THROWS(Upload::of_blocks(round, 0, {}), ParameterError);
+  CHECK_THROWS(Upload::of_blocks(round, 0, ByteView(blocks).first(blocks.size() - 1)),
+               ParameterError);
+  blocks.push_back(0);
+  CHECK_THROWS_WITH(Upload::of_blocks(round, 0, blocks), ParameterError,
+                    std::to_string(round.payload_bytes()) + " bytes");
+  const Round native = make_round(make_plan(10, 16), make_key(), 10);
+  CHECK_THROWS_WITH(
+      Upload::of_blocks(native, 0, Bytes(static_cast<std::size_t>(native.payload_bytes()))),
+      RoundError, "more than blocks");
+}
+
+TEST("what is said of the blocks holds: by the head, by its signer, by both, or by nobody") {
+  const SecretKey toy = make_toy_key(), key = make_key();
+  const Digest other = bytes32(3);
+  // Nobody's word.
+  const Round native = make_round(make_plan(10, 16), key, with_roster(10, 3));
+  Upload sealed = make_upload(native, 1);
+  CHECK(!scheme::blocks_are_named(native, sealed.head()));
+  scheme::check_blocks(native, sealed.head(), other);
+  // The signer's.
+  sign(native, sealed, 1);
+  CHECK(scheme::blocks_are_named(native, sealed.head()));
+  scheme::check_blocks(native, sealed.head(), sealed.blocks_digest(1));
+  CHECK_THROWS_WITH(scheme::check_blocks(native, sealed.head(), other), RoundError,
+                    "client 1 are not the ones it signed");
+  // The head's.
+  const Round round = make_toy_round({}, toy, with_roster(50, 3));
+  Upload named = make_toy_upload(round, 1);
+  CHECK(scheme::blocks_are_named(round, named.head()));
+  const Digest digest = named.blocks_digest(1);
+  scheme::check_blocks(round, named.head(), digest);
+  for (std::size_t at = 0; at < digest.size(); ++at) {
+    Digest changed = digest;
+    changed[at] ^= 1;
+    CHECK_THROWS_WITH(scheme::check_blocks(round, named.head(), changed), RoundError,
+                      named.head().name() + " are not the ones its head names");
+  }
+  // Both.
+  sign(round, named, 2);
+  scheme::check_blocks(round, named.head(), digest);
+  CHECK_THROWS_WITH(scheme::check_blocks(round, named.head(), other), RoundError,
+                    "client 2 are not the ones it signed");
+  scheme::UploadHead lying = named.head();
+  lying.signature->blocks_digest = other;
+  CHECK_THROWS_WITH(scheme::check_blocks(round, lying, digest), RoundError, "signed");
+  CHECK_THROWS_WITH(scheme::check_blocks(round, lying, other), RoundError, "its head names");
+  lying = named.head();
+  lying.part = scheme::CipherPart(Bytes(31));  // no reader gives such a head
+  CHECK_THROWS_WITH(scheme::check_blocks(round, lying, digest), RoundError, "its head names");
 }
 
 TEST("every byte of a small upload changed, and every truncation") {

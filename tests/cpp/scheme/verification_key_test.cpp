@@ -1,5 +1,6 @@
 // Layer: tests (scheme). Keys that identify nobody are refused wherever a round is made or read;
-// their neighbours are not. tests/python/test_weak_keys.py computes the same keys from the curve.
+// their neighbours are not. tests/python/security/test_weak_keys.py computes the same keys from the
+// curve.
 #include "scheme/verification_key.h"
 
 #include <algorithm>

@@ -94,7 +94,7 @@ inline AlignedBuffer<std::uint8_t> random_blocks(const scheme::Round& round, std
 inline scheme::UploadHead head_of(const scheme::Round& round, std::uint64_t n) {
   scheme::UploadHead head;
   head.nonce = nonce_of(n);
-  head.key = scheme::seal_key(round, head.nonce, seed32(n), kSealer);
+  head.part = scheme::seal_key(round, head.nonce, seed32(n), kSealer);
   return head;
 }
 

@@ -1,0 +1,110 @@
+// Layer: scheme. See manifest.h.
+#include "scheme/manifest.h"
+
+#include <algorithm>
+
+#include "base/shown.h"
+#include "ring/sha256.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::scheme {
+
+void Manifest::check(const UploadHead& head, std::uint64_t weight,
+                     const SignatureVerifier* verifier) const {
+  const Cipher& plan = round_.cipher();
+  check_signature(round_, head, verifier);
+  if (weight == 0) {
+    throw ParameterError("the weight of " + head.name() +
+                         " is 0; leave the upload out of the sum instead");
+  }
+  if (plan.weight_bits() == 0 && weight != 1) {
+    throw HeadroomError("weight " + shown(weight) + " for " + head.name() +
+                        ": this plan holds unit weights only; let clients apply their weights "
+                        "(encrypt(..., weight=...)), or plan with weight_bits >= 1");
+  }
+  if (weight > plan.max_weight() || total_weight_ > plan.max_weight() - weight) {
+    throw HeadroomError("total weight " + shown(total_weight_ + weight) + " is above this plan's " +
+                        std::to_string(plan.max_weight()) +
+                        "; a plan with more clients or weight_bits would hold it");
+  }
+  if (uploads_.contains(head.digest())) {
+    throw RoundError(head.name() + " is in this sum already; an upload counts once");
+  }
+  if (head.signature && clients_.contains(head.signature->client)) {
+    throw RoundError(head.name() + " has uploaded already; the first upload stands");
+  }
+}
+
+void Manifest::add(UploadHead head, std::uint64_t weight, const SignatureVerifier* verifier) {
+  check(head, weight, verifier);
+  append(std::move(head), weight);
+}
+
+void Manifest::append(UploadHead head, std::uint64_t weight) {
+  entries_.push_back({weight, std::move(head)});
+  const UploadHead& added = entries_.back().head;
+  try {
+    uploads_.emplace(added.digest(), weight);
+    if (added.signature) clients_.insert(added.signature->client);
+  } catch (...) {  // out of memory: as if it had never been
+    uploads_.erase(added.digest());
+    entries_.pop_back();
+    throw;
+  }
+  total_weight_ += weight;
+}
+
+void Manifest::remove(const Digest& upload) noexcept {
+  const auto at = std::find_if(entries_.begin(), entries_.end(), [&](const ManifestEntry& entry) {
+    return entry.head.digest() == upload;
+  });
+  if (at == entries_.end()) return;
+  uploads_.erase(upload);
+  if (at->head.signature) clients_.erase(at->head.signature->client);
+  total_weight_ -= at->weight;
+  entries_.erase(at);
+}
+
+Digest Manifest::digest() const {
+  ByteWriter out(32 + 40 * uploads_.size());
+  out.raw(round_.id());
+  for (const auto& [digest, weight] : uploads_) {
+    out.raw(digest);
+    out.u64(weight);
+  }
+  return ring::labelled_hash("veilsum/2/manifest", {out.bytes()});
+}
+
+void Manifest::write(ByteWriter& out) const {
+  out.raw(round_.id());
+  out.u32(static_cast<std::uint32_t>(entries_.size()));
+  for (const ManifestEntry& entry : entries_) {
+    out.u64(entry.weight);
+    write_head(out, entry.head);
+  }
+}
+
+Manifest Manifest::read(ByteReader& in, const Round& round) {
+  check_round_id(in.array<32>(), round, "the aggregate");
+  const std::uint32_t count = in.u32();
+  if (count == 0) in.fail("a sum of no uploads");
+  if (std::uint64_t{count} * head_bytes(round.cipher(), false) > in.remaining()) {
+    in.fail("more uploads in the manifest than bytes");
+  }
+  Manifest manifest(round);
+  for (std::uint32_t k = 0; k < count; ++k) {
+    const std::uint64_t weight = in.u64();
+    UploadHead head = read_head(in, round);
+    if (weight == 0 || weight > round.cipher().max_weight() - manifest.total_weight_) {
+      in.fail("the weights are not what the plan can hold");
+    }
+    if (manifest.uploads_.contains(head.digest()) ||
+        (head.signature && manifest.clients_.contains(head.signature->client))) {
+      throw RoundError(head.name() + " is in this sum twice; an upload counts once");
+    }
+    manifest.append(std::move(head), weight);
+  }
+  return manifest;
+}
+
+}  // namespace veilsum::scheme
