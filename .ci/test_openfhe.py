@@ -25,7 +25,11 @@ NEEDS = (
     "pytest-timeout>=2.3",
     "pytest-benchmark>=5.0",
 )
-TESTS = ("tests/python/engines", "tests/python/test_openfhe_vectors.py")
+TESTS = (
+    "tests/python/engines",
+    "tests/python/security",
+    "tests/python/test_openfhe_vectors.py",
+)
 INSTALL_TIMEOUT_S = 300
 BUILD_TIMEOUT_S = 1200
 

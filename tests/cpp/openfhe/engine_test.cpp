@@ -1,6 +1,6 @@
-// Layer: tests (openfhe). The CKKS engine: a round of two parties from keys to values, the same
-// residues on the wire and back, typed refusals of malformed ones, and errors that cross out of
-// parallel work, OpenFHE's own among them.
+// Layer: tests (openfhe). The CKKS cipher in one prime and in two: sums of two parties' blocks from
+// keys to values, noise as wide as asked for, typed refusals of malformed residues, and errors that
+// cross out of parallel work, OpenFHE's own among them.
 #include "openfhe/engine.h"
 
 #include <algorithm>
@@ -17,191 +17,210 @@
 namespace veilsum::test {
 namespace {
 
-using openfhe::Blocks;
 using openfhe::Context;
-using openfhe::KeyPair;
-using openfhe::Shape;
+using openfhe::ContextRequest;
+using Words = std::vector<std::uint64_t>;
+__extension__ typedef unsigned __int128 Uint128;
 
 constexpr std::size_t kBlocks = 3;
-constexpr double kScaleBits = 48;
+const double kDeviation = std::exp2(31);
 
-/// The smallest ring that OpenFHE takes for 128 bits of security.
-const Context& context() {
-  static const Context made({4096, 128, false, 0, 60, static_cast<std::uint32_t>(kScaleBits)});
-  return made;
-}
+/// A context, a first party's secret key, a second's, and the joint public key.
+struct Setting {
+  explicit Setting(const ContextRequest& given)
+      : request(given),
+        context(given),
+        first(context.polynomial()),
+        second(context.polynomial()),
+        joint(2 * context.polynomial()) {
+    Words earlier(joint.size());
+    context.keygen({}, first, earlier);
+    context.keygen(earlier, second, joint);
+  }
 
-/// A first party's keys, and a second's, whose public key is joint.
-struct Parties {
-  KeyPair first = context().keygen();
-  KeyPair second = context().next_party(first.public_key);
+  std::vector<double> values(std::uint64_t n) const {
+    Random random(n);
+    std::vector<double> out(kBlocks * context.slots());
+    for (double& value : out) value = 2 * random.unit() - 1;
+    return out;
+  }
+  Words encrypt(const std::vector<double>& values, int threads = 1) const {
+    Words out(values.size() / context.slots() * 2 * context.polynomial());
+    context.encrypt(joint, values, out, threads);
+    return out;
+  }
+  Words share(const Words& secret, const Words& blocks, int threads = 1) const {
+    Words out(blocks.size() / 2);
+    context.share(secret, blocks, kDeviation, out, threads);
+    return out;
+  }
+  /// sum_k weights[k] * terms[k], residue by residue.
+  Words sum(const std::vector<Words>& terms, const std::vector<std::uint64_t>& weights) const {
+    const Words primes = context.moduli();
+    Words out(terms.front().size());
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const std::uint64_t prime = primes[i / context.ring_degree() % primes.size()];
+      Uint128 total = 0;
+      for (std::size_t k = 0; k < terms.size(); ++k) {
+        total += static_cast<Uint128>(terms[k][i]) * weights[k];
+      }
+      out[i] = static_cast<std::uint64_t>(total % prime);
+    }
+    return out;
+  }
+  std::vector<std::complex<double>> decrypt(const Words& blocks, const Words& shares,
+                                            int threads = 1) const {
+    std::vector<std::complex<double>> out(kBlocks * context.slots());
+    context.decrypt(blocks, shares, out, threads);
+    return out;
+  }
+  /// Eight deviations of a value when both parties flood.
+  double allowed() const {
+    const double slot = std::sqrt(static_cast<double>(context.slots()));
+    return 8 * std::sqrt(2.0) * kDeviation * slot / std::exp2(request.scale_bits);
+  }
+
+  ContextRequest request;
+  Context context;
+  Words first, second, joint;
 };
 
-const Parties& parties() {
-  static const Parties made;
+/// The smallest ring for one prime of 60 bits, and two primes.
+const std::vector<Setting>& settings() {
+  static const std::vector<Setting> made = [] {
+    std::vector<Setting> all;
+    all.emplace_back(ContextRequest{4096, 128, 1, 60, 55});
+    all.emplace_back(ContextRequest{8192, 128, 2, 60, 59});
+    return all;
+  }();
   return made;
 }
 
-std::vector<double> values_of(std::uint64_t n) {
-  Random random(n);
-  std::vector<double> out(kBlocks * context().slots());
-  for (double& value : out) value = static_cast<double>(random.next() >> 11) * 0x1p-52 - 1.0;
-  return out;
-}
-
-Blocks encrypted(std::uint64_t n, int threads = 1) {
-  return context().encrypt(parties().second.public_key, values_of(n), threads);
-}
-
-std::vector<std::uint64_t> residues_of(const Blocks& blocks, int threads = 1) {
-  std::vector<std::uint64_t> out(blocks.count() * context().residues(blocks.shape()));
-  context().write(blocks, 0, blocks.count(), out, threads);
-  return out;
-}
-
-std::vector<std::complex<double>> decrypted(const Blocks& blocks, int threads) {
-  const Blocks shares =
-      context().add_shares({context().share(parties().first.secret, blocks, threads),
-                            context().share(parties().second.secret, blocks, threads)},
-                           threads);
-  std::vector<std::complex<double>> out(blocks.count() * context().slots());
-  context().decrypt(blocks, shares, out, threads);
-  return out;
-}
-
-TEST("two parties: values, sums and weighted sums come back within the noise of the shares") {
-  // A slot is a sum of all N coefficients, each with the noise of two shares, over the scale. That
-  // of encryption (some 2^12 a coefficient) is a small part of it. Ten deviations, in both parts of
-  // 6,144 slots and six decryptions, fail once in 10^18.
-  const double degree = static_cast<double>(context().ring_degree());
-  const double deviation =
-      context().flooding_deviation() * std::sqrt(2.0 * degree) / std::exp2(kScaleBits);
-  const double allowed = 10 * deviation;
-  CHECK(allowed < 1e-4);
-  const std::vector<double> a = values_of(1), b = values_of(2);
-  for (int threads = 1; threads <= 3; ++threads) {
-    const Blocks first = encrypted(1, threads), second = encrypted(2, threads);
-    CHECK_EQ(first.count(), kBlocks);
-    const auto plain = decrypted(context().sum({first, second}, {}, threads), threads);
-    const Blocks weighted = context().sum({first, second}, {0.25, 0.75}, threads);
-    CHECK(weighted.shape().rescaled);
-    const auto mean = decrypted(weighted, threads);
-    double worst = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-      worst = std::max(worst, std::abs(plain[i] - (a[i] + b[i])));
-      worst = std::max(worst, std::abs(mean[i] - (0.25 * a[i] + 0.75 * b[i])));
+TEST("two parties: sums with integer weights come back within the noise of the shares") {
+  for (const Setting& s : settings()) {
+    const std::vector<double> a = s.values(1), b = s.values(2);
+    for (int threads = 1; threads <= 3; ++threads) {
+      const Words sum = s.sum({s.encrypt(a, threads), s.encrypt(b, threads)}, {3, 5});
+      const Words share =
+          s.sum({s.share(s.first, sum, threads), s.share(s.second, sum, threads)}, {1, 1});
+      const auto slots = s.decrypt(sum, share, threads);
+      double worst = 0;
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        worst = std::max(worst, std::abs(slots[i].real() - (3 * a[i] + 5 * b[i])));
+        worst = std::max(worst, std::abs(slots[i].imag()));
+      }
+      CHECK(worst < s.allowed());
+      CHECK(worst > s.allowed() / 4);  // three deviations of 8, in 12,288 samples and more
     }
-    CHECK(worst < allowed);
-    CHECK(worst > 0);
+  }
+}
+
+TEST("whoever decrypts gets the same values, on any number of threads") {
+  const Setting& s = settings().front();
+  const Words blocks = s.encrypt(s.values(1));
+  const Words share = s.sum({s.share(s.first, blocks), s.share(s.second, blocks)}, {1, 1});
+  CHECK(s.decrypt(blocks, share, 1) == s.decrypt(blocks, share, 3));
+}
+
+TEST("the largest sum that a plan fills half of the prime with") {
+  // 15 * 2^55 is 15/16 of 2^59: values that are all the limit make one coefficient of just that.
+  const Setting& s = settings().front();
+  for (const double limit : {1.0, -1.0}) {
+    const Words one = s.encrypt(std::vector<double>(kBlocks * s.context.slots(), limit));
+    const Words sum = s.sum({one}, {15});
+    const Words share = s.sum({s.share(s.first, sum), s.share(s.second, sum)}, {1, 1});
+    double worst = 0;
+    for (const auto& slot : s.decrypt(sum, share)) {
+      worst = std::max(worst, std::abs(slot - 15 * limit));
+    }
+    CHECK(worst < 2 * s.allowed());
   }
 }
 
 TEST("one party's share alone decrypts nothing") {
-  const Blocks blocks = encrypted(1);
-  std::vector<std::complex<double>> out(kBlocks * context().slots());
-  const std::vector<double> a = values_of(1);
-  try {
-    context().decrypt(blocks, context().share(parties().first.secret, blocks, 1), out, 1);
-  } catch (const VeilsumError&) {
-    return;  // noise too large for OpenFHE's decoder
+  for (const Setting& s : settings()) {
+    const std::vector<double> a = s.values(1);
+    const Words blocks = s.encrypt(a);
+    const auto slots = s.decrypt(blocks, s.share(s.first, blocks));
+    std::size_t near = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) near += std::abs(slots[i] - a[i]) < 1e-2;
+    CHECK(near < a.size() / 100);
   }
-  std::size_t near = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) near += std::abs(out[i] - a[i]) < 1e-2;
-  CHECK(near < a.size() / 100);
 }
 
-TEST("residues to the wire and back, whatever the threads, and of part of the blocks") {
-  const Blocks full = encrypted(1);
-  const Blocks rescaled = context().sum({full, full}, {0.5, 0.5}, 1);
-  const Blocks share = context().share(parties().first.secret, full, 1);
-  for (const Blocks& blocks : {full, rescaled, share}) {
-    const std::vector<std::uint64_t> residues = residues_of(blocks);
+TEST("a residue that is not below its prime is refused wherever it enters") {
+  for (const Setting& s : settings()) {
+    const Words good = s.encrypt(s.values(1));
+    const Words share = s.share(s.first, good);
+    const Words primes = s.context.moduli();
+    const std::size_t degree = s.context.ring_degree(), poly = s.context.polynomial();
     for (int threads = 1; threads <= 3; ++threads) {
-      CHECK(residues_of(blocks, threads) == residues);
-      const Blocks again =
-          context().read(parties().second.public_key, residues, blocks.shape(), threads);
-      CHECK(residues_of(again, threads) == residues);
-    }
-    const std::size_t each = context().residues(blocks.shape());
-    std::vector<std::uint64_t> last(each);
-    context().write(blocks, kBlocks - 1, 1, last, 1);
-    CHECK(std::equal(last.begin(), last.end(), residues.end() - static_cast<std::ptrdiff_t>(each)));
-  }
-}
-
-TEST("a residue that is not below its prime is refused, from whichever block and thread") {
-  const Blocks blocks = encrypted(1);
-  const std::vector<std::uint64_t> good = residues_of(blocks);
-  const std::size_t degree = context().ring_degree();
-  const std::vector<std::uint64_t> primes = context().moduli();
-  const std::size_t each = context().residues(blocks.shape());
-  for (int threads = 1; threads <= 3; ++threads) {
-    for (std::size_t block = 0; block < kBlocks; ++block) {
-      for (std::size_t prime = 0; prime < primes.size(); ++prime) {
-        for (const std::uint64_t value : {primes[prime] - 1, primes[prime], ~std::uint64_t{0}}) {
-          std::vector<std::uint64_t> residues = good;
-          residues[block * each + (prime + 1) * degree - 1] = value;
-          const auto read = [&] {
-            return context().read(parties().second.public_key, residues, {}, threads);
-          };
-          if (value < primes[prime]) {
-            CHECK(residues_of(read()) == residues);
-          } else {
-            CHECK_THROWS_WITH(read(), WireFormatError, "not below");
+      for (std::size_t block = 0; block < kBlocks; ++block) {
+        for (std::size_t p = 0; p < primes.size(); ++p) {
+          const std::size_t last = (p + 1) * degree - 1;
+          for (const std::uint64_t value : {primes[p], ~std::uint64_t{0}}) {
+            Words c0 = good, c1 = good, wrong = share;
+            c0[block * 2 * poly + last] = value;
+            c1[block * 2 * poly + poly + last] = value;
+            wrong[block * poly + last] = value;
+            CHECK_THROWS_WITH(s.decrypt(c0, share, threads), WireFormatError, "not below");
+            CHECK_THROWS_WITH(s.decrypt(good, wrong, threads), WireFormatError, "not below");
+            CHECK_THROWS_WITH(s.share(s.first, c1, threads), WireFormatError, "not below");
           }
         }
       }
+      CHECK_EQ(s.decrypt(good, share, threads).size(), kBlocks * s.context.slots());
     }
-    // The error went by; the next call works.
-    CHECK(residues_of(context().read(parties().second.public_key, good, {}, threads)) == good);
+    Words key = s.joint, secret = s.first;
+    key.back() = primes.back();
+    secret.back() = primes.back();
+    Words out(2 * poly), half(poly);
+    CHECK_THROWS_WITH(s.context.encrypt(key, std::vector<double>(s.context.slots()), out, 1),
+                      WireFormatError, "not below");
+    CHECK_THROWS_WITH(s.context.keygen(key, half, out), WireFormatError, "not below");
+    CHECK_THROWS_WITH(s.share(secret, good), WireFormatError, "not below");
+    CHECK_THROWS_WITH(s.context.public_bytes(key, "tag"), WireFormatError, "not below");
   }
-}
-
-TEST("lengths that are no whole blocks or keys are refused") {
-  const auto& key = parties().second.public_key;
-  const std::vector<std::uint64_t> good = residues_of(encrypted(1));
-  const std::span<const std::uint64_t> all(good);
-  CHECK_THROWS_WITH(context().read(key, all.first(all.size() - 1), {}, 2), WireFormatError,
-                    "not whole blocks");
-  CHECK_EQ(context().read(key, {}, {}, 2).count(), 0u);
-  const std::vector<std::uint64_t> public_key = context().write(key);
-  const std::vector<std::uint64_t> secret = context().write(parties().first.secret);
-  for (const std::size_t less : {std::size_t{1}, secret.size()}) {
-    CHECK_THROWS_WITH(
-        context().read_public(std::span(public_key).first(public_key.size() - less), "tag"),
-        WireFormatError, "public key has");
-    CHECK_THROWS_WITH(context().read_secret(std::span(secret).first(secret.size() - less), "tag"),
-                      WireFormatError, "secret key has");
-  }
-  CHECK(context().write(context().read_public(public_key, "tag")) == public_key);
-  CHECK(context().write(context().read_secret(secret, "tag")) == secret);
-  CHECK_EQ(context().read_public(public_key, "tag").tag(), "tag");
 }
 
 TEST("what OpenFHE throws inside of parallel work comes out as a VeilsumError with its words") {
-  const Context other({8192, 128, false, 0, 60, 48});
-  const KeyPair strange = other.keygen();
+  const Setting& s = settings().front();
+  std::vector<double> values = s.values(1);
+  values[s.context.slots() + 7] = 1e300;
   for (int threads = 1; threads <= 3; ++threads) {
-    CHECK_THROWS_WITH(context().encrypt(strange.public_key, values_of(1), threads), VeilsumError,
+    CHECK_THROWS_WITH(s.encrypt(values, threads), VeilsumError,
                       "OpenFHE could not encrypt a block");
-    CHECK_EQ(encrypted(1, threads).count(), kBlocks);
+    CHECK(!s.encrypt(s.values(1), threads).empty());
   }
 }
 
 TEST("arguments that do not fit each other") {
-  const Blocks blocks = encrypted(1);
-  const Blocks share = context().share(parties().first.secret, blocks, 1);
-  CHECK_THROWS(context().encrypt(parties().second.public_key, std::vector<double>(7), 1),
-               ParameterError);
-  CHECK_THROWS(context().sum({}, {}, 1), ParameterError);
-  CHECK_THROWS(context().sum({blocks}, {1.0, 2.0}, 1), ParameterError);
-  CHECK_THROWS(context().sum({blocks, share}, {}, 1), ParameterError);
-  CHECK_THROWS(context().add_shares({blocks}, 1), ParameterError);
-  CHECK_THROWS(context().join({blocks, share}), ParameterError);
-  std::vector<std::complex<double>> out(7);
-  CHECK_THROWS(context().decrypt(blocks, share, out, 1), ParameterError);
-  CHECK_THROWS(Context({4096, 100, false, 0, 60, 48}), ParameterError);
-  CHECK_THROWS(Context({4096, 128, true, 0, 60, 59}), ParameterError);  // too small for flooding
+  const Setting& s = settings().front();
+  const Words blocks = s.encrypt(s.values(1));
+  Words share = s.share(s.first, blocks);
+  Words out(blocks.size());
+  CHECK_THROWS(s.context.encrypt(s.joint, std::vector<double>(7), out, 1), ParameterError);
+  CHECK_THROWS(s.context.encrypt(s.first, s.values(1), out, 1), ParameterError);
+  CHECK_THROWS(s.context.keygen({}, out, out), ParameterError);
+  CHECK_THROWS(s.context.block_bytes(blocks, "tag"), ParameterError);
+  for (const double deviation : {0.0, -1.0, std::exp2(57), std::nan("")}) {
+    CHECK_THROWS(s.context.share(s.first, blocks, deviation, share, 1), ParameterError);
+  }
+  share.pop_back();
+  CHECK_THROWS(s.decrypt(blocks, share), ParameterError);
+  CHECK_THROWS(Context({4096, 100, 1, 60, 55}), ParameterError);
+  CHECK_THROWS(Context({4096, 128, 3, 60, 55}), ParameterError);
+  CHECK_THROWS_WITH(Context({2048, 128, 1, 54, 40}), ParameterError, "OpenFHE refuses");
+  CHECK_THROWS_WITH(Context({4096, 128, 2, 60, 59}), ParameterError, "OpenFHE refuses");
+}
+
+TEST("blocks and keys in OpenFHE's own format name the key pair") {
+  const Setting& s = settings().front();
+  const Words blocks = s.encrypt(s.values(1));
+  const std::string tag(32, 'a');
+  const Words block(blocks.begin(), blocks.begin() + 2 * s.context.polynomial());
+  CHECK(s.context.block_bytes(block, tag).find(tag) != std::string::npos);
+  CHECK(s.context.public_bytes(s.joint, tag).find(tag) != std::string::npos);
 }
 
 }  // namespace

@@ -38,5 +38,12 @@ def parties(available: str) -> Parties:
     return Parties(plan, *vs.keygen(plan))
 
 
+@pytest.fixture(scope="session")
+def weighing(available: str) -> Parties:
+    """A plan with weights of the aggregator, which takes two primes."""
+    plan = vs.Plan(clients=10, weight_bits=8, engine="openfhe")
+    return Parties(plan, *vs.keygen(plan))
+
+
 def uniform(size: int, seed: int = 0, limit: float = 1.0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-limit, limit, size).astype(np.float32)

@@ -17,7 +17,7 @@ def test_a_weighted_sum_on_files(tmp_path, capsys, monkeypatch):
         return captured
 
     values = [np.linspace(-1, 1, 50, dtype=np.float32), np.full(50, 0.5, np.float32)]
-    run("plan", "--clients", 4, "--engine", "openfhe", "--out", "plan", "--size", 50)
+    run("plan", "--clients", 4, "--weight-bits", 4, "--engine", "openfhe", "--out", "plan")
     run("keygen", "--plan", "plan", "--out", "authority")
     run("round", "--plan", "plan", "--public", "authority.pub", "--size", 50, "--out", "round")
     for index, update in enumerate(values):
@@ -30,7 +30,7 @@ def test_a_weighted_sum_on_files(tmp_path, capsys, monkeypatch):
     said = run("sum", "round", "0.up", "cut.up", "--out", "bad", expect=4).err
     assert said.count("cut.up") == 1
     assert not (tmp_path / "bad").exists()
-    run("sum", "round", "0.up", "1.up", "--weights", "1,2.5", "--out", "total")
+    run("sum", "round", "0.up", "1.up", "--weights", "2,5", "--out", "total")
     open_it = ("open", "--key", "authority.key", "round", "total", "--out", "sum.key")
     assert "--uploads" in run("open", "--help").out
     assert "uploads" in run(*open_it, expect=6).err
@@ -40,12 +40,12 @@ def test_a_weighted_sum_on_files(tmp_path, capsys, monkeypatch):
     run(*open_it, "--uploads", "0.up", "1.up")
     run("decrypt", "sum.key", "round", "total", "--out", "mean.npy")
     wrong = run("sum", "total", "0.up", "1.up", "--out", "x", expect=4).err
-    assert "these bytes are of another kind: aggregate of engine 'openfhe'" in wrong
+    assert "this is an aggregate, but a round is needed" in wrong
     run("plan", "--clients", 4, "--out", "native-plan")
     mixed = run(
         "round", "--plan", "native-plan", "--public", "authority.pub", "--size", 5, "--out", "x",
         expect=6,
     )  # fmt: skip
-    assert "the public key is of engine 'openfhe', but the round is of engine 'native'" in mixed.err
-    exact = np.average(np.array(values, dtype=np.float64), axis=0, weights=[1, 2.5])
+    assert "the public key is of engine 'openfhe', the plan of engine 'native'" in mixed.err
+    exact = np.average(np.array(values, dtype=np.float64), axis=0, weights=[2, 5])
     np.testing.assert_allclose(np.load("mean.npy"), exact, atol=2e-5)

@@ -14,13 +14,8 @@ namespace py = pybind11;
 
 namespace {
 
-using veilsum::openfhe::Blocks;
 using veilsum::openfhe::Context;
 using veilsum::openfhe::ContextRequest;
-using veilsum::openfhe::KeyPair;
-using veilsum::openfhe::PublicKey;
-using veilsum::openfhe::SecretKey;
-using veilsum::openfhe::Shape;
 
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
@@ -52,11 +47,12 @@ void translate(std::exception_ptr pointer) {
   }
 }
 
-Array<std::uint64_t> array_of(const std::vector<std::uint64_t>& words) {
-  return Array<std::uint64_t>(static_cast<py::ssize_t>(words.size()), words.data());
+/// A new array, and where to write its content.
+template <typename T>
+std::pair<Array<T>, std::span<T>> make_array(std::size_t size) {
+  Array<T> array(static_cast<py::ssize_t>(size));
+  return {array, {array.mutable_data(), size}};
 }
-
-Shape shape_of(std::uint32_t elements, bool rescaled) { return {elements, rescaled}; }
 
 }  // namespace
 
@@ -66,125 +62,87 @@ PYBIND11_MODULE(_openfhe, m) {
   m.def("library_version", &veilsum::openfhe::library_version,
         "Version of OpenFHE that this module was built with.");
 
-  py::class_<PublicKey>(m, "PublicKey").def_property_readonly("tag", &PublicKey::tag);
-  py::class_<SecretKey>(m, "SecretKey")
-      .def_property_readonly("tag", &SecretKey::tag)
-      .def("__reduce_ex__", [](const SecretKey&, int) -> py::object {
-        throw py::type_error("a secret key cannot be pickled or copied");
-      });
-  py::class_<Blocks>(m, "Blocks")
-      .def("__len__", &Blocks::count)
-      .def_property_readonly("elements", [](const Blocks& b) { return b.shape().elements; })
-      .def_property_readonly("rescaled", [](const Blocks& b) { return b.shape().rescaled; });
-
-  const auto unlock = py::call_guard<py::gil_scoped_release>();
+  using Words = Array<std::uint64_t>;
   py::class_<Context>(m, "Context")
-      .def(py::init([](std::uint32_t ring_degree, std::uint32_t security, bool flooding,
-                       double noise_bits, std::uint32_t first_bits, std::uint32_t scale_bits) {
+      .def(py::init([](std::uint32_t ring_degree, std::uint32_t security, std::uint32_t primes,
+                       std::uint32_t first_bits, std::uint32_t scale_bits) {
              const py::gil_scoped_release unlocked;
-             return Context(ContextRequest{ring_degree, security, flooding, noise_bits, first_bits,
-                                           scale_bits});
+             return Context(ContextRequest{ring_degree, security, primes, first_bits, scale_bits});
            }),
-           py::kw_only(), py::arg("ring_degree"), py::arg("security"), py::arg("flooding"),
-           py::arg("noise_bits"), py::arg("first_bits"), py::arg("scale_bits"))
+           py::kw_only(), py::arg("ring_degree"), py::arg("security"), py::arg("primes"),
+           py::arg("first_bits"), py::arg("scale_bits"))
       .def_property_readonly("ring_degree", &Context::ring_degree)
       .def_property_readonly("moduli", &Context::moduli)
       .def_property_readonly("roots", &Context::roots)
-      .def_property_readonly("flooding_deviation", &Context::flooding_deviation)
-      .def("serialised", [](const Context& c) { return py::bytes(c.serialised()); })
       .def(
           "keygen",
-          [](const Context& c, const PublicKey* earlier) {
-            KeyPair pair = [&] {
+          [](const Context& c, const Words& earlier) {
+            auto [secret, secret_out] = make_array<std::uint64_t>(c.polynomial());
+            auto [public_key, public_out] = make_array<std::uint64_t>(2 * c.polynomial());
+            const auto before = view(earlier);
+            {
               const py::gil_scoped_release unlocked;
-              return earlier == nullptr ? c.keygen() : c.next_party(*earlier);
-            }();
-            return py::make_tuple(std::move(pair.secret), std::move(pair.public_key));
+              c.keygen(before, secret_out, public_out);
+            }
+            return py::make_tuple(std::move(secret), std::move(public_key));
           },
-          py::arg("earlier").none(true) = py::none())
+          py::arg("earlier").noconvert())
       .def(
           "encrypt",
-          [](const Context& c, const PublicKey& key, const Array<double>& values, int threads) {
-            const auto span = view(values);
-            const py::gil_scoped_release unlocked;
-            return c.encrypt(key, span, threads);
+          [](const Context& c, const Words& key, const Array<double>& values, int threads) {
+            const std::size_t blocks = static_cast<std::size_t>(values.size()) / c.slots();
+            auto [out, place] = make_array<std::uint64_t>(blocks * 2 * c.polynomial());
+            const auto words = view(key);
+            const auto numbers = view(values);
+            {
+              const py::gil_scoped_release unlocked;
+              c.encrypt(words, numbers, place, threads);
+            }
+            return out;
           },
-          py::arg("key"), py::arg("values").noconvert(), py::arg("threads") = 0)
-      .def("sum", &Context::sum, py::arg("terms"), py::arg("weights"), py::arg("threads") = 0,
-           unlock)
-      .def("share", &Context::share, py::arg("key"), py::arg("blocks"), py::arg("threads") = 0,
-           unlock)
-      .def("add_shares", &Context::add_shares, py::arg("shares"), py::arg("threads") = 0, unlock)
+          py::arg("key").noconvert(), py::arg("values").noconvert(), py::arg("threads") = 0)
+      .def(
+          "share",
+          [](const Context& c, const Words& key, const Words& blocks, double deviation,
+             int threads) {
+            auto [out, place] =
+                make_array<std::uint64_t>(static_cast<std::size_t>(blocks.size()) / 2);
+            const auto secret = view(key);
+            const auto words = view(blocks);
+            {
+              const py::gil_scoped_release unlocked;
+              c.share(secret, words, deviation, place, threads);
+            }
+            return out;
+          },
+          py::arg("key").noconvert(), py::arg("blocks").noconvert(), py::arg("deviation"),
+          py::arg("threads") = 0)
       .def(
           "decrypt",
-          [](const Context& c, const Blocks& blocks, const Blocks& shares, int threads) {
-            Array<std::complex<double>> out(static_cast<py::ssize_t>(blocks.count() * c.slots()));
-            const std::span<std::complex<double>> span(out.mutable_data(),
-                                                       static_cast<std::size_t>(out.size()));
+          [](const Context& c, const Words& blocks, const Words& shares, int threads) {
+            const std::size_t count =
+                static_cast<std::size_t>(blocks.size()) / (2 * c.polynomial());
+            auto [out, place] = make_array<std::complex<double>>(count * c.slots());
+            const auto words = view(blocks);
+            const auto parts = view(shares);
             {
               const py::gil_scoped_release unlocked;
-              c.decrypt(blocks, shares, span, threads);
+              c.decrypt(words, parts, place, threads);
             }
             return out;
           },
-          py::arg("blocks"), py::arg("shares"), py::arg("threads") = 0)
-      .def(
-          "write",
-          [](const Context& c, const Blocks& blocks, std::size_t first, std::size_t count,
-             int threads) {
-            if (first > blocks.count() || count > blocks.count() - first) {
-              throw veilsum::ParameterError("there are no such blocks");
-            }
-            Array<std::uint64_t> out(static_cast<py::ssize_t>(count * c.residues(blocks.shape())));
-            const std::span<std::uint64_t> span(out.mutable_data(),
-                                                static_cast<std::size_t>(out.size()));
-            {
-              const py::gil_scoped_release unlocked;
-              c.write(blocks, first, count, span, threads);
-            }
-            return out;
-          },
-          py::arg("blocks"), py::arg("first"), py::arg("count"), py::arg("threads") = 0)
-      .def(
-          "read",
-          [](const Context& c, const PublicKey& key, const Array<std::uint64_t>& residues,
-             std::uint32_t elements, bool rescaled, int threads) {
-            const auto span = view(residues);
-            const py::gil_scoped_release unlocked;
-            return c.read(key, span, shape_of(elements, rescaled), threads);
-          },
-          py::arg("key"), py::arg("residues").noconvert(), py::arg("elements"), py::arg("rescaled"),
-          py::arg("threads") = 0)
-      .def("join", &Context::join, py::arg("parts"))
+          py::arg("blocks").noconvert(), py::arg("shares").noconvert(), py::arg("threads") = 0)
       .def(
           "block_bytes",
-          [](const Context& c, const Blocks& blocks, std::size_t index) {
-            return py::bytes(c.serialised(blocks, index));
+          [](const Context& c, const Words& block, const std::string& tag) {
+            return py::bytes(c.block_bytes(view(block), tag));
           },
-          py::arg("blocks"), py::arg("index"))
-      .def(
-          "write_public",
-          [](const Context& c, const PublicKey& key) { return array_of(c.write(key)); },
-          py::arg("key"))
-      .def(
-          "read_public",
-          [](const Context& c, const Array<std::uint64_t>& residues, const std::string& tag) {
-            return c.read_public(view(residues), tag);
-          },
-          py::arg("residues").noconvert(), py::arg("tag"))
+          py::arg("block").noconvert(), py::arg("tag"))
       .def(
           "public_bytes",
-          [](const Context& c, const PublicKey& key) { return py::bytes(c.serialised(key)); },
-          py::arg("key"))
-      .def(
-          "write_secret",
-          [](const Context& c, const SecretKey& key) { return array_of(c.write(key)); },
-          py::arg("key"))
-      .def(
-          "read_secret",
-          [](const Context& c, const Array<std::uint64_t>& residues, const std::string& tag) {
-            return c.read_secret(view(residues), tag);
+          [](const Context& c, const Words& key, const std::string& tag) {
+            return py::bytes(c.public_bytes(view(key), tag));
           },
-          py::arg("residues").noconvert(), py::arg("tag"));
+          py::arg("key").noconvert(), py::arg("tag"));
   veilsum::bindings::guard_module(m, py::module_::import("veilsum._core").attr("ParameterError"));
 }

@@ -1,6 +1,6 @@
 """Finds OpenFHE: the C++ extension of this build, or the Python package `openfhe`.
 
-Layer: OpenFHE engine, bottom. Both offer the same `Context` over arrays and give the same residues,
+Layer: OpenFHE engine, bottom. Both offer the same `Context` over residues and give the same ones,
 so nothing above knows which one runs. ``VEILSUM_OPENFHE_BACKEND=cpp|wheel`` forces one.
 """
 
@@ -9,51 +9,40 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from veilsum.errors import BackendUnavailableError, ParameterError
 
-__all__ = ["Backend", "Context", "ContextRequest", "context_for", "describe", "load"]
+__all__ = [
+    "Backend",
+    "ComplexValues",
+    "Context",
+    "ContextRequest",
+    "Values",
+    "Words",
+    "context_for",
+    "describe",
+    "drawn",
+    "load",
+]
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 Values: TypeAlias = npt.NDArray[np.float64]
 ComplexValues: TypeAlias = npt.NDArray[np.complex128]
 
 _VARIABLE = "VEILSUM_OPENFHE_BACKEND"
-
-
-class Blocks(Protocol):
-    """A run of ciphertexts or decryption shares, one a block, held by OpenFHE."""
-
-    @property
-    def elements(self) -> int:
-        """Polynomials a block: 2, or 1 for a share."""
-        ...
-
-    @property
-    def rescaled(self) -> bool:
-        """Whether one prime is left of the two."""
-        ...
-
-    def __len__(self) -> int: ...
-
-
-class Key(Protocol):
-    """A key held by OpenFHE."""
-
-    @property
-    def tag(self) -> str:
-        """OpenFHE's name for the key pair, 32 hexadecimal digits."""
-        ...
+_Made = TypeVar("_Made")
 
 
 class Context(Protocol):
-    """A CKKS context of depth 1; cpp/src/openfhe/engine.h has the contract of each call."""
+    """A CKKS context; cpp/src/openfhe/engine.h has the contract of each call."""
 
     @property
     def ring_degree(self) -> int:
@@ -62,7 +51,7 @@ class Context(Protocol):
 
     @property
     def moduli(self) -> list[int]:
-        """The two primes."""
+        """The primes."""
         ...
 
     @property
@@ -70,75 +59,28 @@ class Context(Protocol):
         """A primitive 2N-th root of unity for each."""
         ...
 
-    @property
-    def flooding_deviation(self) -> float:
-        """Deviation of the noise on a share's coefficients."""
+    def keygen(self, earlier: Words) -> tuple[Words, Words]:
+        """Make a secret and a public key, on top of the public key of earlier parties, if any."""
         ...
 
-    def serialised(self) -> bytes:
-        """Return the context in OpenFHE's binary format."""
-        ...
-
-    def keygen(self, earlier: Key | None = None) -> tuple[Key, Key]:
-        """Make a key pair, on top of the public key of earlier parties."""
-        ...
-
-    def encrypt(self, key: Key, values: Values, threads: int = 0) -> Blocks:
+    def encrypt(self, key: Words, values: Values, threads: int = 0) -> Words:
         """Encrypt whole blocks of values in [-1, 1]."""
         ...
 
-    def sum(self, terms: list[Blocks], weights: list[float], threads: int = 0) -> Blocks:
-        """Sum blocks, weighted and rescaled where there are weights."""
+    def share(self, key: Words, blocks: Words, deviation: float, threads: int = 0) -> Words:
+        """Make a decryption share of each block, with noise of this deviation."""
         ...
 
-    def share(self, key: Key, blocks: Blocks, threads: int = 0) -> Blocks:
-        """Make a decryption share of each block."""
-        ...
-
-    def add_shares(self, shares: list[Blocks], threads: int = 0) -> Blocks:
-        """Add shares of the same blocks."""
-        ...
-
-    def decrypt(self, blocks: Blocks, shares: Blocks, threads: int = 0) -> ComplexValues:
+    def decrypt(self, blocks: Words, shares: Words, threads: int = 0) -> ComplexValues:
         """Fuse blocks with the sum of all shares."""
         ...
 
-    def write(self, blocks: Blocks, first: int, count: int, threads: int = 0) -> Words:
-        """Return the residues of a range of blocks."""
-        ...
-
-    def read(
-        self, key: Key, residues: Words, elements: int, rescaled: bool, threads: int = 0
-    ) -> Blocks:
-        """Make blocks of residues, each checked against its prime."""
-        ...
-
-    def join(self, parts: list[Blocks]) -> Blocks:
-        """Put runs of blocks one after the other."""
-        ...
-
-    def block_bytes(self, blocks: Blocks, index: int) -> bytes:
+    def block_bytes(self, block: Words, tag: str) -> bytes:
         """Return a block in OpenFHE's binary format."""
         ...
 
-    def write_public(self, key: Key) -> Words:
-        """Return the residues of a public key."""
-        ...
-
-    def read_public(self, residues: Words, tag: str) -> Key:
-        """Make a public key of residues."""
-        ...
-
-    def public_bytes(self, key: Key) -> bytes:
+    def public_bytes(self, key: Words, tag: str) -> bytes:
         """Return a public key in OpenFHE's binary format."""
-        ...
-
-    def write_secret(self, key: Key) -> Words:
-        """Return the residues of a secret key."""
-        ...
-
-    def read_secret(self, residues: Words, tag: str) -> Key:
-        """Make a secret key of residues."""
         ...
 
 
@@ -159,8 +101,7 @@ class ContextRequest:
 
     ring_degree: int
     security: int
-    flooding: bool
-    noise_bits: float
+    primes: int
     first_bits: int
     scale_bits: int
 
@@ -270,3 +211,43 @@ def describe() -> str:
     """
     backend = load()
     return f"OpenFHE {backend.version} ({backend.name})"
+
+
+_FIRST_PROCESS: Final = os.getpid()
+_forked = threading.Event()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked.set)
+
+
+def drawn(step: Callable[..., _Made], *arguments: Any) -> _Made:
+    """Take a step that draws random numbers, such that no other process draws the same.
+
+    OpenFHE has one generator a thread, which a fork copies: parent and children would encrypt under
+    the same randomness, and the difference of two uploads would be that of the updates. A thread
+    that was started after the fork seeds a generator of its own, from the operating system's
+    entropy, and so a forked process takes each step on a new one.
+
+    Parameters
+    ----------
+    step : callable
+        Of a `Context`.
+    *arguments
+        What it takes.
+    """
+    if not _forked.is_set() and os.getpid() == _FIRST_PROCESS:
+        return step(*arguments)
+    made: list[_Made] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            made.append(step(*arguments))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="veilsum-openfhe")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return made[0]

@@ -12,19 +12,18 @@ Values pass through Python lists, since the package takes nothing else; `threads
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import os
 from importlib.metadata import version
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import openfhe
 
 from veilsum.engines.openfhe.backend import (
-    Blocks,
     ComplexValues,
     Context,
     ContextRequest,
-    Key,
     Values,
     Words,
 )
@@ -36,33 +35,7 @@ _SECURITY = {0: "HEStd_NotSet", 128: "HEStd_128_classic", 192: "HEStd_192_classi
              256: "HEStd_256_classic"}  # fmt: skip
 _SAMPLES = 2
 _TAG_BYTES = 32
-_STATISTICAL_BITS = 30  # OpenFHE's own, which it does not let CKKS change
-_FIXED_DEVIATION = 2.0**20
-
-
-@dataclass(frozen=True)
-class _KeyOf:
-    handle: Any
-
-    @property
-    def tag(self) -> str:
-        return str(self.handle.GetKeyTag())
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("an OpenFHE key cannot be pickled or copied")
-
-    def __repr__(self) -> str:
-        return "<OpenFHE key>"
-
-
-@dataclass(frozen=True)
-class _Run:
-    items: list[Any]
-    elements: int
-    rescaled: bool
-
-    def __len__(self) -> int:
-        return len(self.items)
+_TAG = "0" * _TAG_BYTES  # of what stays inside of this module
 
 
 def _find_runs(raw: bytes, degree: int, moduli: list[int]) -> list[int]:
@@ -91,30 +64,52 @@ def _find_runs(raw: bytes, degree: int, moduli: list[int]) -> list[int]:
 class _Form:
     """A kind's bytes apart from residues and tag, learned from samples made here."""
 
-    def __init__(self, samples: list[tuple[bytes, str]], degree: int, moduli: list[int]) -> None:
+    def __init__(self, samples: list[Any], degree: int, moduli: list[int]) -> None:
         self._degree = degree
-        self._starts = _find_runs(samples[0][0], degree, moduli)
+        self._moduli = moduli
         blanks = []
-        for raw, tag in samples:
-            name = tag.encode("ascii")
+        for thing in samples:
+            raw, name = _serialised(thing), str(thing.GetKeyTag()).encode("ascii")
+            self._starts = _find_runs(raw, degree, moduli)
             self._tag_at = raw.find(name)
-            if len(tag) != _TAG_BYTES or self._tag_at < 0:
+            if len(name) != _TAG_BYTES or self._tag_at < 0:
                 raise VeilsumError("this OpenFHE writes key tags in a way Veilsum does not know")
-            blanks.append(self._fill(raw, b"\0" * _TAG_BYTES, None))
+            zeros = np.zeros(self.words, dtype=np.uint64)
+            blanks.append(self._fill(raw, zeros, "\0" * _TAG_BYTES))
         if any(blank != blanks[0] for blank in blanks):
             raise VeilsumError("this OpenFHE writes objects of one kind in different ways")
         self._model = blanks[0]
 
-    def fill(self, residues: Words, tag: str) -> bytes:
-        return self._fill(self._model, tag.encode("ascii"), residues)
+    @property
+    def words(self) -> int:
+        """Residues of an object."""
+        return self._degree * len(self._moduli)
 
-    def _fill(self, model: bytes, tag: bytes, residues: Words | None) -> bytes:
+    def cut(self, thing: Any) -> Words:
+        """Return an object's residues."""
+        raw = _serialised(thing)
+        starts = _find_runs(raw, self._degree, self._moduli)
+        return np.concatenate([np.frombuffer(raw, "<u8", self._degree, at) for at in starts])
+
+    def fill(self, residues: Words, tag: str = _TAG) -> bytes:
+        """Return the bytes of an object of these residues, each checked against its prime."""
+        if residues.size != self.words:
+            raise ParameterError(f"there are {residues.size} residues; an object has {self.words}")
+        for index, prime in enumerate(self._moduli):
+            bad = residues[index * self._degree :][: self._degree] >= np.uint64(prime)
+            if bad.any():
+                raise WireFormatError(
+                    f"residue {int(np.argmax(bad))} of row {index} is not below its prime; the "
+                    f"bytes were damaged or made up"
+                )
+        return self._fill(self._model, residues, tag)
+
+    def _fill(self, model: bytes, residues: Words, tag: str) -> bytes:
         raw = bytearray(model)
-        raw[self._tag_at : self._tag_at + _TAG_BYTES] = tag
-        size = 8 * self._degree
+        raw[self._tag_at : self._tag_at + _TAG_BYTES] = tag.encode("ascii")
         for index, start in enumerate(self._starts):
-            part = None if residues is None else residues[index * self._degree :][: self._degree]
-            raw[start : start + size] = bytes(size) if part is None else part.tobytes()
+            part = residues[index * self._degree :][: self._degree]
+            raw[start : start + 8 * self._degree] = part.astype("<u8", copy=False).tobytes()
         return bytes(raw)
 
 
@@ -124,19 +119,14 @@ class _WheelContext:
             raise ParameterError(f"security = {request.security} is unknown; use 128, 192 or 256")
         parameters = openfhe.CCParamsCKKSRNS()
         parameters.SetSecurityLevel(getattr(openfhe.SecurityLevel, _SECURITY[request.security]))
-        parameters.SetMultiplicativeDepth(1)
+        parameters.SetMultiplicativeDepth(request.primes - 1)
         parameters.SetScalingTechnique(openfhe.ScalingTechnique.FIXEDMANUAL)
         parameters.SetKeySwitchTechnique(openfhe.KeySwitchTechnique.BV)
         # As in cpp/src/openfhe/engine.cpp: no noise of the decoder's own.
         parameters.SetCKKSDataType(openfhe.CKKSDataType.COMPLEX)
         parameters.SetFirstModSize(request.first_bits)
         parameters.SetScalingModSize(request.scale_bits)
-        if request.ring_degree:
-            parameters.SetRingDim(request.ring_degree)
-        if request.flooding:
-            parameters.SetDecryptionNoiseMode(openfhe.DecryptionNoiseMode.NOISE_FLOODING_DECRYPT)
-            parameters.SetExecutionMode(openfhe.ExecutionMode.EXEC_EVALUATION)
-            parameters.SetNoiseEstimate(request.noise_bits)
+        parameters.SetRingDim(request.ring_degree)
         try:
             self._context = openfhe.GenCryptoContext(parameters)
             for feature in ("PKE", "LEVELEDSHE", "MULTIPARTY"):
@@ -146,209 +136,118 @@ class _WheelContext:
                 f"OpenFHE refuses a CKKS context of ring degree {request.ring_degree} at "
                 f"{request.security} bits: {_reason(error)}"
             ) from None
-        self.ring_degree = int(self._context.GetRingDimension())
-        self._raw = bytes(openfhe.Serialize(self._context, openfhe.BINARY))
-        self.flooding_deviation = (
-            2 ** (_STATISTICAL_BITS / 2 + math.log2(math.sqrt(12)) + request.noise_bits)
-            if request.flooding
-            else _FIXED_DEVIATION
-        )
-        sizes = (60, 59) if request.flooding else (request.first_bits, request.scale_bits)
-        self.moduli, self.roots = _primes(self._raw, self.ring_degree, sizes)
-        self._forms: dict[tuple[str, bool], _Form] = {}
+        self.ring_degree = request.ring_degree
+        self._slots = request.ring_degree // 2
+        self._scale = 2.0**request.scale_bits
+        sizes = (request.first_bits, request.scale_bits)[: request.primes]
+        self.moduli, self.roots = _primes(_serialised(self._context), self.ring_degree, sizes)
         self._learn()
 
-    @property
-    def _slots(self) -> int:
-        return self.ring_degree // 2
-
-    def serialised(self) -> bytes:
-        return self._raw
-
-    # --- forms ------------------------------------------------------------------------------------
-
     def _learn(self) -> None:
-        """Make objects of every kind, and learn what they share."""
-        made: dict[tuple[str, bool], list[tuple[bytes, str]]] = {}
-        zeros = [0.0] * self._slots
-        for _ in range(_SAMPLES):
-            pair = self._context.KeyGen()
-            plain = self._context.MakeCKKSPackedPlaintext(zeros)
-            full = self._context.Encrypt(pair.publicKey, plain)
-            rescaled = self._context.Rescale(self._context.EvalMult(full, 0.5))
-            things = {("public", False): pair.publicKey, ("secret", False): pair.secretKey}
-            for is_rescaled, cipher in ((False, full), (True, rescaled)):
-                things["cipher", is_rescaled] = cipher
-                things["share", is_rescaled] = self._context.MultipartyDecryptMain(
-                    [cipher], pair.secretKey
-                )[0]
-            for kind, thing in things.items():
-                raw = bytes(openfhe.Serialize(thing, openfhe.BINARY))
-                made.setdefault(kind, []).append((raw, str(thing.GetKeyTag())))
-        for (name, is_rescaled), samples in made.items():
-            runs = self._runs(1 if name in ("share", "secret") else 2, is_rescaled)
-            self._forms[name, is_rescaled] = _Form(samples, self.ring_degree, runs)
+        zeros = self._context.MakeCKKSPackedPlaintext([0.0] * self._slots)
+        pairs = [self._context.KeyGen() for _ in range(_SAMPLES)]
+        ciphers = [self._context.Encrypt(pair.publicKey, zeros) for pair in pairs]
+        shares = [
+            self._context.MultipartyDecryptMain([cipher], pair.secretKey)[0]
+            for cipher, pair in zip(ciphers, pairs, strict=True)
+        ]
+        degree, one, two = self.ring_degree, self.moduli, self.moduli * 2
+        self._secret = _Form([pair.secretKey for pair in pairs], degree, one)
+        self._public = _Form([pair.publicKey for pair in pairs], degree, two)
+        self._cipher = _Form(ciphers, degree, two)
+        self._share = _Form(shares, degree, one)
 
-    def _runs(self, elements: int, rescaled: bool) -> list[int]:
-        """Return the prime of each tower, in the order of the binary form."""
-        return (self.moduli[:1] if rescaled else self.moduli) * elements
+    # --- residues to OpenFHE's objects ------------------------------------------------------------
 
-    def _cut(self, thing: Any, elements: int, rescaled: bool) -> Words:
-        raw = bytes(openfhe.Serialize(thing, openfhe.BINARY))
-        starts = _find_runs(raw, self.ring_degree, self._runs(elements, rescaled))
-        return np.concatenate(
-            [np.frombuffer(raw, dtype="<u8", count=self.ring_degree, offset=at) for at in starts]
-        )
+    def _public_key(self, words: Words) -> Any:
+        return openfhe.DeserializePublicKeyString(self._public.fill(words), openfhe.BINARY)
 
-    def _form(self, elements: int, rescaled: bool) -> _Form:
-        return self._forms["share" if elements == 1 else "cipher", rescaled]
-
-    def _check(self, residues: Words, elements: int, rescaled: bool) -> Words:
-        """Check residues against their primes; returns them as (blocks, residues)."""
-        moduli = self.moduli[:1] if rescaled else self.moduli
-        each = elements * len(moduli) * self.ring_degree
-        if residues.size % each:
-            raise WireFormatError(f"{residues.size} residues are not whole blocks of {each}")
-        table = np.ascontiguousarray(residues, dtype="<u8").reshape(
-            -1, elements, len(moduli), self.ring_degree
-        )
-        for index, modulus in enumerate(moduli):
-            bad = table[:, :, index, :] >= np.uint64(modulus)
-            if bad.any():
-                where = int(np.argwhere(bad)[0][-1])
-                raise WireFormatError(
-                    f"residue {where} of prime {index} is not below it; the bytes were damaged or "
-                    f"made up"
-                )
-        return table.reshape(-1, each)
+    @staticmethod
+    def _ciphers(form: _Form, words: Words) -> list[Any]:
+        if words.size % form.words:
+            raise ParameterError(f"{words.size} residues are not whole blocks of {form.words}")
+        return [
+            openfhe.DeserializeCiphertextString(form.fill(row), openfhe.BINARY)
+            for row in words.reshape(-1, form.words)
+        ]
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def keygen(self, earlier: Key | None = None) -> tuple[Key, Key]:
-        if earlier is None:
-            pair = self._context.KeyGen()
+    def keygen(self, earlier: Words) -> tuple[Words, Words]:
+        if earlier.size:
+            pair = self._context.MultipartyKeyGen(self._public_key(earlier))
         else:
-            pair = self._context.MultipartyKeyGen(_handle(earlier))
-        return _KeyOf(pair.secretKey), _KeyOf(pair.publicKey)
+            pair = self._context.KeyGen()
+        return self._secret.cut(pair.secretKey), self._public.cut(pair.publicKey)
 
-    def encrypt(self, key: Key, values: Values, threads: int = 0) -> Blocks:
+    def encrypt(self, key: Words, values: Values, threads: int = 0) -> Words:
         _ = threads
-        table = values.reshape(-1, self._slots)
-        handle = _handle(key)
+        if values.size % self._slots:
+            raise ParameterError(f"{values.size} values are not whole blocks of {self._slots}")
+        handle = self._public_key(key)
+        out = np.empty((values.size // self._slots, self._cipher.words), dtype=np.uint64)
         try:
-            items = [
-                self._context.Encrypt(handle, self._context.MakeCKKSPackedPlaintext(block.tolist()))
-                for block in table
-            ]
+            for row, block in zip(out, values.reshape(-1, self._slots), strict=True):
+                plain = self._context.MakeCKKSPackedPlaintext(block.tolist())
+                row[:] = self._cipher.cut(self._context.Encrypt(handle, plain))
         except RuntimeError as error:
             _raise("encrypt a block", error)
-        return _Run(items, 2, False)
+        return out.reshape(-1)
 
-    def sum(self, terms: list[Blocks], weights: list[float], threads: int = 0) -> Blocks:
+    def share(self, key: Words, blocks: Words, deviation: float, threads: int = 0) -> Words:
         _ = threads
-        runs = [cast(_Run, term) for term in terms]
-        totals = []
-        for column in zip(*(run.items for run in runs), strict=True):
-            if weights:
-                scaled = [
-                    self._context.EvalMult(item, weight)
-                    for item, weight in zip(column, weights, strict=True)
-                ]
-                total = scaled[0]
-                for item in scaled[1:]:
-                    self._context.EvalAddInPlace(total, item)
-                total = self._context.Rescale(total)
-            else:
-                total = column[0].Clone()
-                for item in column[1:]:
-                    self._context.EvalAddInPlace(total, item)
-            totals.append(total)
-        return _Run(totals, 2, runs[0].rescaled or bool(weights))
-
-    def share(self, key: Key, blocks: Blocks, threads: int = 0) -> Blocks:
-        _ = threads
-        run = cast(_Run, blocks)
-        return _Run(self._context.MultipartyDecryptMain(run.items, _handle(key)), 1, run.rescaled)
-
-    def add_shares(self, shares: list[Blocks], threads: int = 0) -> Blocks:
-        _ = threads
-        if len(shares) == 1:
-            return shares[0]
-        tables = [self.write(share, 0, len(share)) for share in shares]
-        run = cast(_Run, shares[0])
-        moduli = self.moduli[:1] if run.rescaled else self.moduli
-        column = np.array(moduli, dtype=np.uint64)[None, :, None]
-        total = np.zeros((len(run), len(moduli), self.ring_degree), dtype=np.uint64)
-        for table in tables:
-            total = (total + table.reshape(total.shape)) % column
-        tag = str(run.items[0].GetKeyTag())
-        return self._build(total.reshape(len(run), -1), tag, 1, run.rescaled)
-
-    def decrypt(self, blocks: Blocks, shares: Blocks, threads: int = 0) -> ComplexValues:
-        _ = threads
-        out = np.empty((len(blocks), self._slots), dtype=np.complex128)
-        pairs = zip(cast(_Run, blocks).items, cast(_Run, shares).items, strict=True)
+        if not 0 < deviation <= min(self.moduli) / 16:
+            raise ParameterError("the deviation of a share's noise is out of range")
+        handle = openfhe.DeserializePrivateKeyString(self._secret.fill(key), openfhe.BINARY)
+        ciphers = self._ciphers(self._cipher, blocks)
+        out = np.empty((len(ciphers), self._share.words), dtype=np.uint64)
         try:
-            for row, pair in zip(out, pairs, strict=True):
-                plain = self._context.MultipartyDecryptFusion(list(pair))
+            for row, cipher in zip(out, ciphers, strict=True):
+                # OpenFHE's share has noise of deviation 2^20; what is wanted beyond is added to it.
+                (share,) = self._context.MultipartyDecryptMain([cipher], handle)
+                noise = self._context.MakeCKKSPackedPlaintext(self._noise(deviation).tolist())
+                row[:] = self._share.cut(self._context.EvalAdd(share, noise))
+        except RuntimeError as error:
+            _raise("make a decryption share", error)
+        return out.reshape(-1)
+
+    def _noise(self, deviation: float) -> npt.NDArray[np.complex128]:
+        """Return slots whose coefficients are Gaussian of this deviation, rounded.
+
+        OpenFHE's sampler is out of the package's reach, its encoder is not: the embedding of N real
+        coefficients in N / 2 complex slots keeps angles and lengths up to a factor, so independent
+        Gaussian slots are independent Gaussian coefficients. Box and Muller (1958), from the
+        operating system's entropy.
+        """
+        words = np.frombuffer(os.urandom(16 * self._slots), dtype="<u8").reshape(2, -1)
+        uniform = ((words[0] >> np.uint64(11)) + np.uint64(1)) * 2.0**-53  # in (0, 1]
+        turn = words[1] * (2 * math.pi * 2.0**-64)
+        factor = deviation * math.sqrt(self._slots) / self._scale
+        slots: npt.NDArray[np.complex128] = (
+            factor * np.sqrt(-2 * np.log(uniform)) * np.exp(1j * turn)
+        )
+        return slots
+
+    def decrypt(self, blocks: Words, shares: Words, threads: int = 0) -> ComplexValues:
+        _ = threads
+        pairs = (self._ciphers(self._cipher, blocks), self._ciphers(self._share, shares))
+        if len(pairs[0]) != len(pairs[1]):
+            raise ParameterError(f"{len(pairs[1])} shares do not fit {len(pairs[0])} blocks")
+        out = np.empty((len(pairs[0]), self._slots), dtype=np.complex128)
+        try:
+            for row, cipher, share in zip(out, *pairs, strict=True):
+                plain = self._context.MultipartyDecryptFusion([cipher, share])
                 plain.SetLength(self._slots)
                 row[:] = plain.GetCKKSPackedValue()
         except RuntimeError as error:
             _raise("decrypt a block", error)
         return out.reshape(-1)
 
-    # --- residues in and out ----------------------------------------------------------------------
+    def block_bytes(self, block: Words, tag: str) -> bytes:
+        return self._cipher.fill(block, tag)
 
-    def write(self, blocks: Blocks, first: int, count: int, threads: int = 0) -> Words:
-        _ = threads
-        run = cast(_Run, blocks)
-        items = run.items[first : first + count]
-        return np.concatenate([self._cut(item, run.elements, run.rescaled) for item in items])
-
-    def read(
-        self, key: Key, residues: Words, elements: int, rescaled: bool, threads: int = 0
-    ) -> Blocks:
-        _ = threads
-        return self._build(self._check(residues, elements, rescaled), key.tag, elements, rescaled)
-
-    def _build(self, table: Words, tag: str, elements: int, rescaled: bool) -> Blocks:
-        form = self._form(elements, rescaled)
-        items = [
-            openfhe.DeserializeCiphertextString(form.fill(row, tag), openfhe.BINARY)
-            for row in table
-        ]
-        return _Run(items, elements, rescaled)
-
-    def join(self, parts: list[Blocks]) -> Blocks:
-        runs = [cast(_Run, part) for part in parts]
-        items = [item for run in runs for item in run.items]
-        return _Run(items, runs[0].elements, runs[0].rescaled)
-
-    def block_bytes(self, blocks: Blocks, index: int) -> bytes:
-        return bytes(openfhe.Serialize(cast(_Run, blocks).items[index], openfhe.BINARY))
-
-    def write_public(self, key: Key) -> Words:
-        return self._cut(_handle(key), 2, False)
-
-    def read_public(self, residues: Words, tag: str) -> Key:
-        raw = self._forms["public", False].fill(self._one(residues, 2), tag)
-        return _KeyOf(openfhe.DeserializePublicKeyString(raw, openfhe.BINARY))
-
-    def public_bytes(self, key: Key) -> bytes:
-        return bytes(openfhe.Serialize(_handle(key), openfhe.BINARY))
-
-    def write_secret(self, key: Key) -> Words:
-        return self._cut(_handle(key), 1, False)
-
-    def read_secret(self, residues: Words, tag: str) -> Key:
-        raw = self._forms["secret", False].fill(self._one(residues, 1), tag)
-        return _KeyOf(openfhe.DeserializePrivateKeyString(raw, openfhe.BINARY))
-
-    def _one(self, residues: Words, elements: int) -> Words:
-        table = self._check(residues, elements, False)
-        if len(table) != 1:
-            raise WireFormatError(f"a key has {residues.size} residues, which is not one key's")
-        return cast(Words, table[0])
+    def public_bytes(self, key: Words, tag: str) -> bytes:
+        return self._public.fill(key, tag)
 
 
 class _Wheel:
@@ -367,8 +266,8 @@ def make_backend() -> _Wheel:
     return _Wheel()
 
 
-def _handle(key: Key) -> Any:
-    return cast(_KeyOf, key).handle
+def _serialised(thing: Any) -> bytes:
+    return bytes(openfhe.Serialize(thing, openfhe.BINARY))
 
 
 def _reason(error: Exception) -> str:
@@ -380,7 +279,7 @@ def _raise(doing: str, error: Exception) -> NoReturn:
     raise VeilsumError(f"OpenFHE could not {doing}: {_reason(error)}") from None
 
 
-def _primes(raw: bytes, degree: int, sizes: tuple[int, int]) -> tuple[list[int], list[int]]:
+def _primes(raw: bytes, degree: int, sizes: tuple[int, ...]) -> tuple[list[int], list[int]]:
     """Find the context's primes and roots of unity in its binary form.
 
     A prime is written right before its root. A pair is accepted when the root has order 2N modulo
@@ -391,7 +290,7 @@ def _primes(raw: bytes, degree: int, sizes: tuple[int, int]) -> tuple[list[int],
     for at in range(len(raw) - 15):
         prime = int.from_bytes(raw[at : at + 8], "little")
         root = int.from_bytes(raw[at + 8 : at + 16], "little")
-        wanted = sizes[min(len(moduli), 1)]
+        wanted = sizes[min(len(moduli), len(sizes) - 1)]
         if (
             prime % (2 * degree) == 1
             and abs(math.log2(prime) - wanted) < 1
@@ -400,6 +299,6 @@ def _primes(raw: bytes, degree: int, sizes: tuple[int, int]) -> tuple[list[int],
         ):
             moduli.append(prime)
             roots.append(root)
-    if len(moduli) != 2:
+    if len(moduli) != len(sizes):
         raise VeilsumError("this OpenFHE writes contexts in a way Veilsum does not know")
     return moduli, roots
