@@ -19,8 +19,6 @@ SECURITY.md says what this protects against and what not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 try:
     import veilsum._core  # noqa: F401 - here for the sake of its error
 except ModuleNotFoundError as reason:
@@ -34,8 +32,20 @@ except ModuleNotFoundError as reason:
         f"in another folder than the one that holds the source folder veilsum"
     ) from None
 
-from veilsum._core import AggregateFile, build_info, isa_level, isa_levels, max_threads
-from veilsum.crypto import decrypt, encrypt, open_sum, weighted_sum
+from veilsum._core import (
+    Aggregate,
+    AggregateFile,
+    OpeningRequest,
+    PublicKey,
+    SecretKey,
+    SumKey,
+    Upload,
+    build_info,
+    isa_level,
+    isa_levels,
+    max_threads,
+)
+from veilsum.crypto import Accumulator, decrypt, encrypt, keygen, open_sum, weighted_sum
 from veilsum.errors import (
     BackendUnavailableError,
     HeadroomError,
@@ -51,46 +61,19 @@ from veilsum.large_files import UploadFile, decrypt_file, encrypt_file, sum_file
 from veilsum.layout import Layout
 from veilsum.pads import PadStore
 from veilsum.pickling import register as _register
+from veilsum.plans import Plan
 from veilsum.roster import Identity, Roster
+from veilsum.rounds import Round
 from veilsum.row_mean import RowMean
 
 _register()
 
-# One name for the classes of all engines. To a type checker they are the native ones, whose
-# interface the other engines share.
-if TYPE_CHECKING:
-    from veilsum._core import (
-        Aggregate,
-        OpeningRequest,
-        Plan,
-        PublicKey,
-        SecretKey,
-        SumKey,
-        Upload,
-    )
-    from veilsum.crypto import Aggregator
-    from veilsum.engines.facade import keygen
-    from veilsum.rounds import Round
-else:
-    from veilsum.engines.facade import (
-        Aggregate,
-        Aggregator,
-        OpeningRequest,
-        Plan,
-        PublicKey,
-        Round,
-        SecretKey,
-        SumKey,
-        Upload,
-        keygen,
-    )
-
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "Accumulator",
     "Aggregate",
     "AggregateFile",
-    "Aggregator",
     "BackendUnavailableError",
     "HeadroomError",
     "Identity",

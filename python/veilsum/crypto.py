@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from numbers import Real
+from os import PathLike as OsPathLike
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -18,21 +19,58 @@ import numpy.typing as npt
 
 from veilsum import _core, cautions
 from veilsum.arguments import check_type, check_whole, shown, type_name
-from veilsum.engines.base import EngineObject, refuse_mixture
+from veilsum.engines.base import EncryptOptions, Progress
 from veilsum.errors import HeadroomError, KeyMismatchError, ParameterError, RoundError
 from veilsum.layout import Layout
+from veilsum.plans import Plan
 from veilsum.roster import Signer
-from veilsum.rounds import layout_of, verifier_of
-from veilsum.sealing import open_sealed, seal
+from veilsum.rounds import Round, verifier_of
 from veilsum.weights import check_client_weight, fit_weights
 
-__all__ = ["Aggregator", "decrypt", "encrypt", "integer_weights", "open_sum", "weighted_sum"]
+__all__ = [
+    "Accumulator",
+    "Progress",
+    "decrypt",
+    "encrypt",
+    "integer_weights",
+    "keygen",
+    "open_sum",
+    "weighted_sum",
+]
 
-Progress: TypeAlias = Callable[[int, int], None]
+
+PathLike: TypeAlias = str | OsPathLike[str]
+
+
+def keygen(plan: Plan) -> tuple[_core.SecretKey, _core.PublicKey]:
+    """Make a key holder's key pair for a plan, from the operating system's entropy.
+
+    Parameters
+    ----------
+    plan : Plan
+        The parameters; they choose the engine.
+
+    Returns
+    -------
+    (SecretKey, PublicKey)
+        The first stays with the key holder, the second goes into rounds.
+
+    Raises
+    ------
+    ParameterError
+        When `plan` is no plan, or one for several parties, who make their keys in turn.
+    """
+    check_type("keygen(plan)", "plan", plan, Plan)
+    if plan.parties != 1:
+        raise ParameterError(
+            f"the plan is for {plan.parties} parties, who make their keys in turn: "
+            f"veilsum.engines.openfhe.party_keygen(plan), then party_keygen(plan, previous)"
+        )
+    return plan.cipher.keygen(plan.parameters)
 
 
 def encrypt(
-    rnd: _core.Round,
+    rnd: Round,
     update: Any,
     *,
     weight: float = 1.0,
@@ -101,56 +139,41 @@ def encrypt(
         tensor's, or half of those that are not 0.
     """
     factor = check_client_weight(weight)
-    if isinstance(rnd, EngineObject):
-        if pads is not None:
-            raise ParameterError("pads are of the native engine; this round is of another")
-        return rnd.steps.encrypt(  # type: ignore[no-any-return]
-            rnd,
-            update,
-            weight=factor,
-            rounding=rounding,
-            signer=signer,
-            on_clip=on_clip,
-            threads=threads,
-            progress=progress,
+    check_type("encrypt(rnd, update)", "rnd", rnd, Round)
+    if pads is not None:
+        check_type("encrypt(rnd, update, pads=...)", "pads", pads, _core.PadStore)
+    if rounding not in ("nearest", "stochastic"):
+        raise ParameterError(
+            f"rounding = {shown(rounding)} is unknown; use 'nearest' or 'stochastic'"
         )
-    check_type("encrypt(rnd, update)", "rnd", rnd, _core.Round)
+    if on_clip not in ("count", "error"):
+        raise ParameterError(f"on_clip = {shown(on_clip)} is unknown; use 'count' or 'error'")
     client = client_number(rnd.roster, signer)
-    layout = layout_of(rnd)
-    pieces, dtypes = layout.pieces(update)
+    pieces, dtypes = rnd.layout.pieces(update)
+    plan = rnd.plan
+    options = EncryptOptions(factor, rounding, on_clip, core_threads(threads), progress)
     try:
-        upload = _core.encrypt(
-            rnd,
-            pieces,
-            dtypes,
-            weight=factor,
-            rounding=rounding,
-            on_clip=on_clip,
-            threads=core_threads(threads),
-            progress=progress,
-            pads=pads,
-            seal=seal,
-        )
+        upload = plan.cipher.encrypt(rnd, plan.parameters, pieces, dtypes, options, pads)
     except ParameterError:
         # The core knows no names: if it met a NaN or an infinity, say where in the user's terms.
         index = _first_not_finite(pieces, dtypes)
         if index is None:
             raise
         raise ParameterError(
-            f"{layout.locate(index)} is not finite (value {index} of the whole update); Veilsum "
-            f"sums finite values, and nothing was encrypted"
+            f"{rnd.layout.locate(index)} is not finite (value {index} of the whole update); "
+            f"Veilsum sums finite values, and nothing was encrypted"
         ) from None
     if signer is not None:
         payload = upload.signing_payload(rnd, client, core_threads(threads))
         upload.attach_signature(client, signer.sign(payload), core_threads(threads))
     cautions.warn_about_update(
-        rnd, layout, pieces, dtypes, weight=factor, rounding=rounding, clipped=upload.clipped
+        rnd, rnd.layout, pieces, dtypes, weight=factor, rounding=rounding, clipped=upload.clipped
     )
     return upload
 
 
 def weighted_sum(
-    rnd: _core.Round,
+    rnd: Round,
     uploads: Iterable[_core.Upload],
     weights: Sequence[float] | None = None,
     *,
@@ -189,17 +212,12 @@ def weighted_sum(
     RoundError
         When an upload is of another round, is given twice, or is not signed as the roster asks.
     """
-    if isinstance(rnd, EngineObject):
-        return rnd.steps.weighted_sum(  # type: ignore[no-any-return]
-            rnd, uploads, weights, threads=threads
-        )
     call = "weighted_sum(rnd, [upload, upload, ...])"
-    check_type(call, "rnd", rnd, _core.Round)
+    check_type(call, "rnd", rnd, Round)
     if not isinstance(uploads, Iterable):
         raise ParameterError(f"uploads is {type_name(uploads)}, but must be a list: call {call}")
     items = list(uploads)
     for index, item in enumerate(items):
-        refuse_mixture("native", upload=item)
         check_type(call, f"upload {index}", item, _core.Upload)
     integers = None if weights is None else plan_weights(rnd.plan, weights, len(items))
     return _core.weighted_sum(
@@ -207,7 +225,7 @@ def weighted_sum(
     )
 
 
-class Aggregator(_core.Aggregator):
+class Accumulator(_core.Accumulator):
     """Sums uploads as they arrive, in any order, from any thread; needs no key.
 
     It holds one aggregate, whatever the number of clients. `add` takes an upload, `add_file` a
@@ -222,7 +240,7 @@ class Aggregator(_core.Aggregator):
         The sum of their weights.
     """
 
-    def __init__(self, rnd: _core.Round) -> None:
+    def __init__(self, rnd: Round) -> None:
         """Start an empty sum.
 
         Parameters
@@ -230,10 +248,10 @@ class Aggregator(_core.Aggregator):
         rnd : Round
             The round to sum. With a roster, each upload's signature is checked when it is added.
         """
-        check_type("Aggregator(rnd)", "rnd", rnd, _core.Round)
+        check_type("Accumulator(rnd)", "rnd", rnd, Round)
         super().__init__(rnd, verify=verifier_of(rnd))
 
-    def add(self, upload: _core.Upload, weight: int = 1, threads: int = 0) -> None:
+    def add(self, upload: _core.Upload, weight: int = 1, threads: int | None = None) -> None:
         """Add an upload to the sum.
 
         Parameters
@@ -242,8 +260,8 @@ class Aggregator(_core.Aggregator):
             Of this round. Each counts once.
         weight : int
             A homomorphic weight, in a plan made with weight_bits.
-        threads : int
-            How many threads to use; 0 for all cores.
+        threads : int, optional
+            How many threads to use; all cores by default.
 
         Raises
         ------
@@ -255,14 +273,36 @@ class Aggregator(_core.Aggregator):
             When the upload is of another round, was added before, or is not signed as the roster
             asks.
         """
-        refuse_mixture("native", upload=upload)
         check_type("add(upload)", "upload", upload, _core.Upload)
-        super().add(upload, check_whole("weight", weight), check_whole("threads", threads))
+        super().add(upload, check_whole("weight", weight), threads)
+
+    def add_file(self, path: PathLike, weight: int = 1, threads: int | None = None) -> None:
+        """Add an upload from a file, in portions.
+
+        Parameters
+        ----------
+        path : str or path
+            An upload of this round.
+        weight : int
+            A homomorphic weight, in a plan made with weight_bits.
+        threads : int, optional
+            How many threads to use; all cores by default.
+
+        Raises
+        ------
+        WireFormatError
+            When the file is damaged; the sum is then as it was.
+        ParameterError, HeadroomError, RoundError
+            As `add`.
+        OSError
+            When the file cannot be read.
+        """
+        super().add_file(path, check_whole("weight", weight), threads)
 
 
 def open_sum(
     secret: _core.SecretKey,
-    rnd: _core.Round,
+    rnd: Round,
     total: _core.Aggregate | _core.AggregateFile | _core.OpeningRequest,
     *,
     export: bool = False,
@@ -304,23 +344,66 @@ def open_sum(
         When the aggregate sums fewer than the round's min_clients, holds an upload twice, was
         tampered with, has a bad signature, or when the round was opened for another aggregate.
     """
-    if isinstance(rnd, EngineObject):
-        return rnd.steps.open_sum(  # type: ignore[no-any-return]
-            secret, rnd, total, export=export, uploads=uploads
-        )
-    refuse_mixture("native", secret_key=secret, aggregate=total)
     call = "open_sum(secret, rnd, total)"
     check_type(call, "secret", secret, _core.SecretKey)
-    check_type(call, "rnd", rnd, _core.Round)
+    check_type(call, "rnd", rnd, Round)
     check_type(call, "total", total, _core.Aggregate, _core.AggregateFile, _core.OpeningRequest)
-    if uploads is not None:
-        raise ParameterError(
-            "uploads is for the OpenFHE engine; the native one opens the manifest's sealed keys"
-        )
-    request = total if isinstance(total, _core.OpeningRequest) else total.opening_request()
+    plan = rnd.plan
     return _core.open_sum(
-        secret, rnd, request, open=open_sealed, verify=verifier_of(rnd), export=export
+        secret,
+        rnd,
+        opening_request(rnd, total, uploads),
+        open=plan.cipher.opener(rnd, plan.parameters),
+        verify=verifier_of(rnd),
+        export=export,
     )
+
+
+def opening_request(
+    rnd: Round,
+    total: _core.Aggregate | _core.AggregateFile | _core.OpeningRequest,
+    uploads: Iterable[_core.Upload | PathLike] | None = None,
+) -> _core.OpeningRequest:
+    """Make what the key holder needs to open a sum.
+
+    Parameters
+    ----------
+    rnd : Round
+        Of the sum.
+    total : Aggregate, AggregateFile or OpeningRequest
+        What the aggregator made.
+    uploads : iterable of Upload or path, optional
+        What was summed, in its order, where the key holder has to sum it again.
+
+    Returns
+    -------
+    OpeningRequest
+        `total`, when it is one.
+
+    Raises
+    ------
+    ParameterError
+        When there are uploads where none are needed.
+    RoundError
+        When they are missing, or are not the sum's.
+    """
+    if isinstance(total, _core.OpeningRequest):
+        if uploads is not None:
+            raise ParameterError("total is an OpeningRequest, which has all that opening needs")
+        return total
+    if rnd.plan.engine == "native":
+        if uploads is not None:
+            raise ParameterError(
+                "uploads is for the OpenFHE engine; the native one opens the manifest's sealed keys"
+            )
+        return total.opening_request()
+    if isinstance(total, _core.AggregateFile):
+        total = _core.Aggregate.load(total.path, rnd)
+    items = [
+        item if isinstance(item, _core.Upload) else _core.Upload.load(item, rnd)
+        for item in uploads or ()
+    ]
+    return total.opening_request(items)
 
 
 def decrypt(
@@ -385,30 +468,22 @@ def decrypt(
         When more than 1 % of the uploads' values were clipped, or all values of the sum are 0.
     """
     dtype = dtype_name(dtype)
-    if isinstance(total, EngineObject):
-        return total.steps.decrypt(
-            key,
-            total,
-            average=average,
-            dtype=dtype,
-            output=output,
-            threads=threads,
-            progress=progress,
-            out=out,
-        )
-    refuse_mixture("native", sum_key=key)
-    check_type("decrypt(key, total)", "key", key, _core.SumKey)
+    call = "decrypt(key, total)"
+    check_type(call, "key", key, _core.SumKey)
     if isinstance(total, _core.AggregateFile):
         raise ParameterError(
             "total is an AggregateFile, whose values stay on disk: decrypt_file(key, total, path)"
         )
-    check_type("decrypt(key, total)", "total", total, _core.Aggregate)
-    layout = layout_of(total.round)
+    check_type(call, "total", total, _core.Aggregate)
+    rnd = Round.of_core(total.round)
+    layout = rnd.layout
     flat_out, made = output_choice(layout, dtype, output, out)
+    _core.check_sum_key(key, total)
     cautions.check_reach(total, layout, dtype if out is None else made, average=average)
-    values = _core.decrypt(
+    values = rnd.plan.cipher.decrypt(
         key,
         total,
+        rnd.plan.parameters,
         average=average,
         dtype=made,
         threads=core_threads(threads),
@@ -479,8 +554,8 @@ def integer_weights(weights: Sequence[float], capacity: int) -> list[int]:
     return result
 
 
-def plan_weights(plan: Any, weights: Sequence[float], uploads: int) -> list[int]:
-    """Turn the aggregator's weights into integers that a plan of the native engine holds.
+def plan_weights(plan: Plan, weights: Sequence[float], uploads: int) -> list[int]:
+    """Turn the aggregator's weights into integers that a plan holds.
 
     Parameters
     ----------

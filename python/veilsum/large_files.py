@@ -28,13 +28,11 @@ from veilsum.crypto import (
     encrypt,
     plan_weights,
 )
-from veilsum.engines import facade
-from veilsum.engines.base import EngineObject
-from veilsum.errors import ParameterError, VeilsumError
-from veilsum.layout import BFLOAT16, Layout
+from veilsum.errors import ParameterError
+from veilsum.layout import BFLOAT16
 from veilsum.outputs import find_destination
 from veilsum.roster import Signer
-from veilsum.rounds import layout_of, verifier_of
+from veilsum.rounds import Round, verifier_of
 from veilsum.sealing import seal
 from veilsum.weights import check_client_weight
 
@@ -84,7 +82,7 @@ class UploadFile:
 
 
 def encrypt_file(
-    rnd: _core.Round,
+    rnd: Round,
     source: PathLike,
     target: PathLike,
     *,
@@ -147,11 +145,11 @@ def encrypt_file(
     VeilsumWarning
         As in `encrypt`.
     """
-    check_type("encrypt_file(rnd, source, target)", "rnd", rnd, facade.Round)
+    check_type("encrypt_file(rnd, source, target)", "rnd", rnd, Round)
     factor = check_client_weight(weight)
     files.check_output(target, [source])
     client = client_number(rnd.roster, signer)
-    if isinstance(rnd, EngineObject):
+    if rnd.plan.engine != "native":
         upload = _whole(
             resume,
             target,
@@ -169,9 +167,9 @@ def encrypt_file(
         upload.save(target)
         number = None if signer is None else client
         return UploadFile(
-            os.fspath(target), rnd.id, upload.nbytes, upload.clipped, number, upload.blocks_digest
+            os.fspath(target), rnd.id, upload.nbytes, upload.clipped, number, upload.digest
         )
-    layout = layout_of(rnd)
+    layout = rnd.layout
     stored = files.locate_update(source)
     if isinstance(stored, dict):
         found = layout.check({name: item.stand_in() for name, item in stored.items()})
@@ -237,7 +235,7 @@ def encrypt_file(
 
 
 def sum_files(
-    rnd: _core.Round,
+    rnd: Round,
     uploads: Sequence[PathLike],
     target: PathLike,
     weights: Sequence[float] | None = None,
@@ -284,13 +282,9 @@ def sum_files(
     OSError
         When a file cannot be read or written.
     """
-    check_type("sum_files(rnd, [path, path, ...], target)", "rnd", rnd, facade.Round)
+    check_type("sum_files(rnd, [path, path, ...], target)", "rnd", rnd, Round)
     paths = [os.fspath(path) for path in uploads]
     files.check_output(target, paths)
-    if isinstance(rnd, EngineObject):
-        total = _whole(resume, target, lambda: _sum_whole(rnd, paths, weights, threads, progress))
-        total.save(target)
-        return total  # type: ignore[no-any-return]
     integers = None if weights is None else plan_weights(rnd.plan, weights, len(paths))
     _core.sum_files(
         rnd,
@@ -358,16 +352,20 @@ def decrypt_file(
         As in `decrypt`.
     """
     dtype = dtype_name(dtype)
-    if isinstance(total, EngineObject):
-        files.check_output(target, [])
-        layout: Layout = total.round.structure  # type: ignore[attr-defined]
+    call = "decrypt_file(key, AggregateFile(path, rnd), target)"
+    check_type(call, "key", key, _core.SumKey)
+    check_type(call, "total", total, _core.AggregateFile)
+    files.check_output(target, [total.path])
+    rnd = Round.of_core(total.round)
+    layout = rnd.layout
+    if rnd.plan.engine != "native":
         files.check_suffix(target, mapping=layout.named)
         mean = _whole(
             resume,
             target,
             lambda: decrypt(
                 key,
-                total,  # type: ignore[arg-type]
+                _core.Aggregate.load(total.path, rnd),
                 average=average,
                 dtype=dtype,
                 output="numpy",
@@ -378,11 +376,6 @@ def decrypt_file(
         named = layout.by_name(mean) if layout.named else mean
         files.write_update(target, named, layout.file_metadata)
         return
-    call = "decrypt_file(key, AggregateFile(path, rnd), target)"
-    check_type(call, "key", key, _core.SumKey)
-    check_type(call, "total", total, _core.AggregateFile)
-    files.check_output(target, [total.path])
-    layout = layout_of(total.round)
     if dtype not in (None, "float32", "float64"):
         raise ParameterError(f"dtype is {shown(dtype)}; it must be 'float32' or 'float64'")
     named = layout.named
@@ -420,7 +413,7 @@ def decrypt_file(
     cautions.warn_about_result(total, _stored_values(target, written))
 
 
-def aggregate_file(path: PathLike, rnd: _core.Round) -> Any:
+def aggregate_file(path: PathLike, rnd: Round) -> _core.AggregateFile:
     """Open a sum in a file for `open_sum` and `decrypt_file`.
 
     Parameters
@@ -432,8 +425,8 @@ def aggregate_file(path: PathLike, rnd: _core.Round) -> Any:
 
     Returns
     -------
-    AggregateFile or Aggregate
-        The values stay in the file where the round's engine can work in portions.
+    AggregateFile
+        The blocks stay in the file.
 
     Raises
     ------
@@ -444,8 +437,6 @@ def aggregate_file(path: PathLike, rnd: _core.Round) -> Any:
     OSError
         When it cannot be read.
     """
-    if isinstance(rnd, EngineObject):
-        return facade.Aggregate.load(path, rnd)
     with files.named_errors(path):
         return _core.AggregateFile(os.fspath(path), rnd)
 
@@ -474,32 +465,6 @@ def _whole(resume: bool, target: PathLike, work: Callable[[], Any]) -> Any:
         )
     _refuse_journal(target)
     return work()
-
-
-def _sum_whole(
-    rnd: _core.Round,
-    paths: Sequence[str],
-    weights: Sequence[float] | None,
-    threads: int | None,
-    progress: Progress | None,
-) -> Any:
-    """Add uploads one at a time, so that few are in memory besides what the engine keeps."""
-    if weights is not None and len(weights) != len(paths):
-        raise ParameterError(
-            f"there are {len(weights)} weights for {len(paths)} uploads; give one for each"
-        )
-    aggregator = facade.Aggregator(rnd)
-    for index, path in enumerate(paths):
-        try:
-            upload = facade.Upload.load(path, rnd)
-            aggregator.add(upload, 1 if weights is None else weights[index], core_threads(threads))
-        except VeilsumError as reason:
-            if str(reason).startswith(path):
-                raise
-            raise type(reason)(f"{path}: {reason}") from reason
-        if progress is not None:
-            progress((index + 1) * rnd.size // len(paths), rnd.size)
-    return aggregator.finish()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Pads made ahead of time: the part of an encryption that does not depend on the values.
 
-Layer: Python API, over the core. Adds to the core's store what only Python can: it ends with the
-interpreter, and as a ``with`` block.
+Layer: Python API, over rounds and the core. Adds to the core's store what only Python can: it ends
+with the interpreter, and as a ``with`` block.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import TracebackType
 
 from veilsum import _core
 from veilsum.arguments import check_type, check_whole
+from veilsum.rounds import Round
 
 __all__ = ["PadStore"]
 
@@ -32,7 +33,7 @@ class PadStore(_core.PadStore):
     """
 
     def __init__(
-        self, rnd: _core.Round, *, budget_bytes: int, uploads: int = 1, threads: int = 1
+        self, rnd: Round, *, budget_bytes: int, uploads: int = 1, threads: int = 1
     ) -> None:
         """Start to prepare.
 
@@ -54,7 +55,7 @@ class PadStore(_core.PadStore):
         ParameterError
             When the budget is too small for a single block, or a number is out of range.
         """
-        check_type("PadStore(rnd, budget_bytes=...)", "rnd", rnd, _core.Round)
+        check_type("PadStore(rnd, budget_bytes=...)", "rnd", rnd, Round)
         super().__init__(
             rnd,
             budget_bytes=check_whole("budget_bytes", budget_bytes),

@@ -19,7 +19,6 @@ __all__ = ["register"]
 
 def register() -> None:
     """Teach Python's pickle and copy how the core's objects travel."""
-    copyreg.pickle(_core.Plan, _by_bytes)
     copyreg.pickle(_core.PublicKey, _by_bytes)
     copyreg.pickle(_core.Round, _core_round)
     copyreg.pickle(_core.Aggregate, _with_round)

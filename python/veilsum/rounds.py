@@ -10,17 +10,24 @@ import os
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
 
 from veilsum import _core
 from veilsum.arguments import check_type, check_whole
-from veilsum.engines.base import refuse_mixture
 from veilsum.errors import ParameterError, WireFormatError
+from veilsum.files import named_errors
 from veilsum.layout import Layout
+from veilsum.outputs import open_input
+from veilsum.plans import Plan
 from veilsum.roster import Roster, Signer
 
-__all__ = ["Round", "layout_of", "new_layout", "roster_keys", "verifier_of"]
+__all__ = ["Round", "new_layout", "roster_keys", "verifier_of"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
+
+#: Rounds of this process by id, which names all that is in them: so an upload's, a sum's and a
+#: key's round are the one that was made or read.
+_known: WeakValueDictionary[bytes, Round] = WeakValueDictionary()
 
 
 class Round(_core.Round):
@@ -55,7 +62,7 @@ class Round(_core.Round):
 
     def __init__(
         self,
-        plan: _core.Plan,
+        plan: Plan,
         public: _core.PublicKey,
         *,
         size: int | None = None,
@@ -63,6 +70,7 @@ class Round(_core.Round):
         limit: Any = 1.0,
         min_clients: int = 2,
         roster: Roster | Iterable[bytes | Signer] | None = None,
+        trust_aggregator: bool = False,
     ) -> None:
         """Describe a new sum.
 
@@ -86,6 +94,9 @@ class Round(_core.Round):
         roster : Roster or iterable of bytes, optional
             The clients' Ed25519 verification keys. With it every upload must be signed by one of
             them; without it the aggregator is trusted not to invent clients.
+        trust_aggregator : bool
+            Engine "openfhe" only: let the authority open an aggregate as it comes. By default it
+            wants to see the uploads and sums them itself.
 
         Raises
         ------
@@ -93,26 +104,36 @@ class Round(_core.Round):
             When an argument is out of range, or not just one of `size` and `like` is given.
         RoundError
             When plan and key are of different engines.
+        KeyMismatchError
+            When `public` was made for another plan, or lacks parties.
         """
         layout = new_layout(size, like)
-        refuse_mixture("native", plan=plan, public_key=public)
         call = "Round(plan, public, size=...)"
-        check_type(call, "plan", plan, _core.Plan)
+        check_type(call, "plan", plan, Plan)
         check_type(call, "public", public, _core.PublicKey)
         super().__init__(
-            plan,
+            plan.facts,
             public,
             layout.segments(limit),
             layout.to_bytes(),
             check_whole("min_clients", min_clients),
             roster_keys(roster),
+            trust_aggregator=bool(trust_aggregator),
         )
-        self._structure = layout
+        plan.cipher.check_public_key(plan.parameters, public)
+        self._plan = plan
+        self._layout = layout
+        _known[self.id] = self
 
     @property
-    def structure(self) -> Layout:
+    def plan(self) -> Plan:
+        """The checked parameters."""
+        return self._plan
+
+    @property
+    def layout(self) -> Layout:
         """Names, shapes and dtypes of the values that the round sums."""
-        return self._structure
+        return self._layout
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Round:
@@ -133,7 +154,7 @@ class Round(_core.Round):
         WireFormatError
             When the bytes are malformed.
         """
-        return cls._wrap(_core.Round.from_bytes(data))
+        return cls.of_core(_core._read_round(data, _facts))
 
     @classmethod
     def load(cls, path: PathLike) -> Round:
@@ -156,14 +177,44 @@ class Round(_core.Round):
         OSError
             When the file cannot be read.
         """
-        return cls._wrap(_core.Round.load(path))
+        with named_errors(path), open_input(path) as file:
+            return cls.from_bytes(file.read())
 
     @classmethod
-    def _wrap(cls, core: _core.Round) -> Round:
-        layout = layout_of(core)
+    def of_core(cls, core: _core.Round) -> Round:
+        """Find the round that a core's object belongs to.
+
+        Parameters
+        ----------
+        core : _core.Round
+            As uploads, sums and sum keys have them.
+
+        Returns
+        -------
+        Round
+            The same round, with its plan and layout; itself, when it has them.
+
+        Raises
+        ------
+        WireFormatError
+            When the layout is malformed or does not fit the counts.
+        """
+        if isinstance(core, cls):
+            return core
+        known = _known.get(core.id)
+        if known is not None:
+            return known
+        layout = _parse_layout(core.layout_bytes, core.size)
+        counts = [count for count, _ in core.segments]
+        if counts != [tensor.size for tensor in layout.tensors if tensor.size]:
+            raise WireFormatError("the round's layout does not fit its segments")
+        plan = Plan.of_facts(core.cipher)
+        plan.cipher.check_public_key(plan.parameters, core.public)
         made = cls.__new__(cls)
         _core.Round.__init__(made, core)
-        made._structure = layout
+        made._plan = plan
+        made._layout = layout
+        _known[made.id] = made
         return made
 
     def __reduce__(self) -> tuple[Callable[[bytes], Round], tuple[bytes]]:
@@ -176,8 +227,8 @@ class Round(_core.Round):
         return hash(self.id)
 
     def __repr__(self) -> str:
-        parts = len(self._structure.tensors)
-        what = f" in {parts} tensors" if self._structure.named else ""
+        parts = len(self._layout.tensors)
+        what = f" in {parts} tensors" if self._layout.named else ""
         return f"<veilsum.Round {self.id.hex()[:16]}: {self.size} values{what}>"
 
 
@@ -235,31 +286,8 @@ def roster_keys(roster: Roster | Iterable[bytes | Signer] | None) -> list[bytes]
     return list(roster if isinstance(roster, Roster) else Roster(roster))
 
 
-def layout_of(rnd: _core.Round) -> Layout:
-    """Read the layout out of any round, checked against the core's counts.
-
-    Parameters
-    ----------
-    rnd : Round
-        A round of this package, or one of the core's.
-
-    Returns
-    -------
-    Layout
-        Names, shapes and dtypes.
-
-    Raises
-    ------
-    WireFormatError
-        When the round's layout is malformed or does not fit its counts.
-    """
-    if isinstance(rnd, Round):
-        return rnd.structure
-    layout = _parse_layout(rnd.layout, rnd.size)
-    counts = [count for count, _ in rnd.segments]
-    if counts != [tensor.size for tensor in layout.tensors if tensor.size]:
-        raise WireFormatError("the round's layout does not fit its segments")
-    return layout
+def _facts(fields: bytes) -> _core.Cipher:
+    return Plan.of_fields(fields).facts
 
 
 @lru_cache(maxsize=16)
@@ -281,3 +309,6 @@ def verifier_of(rnd: _core.Round) -> Callable[[bytes, bytes, bytes], bool] | Non
         `Roster.verify` for a round with a roster, else None.
     """
     return Roster.verify if rnd.roster else None
+
+
+_core._set_round_type(Round.of_core)

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from veilsum import _core
 from veilsum.arguments import check_type, check_whole
 from veilsum.crypto import Progress, decrypt, dtype_name, encrypt
-from veilsum.engines import facade
 from veilsum.errors import ParameterError, RoundError
 from veilsum.layout import Layout, TensorSpec
+from veilsum.plans import Plan
 from veilsum.roster import Roster, Signer
-from veilsum.rounds import layout_of, new_layout
+from veilsum.rounds import Round, new_layout
 
 __all__ = ["RowMean", "is_row_mean"]
 
@@ -40,25 +41,25 @@ class RowMean:
         The round; uploads of it are summed, and the sum is opened, as those of any other.
     most_rows : int
         The most rows that a client may have.
-    structure : Layout
+    layout : Layout
         Names, shapes and dtypes of an update.
     """
 
-    def __init__(self, rnd: Any) -> None:
+    def __init__(self, rnd: Round) -> None:
         """Take a round that `new` made.
 
         Parameters
         ----------
         rnd : Round
-            Of either engine.
+            Of any engine.
 
         Raises
         ------
         ParameterError
             When it is another kind of round.
         """
-        check_type("RowMean(rnd)", "rnd", rnd, facade.Round)
-        layout: Layout = rnd.structure if hasattr(rnd, "structure") else layout_of(rnd)
+        check_type("RowMean(rnd)", "rnd", rnd, Round)
+        layout = rnd.layout
         rows = _most_rows(layout)
         if rows is None:
             raise ParameterError(
@@ -67,14 +68,14 @@ class RowMean:
             )
         self.round = rnd
         self.most_rows = rows
-        self.structure = _inner(layout)
+        self.layout = _inner(layout)
         self._digits = layout.tensors[-1].size
 
     @classmethod
     def new(
         cls,
-        plan: Any,
-        public: Any,
+        plan: Plan,
+        public: _core.PublicKey,
         *,
         size: int | None = None,
         like: Any = None,
@@ -142,9 +143,7 @@ class RowMean:
         ranges = iter(limits)
         named = {_outer(s).name: next(ranges)[1] if s.size else 1.0 for s in inner.tensors}
         named[_ROWS] = float(levels)  # then a step is 1, and whole numbers are summed exactly
-        rnd = facade.Round(
-            plan, public, like=layout, limit=named, min_clients=min_clients, roster=roster
-        )
+        rnd = Round(plan, public, like=layout, limit=named, min_clients=min_clients, roster=roster)
         return cls(rnd)
 
     def encrypt(
@@ -193,7 +192,7 @@ class RowMean:
         weight = count / self.most_rows
         base = 2 ** (self.round.plan.value_bits - 1) - 1
         digits = np.array([count // base**power % base for power in range(self._digits)], float)
-        leaves = self.structure.leaves(update)
+        leaves = self.layout.leaves(update)
         return encrypt(
             self.round,
             # Everything is multiplied by the weight; the digits are to come out of that whole.
@@ -231,7 +230,7 @@ class RowMean:
         Returns
         -------
         ndarray, torch.Tensor, or dict or list of them
-            As `structure` says.
+            As `layout` says.
 
         Raises
         ------
@@ -256,14 +255,14 @@ class RowMean:
         if not rows > 0:
             raise RoundError("the uploads of this sum hold no rows; an upload was made up")
         parts = [sums[_UPDATE]]
-        if self.structure.named:
-            parts = list(self.structure.by_name(sums[_UPDATE]).values())
+        if self.layout.named:
+            parts = list(self.layout.by_name(sums[_UPDATE]).values())
         flat = np.concatenate([np.asarray(part).reshape(-1) for part in parts])
         flat *= self.most_rows / rows
-        return self.structure.assemble(flat, dtype=wanted, library=output)
+        return self.layout.assemble(flat, dtype=wanted, library=output)
 
     def _names(self, leaves: list[Any]) -> dict[str, Any]:
-        names = [_outer(spec).name for spec in self.structure.tensors]
+        names = [_outer(spec).name for spec in self.layout.tensors]
         return dict(zip(names, leaves, strict=True))
 
     def __repr__(self) -> str:

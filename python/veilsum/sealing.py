@@ -21,6 +21,7 @@ __all__ = ["generate_key_pair", "open_sealed", "seal"]
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _MLKEM_PUBLIC_BYTES = 1184
 _MLKEM_SEED_BYTES = 64
+_NATIVE = 1  # the engine's number
 
 
 def generate_key_pair() -> tuple[_core.SecretKey, _core.PublicKey]:
@@ -34,8 +35,8 @@ def generate_key_pair() -> tuple[_core.SecretKey, _core.PublicKey]:
     lattice = mlkem.MLKEM768PrivateKey.generate()
     curve = x25519.X25519PrivateKey.generate()
     public = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
-    secret = _core.SecretKey(lattice.private_bytes_raw() + curve.private_bytes_raw(), public)
-    return secret, secret.public_key
+    made = _core.PublicKey(_NATIVE, public)
+    return _core.SecretKey(lattice.private_bytes_raw() + curve.private_bytes_raw(), made), made
 
 
 def seal(key: bytes, info: bytes, secret: bytes) -> bytes:

@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import veilsum as vs
+from veilsum import crypto
+from veilsum._core import Aggregate, SumKey, Upload
 from veilsum.arguments import check_whole
+from veilsum.crypto import keygen, open_sum, weighted_sum
+from veilsum.errors import VeilsumError
+from veilsum.pads import PadStore
+from veilsum.plans import Plan
+from veilsum.rounds import Round
 
 __all__ = ["LIMIT", "Sum", "check_mean", "make_update"]
 
@@ -33,7 +39,7 @@ def make_update(size: int, seed: int = 0) -> Floats:
     return pattern if size <= PATTERN else np.resize(pattern, size)
 
 
-def check_mean(mean: Floats, updates: list[Floats], plan: vs.Plan, limit: float = LIMIT) -> None:
+def check_mean(mean: Floats, updates: list[Floats], plan: Plan, limit: float = LIMIT) -> None:
     """Make sure that `mean` is the mean of `updates` within what quantising allows.
 
     The integer sum is exact, so the mean is off by at most the mean of the updates' quantisation
@@ -48,13 +54,13 @@ def check_mean(mean: Floats, updates: list[Floats], plan: vs.Plan, limit: float 
     step = limit / (2 ** (plan.value_bits - 1) - 1)
     bound = step / 2 + limit * (2.0**-22 + 2.0**-23)
     if any(mean.shape != update.shape for update in updates):
-        raise vs.VeilsumError(f"the mean has shape {mean.shape}, the updates another one")
+        raise VeilsumError(f"the mean has shape {mean.shape}, the updates another one")
     for start in range(0, mean.size, CHUNK):
         part = slice(start, start + CHUNK)
         wanted = np.mean([update[part] for update in updates], axis=0, dtype=np.float64)
         error = float(np.abs(mean[part] - wanted).max())
         if not error <= bound:
-            raise vs.VeilsumError(f"the opened mean is off by {error:g}; must be within {bound:g}")
+            raise VeilsumError(f"the opened mean is off by {error:g}; must be within {bound:g}")
 
 
 class Sum:
@@ -74,42 +80,42 @@ class Sum:
 
     def __init__(self, size: int, *, clients: int = 10, updates: int = 2, **plan: Any) -> None:
         self.size = size
-        self.plan = vs.Plan(clients=clients, **plan)
-        self.secret, self.public = vs.keygen(self.plan)
+        self.plan = Plan(clients=clients, **plan)
+        self.secret, self.public = keygen(self.plan)
         self.updates = [make_update(size, seed) for seed in range(updates)]
-        self.round = vs.Round(self.plan, self.public, size=size, limit=LIMIT)
-        self.uploads: list[vs.Upload] = []
-        self.total: vs.Aggregate | None = None
-        self.key: vs.SumKey | None = None
+        self.round = Round(self.plan, self.public, size=size, limit=LIMIT)
+        self.uploads: list[Upload] = []
+        self.total: Aggregate | None = None
+        self.key: SumKey | None = None
 
-    def encrypt(self, index: int = 0, threads: int | None = 1) -> vs.Upload:
+    def encrypt(self, index: int = 0, threads: int | None = 1) -> Upload:
         """Encrypt one update."""
-        return vs.encrypt(self.round, self.updates[index], threads=threads)
+        return crypto.encrypt(self.round, self.updates[index], threads=threads)
 
     def encrypt_from_ready_pads(
         self, index: int = 0, threads: int | None = 1
-    ) -> tuple[float, vs.Upload]:
+    ) -> tuple[float, Upload]:
         """Return the upload of one update from pads that are all ready, and the seconds it took.
 
         Making the pads is not timed.
         """
-        with vs.PadStore(self.round, budget_bytes=self.round.pad_bytes) as pads:
+        with PadStore(self.round, budget_bytes=self.round.pad_bytes) as pads:
             if not pads.wait():
-                raise vs.VeilsumError("the pads were not made")
+                raise VeilsumError("the pads were not made")
             start = time.perf_counter()
-            upload = vs.encrypt(self.round, self.updates[index], threads=threads, pads=pads)
+            upload = crypto.encrypt(self.round, self.updates[index], threads=threads, pads=pads)
             return time.perf_counter() - start, upload
 
-    def upload_all(self, threads: int | None = 1) -> list[vs.Upload]:
+    def upload_all(self, threads: int | None = 1) -> list[Upload]:
         """Encrypt every update; keeps the uploads."""
         self.uploads = [self.encrypt(index, threads) for index in range(len(self.updates))]
         if any(upload.clipped for upload in self.uploads):
-            raise vs.VeilsumError("values were clipped; the sum is not that of the updates")
+            raise VeilsumError("values were clipped; the sum is not that of the updates")
         return self.uploads
 
-    def sum(self, threads: int | None = 1) -> vs.Aggregate:
+    def sum(self, threads: int | None = 1) -> Aggregate:
         """Sum the uploads."""
-        return vs.weighted_sum(self.round, self.uploads, threads=threads)
+        return weighted_sum(self.round, self.uploads, threads=threads)
 
     def open(self, threads: int | None = 1) -> None:
         """Sum the uploads and open the sum, so that `decrypt` can run; frees the uploads."""
@@ -117,13 +123,13 @@ class Sum:
             self.upload_all(threads)
         self.total = self.sum(threads)
         self.uploads = []
-        self.key = vs.open_sum(self.secret, self.round, self.total)
+        self.key = open_sum(self.secret, self.round, self.total)
 
     def decrypt(self, threads: int | None = 1) -> Floats:
         """Decrypt the opened sum's mean."""
         if self.key is None or self.total is None:
             raise RuntimeError("the sum is not opened yet")
-        mean: Floats = vs.decrypt(self.key, self.total, threads=threads)
+        mean: Floats = crypto.decrypt(self.key, self.total, threads=threads)
         return mean
 
     def check(self, mean: Floats) -> None:

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import veilsum as vs
+from veilsum._core import PublicKey
+from veilsum.crypto import encrypt, keygen
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.methods import EncryptedAveraging, Method, PlainMethod, RoundOutcome
 from veilsum.hybrid import noisy
 from veilsum.leakage import View
 from veilsum.leakage.ciphertext import view_of_bytes, view_of_upload
+from veilsum.rounds import Round
 
 Arrays = Mapping[str, NDArray[np.float64]]
 
@@ -39,10 +41,10 @@ class Aggregator:
     def __init__(self, method: Method, config: TrainConfig) -> None:
         self._method = method
         self._config = config
-        self._public: vs.PublicKey | None = None
+        self._public: PublicKey | None = None
         if isinstance(method, EncryptedAveraging):
             # Probes are encrypted for a key of their own; nobody keeps its secret half.
-            _, self._public = vs.keygen(method.plan)
+            _, self._public = keygen(method.plan)
 
     def view(self, update: Arrays, cloud: int, number: int, outcome: RoundOutcome) -> View:
         """Return what the aggregator reads of an update that a cloud sends.
@@ -116,8 +118,8 @@ class Aggregator:
         if self._public is None or not isinstance(self._method, EncryptedAveraging):
             raise TypeError("only Veilsum's own method encrypts uploads of a round")
         limits = {name: outcome.limits[_PREFIX + name] for name in update}
-        rnd = vs.Round(self._method.plan, self._public, like=dict(update), limit=limits)
-        return view_of_upload(vs.encrypt(rnd, dict(update)).to_bytes(), rnd, update)
+        rnd = Round(self._method.plan, self._public, like=dict(update), limit=limits)
+        return view_of_upload(encrypt(rnd, dict(update)).to_bytes(), rnd, update)
 
 
 def _size(update: Arrays) -> float:

@@ -81,7 +81,7 @@ def load(
     OSError
         When a file cannot be read or written.
     """
-    from veilsum import ParameterError
+    from veilsum.errors import ParameterError
 
     if name == "flchain":
         from veilsum.data.flchain import load_flchain

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from veilsum import BackendUnavailableError, VeilsumError
 from veilsum.data.study import Feature, Study
+from veilsum.errors import BackendUnavailableError, VeilsumError
 
 ROWS = 7874
 

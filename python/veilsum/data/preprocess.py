@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum import ParameterError
 from veilsum.arguments import check_whole
 from veilsum.data.study import Feature, Study
+from veilsum.errors import ParameterError
 
 MAX_ROWS = 2**20
 """Most rows a cloud may have: the public range of the statistics' sums."""

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum import ParameterError
 from veilsum.arguments import shown
+from veilsum.errors import ParameterError
 
 SMALLEST_CLOUD = 10
 """Fewest rows that a Dirichlet split gives a cloud."""

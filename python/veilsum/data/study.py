@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum import ParameterError
 from veilsum.arguments import shown
+from veilsum.errors import ParameterError
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,5 @@
-"""Engines: implementations of the same steps behind the same calls.
+"""Engines: ciphers behind one interface (`base`), by name and number (`registry`).
 
-`native` is Veilsum's own scheme, in the compiled core. `openfhe` is CKKS on OpenFHE, in the package
-of that name here. A plan chooses (``vs.Plan(..., engine="openfhe")``) and everything made from it
-follows; docs/engines.md compares them.
+`native` is Veilsum's own scheme, always there; `openfhe` is CKKS on OpenFHE, where that can be had.
+docs/engines.md says what each is for and how to write another.
 """
-
-from __future__ import annotations
-
-from veilsum.engines.base import EngineObject, engine_name
-
-__all__ = ["EngineObject", "engine_name"]

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-import veilsum as vs
+from veilsum._core import Upload
+from veilsum.crypto import Accumulator
+from veilsum.errors import RoundError, WireFormatError
 from veilsum.federated.replica import write_plain_sum
 from veilsum.hybrid import PlainPart
+from veilsum.rounds import Round
 
 _ENTROPY_SAMPLE = 32 * 1024
 _LENGTH = struct.Struct("<Q")
@@ -54,8 +57,8 @@ class AggregatorServer:
     """Sums the uploads of one round at a time."""
 
     def __init__(self) -> None:
-        self._round: vs.Round | None = None
-        self._sum: vs.Aggregator | None = None
+        self._round: Round | None = None
+        self._sum: Accumulator | None = None
         self._aggregate = b""
         self._seen: list[SeenUpload] = []
         self._plain_values = 0
@@ -94,13 +97,13 @@ class AggregatorServer:
         veilsum.RoundError
             When it has no roster: the server takes signed uploads only.
         """
-        rnd = vs.Round.from_bytes(round_description)
+        rnd = Round.from_bytes(round_description)
         if not rnd.roster:
-            raise vs.RoundError(
+            raise RoundError(
                 f"round {rnd.id.hex()[:16]} has no roster; this server sums signed uploads only"
             )
         self._round = rnd
-        self._sum = vs.Aggregator(rnd)
+        self._sum = Accumulator(rnd)
         self._aggregate = b""
         self._seen = []
         self._plain_values = plain_values
@@ -124,15 +127,15 @@ class AggregatorServer:
             before, or its signature is missing or wrong.
         """
         if self._round is None or self._sum is None:
-            raise vs.RoundError("no round is open; the upload was not added")
+            raise RoundError("no round is open; the upload was not added")
         size = len(upload)
         plain = None
         if self._plain_values:
             upload, part = cut_parts(upload)
             plain = PlainPart.from_bytes(part, self._round, self._plain_values)
-        read = vs.Upload.from_bytes(upload, self._round)
+        read = Upload.from_bytes(upload, self._round)
         if plain is not None and plain.client != read.client:
-            raise vs.RoundError("the two parts of an upload are signed by different clients")
+            raise RoundError("the two parts of an upload are signed by different clients")
         self._sum.add(read)
         # An upload that was added is signed by a client of the roster.
         client = -1 if read.client is None else read.client
@@ -149,9 +152,9 @@ class AggregatorServer:
             When no round is open, or too few clients uploaded.
         """
         if self._round is None or self._sum is None:
-            raise vs.RoundError("no round is open")
+            raise RoundError("no round is open")
         if self._sum.count < self._round.min_clients:
-            raise vs.RoundError(
+            raise RoundError(
                 f"{self._sum.count} clients uploaded; the round needs {self._round.min_clients}"
             )
         total = self._sum.finish()
@@ -196,7 +199,7 @@ def cut_parts(data: bytes) -> tuple[bytes, bytes]:
         When it is too short for the length that it states.
     """
     if len(data) < _LENGTH.size or _LENGTH.unpack_from(data)[0] > len(data) - _LENGTH.size:
-        raise vs.WireFormatError(f"a hybrid upload of {len(data)} bytes is cut off")
+        raise WireFormatError(f"a hybrid upload of {len(data)} bytes is cut off")
     end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
     return data[_LENGTH.size : end], data[end:]
 

@@ -10,8 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import veilsum as vs
+from veilsum._core import PublicKey
 from veilsum.arguments import shown
+from veilsum.errors import ParameterError, RoundError
+from veilsum.layout import Layout
+from veilsum.plans import Plan
+from veilsum.roster import Roster
+from veilsum.rounds import Round
 
 
 class Agreement:
@@ -39,18 +44,18 @@ class Agreement:
     def __init__(
         self, plan: bytes, public_key: bytes, roster: Sequence[bytes], min_clients: int
     ) -> None:
-        self._plan = vs.Plan.from_bytes(plan)
-        self._public = vs.PublicKey.from_bytes(public_key)
-        self._roster = vs.Roster(roster)
+        self._plan = Plan.from_bytes(plan)
+        self._public = PublicKey.from_bytes(public_key)
+        self._roster = Roster(roster)
         self._min_clients = min_clients
         if not 2 <= min_clients <= len(self._roster):
-            raise vs.ParameterError(
+            raise ParameterError(
                 f"min_clients is {shown(min_clients)}; must be from 2 to the {len(self._roster)} "
                 "clients of the roster"
             )
 
     @property
-    def plan(self) -> vs.Plan:
+    def plan(self) -> Plan:
         """The plan of every round."""
         return self._plan
 
@@ -59,7 +64,7 @@ class Agreement:
         """How many clients the roster has."""
         return len(self._roster)
 
-    def make_round(self, like: Mapping[str, Any], limits: Mapping[str, float]) -> vs.Round:
+    def make_round(self, like: Mapping[str, Any], limits: Mapping[str, float]) -> Round:
         """Describe a new round.
 
         Parameters
@@ -69,7 +74,7 @@ class Agreement:
         limits : mapping of str to float
             Range of each.
         """
-        return vs.Round(
+        return Round(
             self._plan,
             self._public,
             like=dict(like),
@@ -78,7 +83,7 @@ class Agreement:
             roster=self._roster,
         )
 
-    def read_round(self, data: bytes, layout: vs.Layout, limits: Mapping[str, float]) -> vs.Round:
+    def read_round(self, data: bytes, layout: Layout, limits: Mapping[str, float]) -> Round:
         """Read a round that somebody proposes, and refuse one that was not agreed on.
 
         Parameters
@@ -97,18 +102,18 @@ class Agreement:
         veilsum.RoundError
             When the round differs from the agreement.
         """
-        proposed = vs.Round.from_bytes(data)
+        proposed = Round.from_bytes(data)
         agreed = {
             "plan": proposed.plan == self._plan,
             "public key": proposed.public.to_bytes() == self._public.to_bytes(),
             "roster": tuple(proposed.roster) == tuple(self._roster),
             "least number of clients": proposed.min_clients == self._min_clients,
-            "layout": proposed.structure == layout,
+            "layout": proposed.layout == layout,
             "ranges": proposed.segments == layout.segments(dict(limits)),
         }
         wrong = [name for name, holds in agreed.items() if not holds]
         if wrong:
-            raise vs.RoundError(
+            raise RoundError(
                 f"round {proposed.id.hex()[:16]} has another {', '.join(wrong)} than was agreed; "
                 "nothing was encrypted for it"
             )

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import veilsum as vs
+from veilsum._core import OpeningRequest, SecretKey
 from veilsum.arguments import shown
+from veilsum.crypto import keygen, open_sum
+from veilsum.errors import KeyMismatchError, ParameterError, RoundError
+from veilsum.plans import Plan
+from veilsum.roster import Roster
+from veilsum.rounds import Round
 
 
 class AuthorityService:
@@ -21,7 +26,7 @@ class AuthorityService:
     """
 
     def __init__(self) -> None:
-        self._secrets: dict[bytes, vs.SecretKey] = {}
+        self._secrets: dict[bytes, SecretKey] = {}
         self._roster: tuple[bytes, ...] = ()
         self._min_clients = 0
 
@@ -38,7 +43,7 @@ class AuthorityService:
         veilsum.WireFormatError
             When the plan is malformed.
         """
-        secret, public = vs.keygen(vs.Plan.from_bytes(plan))
+        secret, public = keygen(Plan.from_bytes(plan))
         self._secrets[public.id] = secret
         return bytes(public.to_bytes())
 
@@ -60,10 +65,10 @@ class AuthorityService:
             When a roster was fixed before.
         """
         if self._roster:
-            raise vs.RoundError("the authority has a roster already; it is fixed for the run")
-        keys = tuple(vs.Roster(roster))
+            raise RoundError("the authority has a roster already; it is fixed for the run")
+        keys = tuple(Roster(roster))
         if not 2 <= min_clients <= len(keys):
-            raise vs.ParameterError(
+            raise ParameterError(
                 f"min_clients is {shown(min_clients)}; must be from 2 to the {len(keys)} clients"
             )
         self._roster = keys
@@ -89,17 +94,17 @@ class AuthorityService:
         veilsum.WireFormatError
             When either is malformed.
         """
-        rnd = vs.Round.from_bytes(round_description)
+        rnd = Round.from_bytes(round_description)
         secret = self._secrets.get(rnd.public.id)
         if secret is None:
-            raise vs.KeyMismatchError(
+            raise KeyMismatchError(
                 f"round {rnd.id.hex()[:16]} was made for key {rnd.public.id.hex()}, which this "
                 "authority does not hold"
             )
         if tuple(rnd.roster) != self._roster or rnd.min_clients < self._min_clients:
-            raise vs.RoundError(
+            raise RoundError(
                 f"round {rnd.id.hex()[:16]} asks for {len(rnd.roster)} clients, at least "
                 f"{rnd.min_clients}; this authority opens sums of at least {self._min_clients} of "
                 f"its own roster of {len(self._roster)}"
             )
-        return vs.open_sum(secret, rnd, vs.OpeningRequest.from_bytes(request, rnd)).to_bytes()
+        return open_sum(secret, rnd, OpeningRequest.from_bytes(request, rnd)).to_bytes()

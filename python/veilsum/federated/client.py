@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-import veilsum as vs
 from veilsum.arguments import shown
+from veilsum.crypto import encrypt
 from veilsum.data import Preprocessor, Study
+from veilsum.errors import ParameterError, RoundError
 from veilsum.federated import shares, statistics
 from veilsum.federated.aggregator import join_parts
 from veilsum.federated.agreement import Agreement
@@ -34,6 +35,9 @@ from veilsum.federated.weights import (
     weight_rule,
 )
 from veilsum.hybrid import PlainPart, noisy
+from veilsum.pads import PadStore
+from veilsum.roster import Identity
+from veilsum.rounds import Round
 
 _T = TypeVar("_T")
 
@@ -41,7 +45,7 @@ _T = TypeVar("_T")
 def _made(value: _T | None, step: str) -> _T:
     """Return what an earlier step made, or say which step is missing."""
     if value is None:
-        raise vs.RoundError(f"a cloud's steps are out of order: {step} comes first")
+        raise RoundError(f"a cloud's steps are out of order: {step} comes first")
     return value
 
 
@@ -62,19 +66,19 @@ class Client:
         self._index = index
         self._study = study
         self._config = config
-        self._identity = vs.Identity.generate()
+        self._identity = Identity.generate()
         self._threads = choose_threads(config, len(study.features)).core
         self._statistics: Agreement | None = None
         self._updates: Agreement | None = None
-        self._round: vs.Round | None = None
+        self._round: Round | None = None
         self._trainer: LocalTrainer | None = None
         self._weights: WeightRule | None = None
         self._replica: Replica | None = None
         self._result: LocalResult | None = None
-        self._pads: vs.PadStore | None = None
+        self._pads: PadStore | None = None
         self._background_seconds = 0.0
         self._share: shares.OwnShare | None = None
-        self._share_round: vs.Round | None = None
+        self._share_round: Round | None = None
         self._weight: float | None = None
         self._mean_rows = 1.0
         self._sensed = False
@@ -102,7 +106,7 @@ class Client:
             Above 0.
         """
         if bits_per_second <= 0:
-            raise vs.ParameterError(
+            raise ParameterError(
                 f"a measured bandwidth is {shown(bits_per_second)} bit/s; must be above 0"
             )
         self._bandwidth_bps = float(bits_per_second)
@@ -143,11 +147,11 @@ class Client:
         """
         # Another key or roster in the middle of a run would hand its updates to somebody else.
         if self._updates is not None:
-            raise vs.RoundError(
+            raise RoundError(
                 "the cloud has agreed on plans, keys and roster; they are fixed for the run"
             )
         if len(roster) <= self._index or roster[self._index] != self.verification_key:
-            raise vs.RoundError(
+            raise RoundError(
                 f"the roster has another key than cloud {self._index + 1}'s own at its place"
             )
         least = self._config.min_clients
@@ -171,9 +175,7 @@ class Client:
         agreement = _made(self._statistics, "agree")
         # Two sums of the same statistics over different clouds would give away their difference.
         if self._counted:
-            raise vs.RoundError(
-                "the statistics were encrypted before; a retry sends the same bytes"
-            )
+            raise RoundError("the statistics were encrypted before; a retry sends the same bytes")
         self._round = statistics.read_round(agreement, round_description, self._study)
         upload = statistics.upload(self._round, self._study, self._identity, self._threads)
         self._counted = True
@@ -196,7 +198,7 @@ class Client:
         """
         # Again, they would put rows, weights and the model back to where a run begins.
         if self._replica is not None:
-            raise vs.RoundError("the statistics were received before; they are fixed for the run")
+            raise RoundError("the statistics were received before; they are fixed for the run")
         agreement = _made(self._updates, "agree")
         moments = statistics.read(_made(self._round, "statistics_upload"), aggregate, sum_key)
         self._round = None
@@ -234,7 +236,7 @@ class Client:
         self._drop_pads()
         if options.pads_ahead and options.engine == "native":
             rnd = _made(self._replica, "receive_statistics").read_round(round_description)
-            self._pads = vs.PadStore(rnd, budget_bytes=options.pad_budget_mib << 20)
+            self._pads = PadStore(rnd, budget_bytes=options.pad_budget_mib << 20)
 
     def _drop_pads(self) -> None:
         """Wipe pads that nothing was encrypted with."""
@@ -260,13 +262,13 @@ class Client:
         # Training again would give the same update, and two sums of it over different clouds would
         # give away their difference, one cloud's own.
         if number <= self._number:
-            raise vs.RoundError(
+            raise RoundError(
                 f"asked to train for round {shown(number)} after round {self._number}; each is "
                 "trained once, and in order"
             )
         most = self._config.training.rounds
         if self._config.privacy.distributed and number > most:
-            raise vs.RoundError(
+            raise RoundError(
                 f"asked to train for round {shown(number)}; the privacy that was agreed on is of "
                 f"{most} rounds"
             )
@@ -296,15 +298,15 @@ class Client:
         result = _made(self._result, "train")
         # Two sums of the same weights over different clouds would give away their difference.
         if self._share_round is not None:
-            raise vs.RoundError("the last pass of agreeing on shares was not opened for this cloud")
+            raise RoundError("the last pass of agreeing on shares was not opened for this cloud")
         if self._share is not None and self._share.settled:
-            raise vs.RoundError("the shares of this round are agreed on; no more passes are due")
+            raise RoundError("the shares of this round are agreed on; no more passes are due")
         rule = _made(self._weights, "receive_statistics")
         if self._share is None:
             facts = LocalFacts(result.rows, result.loss, self._bandwidth_bps)
             self._share = shares.OwnShare(rule.weight(facts), rule.cap)
         self._share_round = shares.read_round(agreement, round_description)
-        return vs.encrypt(
+        return encrypt(
             self._share_round,
             self._share.contribution(),
             signer=self._identity,
@@ -371,7 +373,7 @@ class Client:
         # Once a training, in rounds that are due: two sums of the same sensitivities over different
         # clouds would give away their difference, one cloud's own.
         if self._sensed or not masks.renews(self._number):
-            raise vs.RoundError(
+            raise RoundError(
                 f"sensitivities of round {self._number} were encrypted before, or are not due"
             )
         self._sensed = True
@@ -385,7 +387,7 @@ class Client:
             mean_rows=self._mean_rows,
             bandwidth_bps=self._bandwidth_bps,
         )
-        return vs.encrypt(
+        return encrypt(
             rnd,
             parts,
             signer=self._identity,
@@ -450,7 +452,7 @@ class Client:
         values = encode(contribution, replica.limits, options.value_bits, dither)
         masks = replica.masks
         encrypted = values if masks is None else masks.encrypted_part(values)
-        upload = vs.encrypt(
+        upload = encrypt(
             rnd,
             {**encrypted, **replica.marks},
             rounding="nearest",
@@ -476,13 +478,13 @@ class Client:
         part = PlainPart.seal(rnd, self._index, plain, hybrid.plain_dtype, self._identity)
         return join_parts(upload.to_bytes(), part)
 
-    def _private_upload(self, rnd: vs.Round, result: LocalResult, replica: Replica) -> bytes:
+    def _private_upload(self, rnd: Round, result: LocalResult, replica: Replica) -> bytes:
         """Clip, round, add the cloud's share of noise, encrypt and sign."""
         values = sum(array.size for array in result.update.values())
         private = noise_plan(self._config, values).private(result.update)
         # The loss stays at the cloud: opening it would be one more thing to account for. Ranges
         # hold every point of the grid, so the public count of clipped values is 0 for all.
-        upload = vs.encrypt(
+        upload = encrypt(
             rnd,
             private_parts(private) | replica.marks,
             rounding="nearest",

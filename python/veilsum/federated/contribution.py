@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum import RoundError
+from veilsum.errors import RoundError
 from veilsum.federated.rounding import Grid, dither
 
 UPDATE = "update."

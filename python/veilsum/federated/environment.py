@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-import veilsum as vs
+from veilsum._core import build_info, isa_level, isa_levels
 
 _PACKAGES = ("numpy", "torch", "scikit-learn", "scikit-survival", "cryptography", "matplotlib")
 
@@ -47,7 +47,7 @@ def describe(device: torch.device, threads: int) -> dict[str, str]:
     threads : int
         That encryption uses.
     """
-    build = vs.build_info()
+    build = build_info()
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -62,9 +62,9 @@ def describe(device: torch.device, threads: int) -> dict[str, str]:
         "cores usable": str(usable_cores()),
         "system": f"{platform.system()} {platform.machine()}",
         "model trained on": trained_on,
-        "encryption kernels": f"{vs.isa_level()} (this machine has {', '.join(vs.isa_levels())})",
+        "encryption kernels": f"{isa_level()} (this machine has {', '.join(isa_levels())})",
         "encryption threads": str(threads),
         "pytorch threads": str(torch.get_num_threads()),
-        "veilsum": f"{vs.__version__}, {build.get('compiler', 'unknown compiler')}",
+        "veilsum": f"{build['version']}, {build.get('compiler', 'unknown compiler')}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum import ParameterError, data
+from veilsum import data
 from veilsum.data import Study
+from veilsum.errors import ParameterError
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.seeds import numpy_generator
 

@@ -19,11 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import veilsum as vs
+from veilsum._core import Aggregate, SumKey
+from veilsum.crypto import decrypt
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.config import HybridOptions
 from veilsum.federated.contribution import UPDATE
 from veilsum.hybrid import Mask, budget_fraction, named_coordinates, top_fraction
+from veilsum.layout import Layout
+from veilsum.rounds import Round
 
 _LARGEST_EXPOSURE = 4.0
 _PLAIN_BYTES = {"float32": 4.0, "bfloat16": 2.0}
@@ -67,7 +70,7 @@ class MaskState:
         if options.steer == "budget":
             self._like |= {"wanted": np.zeros(1), "exposure": np.zeros(1)}
             self._limits |= {"wanted": _LARGEST_EXPOSURE, "exposure": _LARGEST_EXPOSURE}
-        self._layout = vs.Layout.like(self._like)
+        self._layout = Layout.like(self._like)
         self._mask = Mask.everything(size)
         # Refuses contradictory patterns now, not in the first round.
         top_fraction(np.zeros(size), options.floor, always=self._always, never=self._never)
@@ -91,7 +94,7 @@ class MaskState:
         """Describe the round that sums sensitivities."""
         return self._agreement.make_round(self._like, self._limits).to_bytes()
 
-    def read_round(self, data: bytes) -> vs.Round:
+    def read_round(self, data: bytes) -> Round:
         """Read such a round, refusing one that is not as agreed.
 
         Parameters
@@ -136,7 +139,7 @@ class MaskState:
             parts |= {"wanted": np.array([weight * fraction]), "exposure": np.array([weight])}
         return parts
 
-    def observe(self, rnd: vs.Round, aggregate: bytes, sum_key: bytes) -> None:
+    def observe(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> None:
         """Take in the opened sum and set the mask from it.
 
         Parameters
@@ -153,8 +156,8 @@ class MaskState:
         veilsum.VeilsumError
             When either does not belong to the round.
         """
-        total = vs.Aggregate.from_bytes(aggregate, rnd)
-        sums = vs.decrypt(vs.SumKey.from_bytes(sum_key, rnd), total, average=False)
+        total = Aggregate.from_bytes(aggregate, rnd)
+        sums = decrypt(SumKey.from_bytes(sum_key, rnd), total, average=False)
         fraction = self._options.fraction
         if self._options.steer == "budget":
             wanted = float(sums["wanted"][0]) / max(float(sums["exposure"][0]), 1e-9)

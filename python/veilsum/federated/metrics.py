@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from veilsum import ParameterError
 from veilsum.arguments import check_type
-from veilsum.errors import missing_extra, named_failures
+from veilsum.errors import ParameterError, missing_extra, named_failures
 from veilsum.federated.config import ModelOptions
 from veilsum.federated.model import blank_network, write_parameters
 

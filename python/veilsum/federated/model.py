@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from veilsum import BackendUnavailableError, ParameterError
 from veilsum.arguments import check_type, check_whole, shown
+from veilsum.errors import BackendUnavailableError, ParameterError
 from veilsum.federated.config import ModelOptions
 from veilsum.federated.seeds import torch_seed
 

@@ -18,14 +18,18 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-import veilsum as vs
+from veilsum._core import Aggregate, SumKey
 from veilsum.arguments import shown
+from veilsum.crypto import decrypt
+from veilsum.errors import RoundError, WireFormatError
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.contribution import OpenedMean, decode, sum_layout, sum_limits
 from veilsum.federated.masks import MaskState
 from veilsum.federated.ranges import RangePolicy
 from veilsum.federated.server import Parameters, ServerOptimiser
 from veilsum.hybrid import hybrid_layout
+from veilsum.layout import Layout
+from veilsum.rounds import Round
 
 _LABEL = b"veilsum/1/training-history"
 
@@ -71,7 +75,7 @@ class Replica:
         self._like = sum_layout(parameters)
         self._history = hashlib.sha256(_LABEL).digest()
         # Of the last round that was read: its bytes, the names of the marks it had to have.
-        self._read: tuple[bytes, tuple[str, ...], vs.Round] | None = None
+        self._read: tuple[bytes, tuple[str, ...], Round] | None = None
 
     @property
     def parameters(self) -> Parameters:
@@ -111,7 +115,7 @@ class Replica:
         like = self._like if self._masks is None else self._masks.encrypted_part(self._like)
         return like | self.marks, self.limits | dict.fromkeys(self.marks, 1.0)
 
-    def read_round(self, data: bytes) -> vs.Round:
+    def read_round(self, data: bytes) -> Round:
         """Read a proposed round, refusing one that does not follow from the public state.
 
         The same bytes are read and checked once, as long as the state stays the same.
@@ -131,12 +135,12 @@ class Replica:
         marks = tuple(self.marks)  # they name the whole state: history and mask
         if self._read is None or self._read[:2] != (data, marks):
             like, limits = self._description
-            checked = self._agreement.read_round(data, vs.Layout.like(like), limits)
+            checked = self._agreement.read_round(data, Layout.like(like), limits)
             self._read = data, marks, checked
         return self._read[2]
 
     def advance(
-        self, rnd: vs.Round, aggregate: bytes, sum_key: bytes, plain: bytes = b""
+        self, rnd: Round, aggregate: bytes, sum_key: bytes, plain: bytes = b""
     ) -> OpenedMean:
         """Decrypt a round's sum and take the global model one step on.
 
@@ -156,9 +160,9 @@ class Replica:
         veilsum.VeilsumError
             When one does not belong to the round, or is malformed.
         """
-        total = vs.Aggregate.from_bytes(aggregate, rnd)
-        key = vs.SumKey.from_bytes(sum_key, rnd)
-        sums = vs.decrypt(key, total, average=False, threads=self._threads)
+        total = Aggregate.from_bytes(aggregate, rnd)
+        key = SumKey.from_bytes(sum_key, rnd)
+        sums = decrypt(key, total, average=False, threads=self._threads)
         if self._masks is not None:
             count = self._masks.mask.size - self._masks.mask.count
             values = read_plain_sum(plain, rnd, count) if count else np.zeros(0)
@@ -169,7 +173,7 @@ class Replica:
         self._policy.observe(opened.update, sum(total.clipped), total.count * rnd.size)
         return opened
 
-    def note(self, rnd: vs.Round, *messages: bytes) -> None:
+    def note(self, rnd: Round, *messages: bytes) -> None:
         """Take a round's messages into the history that later rounds name.
 
         Parameters
@@ -183,7 +187,7 @@ class Replica:
         self._history = hashlib.sha256(b"".join([_LABEL, self._history, rnd.id, *digests])).digest()
 
 
-def write_plain_sum(rnd: vs.Round, total: NDArray[np.float64]) -> bytes:
+def write_plain_sum(rnd: Round, total: NDArray[np.float64]) -> bytes:
     """Return the message with the sum of plain parts: the round's id, then float32 values.
 
     Parameters
@@ -196,7 +200,7 @@ def write_plain_sum(rnd: vs.Round, total: NDArray[np.float64]) -> bytes:
     return rnd.id + total.astype("<f4").tobytes()
 
 
-def read_plain_sum(data: bytes, rnd: vs.Round, count: int) -> NDArray[np.float64]:
+def read_plain_sum(data: bytes, rnd: Round, count: int) -> NDArray[np.float64]:
     """Read the sum of plain parts.
 
     Parameters
@@ -216,13 +220,13 @@ def read_plain_sum(data: bytes, rnd: vs.Round, count: int) -> NDArray[np.float64
         When it belongs to another round.
     """
     if len(data) != 32 + 4 * count:
-        raise vs.WireFormatError(
+        raise WireFormatError(
             f"a sum of plain parts has {len(data)} bytes; {shown(count)} values have "
             f"{shown(32 + 4 * count)}"
         )
     if data[:32] != rnd.id:
-        raise vs.RoundError("the sum of plain parts belongs to another round")
+        raise RoundError("the sum of plain parts belongs to another round")
     values = np.frombuffer(data[32:], dtype="<f4").astype(np.float64)
     if not np.isfinite(values).all():
-        raise vs.WireFormatError("a sum of plain parts has values that are not finite")
+        raise WireFormatError("a sum of plain parts has values that are not finite")
     return values

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from veilsum import ParameterError
+from veilsum.errors import ParameterError
 from veilsum.federated.config import TrainConfig
 from veilsum.files import atomic_file
 

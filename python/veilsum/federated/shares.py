@@ -19,17 +19,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import veilsum as vs
+from veilsum._core import Aggregate, SumKey
+from veilsum.crypto import decrypt
+from veilsum.errors import ParameterError, RoundError
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.rounding import Grid
 from veilsum.federated.statistics import VALUE_BITS
 from veilsum.federated.weights import exceeds
+from veilsum.layout import Layout
+from veilsum.rounds import Round
 
 LIMIT = 4096.0
 """Public bound of relative weights; dimensionless and near 1 by construction (`weights.py`)."""
 
 _LIKE = {"relative": np.zeros(1), "held": np.zeros(1)}
-_LAYOUT = vs.Layout.like(_LIKE)
+_LAYOUT = Layout.like(_LIKE)
 _LIMITS = {"relative": LIMIT, "held": 1.0}
 _GRID = Grid(LIMIT, VALUE_BITS)
 
@@ -81,7 +85,7 @@ class SharePasses:
     def factor(self) -> float:
         """A free cloud's share is its relative weight times this."""
         if self._last is None:
-            raise vs.RoundError("no pass of the round's shares was opened yet")
+            raise RoundError("no pass of the round's shares was opened yet")
         room = max(1 - self._cap * self._last.held, 0.0)
         return room / self._last.free if self._last.free > 0 else 0.0
 
@@ -100,18 +104,18 @@ class SharePasses:
         """
         before = self._last
         if totals.clients * self._cap < 1 - 1e-9:
-            raise vs.RoundError(
+            raise RoundError(
                 f"{totals.clients} clouds took part, too few for a largest share of {self._cap:g}"
             )
         wrong = totals.held < (0 if before is None else before.held) or totals.held > totals.clients
         # No passes without end: held clouds only grow, and 1 / cap of them fill the whole.
         if wrong or totals.held * self._cap > 1 + 1e-6:
-            raise vs.RoundError(
+            raise RoundError(
                 f"{totals.held} of {totals.clients} clouds say they are held at a share of "
                 f"{self._cap:g}; a cloud does not follow the protocol"
             )
         if before is not None and before.clients != totals.clients:
-            raise vs.RoundError("a cloud left while shares were agreed on")
+            raise RoundError("a cloud left while shares were agreed on")
         same = before is not None and before.held == totals.held
         self._last = totals
         self._settled = self._cap >= 1 or same
@@ -135,14 +139,14 @@ class OwnShare:
 
     def __init__(self, relative: float, cap: float) -> None:
         if not 0 < relative <= LIMIT:
-            raise vs.ParameterError(
+            raise ParameterError(
                 f"a relative weight must be above 0 and at most {LIMIT:g}. Use a "
                 "smaller aggregation.bandwidth_exponent, or other weights"
             )
         # Rounded to the grid first, so that the opened sum is the sum of what is used here.
         self._relative = float(_GRID.nearest(np.array([relative]))[0])
         if self._relative <= 0:
-            raise vs.ParameterError(
+            raise ParameterError(
                 f"a relative weight vanishes next to the bound of {LIMIT:g}; use a "
                 "smaller aggregation.bandwidth_exponent, or other weights"
             )
@@ -185,7 +189,7 @@ class OwnShare:
         """
         totals = self._passes.totals
         if totals is None or not self._passes.settled:
-            raise vs.RoundError("shares of the round are not agreed yet; nothing was encrypted")
+            raise RoundError("shares of the round are not agreed yet; nothing was encrypted")
         share = self._cap if self._held else min(self._relative * self._passes.factor, self._cap)
         return totals.clients * share
 
@@ -201,7 +205,7 @@ def propose_round(agreement: Agreement) -> bytes:
     return agreement.make_round(_LIKE, _LIMITS).to_bytes()
 
 
-def read_round(agreement: Agreement, data: bytes) -> vs.Round:
+def read_round(agreement: Agreement, data: bytes) -> Round:
     """Read a proposed round, refusing one that is not as agreed.
 
     Parameters
@@ -214,7 +218,7 @@ def read_round(agreement: Agreement, data: bytes) -> vs.Round:
     return agreement.read_round(data, _LAYOUT, _LIMITS)
 
 
-def read(rnd: vs.Round, aggregate: bytes, sum_key: bytes) -> Totals:
+def read(rnd: Round, aggregate: bytes, sum_key: bytes) -> Totals:
     """Decrypt a pass.
 
     Parameters
@@ -231,7 +235,7 @@ def read(rnd: vs.Round, aggregate: bytes, sum_key: bytes) -> Totals:
     veilsum.VeilsumError
         When either does not belong to the round.
     """
-    total = vs.Aggregate.from_bytes(aggregate, rnd)
-    sums = vs.decrypt(vs.SumKey.from_bytes(sum_key, rnd), total, average=False)
+    total = Aggregate.from_bytes(aggregate, rnd)
+    sums = decrypt(SumKey.from_bytes(sum_key, rnd), total, average=False)
     # "held" counts in whole clouds, at 32 bits: rounding is exact.
     return Totals(float(sums["relative"][0]), round(float(sums["held"][0])), total.count)

@@ -11,10 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-import veilsum as vs
+from veilsum._core import Aggregate, SumKey
+from veilsum.crypto import decrypt, encrypt
 from veilsum.data import MAX_ROWS, Moments, Study, local_moments
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.rounding import Grid
+from veilsum.layout import Layout
+from veilsum.roster import Identity
+from veilsum.rounds import Round
 
 VALUE_BITS = 32
 
@@ -38,7 +42,7 @@ def propose_round(agreement: Agreement, study: Study) -> bytes:
     return agreement.make_round(*_like_and_limits(study)).to_bytes()
 
 
-def read_round(agreement: Agreement, data: bytes, study: Study) -> vs.Round:
+def read_round(agreement: Agreement, data: bytes, study: Study) -> Round:
     """Read the proposed round, refusing one that is not as agreed.
 
     Parameters
@@ -56,10 +60,10 @@ def read_round(agreement: Agreement, data: bytes, study: Study) -> vs.Round:
         When the round is not as agreed.
     """
     like, limits = _like_and_limits(study)
-    return agreement.read_round(data, vs.Layout.like(like), limits)
+    return agreement.read_round(data, Layout.like(like), limits)
 
 
-def upload(rnd: vs.Round, study: Study, signer: vs.Identity, threads: int | None) -> bytes:
+def upload(rnd: Round, study: Study, signer: Identity, threads: int | None) -> bytes:
     """Encrypt one cloud's statistics.
 
     Parameters
@@ -74,11 +78,11 @@ def upload(rnd: vs.Round, study: Study, signer: vs.Identity, threads: int | None
         For encryption.
     """
     moments = local_moments(study).to_mapping()
-    encrypted = vs.encrypt(rnd, moments, signer=signer, on_clip="error", threads=threads)
+    encrypted = encrypt(rnd, moments, signer=signer, on_clip="error", threads=threads)
     return encrypted.to_bytes()
 
 
-def read(rnd: vs.Round, aggregate: bytes, sum_key: bytes) -> Moments:
+def read(rnd: Round, aggregate: bytes, sum_key: bytes) -> Moments:
     """Decrypt the pooled statistics.
 
     Parameters
@@ -95,9 +99,9 @@ def read(rnd: vs.Round, aggregate: bytes, sum_key: bytes) -> Moments:
     veilsum.VeilsumError
         When either does not belong to the round.
     """
-    total = vs.Aggregate.from_bytes(aggregate, rnd)
-    key = vs.SumKey.from_bytes(sum_key, rnd)
-    return Moments.from_mapping(vs.decrypt(key, total, average=False))
+    total = Aggregate.from_bytes(aggregate, rnd)
+    key = SumKey.from_bytes(sum_key, rnd)
+    return Moments.from_mapping(decrypt(key, total, average=False))
 
 
 def pooled(clouds: Sequence[Study]) -> Moments:

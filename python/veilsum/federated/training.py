@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from veilsum import ParameterError
+from veilsum.errors import ParameterError
 from veilsum.federated.config import ModelOptions, TrainingOptions
 from veilsum.federated.model import blank_network, write_parameters
 from veilsum.federated.seeds import torch_seed

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-import veilsum as vs
+from veilsum._core import Upload
 from veilsum.errors import ParameterError
 from veilsum.leakage.view import View
+from veilsum.plans import Plan
+from veilsum.rounds import Round
 
 _WORD_BITS = 52
 """Most bits of a row of fields (docs/wire-format.md)."""
@@ -25,7 +27,7 @@ _WORD_BITS = 52
 _CRC_BYTES = 4
 
 
-def read_upload(data: bytes, rnd: vs.Round) -> dict[str, NDArray[np.float64]]:
+def read_upload(data: bytes, rnd: Round) -> dict[str, NDArray[np.float64]]:
     """Return the values that an upload would hold if its pads were zero.
 
     Parameters
@@ -45,11 +47,11 @@ def read_upload(data: bytes, rnd: vs.Round) -> dict[str, NDArray[np.float64]]:
     veilsum.WireFormatError
         When the upload is malformed.
     """
-    vs.Upload.from_bytes(data, rnd)
+    Upload.from_bytes(data, rnd)
     return read_blocks(data[: len(data) - _CRC_BYTES], rnd)
 
 
-def read_blocks(data: bytes, rnd: vs.Round) -> dict[str, NDArray[np.float64]]:
+def read_blocks(data: bytes, rnd: Round) -> dict[str, NDArray[np.float64]]:
     """Return the same from any bytes that end with the blocks.
 
     Parameters
@@ -83,14 +85,14 @@ def read_blocks(data: bytes, rnd: vs.Round) -> dict[str, NDArray[np.float64]]:
     levels = 2 ** (plan.value_bits - 1) - 1
     limits = np.concatenate([np.full(count, limit) for count, limit in rnd.segments])
     values_read = np.clip(digits - levels, -levels, levels) * (limits / levels)
-    read: dict[str, NDArray[np.float64]] = rnd.structure.assemble(
+    read: dict[str, NDArray[np.float64]] = rnd.layout.assemble(
         values_read, dtype="float64", library="numpy"
     )
     return read
 
 
 def view_of_upload(
-    data: bytes, rnd: vs.Round, tensors: Mapping[str, NDArray[np.generic]], prefix: str = ""
+    data: bytes, rnd: Round, tensors: Mapping[str, NDArray[np.generic]], prefix: str = ""
 ) -> View:
     """Return what an attack on an encrypted upload has to work with.
 
@@ -140,7 +142,7 @@ def view_of_bytes(
     )
 
 
-def _block_sizes(plan: vs.Plan, size: int) -> list[tuple[int, int]]:
+def _block_sizes(plan: Plan, size: int) -> list[tuple[int, int]]:
     """Return values and coefficients of each block of values."""
     full = plan.ring_degree * plan.digits
     counts = [full] * (size // full) + ([size % full] if size % full else [])
@@ -164,7 +166,7 @@ def _fields(block: NDArray[np.uint8], coefficients: int, bits: int) -> NDArray[n
     return fields
 
 
-def _digits(fields: NDArray[np.object_], plan: vs.Plan) -> NDArray[np.float64]:
+def _digits(fields: NDArray[np.object_], plan: Plan) -> NDArray[np.float64]:
     """Return each digit of each coefficient, rounded as decryption rounds."""
     message = (fields + plan.delta // 2) % (1 << plan.field_bits) // plan.delta
     digits = [message // plan.base**digit % plan.base for digit in range(plan.digits)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veilsum import ParameterError
+from veilsum.errors import ParameterError
 from veilsum.federated.run_directory import (
     CENTRALISED,
     CONFIG,

@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     """
     check_output(args.out, [args.key, args.round, args.total])
     rnd = veilsum.Round.load(args.round)
-    by_rows = veilsum.RowMean(rnd) if is_row_mean(rnd.structure) else None
-    layout = rnd.structure if by_rows is None else by_rows.structure
+    by_rows = veilsum.RowMean(rnd) if is_row_mean(rnd.layout) else None
+    layout = rnd.layout if by_rows is None else by_rows.layout
     check_suffix(args.out, mapping=layout.named)
     if by_rows is not None and (args.sum or args.resume):
         raise ParameterError(

@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _by_rows(args: argparse.Namespace, rnd: veilsum.Round) -> veilsum.RowMean | None:
     """Check --rows against the round; return what weighs by rows, where the round does."""
-    if not is_row_mean(rnd.structure):
+    if not is_row_mean(rnd.layout):
         if args.rows is not None:
             raise ParameterError(
                 "--rows is for rounds that weigh by rows; make the round with --most-rows N, or "

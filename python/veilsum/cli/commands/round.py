@@ -103,8 +103,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         rnd = veilsum.RowMean.new(plan, public, most_rows=args.most_rows, **options).round
     rnd.save(args.out)
-    tensors = len(rnd.structure.tensors)
-    what = f" in {tensors} tensors" if rnd.structure.named else ""
+    tensors = len(rnd.layout.tensors)
+    what = f" in {tensors} tensors" if rnd.layout.named else ""
     if args.most_rows is not None:
         what += f", weighed by at most {args.most_rows} rows a client"
     who = f"signed by {len(rnd.roster)} clients" if rnd.roster else "no roster: anyone may upload"

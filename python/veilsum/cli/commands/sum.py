@@ -117,6 +117,4 @@ def _weights(option: str | None, count: int, plan: veilsum.Plan) -> list[Any]:
         raise ParameterError(
             f"--weights has {len(numbers)} numbers for {count} uploads; give one for each"
         )
-    if plan.engine != "native":
-        return numbers
     return plan_weights(plan, numbers, count)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-import veilsum as vs
 from veilsum.data import Moments, Preprocessor, Study
+from veilsum.errors import WireFormatError
 from veilsum.federated import shares, statistics
 from veilsum.federated.aggregator import AggregatorServer
 from veilsum.federated.agreement import Agreement
@@ -27,6 +27,8 @@ from veilsum.federated.privacy import Accountant, PrivacyLoss, gaussian_rho
 from veilsum.federated.replica import Replica
 from veilsum.federated.run_directory import ENCRYPTED
 from veilsum.federated.server import Parameters
+from veilsum.plans import Plan
+from veilsum.rounds import Round
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class EncryptedAveraging:
         self._config = config
         self._conditions = Reliable() if conditions is None else conditions
         options = config.encryption
-        plan = vs.Plan(
+        plan = Plan(
             clients=len(clouds),
             value_bits=options.value_bits,
             security=options.security,
@@ -87,7 +89,7 @@ class EncryptedAveraging:
             engine=options.engine,
         )
         # Statistics are counts and moments, which must be exact: always the native engine.
-        statistics_plan = vs.Plan(
+        statistics_plan = Plan(
             clients=len(clouds), value_bits=statistics.VALUE_BITS, security=options.security
         )
         self.plan = plan
@@ -146,7 +148,7 @@ class EncryptedAveraging:
         self._setup_bytes += len(description) + upload + len(aggregate) + len(sum_key)
         for one in self.clients:
             one.receive_statistics(aggregate, sum_key)
-        return statistics.read(vs.Round.from_bytes(description), aggregate, sum_key)
+        return statistics.read(Round.from_bytes(description), aggregate, sum_key)
 
     @property
     def setup_bytes(self) -> int:
@@ -360,7 +362,7 @@ class EncryptedAveraging:
         try:
             with watch.phase("aggregate"):
                 self.aggregator.receive(arrived)
-        except vs.WireFormatError:
+        except WireFormatError:
             # Cut off or damaged on the way; a wrong signature or round is an attack, and raised.
             return "damaged"
         return "summed"

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import veilsum as vs
-from veilsum.errors import missing_extra
+from veilsum.errors import WireFormatError, missing_extra
 from veilsum.federated.methods.plain import PlainMethod, Tensors
 from veilsum.federated.methods.setting import Setting
 from veilsum.federated.participation import Conditions
@@ -179,13 +178,13 @@ def _cut(data: bytes, count: int) -> list[bytes]:
     offset = 0
     for _ in range(count):
         if offset + _LENGTH.size > len(data):
-            raise vs.WireFormatError("a message ends before its last tensor")
+            raise WireFormatError("a message ends before its last tensor")
         (length,) = _LENGTH.unpack_from(data, offset)
         offset += _LENGTH.size
         if length > len(data) - offset:
-            raise vs.WireFormatError("a message ends within a tensor")
+            raise WireFormatError("a message ends within a tensor")
         parts.append(data[offset : offset + length])
         offset += length
     if offset != len(data):
-        raise vs.WireFormatError("a message goes on after its last tensor")
+        raise WireFormatError("a message goes on after its last tensor")
     return parts

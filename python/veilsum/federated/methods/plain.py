@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-import veilsum as vs
 from veilsum.arguments import check_whole
+from veilsum.errors import WireFormatError
 from veilsum.federated.client import configured_weights
 from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch, too_few
 from veilsum.federated.methods.setting import Setting
@@ -293,9 +293,9 @@ def from_float32(
     }
     wanted = 4 * sum(sizes.values())
     if len(data) != wanted:
-        raise vs.WireFormatError(f"a message of {len(data)} bytes came; the model has {wanted}")
+        raise WireFormatError(f"a message of {len(data)} bytes came; the model has {wanted}")
     values = np.frombuffer(data, dtype="<f4").astype(np.float64)
     if not np.isfinite(values).all():
-        raise vs.WireFormatError("a message has values that are not finite")
+        raise WireFormatError("a message has values that are not finite")
     parts = np.split(values, np.cumsum(list(sizes.values()))[:-1])
     return {name: part.reshape(shapes[name]) for name, part in zip(sizes, parts, strict=True)}
