@@ -1,4 +1,7 @@
-"""Identities and rosters: secrets on disk and in memory, signatures, and rule 2 with a roster."""
+"""Identities and rosters: secrets on disk and in memory, and who is listed.
+
+What a roster means to a round is tested for all engines in security/test_signatures.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import pickle
 import stat
 import traceback
 
-import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -244,125 +246,8 @@ def test_verify_refuses_whatever_is_wrong():
         assert not verify(identity.public_key, bytes(damaged), b"message")
 
 
-# --- rounds with a roster ------------------------------------------------------------------------
-
-SIZE = 50
-
-
-@pytest.fixture
-def signed_round():
-    people = [vs.Identity.generate() for _ in range(3)]
-    secret, public = vs.keygen(vs.Plan(3))
-    rnd = vs.Round(vs.Plan(3), public, size=SIZE, roster=vs.Roster(people))
-    return secret, rnd, people
-
-
-def values(seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, SIZE).astype(np.float32)
-
-
-def test_a_signed_round_end_to_end(signed_round):
-    secret, rnd, people = signed_round
-    updates = [values(seed) for seed in range(3)]
-    uploads = [
-        vs.encrypt(rnd, update, signer=person)
-        for update, person in zip(updates, people, strict=True)
-    ]
-    assert [upload.client for upload in uploads] == [0, 1, 2]
-    assert all(upload.signed for upload in uploads)
-    # The aggregator sees bytes, and so does the authority.
-    received = [vs.Upload.from_bytes(upload.to_bytes(), rnd) for upload in uploads]
-    total = vs.weighted_sum(rnd, received)
-    assert sorted(total.clients) == [0, 1, 2]
-    request = vs.OpeningRequest.from_bytes(total.opening_request().to_bytes(), rnd)
-    mean = vs.decrypt(vs.open_sum(secret, rnd, request), total)
-    np.testing.assert_allclose(mean, np.mean(updates, axis=0), atol=0.5 / 32767 + 1e-6)
-
-
-def test_a_round_read_back_still_checks_signatures(signed_round):
-    _, rnd, people = signed_round
-    again = vs.Round.from_bytes(rnd.to_bytes())
-    assert again.roster == [person.public_key for person in people]
-    aggregator = vs.Aggregator(again)
-    aggregator.add(vs.encrypt(again, values(), signer=people[0]))
-    assert aggregator.count == 1
-
-
-def test_an_unsigned_upload_is_refused_before_work(signed_round):
-    _, rnd, _ = signed_round
-    with pytest.raises(vs.RoundError, match=r"roster of 3 clients.*must be signed.*signer="):
-        vs.encrypt(rnd, values())
-
-
-def test_a_stranger_cannot_sign(signed_round):
-    _, rnd, _ = signed_round
-    with pytest.raises(vs.KeyMismatchError, match="not one of the 3 in the round's roster"):
-        vs.encrypt(rnd, values(), signer=vs.Identity.generate())
-
-
-def test_a_signer_without_a_roster_is_refused():
-    _, public = vs.keygen(vs.Plan(2))
-    rnd = vs.Round(vs.Plan(2), public, size=SIZE)
-    with pytest.raises(vs.ParameterError, match="no roster"):
-        vs.encrypt(rnd, values(), signer=vs.Identity.generate())
-
-
-def test_a_client_uploads_once(signed_round):
-    _, rnd, people = signed_round
-    aggregator = vs.Aggregator(rnd)
-    aggregator.add(vs.encrypt(rnd, values(0), signer=people[0]))
-    with pytest.raises(vs.RoundError, match="client 0"):
-        aggregator.add(vs.encrypt(rnd, values(1), signer=people[0]))
-    assert aggregator.count == 1  # the first stands
-    aggregator.add(vs.encrypt(rnd, values(1), signer=people[1]))
-    assert aggregator.finish().count == 2
-
-
-class Impostor:
-    """Says it is one client and signs as another."""
-
-    def __init__(self, claimed, actual):
-        self.public_key = claimed.public_key
-        self.sign = actual.sign
-
-
-def test_a_signature_by_another_client_is_refused(signed_round):
-    _, rnd, people = signed_round
-    forged = vs.encrypt(rnd, values(), signer=Impostor(people[0], people[1]))
-    honest = vs.encrypt(rnd, values(), signer=people[2])
-    with pytest.raises(vs.RoundError, match="client 0"):
-        vs.weighted_sum(rnd, [honest, forged])
-    with pytest.raises(vs.RoundError, match="client 0"):
-        vs.Aggregator(rnd).add(forged)
-
-
-def test_a_signature_over_another_upload_is_refused(signed_round):
-    _, rnd, people = signed_round
-    first = vs.encrypt(rnd, values(0), signer=people[0])
-    second = vs.encrypt(rnd, values(1), signer=people[0])
-    second.attach_signature(0, people[0].sign(first.signing_payload(rnd, 0)))
-    with pytest.raises(vs.RoundError):
-        vs.Aggregator(rnd).add(second)
-    # As is one made under another client's number.
-    first.attach_signature(1, people[1].sign(first.signing_payload(rnd, 0)))
-    with pytest.raises(vs.RoundError):
-        vs.Aggregator(rnd).add(first)
-
-
-def test_the_authority_checks_signatures_itself(signed_round):
-    """An aggregator that skips its check cannot get forged uploads opened."""
-    secret, rnd, people = signed_round
-    uploads = [
-        vs.encrypt(rnd, values(0), signer=Impostor(people[0], people[1])),
-        vs.encrypt(rnd, values(1), signer=people[2]),
-    ]
-    lying = vs._core.weighted_sum(rnd, uploads, verify=lambda *_: True)
-    with pytest.raises(vs.RoundError, match="client 0"):
-        vs.open_sum(secret, rnd, lying)
-
-
 def test_identities_go_straight_into_a_round():
     people = [vs.Identity.generate() for _ in range(2)]
     _, public = vs.keygen(vs.Plan(2))
-    rnd = vs.Round(vs.Plan(2), public, size=SIZE, roster=people)
+    rnd = vs.Round(vs.Plan(2), public, size=50, roster=people)
     assert rnd.roster == [person.public_key for person in people]

@@ -40,7 +40,7 @@ def pieces_of(data, rng, most):
 @pytest.mark.parametrize("signed", [False, True])
 def test_pieces_from_many_threads_give_the_sum_of_one_pass(size, signed, rng, tmp_path):
     secret, rnd, updates, uploads = make(size, signed=signed)
-    aggregator = vs.Aggregator(rnd)
+    aggregator = vs.Accumulator(rnd)
     failures = []
 
     def client(upload):
@@ -79,7 +79,7 @@ def test_pieces_from_many_threads_give_the_sum_of_one_pass(size, signed, rng, tm
 
 def test_files_and_weights(tmp_path):
     _, rnd, _, uploads = make(30_000, 3, weight_bits=4)
-    aggregator = vs.Aggregator(rnd)
+    aggregator = vs.Accumulator(rnd)
     for index, (upload, weight) in enumerate(zip(uploads, (1, 5, 9), strict=True)):
         path = tmp_path / f"{index}.up"
         upload.save(path)
@@ -94,7 +94,7 @@ def test_files_and_weights(tmp_path):
 
 def test_a_client_that_drops_or_sends_damaged_bytes_leaves_the_sum_untouched(tmp_path):
     _, rnd, _, uploads = make(400_000)
-    aggregator = vs.Aggregator(rnd)
+    aggregator = vs.Accumulator(rnd)
     aggregator.add(uploads[0])
     data = bytearray(uploads[1].to_bytes())
     gone = aggregator.receive(len(data), tmp_path)
@@ -121,7 +121,7 @@ def test_a_client_that_drops_or_sends_damaged_bytes_leaves_the_sum_untouched(tmp
 def test_only_uploads_of_this_round_may_arrive():
     _, rnd, _, uploads = make(1000)
     _, _, _, others = make(1000)
-    aggregator = vs.Aggregator(rnd)
+    aggregator = vs.Accumulator(rnd)
     size = uploads[0].nbytes
     for wrong in (0, size - 1, size + 1, size + 100, 1 << 60):
         with pytest.raises(vs.WireFormatError):
@@ -136,7 +136,7 @@ def test_only_uploads_of_this_round_may_arrive():
 
 def test_an_upload_on_its_way_keeps_its_aggregator_alive():
     _, rnd, _, uploads = make(1000)
-    incoming = vs.Aggregator(rnd).receive(uploads[0].nbytes)
+    incoming = vs.Accumulator(rnd).receive(uploads[0].nbytes)
     incoming.write(0, uploads[0].to_bytes())
     incoming.finish()
 
@@ -152,7 +152,7 @@ def send_again(incoming, data, failures):
 def test_a_piece_that_comes_again_while_the_upload_is_finished():
     # Found in review: the piece was compared with bytes that finish() had let go of.
     _, rnd, _, uploads = make(2_000_000, 3)
-    aggregator = vs.Aggregator(rnd)
+    aggregator = vs.Accumulator(rnd)
     for upload in uploads:
         data = upload.to_bytes()
         incoming = aggregator.receive(len(data))
@@ -180,7 +180,7 @@ def test_a_file_that_changes_while_its_damage_is_taken_back_never_spoils_the_sum
     path.write_bytes(data)
     place = len(data) // 2
     for _ in range(8):
-        aggregator = vs.Aggregator(rnd)
+        aggregator = vs.Accumulator(rnd)
         aggregator.add(uploads[0])
         stop = threading.Event()
 

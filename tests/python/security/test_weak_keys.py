@@ -130,8 +130,8 @@ def test_no_round_takes_one_either(key):
     crafted._keys = (good[0], key)
     with pytest.raises(vs.ParameterError, match="client 1 of the roster"):
         vs.Round(plan, public, size=8, roster=crafted)
-    with pytest.raises(vs.ParameterError):
-        _core.Round(plan, public, [(8, 1.0)], b"", 2, [good[0], key])
+    with pytest.raises(vs.ParameterError, match="client 1 of the roster"):
+        _core.Round(plan.facts, public, [(8, 1.0)], b"", 2, [good[0], key])
 
 
 @pytest.mark.parametrize("key", WEAK[:3] + WEAK[-3:], ids=lambda key: key.hex()[:8])
