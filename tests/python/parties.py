@@ -145,7 +145,8 @@ class Stage:
     def fresh_secret(self):
         """The same key without a memory of rounds it opened."""
         own = self.oracle_secret
-        return core.SecretKey(own.mlkem_seed + own.x25519_private, own.public)
+        public = core.PublicKey(wire.ENGINE_NATIVE, own.public)
+        return core.SecretKey(own.mlkem_seed + own.x25519_private, public)
 
     def seeds(self, number):
         """(upload seed, rounding seed, nonce) of client `number`."""

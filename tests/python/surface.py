@@ -47,22 +47,28 @@ class Target:
 
 def samples(folder: Path) -> dict[str, Any]:
     """One object of each class of the core, by its name."""
-    plan = _core.Plan(3)
+    plan = veilsum.Plan(3)
     secret, public = veilsum.keygen(plan)
+    residues = _core.ResidueCipher(
+        engine=255, fields=b"\xff" + bytes(15), clients=3, weight_bits=0, max_weight=3,
+        block_values=4, moduli=[0, 97], row_words=4,
+    )  # fmt: skip
     # With names of its own: the package's round is one of the core's too.
     rnd = veilsum.Round(plan, public, size=SIZE, limit=1.0)
     update = np.linspace(-0.5, 0.5, SIZE, dtype=np.float32)
     uploads = [veilsum.encrypt(rnd, update) for _ in range(2)]
     total = _core.weighted_sum(rnd, uploads)
     total.save(folder / "total.vs")
-    aggregator = _core.Aggregator(rnd)
+    aggregator = _core.Accumulator(rnd)
     found = [
-        plan, secret, public, _core.Round(rnd), uploads[0], total, total.opening_request(),
-        veilsum.open_sum(secret, rnd, total), _core.AggregateFile(folder / "total.vs", rnd),
+        plan.facts, residues, secret, public, _core.Round(rnd), uploads[0], total,
+        total.opening_request(), veilsum.open_sum(secret, rnd, total),
+        _core.AggregateFile(folder / "total.vs", rnd),
         aggregator, aggregator.receive(uploads[0].nbytes),
         _core.PadStore(rnd, budget_bytes=1 << 20),
     ]  # fmt: skip
     made = {type(thing).__name__: thing for thing in found}
+    made["Cipher"] = residues  # of which there are kinds only
     missing = sorted({kind.__name__ for kind in core_classes()} - made.keys())
     assert not missing, f"surface.samples makes no {missing}"
     return made

@@ -154,7 +154,7 @@ def test_uploads_of_different_masks_never_sum(signers: list[vs.Identity]) -> Non
         return vs.Round(plan, public, like=like, roster=signers)
 
     a = rnd(one)
-    assert one.digest.hex() in a.layout.decode()
+    assert one.digest.hex() in a.layout.to_bytes().decode()
     values = {"update": np.zeros(2)} | hybrid_layout(two)
     with pytest.raises(vs.ParameterError):
         vs.encrypt(a, values, signer=signers[0])

@@ -89,7 +89,7 @@ NAMED = {"w": uniform((3, 2), 1), "empty": np.zeros((0, 2), np.float32), "b": un
 def test_updates_of_every_structure(update):
     job = job_for(like=update, limit=1.0, most_rows=10)
     again = vs.RowMean(vs.Round.from_bytes(job.round.to_bytes()))
-    assert again.structure == job.structure == vs.Layout.like(update)
+    assert again.layout == job.layout == vs.Layout.like(update)
     assert again.most_rows == 10
     mean = opened(again, [again.encrypt(update, 3), again.encrypt(update, 7)])
     if not isinstance(update, dict):

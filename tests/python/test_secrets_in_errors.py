@@ -375,7 +375,7 @@ def calls_of_the_issue(parts):
     yield lambda: vs.Plan(key)
     yield lambda: vs.decrypt(sum_key, total, dtype=key)
     yield lambda: vs.PadStore(rnd, budget_bytes=key)
-    yield lambda: vs.Aggregator(rnd).add(parts["upload"], key)
+    yield lambda: vs.Accumulator(rnd).add(parts["upload"], key)
     yield lambda: parts["secret"].from_bytes(key, rnd)
     yield lambda: vs.SecretKey.to_bytes(key)
     yield lambda: parts["secret"].save("secret.key", key)
@@ -417,14 +417,14 @@ def test_weights_that_are_out_of_range_are_typed_errors():
     uploads = [vs.encrypt(rnd, np.zeros(8, np.float32)) for _ in range(3)]
     for weight in (-1, -(2**62)):
         with pytest.raises(vs.ParameterError, match=r"weight = .* is negative"):
-            vs.Aggregator(rnd).add(uploads[0], weight)
+            vs.Accumulator(rnd).add(uploads[0], weight)
     with pytest.raises(vs.ParameterError, match="is 0"):
-        vs.Aggregator(rnd).add(uploads[0], 0)
+        vs.Accumulator(rnd).add(uploads[0], 0)
     for weight in (2**32, 2**62, 2**63 - 1):
         with pytest.raises(vs.HeadroomError, match="weight"):
-            vs.Aggregator(rnd).add(uploads[0], weight)
+            vs.Accumulator(rnd).add(uploads[0], weight)
     with pytest.raises(vs.ParameterError, match="far outside"):
-        vs.Aggregator(rnd).add(uploads[0], 2**63)
+        vs.Accumulator(rnd).add(uploads[0], 2**63)
     for weight in (2**63 - 1, 2**63, 2**64, 2**70):
         with pytest.raises(vs.HeadroomError, match="weight"):
             vs.weighted_sum(rnd, uploads, [weight, 1, 1])

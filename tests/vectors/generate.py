@@ -365,7 +365,7 @@ class Scheme:
         secret = wire.secret_key_fields(self.secret)
         out = {
             "plan": wire.seal(wire.PLAN, self.plan.fields(self.round.optimise)),
-            "public_key": wire.seal(wire.PUBLIC_KEY, self.secret.public),
+            "public_key": wire.seal(wire.PUBLIC_KEY, sealed.public_fields(self.secret.public)),
             "secret_key": wire.seal(wire.SECRET_KEY, secret),
             "round": self.round.to_bytes(),
         }
@@ -409,12 +409,12 @@ class Scheme:
                 {
                     "rounding": ("nearest", "stochastic")[client],
                     "clipped": upload.clipped,
-                    "sealed_key_digest": self.heads[client].digest.hex(),
+                    "upload_digest": self.heads[client].digest.hex(),
                     "blocks_digest": wire.blocks_digest(b"".join(upload.blocks)).hex(),
                     "digits": upload.digits,
                     "first_key": upload.keys[0][:16],
                     **{k: v.hex() for k, v in self.seeds(client).items()},
-                    "sealed_key": self.heads[client].sealed_key.hex(),
+                    "sealed_key": self.heads[client].part.hex(),
                 }
                 for client, upload in enumerate(self.uploads)
             ],

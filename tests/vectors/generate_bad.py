@@ -64,7 +64,8 @@ def envelopes(found: Collection) -> None:
         ("version_1", "format version 1", patched(plan, 4, b"\x01\x00")),
         ("version_3", "format version 3", patched(plan, 4, b"\x03\x00")),
         ("kind", "the kind of a public key", patched(plan, 6, b"\x02\x00")),
-        ("engine", "a plan of another engine", patched(plan, 6, b"\x01\x01")),
+        ("engine", "an engine's number in the kind", patched(plan, 6, b"\x01\x01")),
+        ("share", "the kind of a decryption share", patched(plan, 6, b"\x09\x00")),
         ("unknown_kind", "a kind that does not exist", patched(plan, 6, b"\x63\x00")),
         ("length", "the envelope says one byte more", patched(plan, 8, b"\x25")),
         ("checksum", "the checksum does not fit", plan[:-1] + bytes([plan[-1] ^ 1])),
@@ -101,6 +102,9 @@ def keys(found: Collection) -> None:
         data = found.objects[kind]
         found.add(kind, "short", "a byte is missing", resized(data, data[16:-5]))
         found.add(kind, "long", "a byte too many", resized(data, data[16:-4] + b"\x00"))
+        found.patch(kind, "parts", "the native engine's keys have no parts", 1, b"\x01")
+        found.patch(kind, "body_short", "a body of 1215 bytes", 2, b"\xbf\x04\x00\x00")
+        found.patch(kind, "body_long", "a body longer than the object", 2, b"\xff\xff\xff\xff")
 
 
 def rounds(found: Collection, rnd: wire.Round) -> None:
@@ -125,7 +129,11 @@ def rounds(found: Collection, rnd: wire.Round) -> None:
         roster=[bytes([i]) * 32 for i in range(11)],
     )
     add("key_short", "the public key is one byte short", public=rnd.public[:-1])
-    found.patch("round", "segments", "more segments than bytes", 16 + 32 + 8, b"\xff\xff\xff\xff")
+    add("trust", "trust in the aggregator, which the native engine needs not", trust_aggregator=1)
+    add("flag", "a flag that is neither 0 nor 1", trust_aggregator=2)
+    engine = len(rnd.fields()) - len(sealed.public_fields(rnd.public))
+    found.patch("round", "key_engine", "the public key of another engine", engine, b"\x02")
+    found.patch("round", "segments", "more segments than bytes", 16 + 32 + 9, b"\xff\xff\xff\xff")
     found.patch("round", "plan", "a plan that nobody would make", 11, b"\x01")
 
 
@@ -188,6 +196,18 @@ def sums(found: Collection, rnd: wire.Round) -> None:
     found.add(
         "opening_request", "trailing", "a byte too many", resized(request, request[16:-4] + b"\x00")
     )
+    for fault, why, evidence in [
+        ("evidence", "evidence of an unknown kind", b"\x03"),
+        ("no_evidence", "the byte for the evidence is missing", b""),
+        ("shows_aggregate", "shows the native engine's aggregate", wire.evidence_of(total.blocks)),
+        (
+            "shows_uploads",
+            "shows the native engine's uploads",
+            wire.evidence_of(total.blocks, [total.blocks] * 2),
+        ),
+    ]:
+        data = replace(wire.read_sum(request), evidence=evidence).to_bytes()
+        found.add("opening_request", fault, why, data)
     (weight, first), other = wire.read_sum(request).entries
     for fault, why, head in [
         (
@@ -198,7 +218,7 @@ def sums(found: Collection, rnd: wire.Round) -> None:
         (
             "sealed_key",
             "a byte of a sealed key differs",
-            replace(first, sealed_key=flipped(first.sealed_key)),
+            replace(first, part=flipped(first.part)),
         ),
     ]:
         data = wire.Sum(rnd.id, [(weight, head), other]).to_bytes()

@@ -175,8 +175,8 @@ def test_constants_are_the_cores():
     kernels = (ROOT / "cpp/src/isa/kernels.h").read_text(encoding="utf-8")
     (width,) = re.findall(r"kCbdWidth = (\d+);", kernels)
     assert int(width) == estimates.ERROR_WIDTH
-    rounds = (ROOT / "cpp/src/scheme/round.h").read_text(encoding="utf-8")
-    (bits,) = re.findall(r"kMaxKeyCoefficients = std::uint64_t\{1\} << (\d+);", rounds)
+    plans = (ROOT / "cpp/src/scheme/plan.h").read_text(encoding="utf-8")
+    (bits,) = re.findall(r"kMaxKeyCoefficients = std::uint64_t\{1\} << (\d+);", plans)
     assert 2 ** int(bits) == estimates.KEY_COEFFICIENTS
 
 

@@ -160,7 +160,7 @@ def test_a_streamed_sum_is_the_same_sum(active_level, rng):
     rnd = core.Round(plan, public, [(5000, 1.0)])
     updates = [np.array([rng.uniform(-1, 1) for _ in range(5000)]) for _ in range(7)]
     uploads = [encrypt(rnd, [u], ["float64"]) for u in updates]
-    aggregator = core.Aggregator(rnd)
+    aggregator = core.Accumulator(rnd)
     for upload in uploads:
         aggregator.add(upload)
     assert aggregator.count == aggregator.total_weight == 7

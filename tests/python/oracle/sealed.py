@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import mlkem as library_mlkem
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from . import mlkem, streams
 
+ENGINE_NATIVE = 1
 KEM, KDF, AEAD = 0x647A, 0x0001, 0x0002
 KEM_LABEL = bytes([0x5C, 0x2E, 0x2F, 0x2F, 0x5E, 0x5C])
 PUBLIC_BYTES = mlkem.PUBLIC_BYTES + 32
@@ -33,6 +35,7 @@ class SecretKey:
 
     @property
     def public(self) -> bytes:
+        """The public key's body."""
         private = x25519.X25519PrivateKey.from_private_bytes(self.x25519_private)
         return mlkem.public_key(self.mlkem_seed) + private.public_key().public_bytes_raw()
 
@@ -104,6 +107,12 @@ def key_info(round_id: bytes, nonce: bytes, key_id: bytes) -> bytes:
     return b"veilsum/2/sealed-key" + round_id + nonce + key_id
 
 
-def key_id(public: bytes) -> bytes:
+def public_fields(body: bytes, engine: int = ENGINE_NATIVE, parts: Sequence[bytes] = ()) -> bytes:
+    """A public key's payload: engine, ids of the parties before, its engine's own bytes."""
+    head = bytes([engine, len(parts)]) + b"".join(parts)
+    return head + len(body).to_bytes(4, "little") + body
+
+
+def key_id(body: bytes, engine: int = ENGINE_NATIVE, parts: Sequence[bytes] = ()) -> bytes:
     """16 bytes that name a public key."""
-    return streams.label_hash("veilsum/2/public-key-id", public)[:16]
+    return streams.label_hash("veilsum/2/public-key-id", public_fields(body, engine, parts))[:16]

@@ -17,7 +17,7 @@ MAGIC = b"VSUM"
 VERSION = 2
 PLAN, PUBLIC_KEY, SECRET_KEY, ROUND, UPLOAD, AGGREGATE, OPENING_REQUEST, SUM_KEY = range(1, 9)
 HEADER_BYTES, TRAILER_BYTES = 16, 4
-ENGINE_NATIVE = 1
+ENGINE_NATIVE = sealed.ENGINE_NATIVE
 RING_NAMES = tuple(RINGS)
 DIGEST_PIECE = 65536
 KEY_BOUND = streams.CBD_WIDTH
@@ -87,13 +87,28 @@ def read_plan(reader: Reader) -> tuple[Plan, str]:
 # --- keys -----------------------------------------------------------------------------------------
 
 
+def read_public_key(reader: Reader) -> tuple[int, list[bytes], bytes]:
+    """(engine, ids of the parties before, body)."""
+    engine, count = reader.number("B"), reader.number("B")
+    parts = [reader.raw(16) for _ in range(count)]
+    return engine, parts, reader.raw(reader.number("I"))
+
+
+def read_native_key(reader: Reader) -> bytes:
+    """The body of a public key of the native engine."""
+    engine, parts, body = read_public_key(reader)
+    assert (engine, parts, len(body)) == (ENGINE_NATIVE, [], sealed.PUBLIC_BYTES)
+    return body
+
+
 def secret_key_fields(secret: sealed.SecretKey) -> bytes:
-    return secret.mlkem_seed + secret.x25519_private + secret.public
+    return sealed.public_fields(secret.public) + secret.mlkem_seed + secret.x25519_private
 
 
 def read_secret_key(reader: Reader) -> sealed.SecretKey:
+    public = read_native_key(reader)
     secret = sealed.SecretKey(reader.raw(64), reader.raw(32))
-    assert reader.raw(sealed.PUBLIC_BYTES) == secret.public
+    assert public == secret.public
     return secret
 
 
@@ -113,19 +128,22 @@ class Round:
     roster: list[bytes] = field(default_factory=list)
     optimise: str = "speed"
     upload_keys: int = 1
+    trust_aggregator: int = 0
+    engine: int = ENGINE_NATIVE
+    parts: list[bytes] = field(default_factory=list)  # of the public key
 
     @property
     def size(self) -> int:
         return sum(count for count, _ in self.segments)
 
     def fields(self) -> bytes:
-        out = self.plan.fields(self.optimise) + self.seed
+        out = self.plan.fields(self.optimise) + self.seed + bytes([self.trust_aggregator])
         out += struct.pack("<III", self.min_clients, self.upload_keys, len(self.segments))
         for count, limit in self.segments:
             out += struct.pack("<Qd", count, limit)
         out += struct.pack("<I", len(self.layout)) + self.layout
         out += struct.pack("<I", len(self.roster)) + b"".join(self.roster)
-        return out + self.public
+        return out + sealed.public_fields(self.public, self.engine, self.parts)
 
     @property
     def id(self) -> bytes:
@@ -139,11 +157,12 @@ def read_round(data: bytes) -> Round:
     reader = payload_of(data, ROUND)
     plan, optimise = read_plan(reader)
     seed = reader.raw(32)
+    assert reader.number("B") == 0  # trust_aggregator is for other engines
     min_clients, upload_keys = reader.number("I"), reader.number("I")
     segments = [(reader.number("Q"), reader.number("d")) for _ in range(reader.number("I"))]
     layout = reader.raw(reader.number("I"))
     roster = [reader.raw(32) for _ in range(reader.number("I"))]
-    public = reader.raw(sealed.PUBLIC_BYTES)
+    public = read_native_key(reader)
     reader.end()
     return Round(plan, seed, segments, public, layout, min_clients, roster, optimise, upload_keys)
 
@@ -165,7 +184,7 @@ class Head:
     """What travels of an upload besides its blocks."""
 
     nonce: bytes
-    sealed_key: bytes
+    part: bytes  # the cipher's: a sealed key, or the digest of the blocks
     clipped: int = 0
     signature: Signature | None = None
 
@@ -174,12 +193,12 @@ class Head:
         if self.signature:
             out += struct.pack("<I", self.signature.client)
             out += self.signature.blocks_digest + self.signature.signature
-        return out + self.nonce + self.sealed_key
+        return out + self.nonce + self.part
 
     @property
     def digest(self) -> bytes:
         """What names the upload."""
-        return streams.label_hash("veilsum/2/sealed-key-digest", self.sealed_key)
+        return streams.label_hash("veilsum/2/cipher-part", self.part)
 
 
 def make_head(
@@ -193,15 +212,15 @@ def make_head(
 def open_head(rnd: Round, secret: sealed.SecretKey, head: Head) -> bytes:
     """The upload seed."""
     info = sealed.key_info(rnd.id, head.nonce, sealed.key_id(rnd.public))
-    return sealed.unseal(secret, info, head.sealed_key)
+    return sealed.unseal(secret, info, head.part)
 
 
-def read_head(reader: Reader) -> Head:
+def read_head(reader: Reader, part_bytes: int = sealed.SEALED_BYTES) -> Head:
     flag, clipped = reader.number("B"), reader.number("Q")
     signature = None
     if flag:
         signature = Signature(reader.number("I"), reader.raw(32), reader.raw(64))
-    return Head(reader.raw(16), reader.raw(sealed.SEALED_BYTES), clipped, signature)
+    return Head(reader.raw(16), reader.raw(part_bytes), clipped, signature)
 
 
 def blocks_digest(blocks: bytes) -> bytes:
@@ -239,6 +258,16 @@ def read_upload(data: bytes) -> tuple[bytes, Head, bytes]:
 # --- sums -----------------------------------------------------------------------------------------
 
 
+#: What a request shows of the blocks: nothing, of the native engine.
+NO_EVIDENCE = b"\x00"
+
+
+def evidence_of(blocks: bytes, uploads: list[bytes] | None = None) -> bytes:
+    """The aggregate's blocks, or those of the uploads that it is the sum of."""
+    kind, shown = (1, blocks) if uploads is None else (2, b"".join(uploads))
+    return bytes([kind]) + blocks_digest(blocks) + shown
+
+
 @dataclass
 class Sum:
     """An aggregate, or (without blocks) an opening request."""
@@ -246,6 +275,7 @@ class Sum:
     round_id: bytes
     entries: list[tuple[int, Head]]
     blocks: bytes | None = None
+    evidence: bytes = NO_EVIDENCE  # of a request
 
     @property
     def total_weight(self) -> int:
@@ -262,7 +292,7 @@ class Sum:
         for weight, head in self.entries:
             out += struct.pack("<Q", weight) + head.fields()
         if self.blocks is None:
-            return seal(OPENING_REQUEST, out)
+            return seal(OPENING_REQUEST, out + self.evidence)
         return seal(AGGREGATE, out + struct.pack("<Q", len(self.blocks)) + self.blocks)
 
     def request(self) -> Sum:
@@ -278,6 +308,9 @@ def read_sum(data: bytes) -> Sum:
     out = Sum(round_id, entries)
     if kind == AGGREGATE:
         out.blocks = reader.raw(reader.number("Q"))
+    else:
+        out.evidence = reader.raw(1)
+        assert out.evidence == NO_EVIDENCE
     reader.end()
     return out
 
