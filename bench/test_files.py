@@ -144,7 +144,7 @@ def test_sum_against_reading(
         return vs.sum_files(rnd, paths, tmp_path / "total.vs", threads=1)
 
     def accumulate() -> vs.Aggregate:
-        aggregator = vs.Aggregator(rnd)
+        aggregator = vs.Accumulator(rnd)
         for path in paths:
             aggregator.add_file(path, threads=1)
         return aggregator.finish()

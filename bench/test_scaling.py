@@ -50,7 +50,7 @@ def test_size_decrypt(measure: Measure, size: int, threads: int) -> None:
     require_memory(measure, size)
     work = Sum(size, updates=1)
     # The same update twice: a sum has two uploads, and memory for one of them is enough.
-    total = vs.Aggregator(work.round)
+    total = vs.Accumulator(work.round)
     for _ in range(2):
         total.add(work.encrypt(threads=None))
     work.total = total.finish()
@@ -88,7 +88,7 @@ def test_clients_add(measure: Measure, profile: Profile, clients: int, optimise:
     """A whole sum of so many uploads: the time of one more, and the mean of all."""
     work = Sum(profile.clients_values, clients=clients, updates=1, optimise=optimise)
     other = make_update(work.size, seed=1)
-    total = vs.Aggregator(work.round)
+    total = vs.Accumulator(work.round)
     mine = clients - clients // 2
     for index in range(clients - 1):
         update = work.updates[0] if index < mine else other
