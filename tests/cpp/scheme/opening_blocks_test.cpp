@@ -256,8 +256,8 @@ TEST("a key that is read from its file makes no second body of what was opened")
   CHECK_EQ(opener.calls.load(), 2);
 }
 
-TEST("an opening is recorded before its body is made: one that failed half-way is not repeated") {
-  /// Fails, as a process that is killed does.
+TEST("an opening is recorded before its body is made; one that failed is tried again here alone") {
+  /// Gives nothing out.
   class Failing final : public scheme::BlockOpener {
     SecretBuffer<std::uint8_t> open(ByteView, const scheme::SharedBlocks&) const override {
       throw std::bad_alloc();
@@ -268,12 +268,20 @@ TEST("an opening is recorded before its body is made: one that failed half-way i
   key.save(folder / "key");
   const ToyBlockOpener opener;
   const Round round = make_toy_round(key);
-  const OpeningRequest request =
-      sum_toys(round, make_toy_uploads(round, 3)).request(Kind::kUploads);
+  const auto uploads = make_toy_uploads(round, 4);
+  const OpeningRequest request = sum_toys(round, uploads).request(Kind::kUploads);
+  const OpeningRequest other = sum_toys(round, make_toy_uploads(round, 3)).request(Kind::kUploads);
   CHECK_THROWS(open_toy(key, request, Failing()), std::bad_alloc);
   CHECK_EQ(contents_of(folder / "key.opened").size(), 130u);
-  CHECK_THROWS_WITH(open_toy(key, request, opener), RoundError, "is gone");
+  // Of a process that was killed nobody knows what it gave out before.
+  const SecretKey restarted = SecretKey::load(folder / "key");
+  CHECK_THROWS_WITH(open_toy(restarted, request, opener), RoundError, "is gone");
+  CHECK_THROWS_WITH(open_toy(key, other, opener), RoundError, "another set of uploads");
   CHECK_EQ(opener.calls.load(), 0);
+  open_toy(key, request, opener);
+  open_toy(key, request, opener);
+  CHECK_EQ(opener.calls.load(), 1);
+  CHECK_EQ(contents_of(folder / "key.opened").size(), 130u);
 }
 
 TEST("an opening that cannot be recorded makes nothing") {
