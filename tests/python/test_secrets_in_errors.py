@@ -116,7 +116,7 @@ class Filler:
         self.folder = folder
         self.made = surface.samples(folder)
         self.instances: dict[type, Any] = {}
-        plan, public = self.made["Plan"], self.made["PublicKey"]
+        plan, public = vs.Plan.of_facts(self.made["Plan"]), self.made["PublicKey"]
         self.rnd = vs.Round(plan, public, size=surface.SIZE)
         self.named: dict[str, Any] = {
             "rnd": self.rnd, "round": self.rnd, "plan": plan, "public": public,
