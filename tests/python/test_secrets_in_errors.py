@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -190,6 +191,8 @@ def package_calls(filler: Filler) -> Iterator[tuple[str, Any, list[Any], dict[st
             owners[label] = filler.make(function)
         owner = owners.get(label.rsplit(".", 1)[0])
         given = parameters_of(function)
+        if not given and isinstance(function, types.BuiltinFunctionType):
+            continue  # the core's, which `core_calls` calls with all that it says it takes
         positional = [
             owner if parameter.name == "self" else filler.value(parameter)
             for parameter in required(function)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy.typing as npt
 
 from veilsum import _core
+from veilsum.arguments import shown
 from veilsum.engines.base import CipherPlan, EncryptOptions, Opener, PlanRequest, Progress
 from veilsum.errors import ParameterError
 from veilsum.sealing import generate_key_pair, open_sealed, seal
@@ -28,7 +29,7 @@ class NativeCipher:
         """Check a request and choose parameters."""
         if request.parties != 1:
             raise ParameterError(
-                f"parties = {request.parties}: the native engine's keys have one holder; keys that "
+                f"parties = {shown(request.parties)}: the native engine's keys have one holder; keys that "
                 f"several parties share are the engine 'openfhe''s"
             )
         return _core.Plan(

@@ -69,7 +69,7 @@ def cipher_by_number(number: int) -> Cipher:
     for cipher in _added.values():
         if number == cipher.number:
             return cipher
-    raise WireFormatError(f"plan: engine number {number} is unknown")
+    raise WireFormatError(f"plan: engine number {shown(number)} is unknown")
 
 
 def register(cipher: Cipher) -> None:
