@@ -22,8 +22,8 @@ import signal
 import subprocess
 import sys
 import time
-import types
 import traceback
+import types
 import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
