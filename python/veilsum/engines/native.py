@@ -29,8 +29,8 @@ class NativeCipher:
         """Check a request and choose parameters."""
         if request.parties != 1:
             raise ParameterError(
-                f"parties = {shown(request.parties)}: the native engine's keys have one holder; keys that "
-                f"several parties share are the engine 'openfhe''s"
+                f"parties = {shown(request.parties)}: the native engine's keys have one holder; "
+                f"keys that several parties share are the engine 'openfhe''s"
             )
         return _core.Plan(
             request.clients,
