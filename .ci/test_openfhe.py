@@ -20,7 +20,7 @@ HOME = ROOT / ".venv-openfhe"
 PACKAGES = {"3.10": "openfhe==1.6.1.0.22.4", "3.12": "openfhe==1.6.1.0.24.4"}
 NEEDS = (
     "numpy>=1.23.5",
-    "cryptography>=47",
+    "cryptography>=48",
     "pytest>=8.0",
     "pytest-timeout>=2.3",
     "pytest-benchmark>=5.0",
