@@ -61,11 +61,6 @@ def keygen(plan: Plan) -> tuple[_core.SecretKey, _core.PublicKey]:
         When `plan` is no plan, or one for several parties, who make their keys in turn.
     """
     check_type("keygen(plan)", "plan", plan, Plan)
-    if plan.parties != 1:
-        raise ParameterError(
-            f"the plan is for {plan.parties} parties, who make their keys in turn: "
-            f"veilsum.engines.openfhe.party_keygen(plan), then party_keygen(plan, previous)"
-        )
     return plan.cipher.keygen(plan.parameters)
 
 
@@ -475,7 +470,7 @@ def decrypt(
             "total is an AggregateFile, whose values stay on disk: decrypt_file(key, total, path)"
         )
     check_type(call, "total", total, _core.Aggregate)
-    rnd = Round.of_core(total.round)
+    rnd = total.round
     layout = rnd.layout
     flat_out, made = output_choice(layout, dtype, output, out)
     _core.check_sum_key(key, total)

@@ -356,7 +356,7 @@ def decrypt_file(
     check_type(call, "key", key, _core.SumKey)
     check_type(call, "total", total, _core.AggregateFile)
     files.check_output(target, [total.path])
-    rnd = Round.of_core(total.round)
+    rnd = total.round
     layout = rnd.layout
     if rnd.plan.engine != "native":
         files.check_suffix(target, mapping=layout.named)

@@ -179,9 +179,7 @@ void Accumulator::take_back(const UploadCheck& upload, std::uint64_t weight,
 
 void Accumulator::add(const Upload& upload, std::uint64_t weight, int threads) {
   scheme::check_round_id(upload.round_id(), round_, "the upload");
-  if (scheme::blocks_are_named(round_, upload.head())) {
-    scheme::check_blocks(round_, upload.head(), upload.blocks_digest(threads));
-  }
+  scheme::check_blocks(round_, upload, threads);
   begin(upload.head(), weight);
   try {
     parallel_for(

@@ -17,13 +17,6 @@ namespace {
 using scheme::Manifest;
 using scheme::Round;
 
-/// What is said of the blocks must hold for the blocks at hand.
-void check_named_blocks(const Round& round, const scheme::Upload& upload, int threads) {
-  if (scheme::blocks_are_named(round, upload.head())) {
-    scheme::check_blocks(round, upload.head(), upload.blocks_digest(threads));
-  }
-}
-
 void check_belongs(const scheme::Upload& upload, const Round& round) {
   scheme::check_round_id(upload.round_id(), round, "the upload");
 }
@@ -135,7 +128,7 @@ Aggregate weighted_sum(const Round& round, std::span<const scheme::Upload* const
     const std::uint64_t weight = weights.empty() ? 1 : weights[k];
     check_belongs(*uploads[k], round);
     manifest.add(uploads[k]->head(), weight, verifier);
-    check_named_blocks(round, *uploads[k], threads);
+    scheme::check_blocks(round, *uploads[k], threads);
     sources.push_back(uploads[k]->blocks().data());
     factors.push_back(weight);
   }

@@ -71,7 +71,7 @@ ResidueCipher::ResidueCipher(ResidueFields fields) : fields_(std::move(fields)) 
     throw ParameterError("clients = " + shown(fields_.clients) +
                          ", weight_bits = " + shown(fields_.weight_bits) +
                          ", max_weight = " + shown(fields_.max_weight) +
-                         " are outside 2 ... 2^20, 0 ... 20 and " + "clients ... 2^20");
+                         " are outside 2 ... 2^20, 0 ... 20 and clients ... 2^20");
   }
   if (fields_.block_values == 0 || fields_.block_values > (kMostRows * kMostRowWords) ||
       fields_.row_words == 0 || fields_.row_words > kMostRowWords || fields_.moduli.empty() ||
@@ -122,7 +122,8 @@ void ResidueCipher::subtract_into(const std::uint8_t* source, std::uint64_t weig
 }
 
 double ResidueCipher::sum_ns() const noexcept {
-  return static_cast<double>(fields_.moduli.size() * fields_.row_words) * 1.0;
+  constexpr double kNsPerWord = 1;
+  return static_cast<double>(fields_.moduli.size() * fields_.row_words) * kNsPerWord;
 }
 
 }  // namespace veilsum::scheme

@@ -38,9 +38,7 @@ PublicKey::PublicKey(Engine engine, ByteView body, std::vector<KeyId> parts)
                          std::to_string(kMostParts) + " parts, not " +
                          std::to_string(parts_.size()));
   }
-  ByteWriter fields(body.size() + 1100);
-  write_fields(fields);
-  const Digest digest = ring::labelled_hash("veilsum/2/public-key-id", {fields.bytes()});
+  const Digest digest = ring::labelled_hash("veilsum/2/public-key-id", {fields()});
   std::memcpy(id_.data(), digest.data(), id_.size());
 }
 
@@ -66,11 +64,13 @@ PublicKey PublicKey::read_fields(ByteReader& in) {
   }
 }
 
-Bytes PublicKey::to_bytes() const {
-  ByteWriter fields(body_->size() + 1100);
-  write_fields(fields);
-  return seal(ObjectKind::kPublicKey, {fields.bytes()});
+Bytes PublicKey::fields() const {
+  ByteWriter out(2 + sizeof(KeyId) * parts_.size() + 4 + body_->size());
+  write_fields(out);
+  return out.take();
 }
+
+Bytes PublicKey::to_bytes() const { return seal(ObjectKind::kPublicKey, {fields()}); }
 
 PublicKey PublicKey::from_bytes(ByteView bytes) {
   ByteReader in(open_envelope(bytes, ObjectKind::kPublicKey), "public key");
@@ -128,20 +128,18 @@ SecretBuffer<std::uint8_t> LastOpening::get(
 
 // The public half leads: it names the engine, and with it the length of the other.
 Bytes SecretKey::to_bytes() const {
-  ByteWriter fields(public_key_.body().size() + 1100);
-  public_key_.write_fields(fields);
-  return seal(ObjectKind::kSecretKey, {fields.bytes(), secret()});
+  return seal(ObjectKind::kSecretKey, {public_key_.fields(), secret()});
 }
 
 SecretKey SecretKey::from_bytes(ByteView bytes) {
   ByteReader in(open_envelope(bytes, ObjectKind::kSecretKey), "secret key");
   PublicKey public_key = PublicKey::read_fields(in);
   const ByteView secret = in.raw(in.remaining());
-  if (public_key.engine() == Engine::kNative && secret.size() != kSecretKeyBytes) {
-    in.fail("a secret key has " + std::to_string(kSecretKeyBytes) + " bytes, not " +
-            std::to_string(secret.size()));
+  try {
+    return {secret, std::move(public_key)};
+  } catch (const ParameterError& error) {
+    in.fail(error.what());
   }
-  return SecretKey(secret, std::move(public_key));
 }
 
 void SecretKey::save(const std::string& path) {

@@ -1,8 +1,7 @@
 // Layer: scheme. The key holder's key pair, of any engine; to the native one's, uploads seal their
 // seeds (sealed_key.h). To this layer both halves are bytes with an id; whoever seals and opens
-// knows their structure. The
-// secret key also remembers which rounds it has opened, because two different sums of one round
-// would give away their difference.
+// knows their structure. The secret key also remembers which rounds it has opened, because two
+// different sums of one round would give away their difference.
 #pragma once
 
 #include <array>
@@ -47,6 +46,8 @@ class PublicKey {
   Bytes to_bytes() const;
   static PublicKey from_bytes(ByteView bytes);
   void write_fields(ByteWriter& out) const;
+  /// The same bytes, alone.
+  Bytes fields() const;
   static PublicKey read_fields(ByteReader& in);
 
  private:

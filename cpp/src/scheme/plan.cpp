@@ -276,26 +276,25 @@ void Plan::check_upload_keys(std::uint64_t values, std::uint64_t keys) const {
 void Plan::sum_into(std::span<const std::uint8_t* const> sources,
                     std::span<const std::uint64_t> weights, std::size_t bytes,
                     std::uint8_t* out) const {
-  isa::SumFields args{};
-  args.view = &view();
-  args.sources = sources.data();
-  args.weights = weights.empty() ? nullptr : weights.data();
-  args.source_count = static_cast<std::uint32_t>(sources.size());
-  args.coefficients = static_cast<std::uint32_t>(bytes / field_bits() * isa::kGroup);
-  args.out = out;
-  isa::kernels().sum_fields(args);
+  run_sum(sources, weights, false, bytes, out);
 }
 
 void Plan::subtract_into(const std::uint8_t* source, std::uint64_t weight, std::size_t bytes,
                          std::uint8_t* out) const {
   const std::uint8_t* const sources[] = {out, source};
   const std::uint64_t weights[] = {1, weight};
+  run_sum(sources, weights, true, bytes, out);
+}
+
+void Plan::run_sum(std::span<const std::uint8_t* const> sources,
+                   std::span<const std::uint64_t> weights, bool subtract, std::size_t bytes,
+                   std::uint8_t* out) const {
   isa::SumFields args{};
   args.view = &view();
-  args.sources = sources;
-  args.weights = weights;
-  args.source_count = 2;
-  args.subtract = true;
+  args.sources = sources.data();
+  args.weights = weights.empty() ? nullptr : weights.data();
+  args.source_count = static_cast<std::uint32_t>(sources.size());
+  args.subtract = subtract;
   args.coefficients = static_cast<std::uint32_t>(bytes / field_bits() * isa::kGroup);
   args.out = out;
   isa::kernels().sum_fields(args);

@@ -108,6 +108,9 @@ class Plan final : public Cipher {
 
  private:
   const isa::BlockView& view() const noexcept { return arithmetic_->view(); }
+  /// One call of the kernel; `subtract`: all sources but the first are taken from it.
+  void run_sum(std::span<const std::uint8_t* const> sources, std::span<const std::uint64_t> weights,
+               bool subtract, std::size_t bytes, std::uint8_t* out) const;
 
   std::uint32_t clients_ = 0;
   std::uint32_t value_bits_ = 0;

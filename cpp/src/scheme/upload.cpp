@@ -114,6 +114,12 @@ Upload Upload::of_blocks(const Round& round, std::uint64_t clipped, ByteView blo
   return made;
 }
 
+void check_blocks(const Round& round, const Upload& upload, int threads) {
+  if (blocks_are_named(round, upload.head())) {
+    check_blocks(round, upload.head(), upload.blocks_digest(threads));
+  }
+}
+
 Digest Upload::blocks_digest(int threads) const {
   if (const std::optional<Digest> kept = blocks_digest_.get()) return *kept;
   const Digest digest = digest_of_blocks(blocks(), threads);

@@ -171,6 +171,10 @@ bool check_upload_size(std::uint64_t actual_bytes, const Round& round);
 /// The same bytes, to be written.
 Bytes write_upload_head(const Round& round, const UploadHead& head);
 
+/// Checks what is said of an upload's blocks, where anything is, against those that it has.
+/// @throws RoundError
+void check_blocks(const Round& round, const Upload& upload, int threads);
+
 /// Reading and writing of a head inside uploads, aggregates and opening requests, and its size.
 std::size_t head_bytes(const Cipher& cipher, bool is_signed) noexcept;
 void write_head(ByteWriter& out, const UploadHead& head);
