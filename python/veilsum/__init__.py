@@ -13,8 +13,8 @@ the authority opens the sum, and only the sum::
     key = vs.open_sum(secret, rnd, total)
     mean = vs.decrypt(key, total, average=True)
 
-Plans, keys, rounds, uploads and sums have ``to_bytes``, ``from_bytes``, ``save`` and ``load``.
-SECURITY.md says what this protects against and what not.
+Plans, keys, public identities, rounds, uploads and sums have ``to_bytes``, ``from_bytes``,
+``save`` and ``load``. SECURITY.md says what this protects against and what not.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ from veilsum.errors import (
     VeilsumWarning,
     WireFormatError,
 )
+from veilsum.keys.identity import Identity, PublicIdentity
+from veilsum.keys.roster import Roster
 from veilsum.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
 from veilsum.layout import Layout
 from veilsum.pads import PadStore
 from veilsum.pickling import register as _register
 from veilsum.plans import Plan
-from veilsum.roster import Identity, Roster
 from veilsum.rounds import Round
 from veilsum.row_mean import RowMean
 
@@ -83,6 +84,7 @@ __all__ = [
     "PadStore",
     "ParameterError",
     "Plan",
+    "PublicIdentity",
     "PublicKey",
     "Roster",
     "Round",

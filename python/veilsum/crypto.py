@@ -21,9 +21,9 @@ from veilsum import _core, cautions
 from veilsum.arguments import check_type, check_whole, shown, type_name
 from veilsum.engines.base import EncryptOptions, Progress
 from veilsum.errors import HeadroomError, KeyMismatchError, ParameterError, RoundError
+from veilsum.keys.identity import PublicIdentity, Signer
 from veilsum.layout import Layout
 from veilsum.plans import Plan
-from veilsum.roster import Signer
 from veilsum.rounds import Round, verifier_of
 from veilsum.weights import check_client_weight, fit_weights
 
@@ -160,7 +160,8 @@ def encrypt(
         ) from None
     if signer is not None:
         payload = upload.signing_payload(rnd, client, core_threads(threads))
-        upload.attach_signature(client, signer.sign(payload), core_threads(threads))
+        signature = check_signature(signer, signer.sign(payload))
+        upload.attach_signature(client, signature, core_threads(threads))
     cautions.warn_about_update(
         rnd, rnd.layout, pieces, dtypes, weight=factor, rounding=rounding, clipped=upload.clipped
     )
@@ -656,13 +657,13 @@ def check_weight(weight: object, index: int) -> int | float:
     return number
 
 
-def client_number(roster: list[bytes], signer: Signer | None) -> int:
+def client_number(roster: Sequence[PublicIdentity], signer: Signer | None) -> int:
     """Find the signer in the round's roster.
 
     Parameters
     ----------
-    roster : list of bytes
-        Verification keys of the round's clients; empty for a round without a roster.
+    roster : sequence of PublicIdentity
+        The round's clients; empty for a round without a roster.
     signer : Identity or None
         Who signs.
 
@@ -696,13 +697,45 @@ def client_number(roster: list[bytes], signer: Signer | None) -> int:
         raise ParameterError(
             f"signer is {type_name(signer)}; pass an Identity: Identity.load(path)"
         )
-    public = signer.public_key
+    public = signer.public
+    check_type("signer=Identity.load(path)", "signer.public", public, PublicIdentity)
     if public not in roster:
         raise KeyMismatchError(
-            f"the signer's key {public.hex()[:16]}... is not one of the {len(roster)} in the "
-            f"round's roster; ask whoever made the round to list it"
+            f"the signer's identity {public.id.hex()[:16]}... is not one of the {len(roster)} in "
+            f"the round's roster; ask whoever made the round to list it"
         )
     return roster.index(public)
+
+
+def check_signature(signer: Signer, signature: object) -> bytes:
+    """Refuse what a signer gave when it cannot be a signature of its identity.
+
+    Parameters
+    ----------
+    signer : Signer
+        Who signed.
+    signature : object
+        What its `sign` gave.
+
+    Returns
+    -------
+    bytes
+        The signature; whether it holds, whoever receives it checks.
+
+    Raises
+    ------
+    ParameterError
+        When it is no bytes, or of another length than the identity's signatures.
+    """
+    due = signer.public.signature_bytes
+    if not isinstance(signature, (bytes, bytearray)):
+        raise ParameterError(f"sign() of the signer gave {type_name(signature)}, not bytes")
+    if len(signature) != due:
+        raise ParameterError(
+            f"sign() of the signer gave {len(signature)} bytes; signatures of its identity have "
+            f"{due}"
+        )
+    return bytes(signature)
 
 
 def _first_not_finite(pieces: list[npt.NDArray[Any]], dtypes: list[str]) -> int | None:

@@ -488,7 +488,7 @@ def read_secret(path: PathLike, *, public: bytes | None = None) -> bytes:
         status = os.fstat(file.fileno())
         if public is not None and file.read(len(public)) == public:
             raise WireFormatError(
-                f"{os.fspath(path)} holds no Ed25519 private key but a public one; give the file "
+                f"{os.fspath(path)} holds a public identity, not the secret one; give the file "
                 f"that ends in .key"
             )
         file.seek(0)

@@ -1,6 +1,6 @@
 """Hybrid aggregation: the most sensitive coordinates encrypted, the rest in the clear.
 
-Layer: Python API, over rounds, roster and errors. Equation 4 of the paper with an indicator for
+Layer: Python API, over rounds, keys and errors. Equation 4 of the paper with an indicator for
 each coordinate: it travels either encrypted or plain, the same for all clients of a round. This
 module chooses the coordinates (`Mask`), splits and merges vectors, seals plain parts, and turns a
 link's budget into a fraction; it knows nothing of training. What a plain part reveals is the values
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from veilsum import _core
 from veilsum.arguments import check_values, check_whole, shown, type_name
 from veilsum.errors import ParameterError, RoundError, WireFormatError
-from veilsum.roster import Roster, Signer
+from veilsum.keys.identity import Signer
+from veilsum.keys.roster import Roster
 
 __all__ = [
     "Mask",
@@ -44,7 +45,6 @@ _MAGIC = b"VSPP"
 _DTYPES = {1: "float32", 2: "bfloat16"}
 _CODES = {name: code for code, name in _DTYPES.items()}
 _WIDTHS = {"float32": 4, "bfloat16": 2}
-_SIGNATURE = 64
 
 Vector = NDArray[np.float64]
 
@@ -330,7 +330,7 @@ class PlainPart:
         RoundError
             When they belong to another round, or the signature is not that of the client.
         """
-        if len(data) < _HEAD.size + _SIGNATURE:
+        if len(data) < _HEAD.size:
             raise WireFormatError(f"a plain part of {len(data)} bytes is cut off")
         magic, version, code, zero, round_id, client, n = _HEAD.unpack_from(data)
         if magic != _MAGIC or version != 1 or code not in _DTYPES or zero:
@@ -338,13 +338,19 @@ class PlainPart:
         dtype = _DTYPES[code]
         if n != count:
             raise WireFormatError(f"a plain part has {n} values; the mask leaves {count}")
-        if len(data) != _HEAD.size + n * _WIDTHS[dtype] + _SIGNATURE:
-            raise WireFormatError(f"a plain part of {n} {dtype} values has {len(data)} bytes")
         if round_id != rnd.id:
             raise RoundError(f"a plain part belongs to round {round_id.hex()[:16]}, not this one")
         roster = rnd.roster
-        signed, signature = data[:-_SIGNATURE], data[-_SIGNATURE:]
-        if client >= len(roster) or not Roster.verify(roster[client], signature, _SIGNED + signed):
+        if client >= len(roster):
+            raise RoundError(
+                f"client {client} of a plain part is not on the roster of {len(roster)} clients"
+            )
+        # How long a signature is, the signer's identity says.
+        end = _HEAD.size + n * _WIDTHS[dtype]
+        if len(data) != end + roster[client].signature_bytes:
+            raise WireFormatError(f"a plain part of {n} {dtype} values has {len(data)} bytes")
+        signed, signature = data[:end], data[end:]
+        if not Roster.verify(roster[client].fields, signature, _SIGNED + signed):
             raise RoundError(f"the signature of client {client}'s plain part is wrong")
         body = signed[_HEAD.size :]
         if dtype == "float32":

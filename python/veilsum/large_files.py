@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ from veilsum import _core, cautions, files
 from veilsum.arguments import check_type, shown
 from veilsum.crypto import (
     Progress,
+    check_signature,
     client_number,
     core_threads,
     decrypt,
@@ -29,11 +31,11 @@ from veilsum.crypto import (
     plan_weights,
 )
 from veilsum.errors import ParameterError
+from veilsum.keys.identity import Signer
+from veilsum.keys.sealing import seal
 from veilsum.layout import BFLOAT16
 from veilsum.outputs import find_destination
-from veilsum.roster import Signer
 from veilsum.rounds import Round, verifier_of
-from veilsum.sealing import seal
 from veilsum.weights import check_client_weight
 
 __all__ = [
@@ -215,7 +217,7 @@ def encrypt_file(
             resume=resume,
             seal=seal,
             client=None if signer is None else client,
-            sign=None if signer is None else signer.sign,
+            sign=None if signer is None else partial(_sign, signer),
             locate=lambda index: (
                 f"{layout.locate(index)} is not finite (value {index} of the whole update); "
                 f"Veilsum sums finite values, and nothing was encrypted"
@@ -455,6 +457,10 @@ def journal_path(target: PathLike) -> Path:
         Present while a run with resume=True is unfinished: beside the file that a link leads to.
     """
     return Path(f"{find_destination(target).path}.journal")
+
+
+def _sign(signer: Signer, message: bytes) -> bytes:
+    return check_signature(signer, signer.sign(message))
 
 
 def _whole(resume: bool, target: PathLike, work: Callable[[], Any]) -> Any:

@@ -20,6 +20,7 @@ __all__ = ["register"]
 def register() -> None:
     """Teach Python's pickle and copy how the core's objects travel."""
     copyreg.pickle(_core.PublicKey, _by_bytes)
+    copyreg.pickle(_core.PublicIdentity, _by_bytes)
     copyreg.pickle(_core.Round, _core_round)
     copyreg.pickle(_core.Aggregate, _with_round)
     copyreg.pickle(_core.Upload, _refuse)

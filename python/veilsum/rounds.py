@@ -1,6 +1,6 @@
 """Rounds: the public description of one sum, with the layout of the values it sums.
 
-Layer: Python API, over layout, roster and the core. The core's round knows counts and ranges; the
+Layer: Python API, over layout, keys and the core. The core's round knows counts and ranges; the
 one here also knows names, shapes and dtypes, which travel inside it.
 """
 
@@ -16,12 +16,13 @@ from veilsum import _core
 from veilsum.arguments import check_type, check_whole
 from veilsum.errors import ParameterError, WireFormatError
 from veilsum.files import named_errors
+from veilsum.keys.identity import PublicIdentity, Signer
+from veilsum.keys.roster import Roster
 from veilsum.layout import Layout
 from veilsum.outputs import open_input
 from veilsum.plans import Plan
-from veilsum.roster import Roster, Signer
 
-__all__ = ["Round", "new_layout", "roster_keys", "verifier_of"]
+__all__ = ["Round", "identities_of", "new_layout", "verifier_of"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -51,8 +52,8 @@ class Round(_core.Round):
         Count and limit of each tensor that holds any value.
     min_clients : int
         The authority opens no sum of fewer uploads.
-    roster : list of bytes
-        The clients' verification keys; empty when anyone may upload.
+    roster : tuple of PublicIdentity
+        The clients; empty when anyone may upload.
     upload_keys, value_blocks, blocks : int
         How many keys an upload has, its blocks of values, and all blocks, with those that only
         check.
@@ -69,7 +70,7 @@ class Round(_core.Round):
         like: Any = None,
         limit: Any = 1.0,
         min_clients: int = 2,
-        roster: Roster | Iterable[bytes | Signer] | None = None,
+        roster: Roster | Iterable[PublicIdentity | Signer] | None = None,
         trust_aggregator: bool = False,
     ) -> None:
         """Describe a new sum.
@@ -91,9 +92,9 @@ class Round(_core.Round):
             one step of the quantised values is limit / (2^(value_bits - 1) - 1).
         min_clients : int
             The authority opens no sum of fewer uploads; from 2 to the plan's clients.
-        roster : Roster or iterable of bytes, optional
-            The clients' Ed25519 verification keys. With it every upload must be signed by one of
-            them; without it the aggregator is trusted not to invent clients.
+        roster : Roster or iterable of PublicIdentity or Identity, optional
+            The clients. With it every upload must be signed by one of them; without it the
+            aggregator is trusted not to invent clients.
         trust_aggregator : bool
             Engine "openfhe" only: let the authority open an aggregate as it comes. By default it
             wants to see the uploads and sums them itself.
@@ -117,12 +118,13 @@ class Round(_core.Round):
             layout.segments(limit),
             layout.to_bytes(),
             check_whole("min_clients", min_clients),
-            roster_keys(roster),
+            identities_of(roster),
             trust_aggregator=bool(trust_aggregator),
         )
         plan.cipher.check_public_key(plan.parameters, public)
         self._plan = plan
         self._layout = layout
+        self._roster: tuple[PublicIdentity, ...] | None = None
         _known[self.id] = self
 
     @property
@@ -134,6 +136,13 @@ class Round(_core.Round):
     def layout(self) -> Layout:
         """Names, shapes and dtypes of the values that the round sums."""
         return self._layout
+
+    @property
+    def roster(self) -> tuple[PublicIdentity, ...]:
+        """The clients, in order; empty when anyone may upload."""
+        if self._roster is None:
+            self._roster = tuple(PublicIdentity.of_core(one) for one in super().roster)
+        return self._roster
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Round:
@@ -214,6 +223,7 @@ class Round(_core.Round):
         _core.Round.__init__(made, core)
         made._plan = plan
         made._layout = layout
+        made._roster = None
         _known[made.id] = made
         return made
 
@@ -263,23 +273,25 @@ def new_layout(size: int | None, like: Any) -> Layout:
     return Layout.flat(size) if size is not None else Layout.like(like)
 
 
-def roster_keys(roster: Roster | Iterable[bytes | Signer] | None) -> list[bytes]:
-    """List the verification keys of a new round, of whichever engine.
+def identities_of(
+    roster: Roster | Iterable[PublicIdentity | Signer] | None,
+) -> list[PublicIdentity]:
+    """List the clients of a new round, of whichever engine.
 
     Parameters
     ----------
-    roster : Roster or iterable of bytes or Signer, or None
-        The clients' keys; None where anyone may upload.
+    roster : Roster or iterable of PublicIdentity or Signer, or None
+        The clients; None where anyone may upload.
 
     Returns
     -------
-    list of bytes
+    list of PublicIdentity
         In the roster's order; empty for None.
 
     Raises
     ------
     ParameterError
-        When a key is malformed or there twice.
+        When one is no identity, or two have a key in common.
     """
     if roster is None:
         return []

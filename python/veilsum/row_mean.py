@@ -17,9 +17,10 @@ from veilsum import _core
 from veilsum.arguments import check_type, check_whole
 from veilsum.crypto import Progress, decrypt, dtype_name, encrypt
 from veilsum.errors import ParameterError, RoundError
+from veilsum.keys.identity import PublicIdentity, Signer
+from veilsum.keys.roster import Roster
 from veilsum.layout import Layout, TensorSpec
 from veilsum.plans import Plan
-from veilsum.roster import Roster, Signer
 from veilsum.rounds import Round, new_layout
 
 __all__ = ["RowMean", "is_row_mean"]
@@ -82,7 +83,7 @@ class RowMean:
         limit: Any = 1.0,
         most_rows: int,
         min_clients: int = 2,
-        roster: Roster | Iterable[bytes | Signer] | None = None,
+        roster: Roster | Iterable[PublicIdentity | Signer] | None = None,
     ) -> RowMean:
         """Describe a new mean.
 
@@ -103,7 +104,7 @@ class RowMean:
             resolution that its rows are of this number. It is public.
         min_clients : int
             As for `Round`.
-        roster : Roster or iterable of bytes, optional
+        roster : Roster or iterable of PublicIdentity or Identity, optional
             As for `Round`.
 
         Returns

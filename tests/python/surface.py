@@ -53,6 +53,7 @@ def samples(folder: Path) -> dict[str, Any]:
         engine=255, fields=b"\xff" + bytes(15), clients=3, weight_bits=0, max_weight=3,
         block_values=4, moduli=[0, 97], row_words=4,
     )  # fmt: skip
+    client = _core.PublicIdentity(veilsum.Identity.generate().public)
     # With names of its own: the package's round is one of the core's too.
     rnd = veilsum.Round(plan, public, size=SIZE, limit=1.0)
     update = np.linspace(-0.5, 0.5, SIZE, dtype=np.float32)
@@ -61,7 +62,7 @@ def samples(folder: Path) -> dict[str, Any]:
     total.save(folder / "total.vs")
     aggregator = _core.Accumulator(rnd)
     found = [
-        plan.facts, residues, secret, public, _core.Round(rnd), uploads[0], total,
+        plan.facts, residues, secret, public, client, _core.Round(rnd), uploads[0], total,
         total.opening_request(), veilsum.open_sum(secret, rnd, total),
         _core.AggregateFile(folder / "total.vs", rnd),
         aggregator, aggregator.receive(uploads[0].nbytes),

@@ -141,9 +141,10 @@ def test_the_steps_on_safetensors_files(run):
 def test_a_signed_round(run, study):
     for name in ("a", "b", "c"):
         shown = run("identity", "new", name).out
-        key = run("identity", "show", f"{name}.pub").out.strip()
-        assert key in shown
-        assert run("identity", "show", f"{name}.key").out.strip() == key
+        told = run("identity", "show", f"{name}.pub").out
+        assert told.splitlines()[0] in shown
+        assert "signs with Ed25519\n" in told
+        assert run("identity", "show", f"{name}.key").out == told
     run(
         "round", "--plan", "plan.vs", "--public", "authority.pub", "--size", 100, "--roster",
         "a.pub", "b.pub", "--out", "signed.vs",
@@ -164,6 +165,34 @@ def test_a_signed_round(run, study):
         assert facts["signed"] is True
     run("sum", "signed.vs", "b.up", "a.up", "--out", "total.vs")
     run("open", "--key", "authority.key", "signed.vs", "total.vs", "--out", "sum.key")
+
+
+def test_a_mixed_roster(run, study):
+    run("identity", "new", "a")
+    made = json.loads(run("identity", "new", "b", "--post-quantum", "--json").out)
+    assert made["post_quantum"] is True
+    assert "signs with Ed25519 and ML-DSA-65" in run("identity", "show", "b.pub").out
+    facts = json.loads(
+        run("round", "--plan", "plan.vs", "--public", "authority.pub", "--size", 100, "--roster",
+            "a.pub", "b.pub", "--out", "signed.vs", "--json").out
+    )  # fmt: skip
+    assert facts["roster"][1] == made["id"]
+    for index, name in enumerate("ab"):
+        run("encrypt", "signed.vs", f"update{index}.npy", "--out", f"{name}.up",
+            "--identity", f"{name}.key")  # fmt: skip
+    assert Path("b.up").stat().st_size == Path("a.up").stat().st_size + 3309
+    run("sum", "signed.vs", "b.up", "a.up", "--out", "total.vs")
+    run("open", "--key", "authority.key", "signed.vs", "total.vs", "--out", "sum.key")
+    # A secret where the public half is due, one identity twice, and an option without its action.
+    words = ["round", "--plan", "plan.vs", "--public", "authority.pub", "--size", 100, "--roster"]
+    assert "b.key: this is a secret identity" in fail(
+        run, 4, *words, "a.pub", "b.key", "--out", "x.vs"
+    )
+    assert "clients 0 and 1 of the roster have the same Ed25519 key" in fail(
+        run, 3, *words, "a.pub", "a.pub", "--out", "x.vs"
+    )
+    assert "identity new NAME" in fail(run, 3, "identity", "show", "b.pub", "--post-quantum")
+    assert not Path("x.vs").exists()
 
 
 def test_weights_of_the_aggregator(run):
@@ -637,7 +666,7 @@ def test_a_wrong_file_is_named_with_what_it_holds(run, summed):
     said = fail(
         run, 4, "encrypt", "round.vs", "update0.npy", "--identity", "me.pub", "--out", "x.up"
     )
-    assert "me.pub holds no Ed25519 private key but a public one" in said
+    assert "me.pub holds a public identity, not the secret one" in said
 
 
 @pytest.mark.parametrize(

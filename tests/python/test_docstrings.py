@@ -29,7 +29,7 @@ OPTIONAL = {
 }  # fmt: skip
 
 #: Where every parameter and every result has to be documented.
-COMPLETE = re.compile(r"veilsum\.(cli|crypto|errors|files|layout|roster|rounds)(\.|$)")
+COMPLETE = re.compile(r"veilsum\.(cli|crypto|errors|files|keys|layout|rounds)(\.|$)")
 
 
 def modules() -> Iterator[str]:

@@ -160,9 +160,7 @@ def test_signed_uploads(update):
     plan = vs.Plan(clients=2)
     secret, public = vs.keygen(plan)
     identities = [vs.Identity.generate() for _ in range(2)]
-    rnd = vs.Round(
-        plan, public, size=SIZE, limit=1.0, roster=[one.public_key for one in identities]
-    )
+    rnd = vs.Round(plan, public, size=SIZE, limit=1.0, roster=identities)
     uploads = [vs.encrypt(rnd, update, signer=one, pads=ready(rnd)) for one in identities]
     total = vs.weighted_sum(rnd, uploads)
     mean = vs.decrypt(vs.open_sum(secret, rnd, total), total)

@@ -32,10 +32,23 @@ def things(tmp_path_factory):
         "secret": secret,
         "key": vs.open_sum(secret, rnd, total),
         "identity": vs.Identity.generate(),
+        "public identity": vs.Identity.generate(post_quantum=True).public,
+        "the core's public identity": vs._core.PublicIdentity(vs.Identity.generate().public),
     }
 
 
-@pytest.mark.parametrize("name", ["plan", "public", "round", "the core's round", "total"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plan",
+        "public",
+        "round",
+        "the core's round",
+        "total",
+        "public identity",
+        "the core's public identity",
+    ],
+)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_public_objects_travel(things, name, protocol):
     thing = things[name]

@@ -21,8 +21,8 @@ PACKAGE = ROOT / "python" / "veilsum"
 PUBLIC = {
     "Accumulator", "Aggregate", "AggregateFile", "BackendUnavailableError", "HeadroomError",
     "Identity", "KeyMismatchError", "Layout", "OpeningRequest", "PadStore", "ParameterError",
-    "Plan", "PublicKey", "Roster", "Round", "RoundError", "RowMean", "SecretKey", "SumKey",
-    "TamperedSumError", "Upload", "UploadFile", "VeilsumError", "VeilsumWarning",
+    "Plan", "PublicIdentity", "PublicKey", "Roster", "Round", "RoundError", "RowMean", "SecretKey",
+    "SumKey", "TamperedSumError", "Upload", "UploadFile", "VeilsumError", "VeilsumWarning",
     "WireFormatError", "__version__", "build_info", "decrypt", "decrypt_file", "encrypt",
     "encrypt_file", "isa_level", "isa_levels", "keygen", "max_threads", "open_sum", "sum_files",
     "weighted_sum",

@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "python")]
 from generate_bad import bad_objects  # noqa: E402
 from generate_plans import plan_vectors  # noqa: E402
 
-from oracle import blocks, mlkem, ring, scheme, sealed, streams, wire  # noqa: E402
+from oracle import blocks, identity, mlkem, ring, scheme, sealed, streams, wire  # noqa: E402
 from oracle.plans import Plan  # noqa: E402
 
 #: (clients, value bits, weight bits, security, ring, optimise), upload keys of the scheme vectors.
@@ -306,10 +306,25 @@ def sealed_vectors() -> dict:
     }
 
 
+def identity_of(name: str, kind: int) -> identity.Secret:
+    """A client's secret keys."""
+    lattice = seed("ml-dsa", name) if kind == identity.POST_QUANTUM else b""
+    kem = seed("d", "identity", name) + seed("z", "identity", name)
+    return identity.Secret(seed("ed25519", name), kem, seed("x25519", "identity", name), lattice)
+
+
+def signature_of(signer: identity.Secret, message: bytes, kept: set[str]) -> bytes:
+    """ML-DSA's signatures differ from call to call: one in the files that holds stays."""
+    for known in sorted(kept):
+        if identity.verify(signer.public, bytes.fromhex(known), message):
+            return bytes.fromhex(known)
+    return signer.sign(message)
+
+
 class Scheme:
     """Two uploads of one round, their sum, its key: everything from seeds."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, roster: list[bytes] | None = None):
         (clients, bits, weight_bits, security, ring_name, optimise), keys = SCHEMES[name]
         self.name = name
         self.plan = Plan(clients, bits, weight_bits, security, ring_name)
@@ -320,6 +335,7 @@ class Scheme:
             SEGMENTS,
             self.secret.public,
             b"layout of the vectors",
+            roster=roster or [],
             optimise=optimise,
             upload_keys=keys,
         )
@@ -434,6 +450,63 @@ class Scheme:
         }
 
 
+def identity_vectors() -> dict:
+    """Two clients of a mixed roster, and the round `n2048` with it."""
+    path = FOLDER / "identities.json"
+    kept = set()
+    if path.exists():
+        found = json.loads(path.read_text())
+        kept = {row["signature"] for row in found["rows"] + found["uploads"]}
+    clients = [
+        identity_of(name, kind)
+        for name, kind in (("a", identity.ED25519), ("b", identity.POST_QUANTUM))
+    ]
+    rows = []
+    for one in clients:
+        message = b"a message of the vectors"
+        rows.append(
+            {
+                "kind": one.public[0],
+                "ed25519_private": one.ed25519_private.hex(),
+                "mlkem_seed": one.mlkem_seed.hex(),
+                "x25519_private": one.x25519_private.hex(),
+                "ml_dsa_seed": one.ml_dsa_seed.hex(),
+                "public": one.public.hex(),
+                "id": identity.identity_id(one.public).hex(),
+                "object_sha256": digest(wire.seal(wire.PUBLIC_IDENTITY, one.public)),
+                "message": message.hex(),
+                "signing_input": identity.signing_input(one.public, message).hex(),
+                "signature": signature_of(one, message, kept).hex(),
+            }
+        )
+    example = Scheme("n2048", [one.public for one in clients])
+    uploads = []
+    for client, signer in enumerate(clients):
+        head, data = example.heads[client], b"".join(example.uploads[client].blocks)
+        blocks_digest = wire.blocks_digest(data)
+        payload = wire.signing_payload(example.round.id, client, head, blocks_digest)
+        signature = signature_of(signer, payload, kept)
+        head.signature = wire.Signature(client, blocks_digest, signature)
+        uploads.append(
+            {
+                "client": client,
+                "sealed_key": head.part.hex(),
+                "payload": payload.hex(),
+                "signature": signature.hex(),
+                "sha256": digest(wire.upload_bytes(example.round.id, head, data)),
+            }
+        )
+    return {
+        "what": "identities from their seeds; a message, what their keys sign for it, and a "
+        "signature; then scheme.json's row n2048 once more, with both on the roster: what each "
+        "client signs, and its upload. ML-DSA's half of a signature differs from call to call",
+        "rows": rows,
+        "round_id": example.round.id.hex(),
+        "round_sha256": digest(example.round.to_bytes()),
+        "uploads": uploads,
+    }
+
+
 def scheme_vectors(made: dict[str, Scheme]) -> dict:
     return {
         "what": "two seeded uploads of doubles of one round, summed, opened, decrypted; SHA-256 of "
@@ -491,6 +564,7 @@ def vectors(search: bool) -> dict[str, bytes]:
         "blocks.json": block_vectors(),
         "values.json": value_vectors(),
         "sealed.json": sealed_vectors(),
+        "identities.json": identity_vectors(),
         "scheme.json": scheme_vectors(schemes),
         "bad.json": {
             "what": "objects that must be refused: bad/<name>.bin, read as `kind` (with "

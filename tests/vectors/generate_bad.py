@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
-from oracle import ring, sealed, wire
+from oracle import identity, ring, sealed, streams, wire
 
 WIRE, ROUND, KEY = "WireFormatError", "RoundError", "KeyMismatchError"
 TAMPERED = "TamperedSumError"
@@ -121,13 +121,14 @@ def rounds(found: Collection, rnd: wire.Round) -> None:
     add("limit_nan", "a limit that is not a number", segments=[(5, float("nan"))])
     add("limit_infinite", "an infinite limit", segments=[(5, float("inf"))])
     add("too_many_values", "more than 2^40 values", segments=[((1 << 40) + 1, 1.0)])
-    add("one_in_roster", "a roster of fewer than min_clients", roster=[bytes(range(32))])
-    add("roster_twice", "one verification key twice", roster=[bytes(range(32))] * 2)
-    add(
-        "long_roster",
-        "more in the roster than clients",
-        roster=[bytes([i]) * 32 for i in range(11)],
-    )
+    people = [client(str(number), 1 + number % 2) for number in range(11)]
+    add("one_in_roster", "a roster of fewer than min_clients", roster=people[:1])
+    add("roster_twice", "one identity twice", roster=people[:1] * 2)
+    add("long_roster", "more in the roster than clients", roster=people)
+    for fault, why, copycat in shared_keys(people):
+        add(fault, why, roster=[people[0], people[1], copycat])
+    for fault, why, bad in weak_identities(people[1]):
+        add(f"roster_{fault}", f"in the roster: {why}", roster=[people[0], bad])
     add("key_short", "the public key is one byte short", public=rnd.public[:-1])
     add("trust", "trust in the aggregator, which the native engine needs not", trust_aggregator=1)
     add("flag", "a flag that is neither 0 nor 1", trust_aggregator=2)
@@ -137,12 +138,70 @@ def rounds(found: Collection, rnd: wire.Round) -> None:
     found.patch("round", "plan", "a plan that nobody would make", 11, b"\x01")
 
 
+def client(name: str, kind: int = identity.ED25519) -> bytes:
+    """A public identity."""
+    parts = [
+        streams.label_hash("veilsum bad vectors", f"{name} {part}".encode()) for part in range(5)
+    ]
+    lattice = parts[4] if kind == identity.POST_QUANTUM else b""
+    return identity.Secret(parts[0], parts[1] + parts[2], parts[3], lattice).public
+
+
+#: Where the keys of an identity begin and end.
+KEYS = {"ed25519": (1, 33), "ml_kem": (33, 1217), "x25519": (1217, 1249), "ml_dsa": (1249, 3201)}
+
+
+def with_key(fields: bytes, name: str, key: bytes) -> bytes:
+    """`key` in the place of as many bytes of one of the keys."""
+    begin, _ = KEYS[name]
+    return fields[:begin] + key + fields[begin + len(key) :]
+
+
+def shared_keys(people: list[bytes]) -> list[tuple[str, str, bytes]]:
+    """Identities that have one key of `people[1]`."""
+    other = client("copycat", identity.POST_QUANTUM)
+    return [
+        (f"same_{name}", f"two clients have one {name} key", with_key(other, name, key))
+        for name, (begin, end) in KEYS.items()
+        if (key := people[1][begin:end])
+    ]
+
+
+def weak_identities(good: bytes) -> list[tuple[str, str, bytes]]:
+    """Identities with a key that identifies nobody or protects nothing."""
+    quantum = client("quantum", identity.POST_QUANTUM)
+    one, beyond = b"\x01" + bytes(31), b"\xed" + b"\xff" * 30 + b"\x7f"
+    return [
+        ("ed25519_small", "an Ed25519 point of small order", with_key(good, "ed25519", one)),
+        ("ed25519_spelling", "an Ed25519 coordinate of p", with_key(good, "ed25519", beyond)),
+        ("ml_kem_large", "a coefficient of 3329", with_key(good, "ml_kem", b"\x01\x0d")),
+        ("ml_kem_zero", "an encapsulation key of zeros", with_key(good, "ml_kem", bytes(1152))),
+        ("x25519_low", "an X25519 point of low order", with_key(good, "x25519", one)),
+        ("x25519_spelling", "an X25519 coordinate of p", with_key(good, "x25519", beyond)),
+        ("ml_dsa_zero", "an ML-DSA-65 key of zeros", with_key(quantum, "ml_dsa", bytes(1952))),
+        ("kind_0", "identity of kind 0", b"\x00" + good[1:]),
+        ("kind_3", "identity of kind 3", b"\x03" + good[1:]),
+        ("stripped", "kind 2 without its ML-DSA-65 key", quantum[:1249]),
+    ]
+
+
+def identities(found: Collection) -> None:
+    good = client("good")
+    for fault, why, bad in [
+        *weak_identities(good),
+        ("long", "kind 1 with a byte too many", good + b"\x00"),
+        ("empty", "no fields", b""),
+    ]:
+        found.add("public_identity", fault, why, wire.seal(wire.PUBLIC_IDENTITY, bad))
+
+
 def uploads(found: Collection, rnd: wire.Round) -> None:
     good = found.objects["upload_0"]
     payload = good[16:-4]
     head = 1 + 8 + 16 + sealed.SEALED_BYTES
     found.patch("upload", "other_round", "another round's id", 0, b"\x00" * 32, ROUND)
     found.patch("upload", "signed_2", "the flag for a signature is 2", 32, b"\x02")
+    found.patch("upload", "signed_3", "the flag for a signature is 3", 32, b"\x03")
     found.patch("upload", "signed", "a signature in a round without a roster", 32, b"\x01")
     found.patch("upload", "clipped", "more clipped values than values", 33, struct.pack("<Q", 18))
     blocks = len(payload) - 32 - head - 8
@@ -281,6 +340,7 @@ def bad_objects(rnd: wire.Round, objects: dict[str, bytes]) -> list[Bad]:
     envelopes(found)
     plans(found)
     keys(found)
+    identities(found)
     rounds(found, rnd)
     uploads(found, rnd)
     sums(found, rnd)

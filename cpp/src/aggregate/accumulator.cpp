@@ -204,7 +204,8 @@ void Accumulator::add_file(const std::string& path, std::uint64_t weight, int th
 
 std::unique_ptr<Incoming> Accumulator::receive(std::uint64_t total_bytes,
                                                const std::string& folder) {
-  const bool is_signed = scheme::check_upload_size(total_bytes, round_);
+  const bool is_signed =
+      scheme::check_upload_size(total_bytes, round_) != scheme::SignatureKind::kNone;
   if (is_signed != round_.has_roster()) {
     throw WireFormatError(round_.has_roster()
                               ? "upload: its size is that of an unsigned one, but this round has a "

@@ -84,7 +84,7 @@ std::uint64_t Aggregate::wire_bytes() const noexcept {
   std::uint64_t total =
       scheme::kEnvelopeHeaderBytes + 32 + 4 + 8 + blocks().size() + scheme::kEnvelopeTrailerBytes;
   for (const scheme::ManifestEntry& entry : manifest().entries()) {
-    total += 8 + scheme::head_bytes(round().cipher(), entry.head.signature.has_value());
+    total += 8 + scheme::head_bytes(round().cipher(), entry.head.signed_by());
   }
   return total;
 }

@@ -158,12 +158,12 @@ py::tuple encrypt_file(const scheme::Round& round, const std::vector<FileSource>
   if (client) {
     // The reference is borrowed: the caller's argument outlives the call.
     const py::handle function = *sign;
-    signer = cipher::FileSigner{*client, [function](ByteView payload) {
-                                  const py::gil_scoped_acquire lock;
-                                  const py::object made = function(to_python(payload));
-                                  return fixed_bytes<64>(bytes_from("sign", made),
-                                                         "an Ed25519 signature");
-                                }};
+    signer =
+        cipher::FileSigner{*client, [function](ByteView payload) {
+                             const py::gil_scoped_acquire lock;
+                             const py::object made = function(to_python(payload));
+                             return scheme::Signature(BufferView(bytes_from("sign", made)).view());
+                           }};
   }
   const PythonSealer sealer(seal);
   cipher::FileUpload made;

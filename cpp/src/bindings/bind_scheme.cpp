@@ -11,6 +11,7 @@
 #include "scheme/keys.h"
 #include "scheme/opening.h"
 #include "scheme/plan.h"
+#include "scheme/public_identity.h"
 #include "scheme/round.h"
 #include "scheme/upload.h"
 #include "scheme/wire.h"
@@ -83,16 +84,14 @@ void save_public(const std::string& path, const Bytes& bytes) {
 Round make_round(const Cipher& cipher, const scheme::PublicKey& public_key,
                  const std::vector<std::pair<std::uint64_t, double>>& segments,
                  const py::bytes& layout, std::int64_t min_clients,
-                 const std::vector<py::buffer>& roster, std::int64_t upload_keys,
+                 const std::vector<scheme::PublicIdentity>& roster, std::int64_t upload_keys,
                  bool trust_aggregator) {
   scheme::RoundFields fields;
   for (const auto& [count, limit] : segments) fields.segments.push_back({count, limit});
   fields.layout = std::string(layout);
   fields.min_clients = not_negative("min_clients", min_clients);
   fields.upload_keys = not_negative("upload_keys", upload_keys);
-  for (const py::buffer& key : roster) {
-    fields.roster.push_back(fixed_bytes<32>(key, "a verification key of the roster"));
-  }
+  fields.roster = roster;
   fields.trust_aggregator = trust_aggregator;
   return Round(cipher.shared_from_this(), public_key, std::move(fields));
 }
@@ -120,14 +119,16 @@ void register_plan(py::module_& m) {
             if (values == 0 || values > scheme::kMaxValues) {
               throw ParameterError("size = " + shown(size) + " is outside 1 ... 2^40");
             }
-            return scheme::upload_head_bytes(self, false) + self.payload_bytes(values) +
+            return scheme::upload_head_bytes(self, scheme::SignatureKind::kNone) +
+                   self.payload_bytes(values) +
                    self.default_upload_keys(values) * self.full_block_bytes() +
                    scheme::kEnvelopeTrailerBytes;
           },
           py::arg("size"))
       .def_property_readonly("fixed_bytes",
                              [](const Cipher& self) {
-                               return scheme::upload_head_bytes(self, false) +
+                               return scheme::upload_head_bytes(self,
+                                                                scheme::SignatureKind::kNone) +
                                       self.default_upload_keys(1) * self.full_block_bytes() +
                                       scheme::kEnvelopeTrailerBytes;
                              })
@@ -280,11 +281,54 @@ void register_keys(py::module_& m) {
           py::arg("path"));
 }
 
+void register_identity(py::module_& m) {
+  using scheme::PublicIdentity;
+  py::class_<PublicIdentity>(m, "PublicIdentity", docs::kPublicIdentity)
+      .def(py::init(
+               [](const py::buffer& fields) { return PublicIdentity(BufferView(fields).view()); }),
+           py::arg("fields"))
+      .def(py::init<const PublicIdentity&>(), py::arg("other"))
+      .def("__eq__",
+           [](const PublicIdentity& self, const py::object& other) {
+             return py::isinstance<PublicIdentity>(other) &&
+                    self == other.cast<const PublicIdentity&>();
+           })
+      .def("__hash__", [](const PublicIdentity& self) { return py::hash(to_python(self.id())); })
+      .def_property_readonly("id", [](const PublicIdentity& self) { return to_python(self.id()); })
+      .def_property_readonly("fields",
+                             [](const PublicIdentity& self) { return to_python(self.fields()); })
+      .def_property_readonly("post_quantum",
+                             [](const PublicIdentity& self) {
+                               return self.kind() == scheme::SignatureKind::kPostQuantum;
+                             })
+      .def_property_readonly(
+          "signature_bytes",
+          [](const PublicIdentity& self) { return scheme::signature_bytes(self.kind()); })
+      .def_property_readonly(
+          "ed25519", [](const PublicIdentity& self) { return to_python(self.verification_key()); })
+      .def_property_readonly("kem",
+                             [](const PublicIdentity& self) { return to_python(self.kem_key()); })
+      .def_property_readonly(
+          "ml_dsa",
+          [](const PublicIdentity& self) { return to_python(self.lattice_verification_key()); })
+      .def("to_bytes", [](const PublicIdentity& self) { return to_python(self.to_bytes()); })
+      .def_static(
+          "from_bytes",
+          [](const py::buffer& data) {
+            return PublicIdentity::from_bytes(BufferView(data).view());
+          },
+          py::arg("data"));
+  m.def(
+      "check_distinct",
+      [](const std::vector<PublicIdentity>& roster) { scheme::check_distinct(roster); },
+      py::arg("roster"), "Refuses a roster in which two identities have a key in common.");
+}
+
 void register_round(py::module_& m) {
   py::class_<Round>(m, "Round", "The public description of one sum.")
       .def(py::init(&make_round), py::arg("cipher"), py::arg("public"), py::arg("segments"),
            py::arg("layout") = py::bytes(), py::arg("min_clients") = 2,
-           py::arg("roster") = std::vector<py::buffer>{}, py::arg("upload_keys") = 0,
+           py::arg("roster") = std::vector<scheme::PublicIdentity>{}, py::arg("upload_keys") = 0,
            py::arg("trust_aggregator") = false)
       .def(py::init<const Round&>(), py::arg("other"))
       .def_property_readonly(
@@ -310,12 +354,9 @@ void register_round(py::module_& m) {
       .def_property_readonly("value_blocks", &Round::value_blocks)
       .def_property_readonly("pad_bytes", &cipher::all_pad_bytes)
       .def_property_readonly("blocks", &Round::blocks)
-      .def_property_readonly("roster",
-                             [](const Round& round) {
-                               std::vector<py::bytes> out;
-                               for (const auto& key : round.roster()) out.push_back(to_python(key));
-                               return out;
-                             })
+      .def_property_readonly(
+          "roster",
+          [](const Round& round) -> std::vector<scheme::PublicIdentity> { return round.roster(); })
       .def("__repr__",
            [](const Round& round) {
              return "Round(id " + short_hex(round.id()) + ", size=" + std::to_string(round.size()) +
@@ -389,14 +430,13 @@ void register_upload(py::module_& m) {
       .def(
           "attach_signature",
           [](Upload& upload, std::uint32_t client, const py::buffer& signature, int threads) {
-            scheme::UploadSignature attached;
-            attached.client = client;
-            attached.signature = fixed_bytes<64>(signature, "an Ed25519 signature");
+            scheme::UploadSignature attached{
+                client, {}, scheme::Signature(BufferView(signature).view())};
             {
               const py::gil_scoped_release unlocked;  // as above
               attached.blocks_digest = upload.blocks_digest(checked_threads(threads));
             }
-            upload.attach_signature(attached);
+            upload.attach_signature(std::move(attached));
           },
           py::arg("client"), py::arg("signature"), py::arg("threads") = 0)
       .def("to_bytes", [](const Upload& upload) { return to_python(upload.to_bytes()); })
@@ -527,16 +567,10 @@ void register_scheme(py::module_& m) {
   m.def(
       "_set_round_type", [](const py::function& wrap) { round_wrapper() = wrap; }, py::arg("wrap"),
       "What becomes of the rounds that objects belong to, when Python asks for them.");
-  m.def(
-      "check_verification_key",
-      [](const py::buffer& key) {
-        const char* reason = scheme::weakness(fixed_bytes<32>(key, "an Ed25519 public key"));
-        if (reason != nullptr) throw ParameterError("the key " + std::string(reason));
-      },
-      py::arg("key"), "Refuses an Ed25519 verification key that identifies nobody.");
   register_wire(m);
   register_plan(m);
   register_keys(m);
+  register_identity(m);
   register_round(m);
   register_upload(m);
   register_sum_key(m);

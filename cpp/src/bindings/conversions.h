@@ -146,15 +146,17 @@ class HeldFunction {
   py::function callable_;
 };
 
-/// Calls a Python callable (public_key, signature, message) -> bool.
+/// Calls a Python callable (public_identity, signature, message) -> bool, all bytes; the identity
+/// in the form in which rosters list it.
 class PythonVerifier final : public scheme::SignatureVerifier {
  public:
   explicit PythonVerifier(py::function callable) : callable_(std::move(callable)) {}
 
-  bool verify(const scheme::VerificationKey& key, const scheme::Signature& signature,
+  bool verify(const scheme::PublicIdentity& signer, const scheme::Signature& signature,
               ByteView message) const override {
     const py::gil_scoped_acquire lock;
-    const py::object verdict = callable_(to_python(key), to_python(signature), to_python(message));
+    const py::object verdict =
+        callable_(to_python(signer.fields()), to_python(signature.bytes()), to_python(message));
     // Nothing else counts as a verdict: an answer of another type may be an error code.
     if (!PyBool_Check(verdict.ptr())) throw ParameterError("verify must return True or False");
     return verdict.is(py::bool_(true));

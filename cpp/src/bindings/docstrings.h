@@ -51,6 +51,23 @@ public_key : PublicKey
     The other half.
 )doc";
 
+inline constexpr const char* kPublicIdentity =
+    R"doc(The public half of an identity: the bytes; see veilsum.PublicIdentity.
+
+Attributes
+----------
+id : bytes
+    32 bytes that name it: a hash of all its keys.
+fields : bytes
+    The form in which rounds list it.
+post_quantum : bool
+    Whether it signs with ML-DSA-65 as well.
+signature_bytes : int
+    Length of its signatures.
+ed25519, kem, ml_dsa : bytes
+    Its keys: 32 bytes, 1216 (ML-KEM-768, then X25519), and 1952, or none.
+)doc";
+
 inline constexpr const char* kUpload = R"doc(One client's encrypted update.
 
 Attributes

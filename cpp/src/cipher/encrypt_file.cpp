@@ -158,6 +158,16 @@ std::vector<scheme::JournalFact> facts_of(const Round& round, std::span<const Fi
       {"weight, rounding or signer are other ones", choices.take()}};
 }
 
+/// How the upload will be signed, which decides where its blocks begin.
+scheme::SignatureKind kind_of(const Round& round, const std::optional<FileSigner>& signer) {
+  if (!signer) return scheme::SignatureKind::kNone;
+  if (signer->client >= round.roster().size()) {
+    throw RoundError("client " + std::to_string(signer->client) + " is not on the roster of " +
+                     std::to_string(round.roster().size()) + " clients");
+  }
+  return round.roster()[signer->client].kind();
+}
+
 /// One run of encrypt_file().
 class FileEncryption {
  public:
@@ -170,7 +180,8 @@ class FileEncryption {
         sealer_(sealer),
         signer_(signer),
         spans_(round),
-        head_bytes_(scheme::upload_head_bytes(round.plan(), signer.has_value())),
+        signs_(kind_of(round, signer)),
+        head_bytes_(scheme::upload_head_bytes(round.plan(), signs_)),
         seeds_(fresh) {
     check_sources(round, sources, options);
     // What an earlier run began with replaces what is fresh.
@@ -179,7 +190,7 @@ class FileEncryption {
     const std::size_t sizes[] = {32, 32, sizeof(scheme::Nonce)};
     for (std::size_t i = 0; i < 3; ++i) std::memcpy(secret.data() + 32 * i, parts[i], sizes[i]);
     output_ = std::make_unique<scheme::ResumableOutput>(
-        path, scheme::upload_bytes(round, signer.has_value()), resume,
+        path, scheme::upload_bytes(round, signs_), resume,
         facts_of(round, sources, options, signer), secret.span());
     for (std::size_t i = 0; i < 3; ++i) std::memcpy(parts[i], secret.data() + 32 * i, sizes[i]);
     read_history();
@@ -426,12 +437,14 @@ class FileEncryption {
     head.nonce = seeds_.nonce;
     head.part = scheme::seal_key(round_, seeds_.nonce, seeds_.key, sealer_);
     if (signer_) {
-      scheme::UploadSignature signature;
-      signature.client = signer_->client;
-      signature.blocks_digest = blocks_digest;
-      signature.signature =
+      scheme::Signature signature =
           signer_->sign(scheme::signing_payload(round_, signer_->client, head, blocks_digest));
-      head.signature = signature;
+      if (signature.kind() != signs_) {
+        throw ParameterError(
+            "the signer signed with " + std::string(scheme::signature_name(signature.kind())) +
+            ", but its identity in the roster signs with " + scheme::signature_name(signs_));
+      }
+      head.signature = {signer_->client, blocks_digest, std::move(signature)};
     }
     const Bytes first = scheme::write_upload_head(round_, head);
     ByteWriter last(scheme::kEnvelopeTrailerBytes);
@@ -440,7 +453,7 @@ class FileEncryption {
     output_->file().write_at(0, first);
     output_->file().write_at(first.size() + round_.payload_bytes(), last.bytes());
     output_->commit();
-    return {scheme::upload_bytes(round_, signer_.has_value()), clipped, head.digest()};
+    return {scheme::upload_bytes(round_, signs_), clipped, head.digest()};
   }
 
   const Round& round_;
@@ -449,6 +462,7 @@ class FileEncryption {
   const scheme::Sealer& sealer_;
   const std::optional<FileSigner>& signer_;
   Spans spans_;
+  scheme::SignatureKind signs_;
   std::size_t head_bytes_;
   const ProcessMark process_;
   UploadSeeds seeds_;

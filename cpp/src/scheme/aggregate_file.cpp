@@ -40,7 +40,7 @@ void AggregateFile::read_head(const Round& round) {
   const std::uint64_t size = file_->size();
   // The blocks' length is the round's, so the rest is the head: it is bounded before it is read.
   const std::uint64_t frame = kEnvelopeHeaderBytes + kEnvelopeTrailerBytes;
-  const std::uint64_t an_entry = 8 + head_bytes(round.cipher(), true);
+  const std::uint64_t an_entry = 8 + most_head_bytes(round);
   const std::uint64_t most = kFixedBytes + round.cipher().max_weight() * an_entry;
   if (size < frame + kFixedBytes + round.payload_bytes() ||
       size - frame - round.payload_bytes() > most) {
@@ -104,7 +104,7 @@ void AggregateFile::verify(int threads) const {
 
 Bytes write_aggregate_head(const Manifest& manifest) {
   const Round& round = manifest.round();
-  ByteWriter fields(256 + manifest.entries().size() * (8 + head_bytes(round.cipher(), true)));
+  ByteWriter fields(256 + manifest.entries().size() * (8 + most_head_bytes(round)));
   manifest.write(fields);
   fields.u64(round.payload_bytes());
   ByteWriter out(kEnvelopeHeaderBytes + fields.size());

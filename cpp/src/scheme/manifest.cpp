@@ -88,7 +88,7 @@ Manifest Manifest::read(ByteReader& in, const Round& round) {
   check_round_id(in.array<32>(), round, "the aggregate");
   const std::uint32_t count = in.u32();
   if (count == 0) in.fail("a sum of no uploads");
-  if (std::uint64_t{count} * head_bytes(round.cipher(), false) > in.remaining()) {
+  if (std::uint64_t{count} * head_bytes(round.cipher(), SignatureKind::kNone) > in.remaining()) {
     in.fail("more uploads in the manifest than bytes");
   }
   Manifest manifest(round);

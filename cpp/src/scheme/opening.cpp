@@ -96,8 +96,7 @@ void check_sum_key(const SumKey& key, const Manifest& manifest) {
 }
 
 Bytes OpeningRequest::to_bytes() const {
-  ByteWriter fields(
-      64 + manifest.entries().size() * (8 + head_bytes(manifest.round().cipher(), true)) + 64);
+  ByteWriter fields(64 + manifest.entries().size() * (8 + most_head_bytes(manifest.round())) + 64);
   manifest.write(fields);
   fields.u8(static_cast<std::uint8_t>(evidence.kind));
   if (evidence.kind != Evidence::Kind::kNone) fields.raw(evidence.blocks_digest);

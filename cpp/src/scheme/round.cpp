@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "base/entropy.h"
 #include "base/shown.h"
@@ -84,16 +83,7 @@ Round::Round(std::shared_ptr<const Cipher> shared, const PublicKey& public_key, 
           "the roster names " + std::to_string(fields.roster.size()) +
           " clients, fewer than min_clients = " + std::to_string(fields.min_clients));
     }
-    for (std::size_t i = 0; i < fields.roster.size(); ++i) {
-      if (const char* reason = weakness(fields.roster[i])) {
-        throw ParameterError("the key of client " + std::to_string(i) + " of the roster " + reason +
-                             "; ask the client for the public key of its identity");
-      }
-    }
-    if (std::set<VerificationKey>(fields.roster.begin(), fields.roster.end()).size() !=
-        fields.roster.size()) {
-      throw ParameterError("the roster names one verification key twice");
-    }
+    check_distinct(fields.roster);
   }
   if (fields.layout.size() > 0x7fffffffu) throw ParameterError("the layout is above 2 GiB");
   if (fields.upload_keys == 0) fields.upload_keys = cipher.default_upload_keys(starts.back());
@@ -126,7 +116,11 @@ Round::Round(std::shared_ptr<const Cipher> shared, const PublicKey& public_key, 
   out.u32(static_cast<std::uint32_t>(fields.layout.size()));
   out.text(fields.layout);
   out.u32(static_cast<std::uint32_t>(fields.roster.size()));
-  for (const VerificationKey& key : fields.roster) out.raw(key);
+  std::array<bool, 3> signatures{};
+  for (const PublicIdentity& client : fields.roster) {
+    out.raw(client.fields());
+    signatures[static_cast<std::size_t>(client.kind())] = true;
+  }
   public_key.write_fields(out);
 
   const Digest id = ring::labelled_hash("veilsum/2/round", {out.bytes()});
@@ -134,7 +128,7 @@ Round::Round(std::shared_ptr<const Cipher> shared, const PublicKey& public_key, 
   const auto* native = dynamic_cast<const Plan*>(shared.get());
   contents_ = std::make_shared<const Contents>(Contents{std::move(shared), native, public_key,
                                                         std::move(fields), seed, std::move(starts),
-                                                        out.take(), id, matrix.key()});
+                                                        signatures, out.take(), id, matrix.key()});
 }
 
 const Plan& Round::plan() const {
@@ -219,9 +213,17 @@ Round Round::from_bytes(ByteView bytes, const CipherReader* others) {
   const ByteView layout = in.raw(in.u32());
   fields.layout.assign(reinterpret_cast<const char*>(layout.data()), layout.size());
   const std::uint32_t roster = in.u32();
-  if (std::uint64_t{roster} * 32 > in.remaining()) in.fail("more roster entries than bytes");
-  fields.roster.resize(roster);
-  for (VerificationKey& key : fields.roster) key = in.array<32>();
+  if (std::uint64_t{roster} * PublicIdentity::kLeastBytes > in.remaining()) {
+    in.fail("more roster entries than bytes");
+  }
+  fields.roster.reserve(roster);
+  for (std::uint32_t i = 0; i < roster; ++i) {
+    try {
+      fields.roster.push_back(PublicIdentity::read_fields(in));
+    } catch (const ParameterError& error) {
+      in.fail("client " + std::to_string(i) + " of the roster: " + error.what());
+    }
+  }
   const PublicKey public_key = PublicKey::read_fields(in);
   in.finish();
   try {

@@ -13,7 +13,7 @@
 #include "scheme/cipher.h"
 #include "scheme/keys.h"
 #include "scheme/plan.h"
-#include "scheme/verification_key.h"
+#include "scheme/public_identity.h"
 
 namespace veilsum::scheme {
 
@@ -31,8 +31,8 @@ struct RoundFields {
   std::vector<Segment> segments;
   std::string layout;  ///< opaque to this layer; travels and is hashed
   std::uint64_t min_clients = kMinClientsFloor;
-  std::vector<VerificationKey> roster;  ///< Ed25519 keys, one a client; empty: no signatures
-  std::uint64_t upload_keys = 0;        ///< kappa; 0: the cipher's default
+  std::vector<PublicIdentity> roster;  ///< one a client; empty: no signatures
+  std::uint64_t upload_keys = 0;       ///< kappa; 0: the cipher's default
   /// Whether the key holder opens an aggregate without seeing the uploads; only for ciphers whose
   /// sums it can check in no other way.
   bool trust_aggregator = false;
@@ -72,9 +72,13 @@ class Round {
   const std::array<std::uint8_t, 32>& seed() const noexcept { return contents_->seed; }
   const std::vector<Segment>& segments() const noexcept { return contents_->fields.segments; }
   const std::string& layout() const noexcept { return contents_->fields.layout; }
-  const std::vector<VerificationKey>& roster() const noexcept { return contents_->fields.roster; }
+  const std::vector<PublicIdentity>& roster() const noexcept { return contents_->fields.roster; }
   bool trust_aggregator() const noexcept { return contents_->fields.trust_aggregator; }
   bool has_roster() const noexcept { return !roster().empty(); }
+  /// Whether a client of the roster signs so.
+  bool expects(SignatureKind kind) const noexcept {
+    return contents_->signatures[static_cast<std::size_t>(kind)];
+  }
   std::uint32_t min_clients() const noexcept {
     return static_cast<std::uint32_t>(contents_->fields.min_clients);
   }
@@ -120,6 +124,7 @@ class Round {
     RoundFields fields;
     std::array<std::uint8_t, 32> seed;
     std::vector<std::uint64_t> starts;
+    std::array<bool, 3> signatures;  // by SignatureKind
     Bytes wire_fields;
     Digest id;
     isa::AesKey matrix_key;

@@ -15,15 +15,39 @@
 
 namespace veilsum::scheme {
 namespace {
-constexpr std::uint8_t kUnsigned = 0;
-constexpr std::uint8_t kSigned = 1;
+
+/// That a client of the roster signed as its identity asks. Others are check_signature()'s.
+void check_kind(const Round& round, const UploadSignature& signature) {
+  if (signature.client >= round.roster().size()) return;
+  const SignatureKind due = round.roster()[signature.client].kind();
+  const SignatureKind found = signature.signature.kind();
+  if (found != due) {
+    throw RoundError("client " + std::to_string(signature.client) + " signed with " +
+                     signature_name(found) + ", but its identity in the roster signs with " +
+                     signature_name(due) + ": the upload was altered, or somebody else made it");
+  }
+}
+
+/// What a signature of a kind adds to a head.
+constexpr std::size_t signed_bytes(SignatureKind kind) {
+  return kind == SignatureKind::kNone ? 0 : 4 + 32 + signature_bytes(kind);
+}
+
 }  // namespace
 
 CipherPart::CipherPart(Bytes bytes)
     : bytes_(std::move(bytes)), digest_(ring::labelled_hash("veilsum/2/cipher-part", {bytes_})) {}
 
-std::size_t head_bytes(const Cipher& cipher, bool is_signed) noexcept {
-  return 1 + 8 + (is_signed ? 4 + 32 + 64 : 0) + sizeof(Nonce) + cipher.part_bytes();
+std::size_t head_bytes(const Cipher& cipher, SignatureKind kind) noexcept {
+  return 1 + 8 + signed_bytes(kind) + sizeof(Nonce) + cipher.part_bytes();
+}
+
+std::size_t most_head_bytes(const Round& round) noexcept {
+  // Of a round without a roster as well: read, and then refused with its reason.
+  return head_bytes(round.cipher(),
+                    round.has_roster() && !round.expects(SignatureKind::kPostQuantum)
+                        ? SignatureKind::kEd25519
+                        : SignatureKind::kPostQuantum);
 }
 
 std::string UploadHead::name() const {
@@ -62,6 +86,7 @@ void check_signature(const Round& round, const UploadHead& head,
     throw RoundError("client " + std::to_string(client) + " is not on the roster of " +
                      std::to_string(round.roster().size()) + " clients");
   }
+  check_kind(round, *head.signature);
   if (verifier == nullptr) {
     throw ParameterError("this round has a roster: a signature verifier is required");
   }
@@ -128,12 +153,12 @@ Digest Upload::blocks_digest(int threads) const {
 }
 
 void write_head(ByteWriter& out, const UploadHead& head) {
-  out.u8(head.signature ? kSigned : kUnsigned);
+  out.u8(static_cast<std::uint8_t>(head.signed_by()));
   out.u64(head.clipped);
   if (head.signature) {
     out.u32(head.signature->client);
     out.raw(head.signature->blocks_digest);
-    out.raw(head.signature->signature);
+    out.raw(head.signature->signature.bytes());
   }
   out.raw(head.nonce);
   out.raw(head.part.bytes());
@@ -142,20 +167,20 @@ void write_head(ByteWriter& out, const UploadHead& head) {
 UploadHead read_head(ByteReader& in, const Round& round) {
   UploadHead head;
   const std::uint8_t flag = in.u8();
-  if (flag != kUnsigned && flag != kSigned) {
-    in.fail("signature flag " + std::to_string(flag) + " is neither 0 nor 1");
+  if (flag > static_cast<std::uint8_t>(SignatureKind::kPostQuantum)) {
+    in.fail("signatures of kind " + std::to_string(flag) + " are unknown");
   }
+  const auto kind = static_cast<SignatureKind>(flag);
   head.clipped = in.u64();
   if (head.clipped > round.size()) {
     in.fail("says that " + std::to_string(head.clipped) + " of " + std::to_string(round.size()) +
             " values were clipped");
   }
-  if (flag == kSigned) {
-    UploadSignature signature;
-    signature.client = in.u32();
-    signature.blocks_digest = in.array<32>();
-    signature.signature = in.array<64>();
-    head.signature = signature;
+  if (kind != SignatureKind::kNone) {
+    const std::uint32_t client = in.u32();
+    const Digest blocks_digest = in.array<32>();
+    head.signature = {client, blocks_digest, Signature(in.raw(signature_bytes(kind)))};
+    check_kind(round, *head.signature);
   }
   head.nonce = in.array<16>();
   const ByteView part = in.raw(round.cipher().part_bytes());
@@ -163,21 +188,26 @@ UploadHead read_head(ByteReader& in, const Round& round) {
   return head;
 }
 
-std::size_t upload_head_bytes(const Cipher& cipher, bool is_signed) noexcept {
-  return kEnvelopeHeaderBytes + 32 + head_bytes(cipher, is_signed) + 8;
+std::size_t upload_head_bytes(const Cipher& cipher, SignatureKind kind) noexcept {
+  return kEnvelopeHeaderBytes + 32 + head_bytes(cipher, kind) + 8;
 }
 
-std::uint64_t upload_bytes(const Round& round, bool is_signed) noexcept {
-  return upload_head_bytes(round.cipher(), is_signed) + round.payload_bytes() +
-         kEnvelopeTrailerBytes;
+std::uint64_t upload_bytes(const Round& round, SignatureKind kind) noexcept {
+  return upload_head_bytes(round.cipher(), kind) + round.payload_bytes() + kEnvelopeTrailerBytes;
 }
 
-bool check_upload_size(std::uint64_t actual_bytes, const Round& round) {
-  if (actual_bytes == upload_bytes(round, true)) return true;
-  if (actual_bytes == upload_bytes(round, false)) return false;
+SignatureKind check_upload_size(std::uint64_t actual_bytes, const Round& round) {
+  if (actual_bytes == upload_bytes(round, SignatureKind::kNone)) return SignatureKind::kNone;
+  std::string sizes;
+  for (const SignatureKind kind : {SignatureKind::kEd25519, SignatureKind::kPostQuantum}) {
+    if (round.has_roster() && !round.expects(kind)) continue;
+    const std::uint64_t due = upload_bytes(round, kind);
+    if (actual_bytes == due) return kind;
+    sizes += (sizes.empty() ? "" : " or ") + std::to_string(due);
+  }
+  if (!round.has_roster()) sizes = std::to_string(upload_bytes(round, SignatureKind::kNone));
   throw WireFormatError("upload: has " + shown(actual_bytes) +
-                        " bytes, an upload of this round has " +
-                        std::to_string(upload_bytes(round, round.has_roster())) +
+                        " bytes, an upload of this round has " + sizes +
                         " (truncated, padded, or of another round)");
 }
 
@@ -196,9 +226,9 @@ UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, co
 }
 
 Bytes write_upload_head(const Round& round, const UploadHead& head) {
-  const bool is_signed = head.signature.has_value();
-  ByteWriter out(upload_head_bytes(round.cipher(), is_signed));
-  out.raw(envelope_header(ObjectKind::kUpload, upload_bytes(round, is_signed)));
+  const SignatureKind kind = head.signed_by();
+  ByteWriter out(upload_head_bytes(round.cipher(), kind));
+  out.raw(envelope_header(ObjectKind::kUpload, upload_bytes(round, kind)));
   out.raw(round.id());
   write_head(out, head);
   out.u64(round.payload_bytes());
@@ -206,13 +236,12 @@ Bytes write_upload_head(const Round& round, const UploadHead& head) {
 }
 
 std::uint64_t Upload::wire_bytes() const noexcept {
-  const std::size_t signature = head_.signature ? 4 + 32 + 64 : 0;
-  return kEnvelopeHeaderBytes + 32 + 1 + 8 + signature + sizeof(Nonce) + head_.part.bytes().size() +
-         8 + blocks().size() + kEnvelopeTrailerBytes;
+  return kEnvelopeHeaderBytes + 32 + 1 + 8 + signed_bytes(head_.signed_by()) + sizeof(Nonce) +
+         head_.part.bytes().size() + 8 + blocks().size() + kEnvelopeTrailerBytes;
 }
 
 Bytes Upload::head_fields() const {
-  ByteWriter out(256 + head_.part.bytes().size());
+  ByteWriter out(256 + signed_bytes(head_.signed_by()) + head_.part.bytes().size());
   out.raw(round_id_);
   write_head(out, head_);
   out.u64(blocks().size());

@@ -9,13 +9,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/aligned_buffer.h"
 #include "scheme/round.h"
 
 namespace veilsum::scheme {
-
-using Signature = std::array<std::uint8_t, 64>;
 
 /// Public randomness that tells two uploads of a round apart.
 using Nonce = std::array<std::uint8_t, 16>;
@@ -35,11 +34,12 @@ class CipherPart {
   Digest digest_{};
 };
 
-/// Checks an Ed25519 signature; supplied by the caller (the Python package uses `cryptography`).
+/// Checks signatures; supplied by the caller (the Python package uses `cryptography`).
 class SignatureVerifier {
  public:
   virtual ~SignatureVerifier() = default;
-  virtual bool verify(const VerificationKey& key, const Signature& signature,
+  /// @param signature of the kind that `signer` makes
+  virtual bool verify(const PublicIdentity& signer, const Signature& signature,
                       ByteView message) const = 0;
 };
 
@@ -47,7 +47,7 @@ class SignatureVerifier {
 struct UploadSignature {
   std::uint32_t client = 0;  ///< index in the round's roster
   Digest blocks_digest{};
-  Signature signature{};
+  Signature signature;
 };
 
 /// What the aggregator passes on of an upload besides its blocks.
@@ -59,6 +59,9 @@ struct UploadHead {
 
   /// Names the upload.
   const Digest& digest() const noexcept { return part.digest(); }
+  SignatureKind signed_by() const noexcept {
+    return signature ? signature->signature.kind() : SignatureKind::kNone;
+  }
   /// "client 3" or "upload 0123...": for messages.
   std::string name() const;
 };
@@ -69,8 +72,9 @@ Bytes signing_payload(const Round& round, std::uint32_t client, const UploadHead
                       const Digest& blocks_digest);
 
 /// Checks roster membership and signature of a head.
-/// @throws RoundError when the round has a roster and the signature is missing or wrong, or when
-///         an upload is signed in a round without one
+/// @throws RoundError when the round has a roster and the signature is missing, wrong or of another
+///         kind than the client's identity asks for, or when an upload is signed in a round without
+///         one
 /// @throws ParameterError when the round has a roster and `verifier` is null
 void check_signature(const Round& round, const UploadHead& head, const SignatureVerifier* verifier);
 
@@ -140,7 +144,7 @@ class Upload {
   /// Digest over the blocks: SHA-256 over the SHA-256 of each 64 KiB piece. The first call computes
   /// it from the blocks, whatever a signature says of them; the object keeps it for the others.
   Digest blocks_digest(int threads) const;
-  void attach_signature(const UploadSignature& signature) { head_.signature = signature; }
+  void attach_signature(UploadSignature signature) { head_.signature = std::move(signature); }
 
   /// The object in parts: head fields and blocks, without copying the blocks.
   Bytes head_fields() const;
@@ -159,15 +163,17 @@ class Upload {
 };
 
 /// Bytes of an upload of this round as it travels.
-std::uint64_t upload_bytes(const Round& round, bool is_signed) noexcept;
+std::uint64_t upload_bytes(const Round& round, SignatureKind kind) noexcept;
 /// Bytes of an upload before its blocks: envelope header, round id, head, length of the blocks.
-std::size_t upload_head_bytes(const Cipher& cipher, bool is_signed) noexcept;
+std::size_t upload_head_bytes(const Cipher& cipher, SignatureKind kind) noexcept;
 /// Reads them, given an upload's size as a whole.
 /// @throws WireFormatError, RoundError as Upload::from_bytes
 UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, const Round& round);
-/// The size of an upload that read_upload_head() would accept, and whether it is signed.
+/// How an upload of this size is signed: the sizes are those that the roster's identities sign at,
+/// and that of an unsigned one; of a round without a roster, all. That the client at hand signs so,
+/// read_upload_head() checks.
 /// @throws WireFormatError for a size that no upload of this round has
-bool check_upload_size(std::uint64_t actual_bytes, const Round& round);
+SignatureKind check_upload_size(std::uint64_t actual_bytes, const Round& round);
 /// The same bytes, to be written.
 Bytes write_upload_head(const Round& round, const UploadHead& head);
 
@@ -176,7 +182,9 @@ Bytes write_upload_head(const Round& round, const UploadHead& head);
 void check_blocks(const Round& round, const Upload& upload, int threads);
 
 /// Reading and writing of a head inside uploads, aggregates and opening requests, and its size.
-std::size_t head_bytes(const Cipher& cipher, bool is_signed) noexcept;
+std::size_t head_bytes(const Cipher& cipher, SignatureKind kind) noexcept;
+/// Of the longest head of a round's uploads.
+std::size_t most_head_bytes(const Round& round) noexcept;
 void write_head(ByteWriter& out, const UploadHead& head);
 UploadHead read_head(ByteReader& in, const Round& round);
 

@@ -51,4 +51,17 @@ const char* weakness(const VerificationKey& key) noexcept {
   return nullptr;
 }
 
+const char* weakness_of_lattice_key(ByteView key) noexcept {
+  // 32 bytes of a seed, then 1536 coefficients of 10 bits, four in five bytes.
+  for (std::size_t at = 32; at < key.size(); at += 5) {
+    std::uint64_t group = 0;
+    for (std::size_t i = 0; i < 5; ++i) group |= std::uint64_t{key[at + i]} << 8 * i;
+    for (; group != 0; group >>= 10) {
+      const std::uint64_t coefficient = group & 1023;
+      if (coefficient != 0 && coefficient != 1023) return nullptr;
+    }
+  }
+  return "has no coefficient but 0 and 1023: anybody can sign for it";
+}
+
 }  // namespace veilsum::scheme

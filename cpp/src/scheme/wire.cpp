@@ -26,9 +26,16 @@ std::span<const ByteView> as_span(std::initializer_list<ByteView> parts) {
 }  // namespace
 
 std::string kind_name(ObjectKind kind) {
-  static constexpr const char* kNames[] = {
-      "plan",      "public key",      "secret key", "round",           "upload",
-      "aggregate", "opening request", "sum key",    "decryption share"};
+  static constexpr const char* kNames[] = {"plan",
+                                           "public key",
+                                           "secret key",
+                                           "round",
+                                           "upload",
+                                           "aggregate",
+                                           "opening request",
+                                           "sum key",
+                                           "decryption share",
+                                           "public identity"};
   const auto number = static_cast<std::uint16_t>(kind);
   if (number == 0 || number > std::size(kNames)) {
     return "object of unknown kind " + std::to_string(number);

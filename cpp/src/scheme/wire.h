@@ -26,6 +26,7 @@ enum class ObjectKind : std::uint16_t {
   kOpeningRequest = 7,
   kSumKey = 8,
   kDecryptionShare = 9,  ///< of an engine whose key holders share one key
+  kPublicIdentity = 10,
 };
 
 inline constexpr std::uint16_t kWireVersion = 2;

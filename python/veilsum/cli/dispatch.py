@@ -53,7 +53,7 @@ _COMMANDS: Final = {
         "The authority", "veilsum.cli.commands.open", "Open an encrypted sum; gives its sum key."
     ),
     "identity": _Command(
-        "A client", "veilsum.cli.commands.identity", "Make or show a client's signing key."
+        "A client", "veilsum.cli.commands.identity", "Make or show a party's identity."
     ),
     "encrypt": _Command("A client", "veilsum.cli.commands.encrypt", "Encrypt one update."),
     "decrypt": _Command(

@@ -1,6 +1,6 @@
 """The native engine as a cipher: Veilsum's own scheme, which the core implements whole.
 
-Layer: engines, over base and sealing. Its plans are the core's own. Keys seal and open here, by
+Layer: engines, over base and keys. Its plans are the core's own. Keys seal and open here, by
 `cryptography`; everything else is one call of the core.
 """
 
@@ -14,7 +14,7 @@ from veilsum import _core
 from veilsum.arguments import shown
 from veilsum.engines.base import CipherPlan, EncryptOptions, Opener, PlanRequest, Progress
 from veilsum.errors import ParameterError
-from veilsum.sealing import generate_key_pair, open_sealed, seal
+from veilsum.keys.sealing import generate_key_pair, open_sealed, seal
 
 __all__ = ["CIPHER", "NativeCipher"]
 

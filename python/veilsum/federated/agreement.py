@@ -13,9 +13,10 @@ from typing import Any
 from veilsum._core import PublicKey
 from veilsum.arguments import shown
 from veilsum.errors import ParameterError, RoundError
+from veilsum.keys.identity import PublicIdentity
+from veilsum.keys.roster import Roster
 from veilsum.layout import Layout
 from veilsum.plans import Plan
-from veilsum.roster import Roster
 from veilsum.rounds import Round
 
 
@@ -29,14 +30,14 @@ class Agreement:
     public_key : bytes
         The authority's key for it, received over a channel that participants trust.
     roster : sequence of bytes
-        Verification keys of all clients, in order.
+        Public identities of all clients, in order.
     min_clients : int
         Fewest clients whose sum may be opened.
 
     Raises
     ------
     veilsum.WireFormatError
-        When plan or key are malformed.
+        When plan, key or an identity are malformed.
     veilsum.ParameterError
         When the numbers do not fit each other.
     """
@@ -46,7 +47,7 @@ class Agreement:
     ) -> None:
         self._plan = Plan.from_bytes(plan)
         self._public = PublicKey.from_bytes(public_key)
-        self._roster = Roster(roster)
+        self._roster = Roster([PublicIdentity.from_bytes(one) for one in roster])
         self._min_clients = min_clients
         if not 2 <= min_clients <= len(self._roster):
             raise ParameterError(
@@ -106,7 +107,7 @@ class Agreement:
         agreed = {
             "plan": proposed.plan == self._plan,
             "public key": proposed.public.to_bytes() == self._public.to_bytes(),
-            "roster": tuple(proposed.roster) == tuple(self._roster),
+            "roster": proposed.roster == tuple(self._roster),
             "least number of clients": proposed.min_clients == self._min_clients,
             "layout": proposed.layout == layout,
             "ranges": proposed.segments == layout.segments(dict(limits)),

@@ -13,8 +13,9 @@ from veilsum._core import OpeningRequest, SecretKey
 from veilsum.arguments import shown
 from veilsum.crypto import keygen, open_sum
 from veilsum.errors import KeyMismatchError, ParameterError, RoundError
+from veilsum.keys.identity import PublicIdentity
+from veilsum.keys.roster import Roster
 from veilsum.plans import Plan
-from veilsum.roster import Roster
 from veilsum.rounds import Round
 
 
@@ -27,7 +28,7 @@ class AuthorityService:
 
     def __init__(self) -> None:
         self._secrets: dict[bytes, SecretKey] = {}
-        self._roster: tuple[bytes, ...] = ()
+        self._roster: tuple[PublicIdentity, ...] = ()
         self._min_clients = 0
 
     def issue_key(self, plan: bytes) -> bytes:
@@ -53,12 +54,14 @@ class AuthorityService:
         Parameters
         ----------
         roster : sequence of bytes
-            The clients' verification keys, in order.
+            The clients' public identities, in order.
         min_clients : int
             Fewest clients whose sum may be opened, at least 2.
 
         Raises
         ------
+        veilsum.WireFormatError
+            When an identity is malformed.
         veilsum.ParameterError
             When the numbers do not fit each other.
         veilsum.RoundError
@@ -66,12 +69,12 @@ class AuthorityService:
         """
         if self._roster:
             raise RoundError("the authority has a roster already; it is fixed for the run")
-        keys = tuple(Roster(roster))
-        if not 2 <= min_clients <= len(keys):
+        clients = tuple(Roster([PublicIdentity.from_bytes(one) for one in roster]))
+        if not 2 <= min_clients <= len(clients):
             raise ParameterError(
-                f"min_clients is {shown(min_clients)}; must be from 2 to the {len(keys)} clients"
+                f"min_clients is {shown(min_clients)}; must be from 2 to the {len(clients)} clients"
             )
-        self._roster = keys
+        self._roster = clients
         self._min_clients = min_clients
 
     def open(self, round_description: bytes, request: bytes) -> bytes:
@@ -101,7 +104,7 @@ class AuthorityService:
                 f"round {rnd.id.hex()[:16]} was made for key {rnd.public.id.hex()}, which this "
                 "authority does not hold"
             )
-        if tuple(rnd.roster) != self._roster or rnd.min_clients < self._min_clients:
+        if rnd.roster != self._roster or rnd.min_clients < self._min_clients:
             raise RoundError(
                 f"round {rnd.id.hex()[:16]} asks for {len(rnd.roster)} clients, at least "
                 f"{rnd.min_clients}; this authority opens sums of at least {self._min_clients} of "

@@ -35,8 +35,8 @@ from veilsum.federated.weights import (
     weight_rule,
 )
 from veilsum.hybrid import PlainPart, noisy
+from veilsum.keys.identity import Identity
 from veilsum.pads import PadStore
-from veilsum.roster import Identity
 from veilsum.rounds import Round
 
 _T = TypeVar("_T")
@@ -117,9 +117,9 @@ class Client:
         return self._background_seconds
 
     @property
-    def verification_key(self) -> bytes:
-        """Public half of the cloud's signing key."""
-        return self._identity.public_key
+    def public_identity(self) -> bytes:
+        """Public half of the cloud's identity."""
+        return self._identity.public.to_bytes()
 
     def agree(
         self,
@@ -138,21 +138,22 @@ class Client:
         updates_plan, updates_key : bytes
             Of the sums of updates.
         roster : sequence of bytes
-            Verification keys of all clouds, in order.
+            Public identities of all clouds, in order.
 
         Raises
         ------
         veilsum.RoundError
-            When the roster has another key at this cloud's place, or the cloud has agreed before.
+            When the roster has another identity at this cloud's place, or the cloud has agreed
+            before.
         """
         # Another key or roster in the middle of a run would hand its updates to somebody else.
         if self._updates is not None:
             raise RoundError(
                 "the cloud has agreed on plans, keys and roster; they are fixed for the run"
             )
-        if len(roster) <= self._index or roster[self._index] != self.verification_key:
+        if len(roster) <= self._index or roster[self._index] != self.public_identity:
             raise RoundError(
-                f"the roster has another key than cloud {self._index + 1}'s own at its place"
+                f"the roster has another identity than cloud {self._index + 1}'s own at its place"
             )
         least = self._config.min_clients
         agreed = Agreement(statistics_plan, statistics_key, roster, least)

@@ -16,8 +16,8 @@ from veilsum.crypto import decrypt, encrypt
 from veilsum.data import MAX_ROWS, Moments, Study, local_moments
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.rounding import Grid
+from veilsum.keys.identity import Identity
 from veilsum.layout import Layout
-from veilsum.roster import Identity
 from veilsum.rounds import Round
 
 VALUE_BITS = 32

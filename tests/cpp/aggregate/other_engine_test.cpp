@@ -155,7 +155,9 @@ TEST("blocks altered on the way are refused although nobody signed them, and tak
       const std::vector<std::uint64_t> weights = {5, 11};
       const Bytes expected = stage.sum(2, weights).to_bytes();
       const Bytes good = stage.uploads[2].to_bytes();
-      const std::size_t head = scheme::upload_head_bytes(stage.round.cipher(), roster != 0);
+      const std::size_t head = scheme::upload_head_bytes(
+          stage.round.cipher(),
+          roster != 0 ? scheme::SignatureKind::kEd25519 : scheme::SignatureKind::kNone);
       const auto word_at = [&](const Bytes& bytes, std::size_t at) {
         std::uint64_t word = 0;
         std::memcpy(&word, bytes.data() + at, 8);

@@ -298,7 +298,7 @@ TEST("with a roster: each client once, signed, and the verifier asked once an up
   both.refuse<RoundError>(make_signed_upload(round, 9, 4), 1, "not on the roster");
   Upload forged = make_signed_upload(round, 9, 3);
   scheme::UploadSignature signature = *forged.head().signature;
-  signature.signature[10] ^= 4;
+  signature.signature = changed(signature.signature, 10);
   forged.attach_signature(signature);
   both.refuse<RoundError>(forged, 1, "signature of client 3");
   signature = *make_signed_upload(round, 9, 3).head().signature;
@@ -380,10 +380,10 @@ TEST("a verifier that throws leaves the sum as it was") {
   };
   class Moody final : public scheme::SignatureVerifier {
    public:
-    bool verify(const scheme::VerificationKey& key, const scheme::Signature& signature,
+    bool verify(const scheme::PublicIdentity& signer, const scheme::Signature& signature,
                 ByteView message) const override {
       if (throws) throw Interrupted();
-      return signature == fake_signature(key, message);
+      return signature == fake_signature(signer, message);
     }
     bool throws = false;
   };

@@ -61,7 +61,7 @@ TEST("the bytes of an aggregate, and of its opening request") {
       if (with_roster) {
         out.u32(k);
         out.raw(head.signature->blocks_digest);
-        out.raw(head.signature->signature);
+        out.raw(head.signature->signature.bytes());
       }
       out.raw(nonce_of(k + 1));
       out.raw(head.part.bytes());
@@ -126,7 +126,8 @@ TEST("blocks may be any bytes; the same sealed key twice, and version 1, are ref
     repair_checksum(other);
     CHECK(Aggregate::from_bytes(other, round).to_bytes() == other);
   }
-  const std::size_t first_at = 16 + 32 + 4 + 8, entry = 8 + scheme::head_bytes(plan, false);
+  const std::size_t first_at = 16 + 32 + 4 + 8,
+                    entry = 8 + scheme::head_bytes(plan, scheme::SignatureKind::kNone);
   Bytes twice = good;
   std::memcpy(twice.data() + first_at + entry + 1 + 8 + 16, twice.data() + first_at + 1 + 8 + 16,
               scheme::kSealedKeyBytes);
@@ -237,9 +238,10 @@ TEST("a round of 2^40 values is described without being allocated") {
     CHECK_EQ(again.segment_of(size - 1), 0u);
     // An upload that claims to be one of this round, in a few bytes.
     Bytes payload(round.id().begin(), round.id().end());
-    payload.resize(32 + scheme::head_bytes(plan, false) + 8 + 50);
+    payload.resize(32 + scheme::head_bytes(plan, scheme::SignatureKind::kNone) + 8 + 50);
     const std::uint64_t length = round.payload_bytes();
-    std::memcpy(payload.data() + 32 + scheme::head_bytes(plan, false), &length, 8);
+    std::memcpy(payload.data() + 32 + scheme::head_bytes(plan, scheme::SignatureKind::kNone),
+                &length, 8);
     CHECK_THROWS_WITH(Upload::from_bytes(envelope_of(5, payload), round), WireFormatError,
                       "truncated");
   });

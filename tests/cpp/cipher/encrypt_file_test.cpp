@@ -54,7 +54,7 @@ TEST("the bytes are those of encryption in memory: rings, levels, threads, round
     for (const bool roster : {false, true}) {
       scheme::RoundFields wanted = uneven(5 * plan.block_capacity());
       wanted.upload_keys = upload_keys++ % 4 + 1;
-      if (roster) wanted.roster = fake_roster(3);
+      if (roster) wanted.roster = mixed_roster(3);  // client 1 signs with two keys
       const Round round = make_round(plan, key, wanted);
       const std::vector<Tensor> update = random_update(round, 5, kAllTypes);
       EncryptOptions options;

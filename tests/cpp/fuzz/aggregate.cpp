@@ -53,7 +53,7 @@ std::vector<Bytes> seed_corpus() {
   const TrustingVerifier trusting;
   std::vector<Bytes> corpus;
   for (const scheme::Round& round : the_rounds()) {
-    const scheme::Upload a = encrypted(round, 1, round.has_roster() ? 0 : -1);
+    const scheme::Upload a = encrypted(round, 1, round.has_roster() ? 1 : -1);
     const scheme::Upload b = encrypted(round, 2, round.has_roster() ? 2 : -1);
     const scheme::Upload* const uploads[] = {&a, &b};
     const std::uint64_t weights[] = {3, 1};

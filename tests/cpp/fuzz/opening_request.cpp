@@ -39,7 +39,7 @@ std::vector<Bytes> seed_corpus() {
   const std::uint64_t weights[] = {3, 1};
   std::vector<Bytes> corpus;
   for (const scheme::Round& round : the_rounds()) {
-    const scheme::Upload a = make_upload(round, 1, round.has_roster() ? 0 : -1),
+    const scheme::Upload a = make_upload(round, 1, round.has_roster() ? 1 : -1),
                          b = make_upload(round, 2, round.has_roster() ? 2 : -1);
     const scheme::Upload* const uploads[] = {&a, &b};
     const auto weighted = aggregate::weighted_sum(round, uploads, weights, &trusting, 1);

@@ -15,6 +15,7 @@
 #include "scheme/wire.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
+#include "support/signatures.h"
 #include "support/toy_engine.h"
 
 /// The entry point that libFuzzer, and driver.cpp, call.
@@ -67,9 +68,7 @@ struct World {
   scheme::Round round(bool with_roster) const {
     scheme::RoundFields fields = test::fields_of({{9, 1.0}, {0, 1.0}, {4, 0.5}}, 2);
     fields.layout = "{\"a\":[9],\"b\":[4]}";
-    if (with_roster) {
-      for (std::uint64_t n = 0; n < 3; ++n) fields.roster.push_back(test::bytes32(n));
-    }
+    if (with_roster) fields.roster = test::mixed_roster(3);
     return test::make_round(plan, key, fields);
   }
 
@@ -78,9 +77,7 @@ struct World {
     scheme::RoundFields fields = test::fields_of({{9, 1.0}, {0, 1.0}, {4, 0.5}});
     fields.layout = "{\"a\":[9],\"b\":[4]}";
     fields.trust_aggregator = trusting;
-    if (with_roster) {
-      for (std::uint64_t n = 0; n < 3; ++n) fields.roster.push_back(test::bytes32(n));
-    }
+    if (with_roster) fields.roster = test::mixed_roster(3);
     test::ToyShape shape;
     shape.weight_bits = 2;
     return test::make_toy_round(shape, toy_key, fields);
@@ -109,10 +106,10 @@ inline const scheme::Round& round_named_in(const Bytes& object,
 /// do.
 inline scheme::Upload as_client(scheme::Upload upload, int client) {
   if (client >= 0) {
-    scheme::UploadSignature signature;
-    signature.client = static_cast<std::uint32_t>(client);
-    signature.blocks_digest = upload.blocks_digest(1);
-    upload.attach_signature(signature);
+    const auto number = static_cast<std::uint32_t>(client);
+    upload.attach_signature(test::empty_signature(
+        number, upload.blocks_digest(1),
+        number % 2 == 0 ? scheme::SignatureKind::kEd25519 : scheme::SignatureKind::kPostQuantum));
   }
   return upload;
 }
@@ -125,7 +122,7 @@ inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n, i
 
 /// Lets every signature pass, so that signed sums can be built without keys.
 class TrustingVerifier final : public scheme::SignatureVerifier {
-  bool verify(const scheme::VerificationKey&, const scheme::Signature&, ByteView) const override {
+  bool verify(const scheme::PublicIdentity&, const scheme::Signature&, ByteView) const override {
     return true;
   }
 };

@@ -21,7 +21,8 @@ std::vector<Bytes> seed_corpus() {
   const scheme::Round& native = the_rounds()[0];
   const scheme::Round& toy = the_rounds()[1];
   return {make_upload(native, 1, -1).to_bytes(), make_upload(native, 2, 2).to_bytes(),
-          make_upload(toy, 1, -1).to_bytes(), make_upload(toy, 2, 2).to_bytes()};
+          make_upload(native, 3, 1).to_bytes(), make_upload(toy, 1, -1).to_bytes(),
+          make_upload(toy, 2, 2).to_bytes()};
 }
 
 }  // namespace veilsum::fuzz

@@ -47,7 +47,7 @@ scheme::RoundFields trusting() {
 
 /// Accepts every signature, to build what no honest aggregator builds.
 class Gullible final : public scheme::SignatureVerifier {
-  bool verify(const scheme::VerificationKey&, const scheme::Signature&, ByteView) const override {
+  bool verify(const scheme::PublicIdentity&, const scheme::Signature&, ByteView) const override {
     return true;
   }
 };
@@ -432,13 +432,11 @@ TEST("signatures of a roster are checked by the key holder, and cover the blocks
   // Blocks that the head names, but that were not signed: the signer's word counts too.
   std::vector<Upload> two_words = make_toy_uploads(round, 3);
   for (std::uint32_t k = 0; k < 3; ++k) {
-    scheme::UploadSignature claim;
-    claim.client = k;
-    claim.blocks_digest = k == 1 ? bytes32(7) : two_words[k].blocks_digest(1);
-    claim.signature =
-        fake_signature(round.roster()[k],
-                       scheme::signing_payload(round, k, two_words[k].head(), claim.blocks_digest));
-    two_words[k].attach_signature(claim);
+    const Digest digest = k == 1 ? bytes32(7) : two_words[k].blocks_digest(1);
+    two_words[k].attach_signature(
+        {k, digest,
+         fake_signature(round.roster()[k],
+                        scheme::signing_payload(round, k, two_words[k].head(), digest))});
   }
   CHECK_THROWS_WITH(open_toy(key, sum_toys(round, two_words, {}, &verifier).request(Kind::kUploads),
                              opener, &verifier),

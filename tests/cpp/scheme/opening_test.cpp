@@ -286,7 +286,7 @@ TEST("checks come in order: key, number, signatures, sealed keys, ledger; and be
   UploadHead bad_signature = make_signed_upload(round, 2, 1).head();
   /// Accepts everything, to build what no honest aggregator builds.
   class Gullible final : public scheme::SignatureVerifier {
-    bool verify(const scheme::VerificationKey&, const scheme::Signature&, ByteView) const override {
+    bool verify(const scheme::PublicIdentity&, const scheme::Signature&, ByteView) const override {
       return true;
     }
   };
@@ -294,7 +294,7 @@ TEST("checks come in order: key, number, signatures, sealed keys, ledger; and be
   Bytes bytes = bad_seal.part.bytes();
   bytes[9] ^= 1;
   bad_seal.part = scheme::CipherPart(bytes);
-  bad_signature.signature->signature[0] ^= 1;
+  bad_signature.signature->signature = changed(bad_signature.signature->signature, 0);
   const auto manifest = [&](const std::vector<UploadHead>& heads) {
     Manifest out(round);
     for (const UploadHead& head : heads) out.add(head, 1, &gullible);
@@ -333,7 +333,7 @@ TEST("signatures are checked again by the key holder") {
   const FakeVerifier verifier;
   /// Accepts everything, as an aggregator that invents clients would have it.
   class Gullible final : public scheme::SignatureVerifier {
-    bool verify(const scheme::VerificationKey&, const scheme::Signature&, ByteView) const override {
+    bool verify(const scheme::PublicIdentity&, const scheme::Signature&, ByteView) const override {
       return true;
     }
   };
@@ -341,7 +341,7 @@ TEST("signatures are checked again by the key holder") {
   Manifest manifest(round);
   manifest.add(make_signed_upload(round, 1, 0).head(), 1, &verifier);
   UploadHead forged = make_signed_upload(round, 2, 1).head();
-  forged.signature->signature[0] ^= 1;
+  forged.signature->signature = changed(forged.signature->signature, 0);
   manifest.add(forged, 1, &gullible);
   const OpeningRequest request = {manifest};
   CHECK_THROWS_WITH(open_sum(key, request, &verifier), RoundError, "signature of client 1");
@@ -578,7 +578,8 @@ TEST("manifests in bytes: counts and weights that cannot be are refused before a
   const Round round = make_round(plan, key, 10);
   const Bytes good = request_of_seeds(round, {1, 2}, {19, 1}).to_bytes();
   const std::size_t count_at = 16 + 32, weight_at = count_at + 4;
-  const std::size_t second_at = weight_at + 8 + scheme::head_bytes(plan, false);
+  const std::size_t second_at =
+      weight_at + 8 + scheme::head_bytes(plan, scheme::SignatureKind::kNone);
   const auto with = [&](std::size_t at, std::uint64_t value, std::size_t bytes) {
     Bytes damaged = good;
     std::memcpy(damaged.data() + at, &value, bytes);

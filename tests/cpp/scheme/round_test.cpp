@@ -34,7 +34,7 @@ RoundFields rich_fields() {
   RoundFields fields = fields_of({{100, 1.0}, {0, 2.0}, {33, 0.25}});
   fields.layout = "{\"names\":[\"a\",\"b\",\"c\"]}";
   fields.min_clients = 3;
-  fields.roster = fake_roster(5);
+  fields.roster = mixed_roster(5);
   fields.upload_keys = 2;
   return fields;
 }
@@ -62,7 +62,7 @@ TEST("the id is the hash of the payload, which lies as the wire format says") {
   out.u32(static_cast<std::uint32_t>(fields.layout.size()));
   out.text(fields.layout);
   out.u32(5);
-  for (const scheme::VerificationKey& entry : fields.roster) out.raw(entry);
+  for (const scheme::PublicIdentity& entry : fields.roster) out.raw(entry.fields());
   out.raw(payload_of(key.public_key().to_bytes()));
   CHECK_EQ(round.to_bytes(), envelope_of(4, out.bytes()));
   CHECK(round.id() == ring::labelled_hash("veilsum/2/round", {out.bytes()}));
@@ -122,7 +122,15 @@ TEST("the id changes with every field, and only with them") {
   with([](RoundFields& f) { f.min_clients = 5; });
   with([](RoundFields& f) { f.roster.clear(); });
   with([](RoundFields& f) { f.roster.pop_back(); });
-  with([](RoundFields& f) { f.roster[4][0] ^= 1; });
+  with([](RoundFields& f) { f.roster[4] = fake_identity(8000); });
+  with([](RoundFields& f) {
+    Bytes bytes(f.roster[4].fields().begin(), f.roster[4].fields().end());
+    bytes[33 + 1152] ^= 1;  // the seed of its KEM key
+    f.roster[4] = scheme::PublicIdentity(bytes);
+  });
+  with([](RoundFields& f) {
+    f.roster[4] = fake_identity(9004, scheme::SignatureKind::kPostQuantum);
+  });
   with([](RoundFields& f) { std::swap(f.roster[0], f.roster[1]); });
   CHECK_EQ(ids.size(), made);
   with([](RoundFields&) {});
@@ -206,10 +214,7 @@ TEST("both edges of every field") {
                     "fewer than min_clients");
   CHECK_EQ(make([](RoundFields& f) { f.roster = fake_roster(3); }).roster().size(), 3u);
   CHECK_THROWS_WITH(make([](RoundFields& f) { f.roster[3] = f.roster[0]; }), ParameterError,
-                    "twice");
-  // A key under which anybody signs: named by its place.
-  CHECK_THROWS_WITH(make([](RoundFields& f) { f.roster[3] = {1}; }), ParameterError,
-                    "the key of client 3 of the roster");
+                    "clients 0 and 3 of the roster have the same Ed25519 key");
 }
 
 TEST("value blocks, then a check block under each key, in any number and with a short last block") {
@@ -438,7 +443,7 @@ TEST("rounds of another engine: their bytes, and who reads them") {
     out.u32(static_cast<std::uint32_t>(fields.layout.size()));
     out.text(fields.layout);
     out.u32(5);
-    for (const scheme::VerificationKey& entry : fields.roster) out.raw(entry);
+    for (const scheme::PublicIdentity& entry : fields.roster) out.raw(entry.fields());
     out.u8(255);
     out.u8(1);
     out.raw(first.id());

@@ -64,7 +64,7 @@ TEST("the bytes of an upload, unsigned and signed") {
     if (with_signature) {
       out.u32(2);
       out.raw(upload.blocks_digest(1));
-      out.raw(upload.head().signature->signature);
+      out.raw(upload.head().signature->signature.bytes());
     }
     out.raw(nonce_of(42));
     CHECK_EQ(upload.head().part.bytes().size(), 1168u);
@@ -177,10 +177,8 @@ TEST("the digest an upload keeps is that of its own blocks") {
   // NOLINTNEXTLINE(bugprone-use-after-move): what is left has no blocks, so not their digest either
   CHECK(other.blocks_digest(1) == Upload(round, upload.head(), {}).blocks_digest(1));
   // What a signature says of the blocks is the sender's word, and changes nothing.
-  scheme::UploadSignature claim;
-  claim.blocks_digest = two;
   Upload claimed = make_upload(round, 1);
-  claimed.attach_signature(claim);
+  claimed.attach_signature(empty_signature(0, two));
   CHECK(claimed.blocks_digest(1) == one);
   CHECK(Upload::from_bytes(claimed.to_bytes(), round).blocks_digest(1) == one);
 }
@@ -281,7 +279,9 @@ TEST("rosters: who must sign, who may, and that the signature holds") {
   }
   changed([](scheme::UploadHead& head) { head.signature->client = 2; });
   changed([](scheme::UploadHead& head) { head.signature->blocks_digest[0] ^= 1; });
-  changed([](scheme::UploadHead& head) { head.signature->signature[63] ^= 1; });
+  changed([](scheme::UploadHead& head) {
+    head.signature->signature = test::changed(head.signature->signature, 63);
+  });
   // A signature of the same client for another round.
   const Round other = make_round(plan, key, with_roster(10, 3), 2);
   CHECK_THROWS(check(other, good, &verifier), RoundError);
@@ -308,8 +308,10 @@ TEST("blocks of another length and impossible counts are refused; blocks may be 
   const Upload upload = make_upload(round, 1);
   const Bytes good = upload.to_bytes();
   const std::size_t length_at = 16 + 32 + 1 + 8 + 16 + 1168;
-  CHECK_EQ(scheme::upload_head_bytes(plan, false), length_at + 8);
-  CHECK_EQ(scheme::upload_head_bytes(plan, true), length_at + 8 + 100);
+  CHECK_EQ(scheme::upload_head_bytes(plan, scheme::SignatureKind::kNone), length_at + 8);
+  CHECK_EQ(scheme::upload_head_bytes(plan, scheme::SignatureKind::kEd25519), length_at + 8 + 100);
+  CHECK_EQ(scheme::upload_head_bytes(plan, scheme::SignatureKind::kPostQuantum),
+           length_at + 8 + 100 + 3309);
   // The length of the blocks.
   for (const std::uint64_t length :
        {std::uint64_t{0}, round.payload_bytes() - 1, round.payload_bytes() + 1, ~std::uint64_t{0},
@@ -336,12 +338,18 @@ TEST("blocks of another length and impossible counts are refused; blocks may be 
     repair_checksum(other);
     CHECK(Upload::from_bytes(other, round).to_bytes() == other);
   }
-  // The flag in front of the signature.
-  for (const std::uint8_t flag : {std::uint8_t{2}, std::uint8_t{3}, std::uint8_t{128}}) {
+  // The kind of the signature: an unknown one, and one for which there is no room.
+  for (const std::uint8_t kind : {std::uint8_t{3}, std::uint8_t{128}}) {
     Bytes damaged = good;
-    damaged[16 + 32] = flag;
+    damaged[16 + 32] = kind;
     repair_checksum(damaged);
-    CHECK_THROWS_WITH(Upload::from_bytes(damaged, round), WireFormatError, "signature flag");
+    CHECK_THROWS_WITH(Upload::from_bytes(damaged, round), WireFormatError, "signatures of kind");
+  }
+  for (const std::uint8_t kind : {std::uint8_t{1}, std::uint8_t{2}}) {
+    Bytes damaged = good;
+    damaged[16 + 32] = kind;
+    repair_checksum(damaged);
+    CHECK_THROWS(Upload::from_bytes(damaged, round), WireFormatError);
   }
 }
 
@@ -357,21 +365,105 @@ TEST("an upload of version 1 is refused by a sentence that names both versions")
   }
 }
 
-TEST("sizes of uploads: signed or not, and none between") {
+TEST("sizes of uploads: unsigned, or as the roster's identities sign, and none between") {
   const Plan plan = make_plan(10, 16);
   const Round round = make_round(plan, make_key(), with_roster(10, 3));
   Upload upload = make_upload(round, 1);
   const std::uint64_t bare = upload.wire_bytes();
-  CHECK_EQ(scheme::upload_bytes(round, false), bare);
-  CHECK(!scheme::check_upload_size(bare, round));
+  const std::uint64_t ed25519 = bare + 100, both = bare + 100 + 3309;
+  using enum scheme::SignatureKind;
+  CHECK_EQ(scheme::upload_bytes(round, kNone), bare);
+  CHECK(scheme::check_upload_size(bare, round) == kNone);
   sign(round, upload, 0);
-  CHECK_EQ(scheme::upload_bytes(round, true), upload.wire_bytes());
-  CHECK_EQ(upload.wire_bytes(), bare + 100);
-  CHECK(scheme::check_upload_size(upload.wire_bytes(), round));
-  for (const std::uint64_t size :
-       {std::uint64_t{0}, bare - 1, bare + 1, bare + 99, bare + 101, ~std::uint64_t{0}}) {
-    CHECK_THROWS_WITH(scheme::check_upload_size(size, round), WireFormatError,
-                      std::to_string(bare + 100));
+  CHECK_EQ(scheme::upload_bytes(round, kEd25519), upload.wire_bytes());
+  CHECK_EQ(upload.wire_bytes(), ed25519);
+  const auto refuses = [&](const Round& by, std::uint64_t size, const std::string& due) {
+    CHECK_THROWS_WITH(scheme::check_upload_size(size, by), WireFormatError, due);
+  };
+  const std::uint64_t others[] = {0,           bare - 1, bare + 1, ed25519 - 1,
+                                  ed25519 + 1, both - 1, both + 1, ~std::uint64_t{0}};
+  scheme::RoundFields fields = with_roster(10, 0);
+  const Round open = make_round(plan, make_key(), fields);
+  fields.roster = {fake_identity(1, kPostQuantum), fake_identity(2, kPostQuantum)};
+  const Round quantum = make_round(plan, make_key(), fields);
+  fields.roster = mixed_roster(3);
+  const Round mixed = make_round(plan, make_key(), fields);
+  for (const std::uint64_t size : others) {
+    refuses(round, size, "of this round has " + std::to_string(ed25519) + " (");
+    refuses(quantum, size, "of this round has " + std::to_string(both) + " (");
+    refuses(mixed, size,
+            "of this round has " + std::to_string(ed25519) + " or " + std::to_string(both) + " (");
+    refuses(open, size, "of this round has " + std::to_string(bare) + " (");
+  }
+  // What nobody on the roster signs with is no size of this round.
+  CHECK(scheme::check_upload_size(ed25519, round) == kEd25519);
+  refuses(round, both, std::to_string(ed25519));
+  CHECK(scheme::check_upload_size(both, quantum) == kPostQuantum);
+  refuses(quantum, ed25519, std::to_string(both));
+  CHECK(scheme::check_upload_size(ed25519, mixed) == kEd25519);
+  CHECK(scheme::check_upload_size(both, mixed) == kPostQuantum);
+  // Without a roster a signed upload is recognised, and refused with that reason.
+  CHECK(scheme::check_upload_size(ed25519, open) == kEd25519);
+  CHECK(scheme::check_upload_size(both, open) == kPostQuantum);
+}
+
+TEST("a mixed roster: each client signs as its own identity asks, and not otherwise") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key();
+  scheme::RoundFields fields = with_roster(10, 0);
+  fields.roster = mixed_roster(3);
+  const Round round = make_round(plan, key, fields);
+  const FakeVerifier verifier;
+  using enum scheme::SignatureKind;
+  CHECK(round.expects(kEd25519) && round.expects(kPostQuantum) && !round.expects(kNone));
+  const std::uint64_t bare = make_upload(round, 1).wire_bytes();
+  for (std::uint32_t client = 0; client < 3; ++client) {
+    const Upload good = make_signed_upload(round, 1 + client, client);
+    CHECK_EQ(good.wire_bytes(), bare + 100 + (client == 1 ? 3309 : 0));
+    const Bytes bytes = good.to_bytes();
+    CHECK_EQ(bytes.size(), good.wire_bytes());
+    CHECK_EQ(bytes[16 + 32], client == 1 ? 2 : 1);
+    const Upload again = Upload::from_bytes(bytes, round);
+    CHECK(again.to_bytes() == bytes);
+    scheme::check_signature(round, again.head(), &verifier);
+    const Bytes first = scheme::write_upload_head(round, good.head());
+    CHECK(scheme::read_upload_head(first, bytes.size(), round).signature->signature ==
+          good.head().signature->signature);
+
+    // The other kind, by somebody whose signature holds for itself: no verifier is asked.
+    const int before = verifier.calls.load();
+    Upload other = make_upload(round, 1 + client);
+    sign_as(round, other, client,
+            fake_identity(9000 + client, client == 1 ? kEd25519 : kPostQuantum));
+    const char* due = client == 1 ? "signs with Ed25519 and ML-DSA-65:" : "signs with Ed25519:";
+    CHECK_THROWS_WITH(scheme::check_signature(round, other.head(), &verifier), RoundError, due);
+    CHECK_EQ(verifier.calls.load(), before);
+    CHECK_THROWS_WITH(Upload::from_bytes(other.to_bytes(), round), RoundError, due);
+    CHECK_THROWS_WITH(
+        scheme::read_upload_head(scheme::write_upload_head(round, other.head()),
+                                 scheme::upload_bytes(round, other.head().signed_by()), round),
+        RoundError, due);
+  }
+  // A post-quantum signature without its second half, under either flag.
+  const Bytes good = make_signed_upload(round, 1, 1).to_bytes();
+  const std::size_t end = 16 + 32 + 1 + 8 + 4 + 32 + 64;
+  for (const int flag : {1, 2}) {
+    Bytes stripped = good;
+    stripped.erase(stripped.begin() + end, stripped.begin() + end + 3309);
+    stripped[16 + 32] = static_cast<std::uint8_t>(flag);
+    stripped = envelope_of(5, payload_of(stripped));
+    CHECK_THROWS(Upload::from_bytes(stripped, round), VeilsumError);
+  }
+  // And an Ed25519 one that says it has one.
+  Bytes longer = make_signed_upload(round, 1, 0).to_bytes();
+  longer[16 + 32] = 2;
+  repair_checksum(longer);
+  CHECK_THROWS(Upload::from_bytes(longer, round), VeilsumError);
+  for (const int flag : {3, 4, 128, 255}) {
+    Bytes unknown = good;
+    unknown[16 + 32] = static_cast<std::uint8_t>(flag);
+    repair_checksum(unknown);
+    CHECK_THROWS_WITH(Upload::from_bytes(unknown, round), WireFormatError, "unknown");
   }
 }
 
@@ -403,7 +495,7 @@ TEST("an upload of an engine without a part of its own is named by its blocks") 
     if (with_signature) {
       out.u32(1);
       out.raw(named);
-      out.raw(upload.head().signature->signature);
+      out.raw(upload.head().signature->signature.bytes());
     }
     out.raw(upload.head().nonce);
     out.raw(named);
@@ -412,10 +504,12 @@ TEST("an upload of an engine without a part of its own is named by its blocks") 
     const Bytes bytes = upload.to_bytes();
     CHECK_EQ(bytes, envelope_of(5, out.bytes()));
     CHECK_EQ(upload.wire_bytes(), bytes.size());
-    CHECK_EQ(scheme::upload_bytes(round, with_signature), bytes.size());
-    CHECK(scheme::check_upload_size(bytes.size(), round) == with_signature);
+    const auto kind =
+        with_signature ? scheme::SignatureKind::kEd25519 : scheme::SignatureKind::kNone;
+    CHECK_EQ(scheme::upload_bytes(round, kind), bytes.size());
+    CHECK(scheme::check_upload_size(bytes.size(), round) == kind);
     const Bytes head = scheme::write_upload_head(round, upload.head());
-    CHECK_EQ(head.size(), scheme::upload_head_bytes(round.cipher(), with_signature));
+    CHECK_EQ(head.size(), scheme::upload_head_bytes(round.cipher(), kind));
     CHECK(std::equal(head.begin(), head.end(), bytes.begin()));
     CHECK(scheme::read_upload_head(head, bytes.size(), round).part == upload.head().part);
     const Upload again = Upload::from_bytes(bytes, round);

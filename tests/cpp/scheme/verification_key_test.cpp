@@ -1,25 +1,19 @@
-// Layer: tests (scheme). Keys that identify nobody are refused wherever a round is made or read;
-// their neighbours are not. tests/python/security/test_weak_keys.py computes the same keys from the
-// curve.
+// Layer: tests (scheme). Which keys identify nobody; their neighbours are taken.
+// tests/python/keys/test_weak_keys.py computes the same Ed25519 keys from the curve.
 #include "scheme/verification_key.h"
 
 #include <algorithm>
 #include <cstdint>
-#include <string>
-#include <vector>
 
 #include "check.h"
-#include "scheme/round.h"
-#include "support/envelopes.h"
 #include "support/rounds.h"
-#include "support/signatures.h"
-#include "veilsum/errors.h"
 
 namespace veilsum::test {
 namespace {
 
 using scheme::VerificationKey;
 using scheme::weakness;
+using scheme::weakness_of_lattice_key;
 
 /// 2^255 - 19 + more, little-endian, with the sign bit.
 VerificationKey around_p(int more, bool sign) {
@@ -45,26 +39,27 @@ TEST("a key is weak when its coordinate is that of a small point or not below p"
     CHECK(weakness(around_p(-2, sign)) == nullptr);
     for (int more = -1; more <= 18; ++more) CHECK(weakness(around_p(more, sign)) != nullptr);
   }
-  for (const VerificationKey& key : fake_roster(100)) CHECK(weakness(key) == nullptr);
+  for (std::uint64_t n = 0; n < 100; ++n) CHECK(weakness(bytes32(n)) == nullptr);
 }
 
-TEST("no round takes a weak key, from fields or from bytes") {
-  const scheme::Plan plan = make_plan(10, 16);
-  const scheme::SecretKey key = make_key();
-  scheme::RoundFields fields = fields_of({{100, 1.0}});
-  fields.roster = fake_roster(4);
-  const Bytes good =
-      payload_of(scheme::Round(plan, key.public_key(), fields, bytes32(5)).to_bytes());
-  for (const VerificationKey& weak : {small(1, false), around_p(0, true)}) {
-    scheme::RoundFields spoilt = fields;
-    spoilt.roster[2] = weak;
-    CHECK_THROWS(scheme::Round(plan, key.public_key(), spoilt, bytes32(5)), ParameterError);
-    Bytes bytes = good;
-    const auto place =
-        std::search(bytes.begin(), bytes.end(), fields.roster[2].begin(), fields.roster[2].end());
-    CHECK(place != bytes.end());
-    std::copy(weak.begin(), weak.end(), place);
-    CHECK_THROWS(scheme::Round::from_bytes(envelope_of(4, bytes)), WireFormatError);
+TEST("an ML-DSA key is weak when no coefficient is anything but 0 or 1023") {
+  Bytes key(scheme::kLatticeVerificationKeyBytes);
+  CHECK(weakness_of_lattice_key(key) != nullptr);
+  std::fill(key.begin(), key.end(), std::uint8_t{0xff});
+  CHECK(weakness_of_lattice_key(key) != nullptr);
+  std::fill(key.begin(), key.begin() + 32, std::uint8_t{0x5a});  // the seed counts for nothing
+  CHECK(weakness_of_lattice_key(key) != nullptr);
+  for (std::size_t group = 32; group < key.size(); group += 5) {  // coefficient 0 of four to 0
+    key[group] = 0;
+    key[group + 1] = 0xfc;
+  }
+  CHECK(weakness_of_lattice_key(key) != nullptr);
+  for (std::size_t at = 32; at < key.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      key[at] ^= static_cast<std::uint8_t>(1 << bit);
+      CHECK(weakness_of_lattice_key(key) == nullptr);
+      key[at] ^= static_cast<std::uint8_t>(1 << bit);
+    }
   }
 }
 

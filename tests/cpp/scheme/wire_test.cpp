@@ -147,7 +147,8 @@ TEST("kinds have names for messages") {
   CHECK_EQ(scheme::kind_name(ObjectKind::kOpeningRequest), "opening request");
   CHECK_EQ(scheme::kind_name(ObjectKind::kSumKey), "sum key");
   CHECK_EQ(scheme::kind_name(ObjectKind::kDecryptionShare), "decryption share");
-  for (const int unknown : {0, 10, 99, 256, 257, 265, 513, 65535}) {
+  CHECK_EQ(scheme::kind_name(ObjectKind::kPublicIdentity), "public identity");
+  for (const int unknown : {0, 11, 99, 256, 257, 265, 513, 65535}) {
     CHECK_EQ(scheme::kind_name(static_cast<ObjectKind>(unknown)),
              "object of unknown kind " + std::to_string(unknown));
   }

@@ -1,54 +1,75 @@
-// Layer: tests. A stand-in for Ed25519: a "signature" is a hash over the verification key and the
+// Layer: tests. A stand-in for signatures: one is made of hashes over the signer's identity and the
 // message. Anyone can make one, which tests do; what matters here is who checks which bytes, when.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "ring/sha256.h"
 #include "scheme/upload.h"
+#include "support/identities.h"
 #include "support/rounds.h"
 
 namespace veilsum::test {
 
-inline scheme::Signature fake_signature(const scheme::VerificationKey& key, ByteView message) {
-  const Digest first = ring::labelled_hash("fake signature 1", {key, message});
-  const Digest second = ring::labelled_hash("fake signature 2", {key, message});
-  scheme::Signature out;
-  std::memcpy(out.data(), first.data(), 32);
-  std::memcpy(out.data() + 32, second.data(), 32);
-  return out;
+inline scheme::Signature fake_signature(const scheme::PublicIdentity& signer, ByteView message) {
+  Bytes out;
+  const std::size_t size = scheme::signature_bytes(signer.kind());
+  for (std::uint8_t part = 0; out.size() < size; ++part) {
+    const std::uint8_t number[] = {part};
+    const Digest hash = ring::labelled_hash("fake signature", {number, signer.fields(), message});
+    out.insert(out.end(), hash.begin(), hash.end());
+  }
+  out.resize(size);
+  return scheme::Signature(out);
 }
 
 class FakeVerifier final : public scheme::SignatureVerifier {
  public:
-  bool verify(const scheme::VerificationKey& key, const scheme::Signature& signature,
+  bool verify(const scheme::PublicIdentity& signer, const scheme::Signature& signature,
               ByteView message) const override {
     ++calls;
-    return signature == fake_signature(key, message);
+    return signature == fake_signature(signer, message);
   }
   mutable std::atomic<int> calls{0};
 };
 
-/// Verification keys of clients 0 ... count - 1.
-inline std::vector<scheme::VerificationKey> fake_roster(std::uint64_t count) {
-  std::vector<scheme::VerificationKey> roster;
-  for (std::uint64_t client = 0; client < count; ++client) roster.push_back(bytes32(9000 + client));
+/// Identities of clients 0 ... count - 1.
+inline std::vector<scheme::PublicIdentity> fake_roster(std::uint64_t count) {
+  std::vector<scheme::PublicIdentity> roster;
+  roster.reserve(count);
+  for (std::uint64_t client = 0; client < count; ++client) {
+    roster.push_back(fake_identity(9000 + client));
+  }
   return roster;
+}
+
+/// The same, every second one of them, from client 1 on, post-quantum.
+inline std::vector<scheme::PublicIdentity> mixed_roster(std::uint64_t count) {
+  std::vector<scheme::PublicIdentity> roster;
+  roster.reserve(count);
+  for (std::uint64_t client = 0; client < count; ++client) {
+    roster.push_back(fake_identity(9000 + client, client % 2 == 0
+                                                      ? scheme::SignatureKind::kEd25519
+                                                      : scheme::SignatureKind::kPostQuantum));
+  }
+  return roster;
+}
+
+/// Signs an upload as `signer` would, under any client's number.
+inline void sign_as(const scheme::Round& round, scheme::Upload& upload, std::uint32_t client,
+                    const scheme::PublicIdentity& signer) {
+  const Digest digest = upload.blocks_digest(1);
+  upload.attach_signature(
+      {client, digest,
+       fake_signature(signer, scheme::signing_payload(round, client, upload.head(), digest))});
 }
 
 /// Signs an upload as `client` would. A client beyond the roster signs with a key of its own.
 inline void sign(const scheme::Round& round, scheme::Upload& upload, std::uint32_t client) {
-  scheme::UploadSignature signature;
-  signature.client = client;
-  signature.blocks_digest = upload.blocks_digest(1);
-  const scheme::VerificationKey key =
-      client < round.roster().size() ? round.roster()[client] : bytes32(1);
-  signature.signature = fake_signature(
-      key, scheme::signing_payload(round, client, upload.head(), signature.blocks_digest));
-  upload.attach_signature(signature);
+  sign_as(round, upload, client,
+          client < round.roster().size() ? round.roster()[client] : fake_identity(1));
 }
 
 inline scheme::Upload make_signed_upload(const scheme::Round& round, std::uint64_t n,

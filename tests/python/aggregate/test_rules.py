@@ -11,40 +11,36 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 core = pytest.importorskip("veilsum._core", reason="the core is not built")
 
-from oracle import ring, scheme, sealed, wire  # noqa: E402
+from oracle import identity, ring, scheme, sealed, wire  # noqa: E402
 from parties import PLANS, Stage, seed_of, unseal  # noqa: E402
-from veilsum.sealing import generate_key_pair, open_sealed  # noqa: E402
+from veilsum.keys.sealing import generate_key_pair, open_sealed  # noqa: E402
 
 SIZE = 40
 WEIGHTED = {"clients": 4, "value_bits": 8, "weight_bits": 4}
 
 
-def verify(public_key, signature, message):
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
-    except InvalidSignature:
-        return False
-    return True
+verify = identity.verify
 
 
 @functools.cache
 def signer(number):
-    return Ed25519PrivateKey.from_private_bytes(seed_of("signer", number))
+    """Every second one signs with ML-DSA-65 as well."""
+    parts = [seed_of("signer", number, part) for part in range(5)]
+    lattice = parts[4] if number % 2 else b""
+    return identity.Secret(parts[0], parts[1] + parts[2], parts[3], lattice)
 
 
-def verification_key(number):
-    return signer(number).public_key().public_bytes_raw()
+def public_identity(number):
+    return signer(number).public
 
 
 @functools.cache
 def stage_of(door, kind="plain", min_clients=2):
     arguments = WEIGHTED if kind == "weighted" else PLANS["n2048"]
-    roster = [verification_key(k) for k in range(4)] if kind == "roster" else []
+    roster = [public_identity(k) for k in range(4)] if kind == "roster" else []
     return Stage(
         door,
         arguments,
@@ -397,7 +393,7 @@ def strangers(door):
         "empty segment": make(segments=[(SIZE, 1.0), (0, 1.0)]),
         "layout": make(layout=b"other"),
         "min_clients": make(least=3),
-        "roster": make(roster=[verification_key(0), verification_key(1)]),
+        "roster": make(roster=[public_identity(0), public_identity(1)]),
         "upload keys": make(keys=2),
         "key": make(public=generate_key_pair()[1]),
     }  # fmt: skip

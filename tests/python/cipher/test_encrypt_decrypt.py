@@ -13,7 +13,7 @@ core = pytest.importorskip("veilsum._core", reason="the core is not built")
 from oracle import blocks  # noqa: E402
 from parties import array_of, values_of  # noqa: E402
 
-sealing = pytest.importorskip("veilsum.sealing", reason="the package is not installed")
+sealing = pytest.importorskip("veilsum.keys.sealing", reason="the package is not installed")
 encrypt = functools.partial(core.encrypt, seal=sealing.seal)
 open_sum = functools.partial(core.open_sum, open=sealing.open_sealed)
 

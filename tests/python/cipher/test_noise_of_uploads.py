@@ -17,7 +17,7 @@ from oracle import blocks, ring, scheme, wire  # noqa: E402
 from oracle import statistics as stats  # noqa: E402
 from parties import PLANS, OracleUpload, Stage  # noqa: E402
 
-sealing = pytest.importorskip("veilsum.sealing", reason="the package is not installed")
+sealing = pytest.importorskip("veilsum.keys.sealing", reason="the package is not installed")
 
 COEFFICIENTS = 8
 ERROR_BOUND = 8

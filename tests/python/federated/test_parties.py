@@ -289,8 +289,8 @@ def test_steps_out_of_order_are_refused(config: TrainConfig, federation: Federat
 
 def test_a_cloud_refuses_a_roster_without_it(config: TrainConfig, federation: Federation) -> None:
     client = Client(0, federation.clouds[0], config)
-    others = [vs.Identity.generate().public_key for _ in range(4)]
-    with pytest.raises(vs.RoundError, match="another key than cloud 1's own"):
+    others = [vs.Identity.generate().public.to_bytes() for _ in range(4)]
+    with pytest.raises(vs.RoundError, match="another identity than cloud 1's own"):
         client.agree(b"", b"", b"", b"", others)
 
 
@@ -300,7 +300,7 @@ def test_a_cloud_agrees_once(
     """Whoever came second would have his key encrypted to, or a roster of strangers summed with."""
     client = Client(0, federation.clouds[0], config)
     plan = vs.Plan(4).to_bytes()
-    roster = [client.verification_key] + [vs.Identity.generate().public_key for _ in range(3)]
+    roster = [client.public_identity] + [vs.Identity.generate().public.to_bytes() for _ in range(3)]
 
     def agree() -> None:
         key = vs.keygen(vs.Plan.from_bytes(plan))[1].to_bytes()
@@ -439,12 +439,10 @@ def test_the_authority_opens_only_for_its_roster_and_number(method: EncryptedAve
     mine = [vs.Identity.generate() for _ in range(4)]
     authority = AuthorityService()
     public = vs.PublicKey.from_bytes(authority.issue_key(agreed.plan.to_bytes()))
-    authority.enrol([one.public_key for one in mine], 4)
+    authority.enrol([one.public.to_bytes() for one in mine], 4)
 
     def request(signers: list[vs.Identity], least: int) -> tuple[bytes, bytes]:
-        rnd = vs.Round(
-            agreed.plan, public, size=16, min_clients=least, roster=[s.public_key for s in signers]
-        )
+        rnd = vs.Round(agreed.plan, public, size=16, min_clients=least, roster=signers)
         made = [vs.encrypt(rnd, np.zeros(16), signer=signer) for signer in signers]
         total = vs.weighted_sum(rnd, made)
         return rnd.to_bytes(), total.opening_request().to_bytes()
@@ -457,12 +455,12 @@ def test_the_authority_opens_only_for_its_roster_and_number(method: EncryptedAve
     with pytest.raises(vs.KeyMismatchError, match="does not hold"):
         authority.open(replica.propose_round(), b"")
     with pytest.raises(vs.RoundError, match="fixed for the run"):
-        authority.enrol([one.public_key for one in mine], 4)
+        authority.enrol([one.public.to_bytes() for one in mine], 4)
 
 
 @pytest.mark.parametrize("least", [1, 5])
 def test_impossible_numbers_of_clients_are_refused(least: int) -> None:
-    keys = [vs.Identity.generate().public_key for _ in range(4)]
+    keys = [vs.Identity.generate().public.to_bytes() for _ in range(4)]
     with pytest.raises(vs.ParameterError, match=f"min_clients is {least}"):
         AuthorityService().enrol(keys, least)
     plan = vs.Plan(clients=4)

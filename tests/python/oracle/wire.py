@@ -9,13 +9,14 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field, replace
 
-from . import ring, scheme, sealed, streams
+from . import identity, ring, scheme, sealed, streams
 from .crc import crc32c
 from .plans import OPTIMISE, RINGS, Plan
 
 MAGIC = b"VSUM"
 VERSION = 2
 PLAN, PUBLIC_KEY, SECRET_KEY, ROUND, UPLOAD, AGGREGATE, OPENING_REQUEST, SUM_KEY = range(1, 9)
+PUBLIC_IDENTITY = 10
 HEADER_BYTES, TRAILER_BYTES = 16, 4
 ENGINE_NATIVE = sealed.ENGINE_NATIVE
 RING_NAMES = tuple(RINGS)
@@ -112,6 +113,15 @@ def read_secret_key(reader: Reader) -> sealed.SecretKey:
     return secret
 
 
+# --- identities -----------------------------------------------------------------------------------
+
+
+def read_identity(reader: Reader) -> bytes:
+    """The fields of a public identity, as rosters list it."""
+    kind = reader.raw(1)
+    return kind + reader.raw(identity.FIELDS_BYTES[kind[0]] - 1)
+
+
 # --- round ----------------------------------------------------------------------------------------
 
 
@@ -161,7 +171,7 @@ def read_round(data: bytes) -> Round:
     min_clients, upload_keys = reader.number("I"), reader.number("I")
     segments = [(reader.number("Q"), reader.number("d")) for _ in range(reader.number("I"))]
     layout = reader.raw(reader.number("I"))
-    roster = [reader.raw(32) for _ in range(reader.number("I"))]
+    roster = [read_identity(reader) for _ in range(reader.number("I"))]
     public = read_native_key(reader)
     reader.end()
     return Round(plan, seed, segments, public, layout, min_clients, roster, optimise, upload_keys)
@@ -178,6 +188,11 @@ class Signature:
     blocks_digest: bytes
     signature: bytes
 
+    @property
+    def kind(self) -> int:
+        (kind,) = (k for k, n in identity.SIGNATURE_BYTES.items() if n == len(self.signature))
+        return kind
+
 
 @dataclass
 class Head:
@@ -189,7 +204,7 @@ class Head:
     signature: Signature | None = None
 
     def fields(self) -> bytes:
-        out = struct.pack("<BQ", self.signature is not None, self.clipped)
+        out = struct.pack("<BQ", self.signature.kind if self.signature else 0, self.clipped)
         if self.signature:
             out += struct.pack("<I", self.signature.client)
             out += self.signature.blocks_digest + self.signature.signature
@@ -219,7 +234,8 @@ def read_head(reader: Reader, part_bytes: int = sealed.SEALED_BYTES) -> Head:
     flag, clipped = reader.number("B"), reader.number("Q")
     signature = None
     if flag:
-        signature = Signature(reader.number("I"), reader.raw(32), reader.raw(64))
+        size = identity.SIGNATURE_BYTES[flag]
+        signature = Signature(reader.number("I"), reader.raw(32), reader.raw(size))
     return Head(reader.raw(16), reader.raw(part_bytes), clipped, signature)
 
 

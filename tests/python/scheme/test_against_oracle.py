@@ -256,7 +256,7 @@ def test_derived_keys(door, active_level):
 
 def test_what_the_package_seals_the_oracle_opens(door):
     """The package's HPKE and the oracle's, both ways, through a whole sum."""
-    sealing = pytest.importorskip("veilsum.sealing", reason="the package is not installed")
+    sealing = pytest.importorskip("veilsum.keys.sealing", reason="the package is not installed")
     stage = stage_of(door, "n2048", 200)
     case = case_of(stage)
     uploads = [

@@ -16,7 +16,7 @@ import pytest
 core = pytest.importorskip("veilsum._core", reason="the core is not built")
 
 import veilsum as vs  # noqa: E402
-from oracle import sealed, wire  # noqa: E402
+from oracle import identity, sealed, wire  # noqa: E402
 from parties import PLANS, Stage, seed_of  # noqa: E402
 
 SIZE = 3
@@ -29,7 +29,11 @@ KINDS = (
 
 @functools.cache
 def stage_of(door, roster=False):
-    keys = [seed_of("verification key", k) for k in range(2)] if roster else []
+    keys = []
+    for k in range(2 if roster else 0):
+        parts = [seed_of("identity", k, part) for part in range(5)]
+        lattice = parts[4] if k == 1 else b""
+        keys.append(identity.Secret(parts[0], parts[1] + parts[2], parts[3], lattice).public)
     return Stage(
         door,
         PLANS["n2048"],
@@ -46,7 +50,7 @@ def specimen(door, kind):
     stage = stage_of(door, kind == "signed upload")
     uploads = [stage.encrypt(k, [0.1 * k] * SIZE) for k in range(2)]
     if kind == "signed upload":
-        uploads[0].attach_signature(1, bytes(range(64)))
+        uploads[0].attach_signature(1, bytes(range(64)) + bytes(3309))
         data = uploads[0].to_bytes()
         return data, lambda data: core.Upload.from_bytes(data, stage.round)
     total = stage.sum_of(uploads)
@@ -299,9 +303,10 @@ def test_upload_fields(door):
     blocks_at = 32 + HEAD
     length = struct.unpack_from("<Q", specimen(door, "upload")[0], 16 + blocks_at)[0]
     assert length == stage_of(door).oracle_plan.check_block_bytes + 43  # and eight coefficients
-    for value in (2, 128, 255):
+    for value in (3, 128, 255):
         refuses(read, forged(door, "upload", 32, "B", value))
-    refuses(read, forged(door, "upload", 32, "B", 1))  # says it is signed, has no room for it
+    for value in (1, 2):  # says it is signed, has no room for it
+        refuses(read, forged(door, "upload", 32, "B", value))
     for value in (SIZE + 1, 2**32, 2**64 - 1):
         refuses(read, forged(door, "upload", 33, "Q", value))
     assert accepts_or_refuses(read, forged(door, "upload", 33, "Q", SIZE))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, mlkem, x25519
 
 core = pytest.importorskip("veilsum._core", reason="the core is not built")
 veilsum = pytest.importorskip("veilsum")
@@ -209,7 +209,7 @@ def test_plans(row):
 @pytest.mark.parametrize("row", rows("sealed", lambda r: r["key_id"]))
 def test_sealed_keys(row):
     """The package opens what another implementation sealed, in its context only."""
-    sealing = pytest.importorskip("veilsum.sealing", reason="the package is not installed")
+    sealing = pytest.importorskip("veilsum.keys.sealing", reason="the package is not installed")
     key = bytes.fromhex(row["mlkem_seed"] + row["x25519_private"])
     info, data = bytes.fromhex(row["info"]), bytes.fromhex(row["sealed"])
     assert sealing.open_sealed(key, info, data).hex() == row["seed"]
@@ -291,7 +291,86 @@ def test_scheme(door, active_level, row):
     assert out.tolist() == floats(row["sum_float64"])
 
 
+def test_identities_and_a_round_with_both_kinds(door):
+    """Public identities as the core reads them, what a client signs, and its upload."""
+    vectors, row = load("identities"), row_of("n2048")
+    made = []
+    for facts in vectors["rows"]:
+        public = core.PublicIdentity(bytes.fromhex(facts["public"]))
+        assert public.id.hex() == facts["id"]
+        assert public.post_quantum == (facts["kind"] == 2)
+        assert public.signature_bytes == len(facts["signature"]) // 2
+        assert sha256(public.to_bytes()) == facts["object_sha256"]
+        assert core.PublicIdentity.from_bytes(public.to_bytes()) == public
+        made.append(public)
+    plan = core.Plan(**row["plan"])
+    holder = core.SecretKey.from_bytes(objects()["secret_key"])
+    segments = [(count, float.fromhex(limit)) for count, limit in load("scheme")["segments"]]
+    rnd = door.round_seeded(
+        plan,
+        holder.public_key,
+        segments,
+        row["layout"].encode(),
+        2,
+        [one.fields for one in made],
+        row["upload_keys"],
+        bytes.fromhex(row["round_seed"]),
+    )
+    assert rnd.id.hex() == vectors["round_id"]
+    assert sha256(rnd.to_bytes()) == vectors["round_sha256"]
+    assert list(core.Round.from_bytes(rnd.to_bytes()).roster) == made
+    for signed, facts, update in zip(
+        vectors["uploads"], row["uploads"], load("scheme")["updates"], strict=True
+    ):
+        values, pieces = floats(update), []
+        for count, _ in segments:
+            pieces.append(np.array(values[:count]))
+            values = values[count:]
+        sealed_key = bytes.fromhex(signed["sealed_key"])
+        upload = door.encrypt_seeded(
+            rnd,
+            pieces,
+            ["float64"] * len(pieces),
+            tuple(bytes.fromhex(facts[k]) for k in ("upload_seed", "rounding_seed", "nonce")),
+            lambda _key, _info, _seed, sealed_key=sealed_key: sealed_key,
+            rounding=facts["rounding"],
+        )
+        client = signed["client"]
+        assert upload.signing_payload(rnd, client).hex() == signed["payload"]
+        upload.attach_signature(client, bytes.fromhex(signed["signature"]))
+        assert sha256(upload.to_bytes()) == signed["sha256"]
+        # What the verifier is asked is what is in the file.
+        asked = []
+        core.Accumulator(rnd, verify=lambda *question, asked=asked: not asked.append(question)).add(
+            core.Upload.from_bytes(upload.to_bytes(), rnd)
+        )
+        signature, payload = bytes.fromhex(signed["signature"]), bytes.fromhex(signed["payload"])
+        assert asked == [(made[client].fields, signature, payload)]
+
+
+def test_identities_of_the_package():
+    """Seeds give the public half; a signature of the files holds, and ours hold for the same."""
+    keys = pytest.importorskip("veilsum.keys.identity", reason="the package is not installed")
+    for facts in load("identities")["rows"]:
+        names = ("ed25519_private", "x25519_private", "mlkem_seed", "ml_dsa_seed")
+        seeds = {name: bytes.fromhex(facts[name]) for name in names}
+        lattice = seeds["ml_dsa_seed"]
+        identity = keys.Identity(
+            ed25519.Ed25519PrivateKey.from_private_bytes(seeds["ed25519_private"]),
+            x25519.X25519PrivateKey.from_private_bytes(seeds["x25519_private"]),
+            mlkem.MLKEM768PrivateKey.from_seed_bytes(seeds["mlkem_seed"]),
+            mldsa.MLDSA65PrivateKey.from_seed_bytes(lattice) if lattice else None,
+        )
+        assert identity.public.fields.hex() == facts["public"]
+        message = bytes.fromhex(facts["message"])
+        assert identity.public.signing_input(message).hex() == facts["signing_input"]
+        assert identity.public.verify(bytes.fromhex(facts["signature"]), message)
+        assert identity.public.verify(identity.sign(message), message)
+        assert identity.sign(message)[:64].hex() == facts["signature"][:128]
+
+
 READERS = {
+    "public_identity": lambda data, _: core.PublicIdentity.from_bytes(data),
     "plan": lambda data, _: veilsum.Plan.from_bytes(data),
     "public_key": lambda data, _: core.PublicKey.from_bytes(data),
     "secret_key": lambda data, _: core.SecretKey.from_bytes(data),
@@ -347,7 +426,7 @@ def test_bad_objects_are_refused(row):
         with pytest.raises(core.VeilsumError) as refused:
             read(row["kind"], data, rnd)
     elif row["step"] == "open":
-        sealing = pytest.importorskip("veilsum.sealing", reason="the package is not installed")
+        sealing = pytest.importorskip("veilsum.keys.sealing", reason="the package is not installed")
         secret = core.SecretKey.from_bytes(good["secret_key"])
         request = core.OpeningRequest.from_bytes(data, rnd)
         with pytest.raises(core.VeilsumError) as refused:

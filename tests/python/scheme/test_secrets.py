@@ -49,7 +49,7 @@ SEARCHER = r"""
 import gc, sys
 import numpy as np
 import veilsum._core as core
-from veilsum.sealing import seal
+from veilsum.keys.sealing import seal
 
 def ask(question):
     print(question, flush=True)

@@ -15,6 +15,7 @@ from veilsum import _core
 
 PLAN, PUBLIC_KEY, SECRET_KEY, ROUND, UPLOAD, AGGREGATE, OPENING_REQUEST, SUM_KEY = range(1, 9)
 NATIVE_PART_BYTES, PART_BYTES = 1168, 32
+SIGNATURE_BYTES = {1: 64, 2: 64 + 3309}
 NO_EVIDENCE, AGGREGATE_SHOWN, UPLOADS_SHOWN = range(3)
 
 
@@ -52,7 +53,10 @@ class Head:
     part: bytes
 
     def to_bytes(self) -> bytes:
-        out = struct.pack("<BQ", self.signature is not None, self.clipped)
+        kind = 0
+        if self.signature:
+            kind = 1 if len(self.signature.signature) == SIGNATURE_BYTES[1] else 2
+        out = struct.pack("<BQ", kind, self.clipped)
         if self.signature:
             out += struct.pack("<I", self.signature.client)
             out += self.signature.blocks_digest + self.signature.signature
@@ -65,8 +69,9 @@ def _read_head(rnd: vs.Round, data: bytes, at: int) -> tuple[Head, int]:
     signature = None
     if flag:
         (client,) = struct.unpack_from("<I", data, at)
-        signature = Signature(client, data[at + 4 : at + 36], data[at + 36 : at + 100])
-        at += 100
+        start, end = at + 36, at + 36 + SIGNATURE_BYTES[flag]
+        signature = Signature(client, data[at + 4 : start], data[start:end])
+        at = end
     end = at + 16 + part_bytes(rnd)
     return Head(clipped, signature, data[at : at + 16], data[at + 16 : end]), end
 

@@ -63,7 +63,8 @@ class Stage:
         self.engine = engine
         self.plan = vs.Plan(CLIENTS, 16 if engine != "openfhe" else 8, engine=engine)
         self.secret, self.public = vs.keygen(self.plan)
-        self.people = [vs.Identity.generate() for _ in range(CLIENTS)]
+        # Clients 2 and 3 sign with two keys: what is forged is mostly theirs.
+        self.people = [vs.Identity.generate(post_quantum=k in (2, 3)) for k in range(CLIENTS)]
         self._weighing: Stage | None = None
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 Of every engine: keys and sum keys. (Rule 6. That native secrets are wiped, and that the core takes
 no seeds, is in scheme/test_secrets.py; what errors show of arguments, in
-test_secrets_in_errors.py; identities, in test_roster.py.)
+test_secrets_in_errors.py; identities, in keys/test_identity.py.)
 """
 
 from __future__ import annotations

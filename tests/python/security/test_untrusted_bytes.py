@@ -27,14 +27,14 @@ from veilsum import _core
 SIZE = 3
 FORGERY_ERRORS = (vs.WireFormatError, vs.RoundError, vs.KeyMismatchError)
 KINDS = (
-    "plan", "public key", "secret key", "round", "upload", "signed upload", "aggregate",
-    "opening request", "sum key",
+    "plan", "public key", "secret key", "public identity", "round", "upload", "signed upload",
+    "doubly signed upload", "aggregate", "opening request", "sum key",
 )  # fmt: skip
 SECRET = ("secret key", "sum key")
 
 
 def name_of(kind):
-    return kind.removeprefix("signed ")
+    return kind.removeprefix("doubly ").removeprefix("signed ")
 
 
 @functools.cache
@@ -55,6 +55,10 @@ def specimens(stage):
         "signed upload": (
             vs.encrypt(signed, update, signer=stage.people[1]), vs.Upload, (signed,)
         ),
+        "doubly signed upload": (
+            vs.encrypt(signed, update, signer=stage.people[2]), vs.Upload, (signed,)
+        ),
+        "public identity": (stage.people[2].public, vs.PublicIdentity, ()),
         "aggregate": (total, vs.Aggregate, (rnd,)),
         "opening request": (stage.request(total, uploads), vs.OpeningRequest, (rnd,)),
         "sum key": (stage.open(rnd, total, uploads), vs.SumKey, (rnd,)),
@@ -230,7 +234,7 @@ def test_other_versions(stage, version):
 def test_other_kind_numbers(stage):
     for kind in KINDS:
         data, read = specimen(stage, kind)
-        for other in (0, 9, 10, 255, 256 + number_of(data), 65535):
+        for other in (0, 9, 11, 255, 256 + number_of(data), 65535):
             with pytest.raises(vs.WireFormatError):
                 read(forging.seal(other, data[16:-4]))
 
@@ -322,6 +326,7 @@ readers = {
     "plan": vs.Plan.from_bytes,
     "public key": vs.PublicKey.from_bytes,
     "secret key": vs.SecretKey.from_bytes,
+    "public identity": vs.PublicIdentity.from_bytes,
     "round": vs.Round.from_bytes,
     "upload": lambda data: vs.Upload.from_bytes(data, rnd),
     "aggregate": lambda data: vs.Aggregate.from_bytes(data, rnd),
@@ -410,7 +415,7 @@ def test_files_are_read_with_the_same_care(stage, tmp_path):
         assert kind
 
 
-@pytest.mark.parametrize("kind", ["upload", "signed upload"])
+@pytest.mark.parametrize("kind", ["upload", "signed upload", "doubly signed upload"])
 def test_uploads_in_files_and_pieces_are_read_with_the_same_care(stage, tmp_path, kind, rng):
     """What is summed in portions is checked in portions, and leaves no trace in the sum."""
     thing, _, (rnd,) = specimens(stage)[kind]

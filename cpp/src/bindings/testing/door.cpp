@@ -64,7 +64,7 @@ scheme::Round round_seeded(const scheme::Plan& plan, const scheme::PublicKey& pu
   for (const auto& [count, limit] : segments) fields.segments.push_back({count, limit});
   fields.layout = layout;
   fields.min_clients = min_clients;
-  for (const std::string& key : roster) fields.roster.push_back(bytes32(key));
+  for (const std::string& client : roster) fields.roster.emplace_back(view_of(client));
   fields.upload_keys = upload_keys;
   return scheme::Round(plan, public_key, std::move(fields), bytes32(seed));
 }

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="round to nearest (default), or unbiased at random",
     )
     parser.add_argument(
-        "--identity", metavar="KEY", help="the client's signing key, for rounds with a roster"
+        "--identity", metavar="KEY", help="the client's secret identity, for rounds with a roster"
     )
     parser.add_argument(
         "--refuse-clipping",

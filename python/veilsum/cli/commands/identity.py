@@ -1,9 +1,10 @@
-"""Make or show a client's Ed25519 signing key, for rounds with a roster.
+"""Make or show an identity: the keys that a party signs with and is sealed to.
 
-NAME.key stays with the client (mode 0600), NAME.pub goes to whoever makes the round.
+NAME.key stays with the party (mode 0600), NAME.pub goes to whoever makes the round.
 
   veilsum identity new clinic-a        writes clinic-a.key and clinic-a.pub
-  veilsum identity show clinic-a.key   prints the public key of a .key or .pub file
+  veilsum identity new clinic-a --post-quantum   signs with ML-DSA-65 as well as with Ed25519
+  veilsum identity show clinic-a.key   prints the id of a .key or .pub file
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import argparse
 
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
-from veilsum.errors import ParameterError, WireFormatError
-from veilsum.roster import Identity, load_public_key, save_public_key
+from veilsum.errors import ParameterError
+from veilsum.keys.identity import Identity, PublicIdentity
+from veilsum.outputs import open_input
 
 __all__ = ["add_arguments", "run"]
 
@@ -25,9 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser : ArgumentParser
         The command's parser.
     """
-    parser.add_argument("action", choices=("new", "show"), help="make a key, or show one")
+    parser.add_argument("action", choices=("new", "show"), help="make an identity, or show one")
     parser.add_argument("name", metavar="NAME", help="new: name of the files; show: the file")
-    add_force(parser, "a signing key")
+    parser.add_argument(
+        "--post-quantum",
+        action="store_true",
+        help="new: sign with ML-DSA-65 as well; 3.3 kB more for each upload",
+    )
+    add_force(parser, "an identity")
     add_json(parser)
 
 
@@ -48,35 +55,43 @@ def run(args: argparse.Namespace) -> int:
     ------
     FileExistsError
         When a file is in the way.
+    ParameterError
+        When an option does not go with the action.
+    WireFormatError
+        When the file to show holds no identity.
     """
     if args.action == "show":
-        public_key = _read_public(args.name)
-        report(args, public_key.hex(), {"public_key": public_key.hex()})
+        if args.post_quantum:
+            raise ParameterError("--post-quantum goes with: veilsum identity new NAME")
+        public = _read_public(args.name)
+        report(args, f"{public.id.hex()}\n  signs with {_kind(public)}", _facts(public))
         return 0
     secret_path, public_path = f"{args.name}.key", f"{args.name}.pub"
     refuse_existing([secret_path, public_path], force=args.force)
-    identity = Identity.generate()
+    identity = Identity.generate(post_quantum=args.post_quantum)
     identity.save(secret_path, overwrite=args.force)
-    save_public_key(public_path, identity.public_key)
+    identity.public.save(public_path)
     report(
         args,
-        f"identity {identity.public_key.hex()}\n"
+        f"identity {identity.public.id.hex()}\n"
+        f"  signs with {_kind(identity.public)}\n"
         f"  secret  {secret_path} (mode 0600: keep it, and show it nobody)\n"
         f"  public  {public_path}",
-        {"public_key": identity.public_key.hex(), "secret": secret_path, "public": public_path},
+        {**_facts(identity.public), "secret": secret_path, "public": public_path},
     )
     return 0
 
 
-def _read_public(path: str) -> bytes:
-    """Read the public key from either half of an identity."""
-    try:
-        return load_public_key(path)
-    except WireFormatError:
-        pass
-    try:
-        return Identity.load(path).public_key
-    except WireFormatError:
-        raise WireFormatError(f"{path} is neither half of an identity (Ed25519, PEM)") from None
-    except ParameterError:
-        raise
+def _kind(public: PublicIdentity) -> str:
+    return "Ed25519 and ML-DSA-65" if public.post_quantum else "Ed25519"
+
+
+def _facts(public: PublicIdentity) -> dict[str, object]:
+    return {"id": public.id.hex(), "post_quantum": public.post_quantum}
+
+
+def _read_public(path: str) -> PublicIdentity:
+    """Read the public half from either half of an identity."""
+    with open_input(path) as file:
+        secret = file.read(5) == b"-----"
+    return Identity.load(path).public if secret else PublicIdentity.load(path)

@@ -14,7 +14,7 @@ import veilsum
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.errors import ParameterError
 from veilsum.files import check_output, read_update
-from veilsum.roster import Roster
+from veilsum.keys.roster import Roster
 
 __all__ = ["add_arguments", "run"]
 
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--roster",
         nargs="+",
         metavar="PUB",
-        help="the clients' public keys (veilsum identity): uploads must then be signed",
+        help="the clients' public identities (veilsum identity): uploads must then be signed",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="where to write the round")
     add_force(parser, "a round")
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
             "size": rnd.size,
             "tensors": tensors,
             "min_clients": rnd.min_clients,
-            "roster": [key.hex() for key in rnd.roster],
+            "roster": [client.id.hex() for client in rnd.roster],
             "out": args.out,
         },
     )

@@ -18,7 +18,7 @@ from veilsum.engines.openfhe.keys import plan_of
 from veilsum.engines.openfhe.opening import WHOLE, Opened, open_blocks, words_of
 from veilsum.engines.openfhe.plan import CkksPlan
 from veilsum.errors import ParameterError, RoundError, WireFormatError
-from veilsum.roster import Roster
+from veilsum.keys.roster import Roster
 
 __all__ = ["DecryptionShare", "combine_shares", "open_share"]
 

@@ -101,7 +101,7 @@ class EncryptedAveraging:
             for one in (statistics_plan, plan)
         ]
         (statistics_bytes, statistics_key), (plan_bytes, plan_key) = keys
-        roster = [one.verification_key for one in self.clients]
+        roster = [one.public_identity for one in self.clients]
         self.authority.enrol(roster, config.min_clients)
         for one in self.clients:
             one.agree(statistics_bytes, statistics_key, plan_bytes, plan_key, roster)

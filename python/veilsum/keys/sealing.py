@@ -1,9 +1,9 @@
-"""Sealing of small secrets to a key holder: HPKE with ML-KEM-768 and X25519.
+"""Sealing of small secrets to a KEM key: HPKE with ML-KEM-768 and X25519.
 
-Layer: Python API, beside roster. RFC 9180 in its base mode, single shot, by the package
-`cryptography`; the suite is pinned in docs/wire-format.md. What is sealed, and in which context, is
-the core's: its callables here get bytes and give bytes. What `cryptography` keeps of a secret key
-is out of our hands (SECURITY.md).
+Layer: Python API, keys. RFC 9180 in its base mode, single shot, by the package `cryptography`; the
+suite is pinned in docs/wire-format.md. What is sealed, and in which context, is the caller's: the
+callables here get bytes and give bytes. What `cryptography` keeps of a secret key is out of our
+hands (SECURITY.md).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
 from veilsum import _core
 
-__all__ = ["generate_key_pair", "open_sealed", "seal"]
+__all__ = ["generate_key_pair", "open_sealed", "open_with", "seal"]
 
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _MLKEM_PUBLIC_BYTES = 1184
@@ -81,17 +81,40 @@ def open_sealed(key: bytes, info: bytes, sealed: bytes) -> bytes | None:
     bytes or None
         The secret; None when `sealed` was not made for this key and context.
     """
-    private = hpke.MLKEM768X25519PrivateKey(
-        mlkem.MLKEM768PrivateKey.from_seed_bytes(key[:_MLKEM_SEED_BYTES]),
-        x25519.X25519PrivateKey.from_private_bytes(key[_MLKEM_SEED_BYTES:]),
-    )
+    lattice = mlkem.MLKEM768PrivateKey.from_seed_bytes(key[:_MLKEM_SEED_BYTES])
+    curve = x25519.X25519PrivateKey.from_private_bytes(key[_MLKEM_SEED_BYTES:])
+    return open_with(lattice, curve, info, sealed)
+
+
+def open_with(
+    lattice: mlkem.MLKEM768PrivateKey,
+    curve: x25519.X25519PrivateKey,
+    info: bytes,
+    sealed: bytes,
+) -> bytes | None:
+    """Open what was sealed, with keys of the package `cryptography`.
+
+    Parameters
+    ----------
+    lattice, curve : MLKEM768PrivateKey, X25519PrivateKey
+        Both private keys.
+    info : bytes
+        The context it was sealed in.
+    sealed : bytes
+        What `seal` gave.
+
+    Returns
+    -------
+    bytes or None
+        The secret; None when `sealed` was not made for these keys and this context.
+    """
     try:
-        return _SUITE.decrypt(sealed, private, info)
+        return _SUITE.decrypt(sealed, hpke.MLKEM768X25519PrivateKey(lattice, curve), info)
     except (InvalidTag, ValueError):
         return None
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _public_key(key: bytes) -> hpke.MLKEM768X25519PublicKey:
     return hpke.MLKEM768X25519PublicKey(
         mlkem.MLKEM768PublicKey.from_public_bytes(key[:_MLKEM_PUBLIC_BYTES]),
