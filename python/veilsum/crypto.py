@@ -21,6 +21,7 @@ from veilsum import _core, cautions
 from veilsum.arguments import check_type, check_whole, shown, type_name
 from veilsum.engines.base import EncryptOptions, Progress
 from veilsum.errors import HeadroomError, KeyMismatchError, ParameterError, RoundError
+from veilsum.keys.group import Group
 from veilsum.keys.identity import PublicIdentity, Signer
 from veilsum.layout import Layout
 from veilsum.plans import Plan
@@ -71,6 +72,7 @@ def encrypt(
     weight: float = 1.0,
     rounding: str = "nearest",
     signer: Signer | None = None,
+    group: Group | None = None,
     on_clip: str = "count",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -101,6 +103,8 @@ def encrypt(
         training: small values are not lost on average).
     signer : Identity, optional
         Signs the upload; needed when the round has a roster.
+    group : Group, optional
+        The clients' keys; needed when the round was made for a group.
     on_clip : {"count", "error"}
         Whether values beyond ±limit are clipped and counted in the upload's `clipped`, or refused.
     threads : int, optional
@@ -125,7 +129,7 @@ def encrypt(
         When the round has a roster and there is no signer, or the pads are of another round or of
         the process that this one was forked from.
     KeyMismatchError
-        When the signer is not in the round's roster.
+        When the signer is not in the round's roster, or the round was made for another group.
 
     Warns
     -----
@@ -146,7 +150,15 @@ def encrypt(
     client = client_number(rnd.roster, signer)
     pieces, dtypes = rnd.layout.pieces(update)
     plan = rnd.plan
-    options = EncryptOptions(factor, rounding, on_clip, core_threads(threads), progress)
+    options = EncryptOptions(
+        factor,
+        rounding,
+        on_clip,
+        core_threads(threads),
+        progress,
+        client=client if rnd.roster else None,
+        tag_key=tag_key_of(rnd, group),
+    )
     try:
         upload = plan.cipher.encrypt(rnd, plan.parameters, pieces, dtypes, options, pads)
     except ParameterError:
@@ -705,6 +717,47 @@ def client_number(roster: Sequence[PublicIdentity], signer: Signer | None) -> in
             f"the round's roster; ask whoever made the round to list it"
         )
     return roster.index(public)
+
+
+def tag_key_of(rnd: Round, group: Group | None) -> bytes | None:
+    """Take the tag key that a round needs from its clients' group.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round.
+    group : Group or None
+        The clients' keys.
+
+    Returns
+    -------
+    bytes or None
+        Secret; None where the round has no tags.
+
+    Raises
+    ------
+    ParameterError
+        When there is a group and the round has none.
+    RoundError
+        When the round has a group and there is none.
+    KeyMismatchError
+        When the round was made for another group.
+    """
+    if group is not None:
+        check_type("group=Group.open(identity, sealed, roster)", "group", group, Group)
+    if not rnd.tagged:
+        if group is not None:
+            raise ParameterError(
+                "a group is given, but the round was made without one; make the round with "
+                "group=group.commitment, or leave the group out"
+            )
+        return None
+    if group is None:
+        raise RoundError(
+            "the round has tags, which take its group's keys; pass group=Group.open(identity, "
+            "sealed, roster)"
+        )
+    return group.tag_key_for(rnd)
 
 
 def check_signature(signer: Signer, signature: object) -> bytes:

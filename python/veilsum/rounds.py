@@ -9,20 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from veilsum import _core
 from veilsum.arguments import check_type, check_whole
 from veilsum.errors import ParameterError, WireFormatError
 from veilsum.files import named_errors
+from veilsum.keys.committee import Committee
 from veilsum.keys.identity import PublicIdentity, Signer
-from veilsum.keys.roster import Roster
+from veilsum.keys.roster import Roster, public_identity
 from veilsum.layout import Layout
 from veilsum.outputs import open_input
 from veilsum.plans import Plan
 
-__all__ = ["Round", "identities_of", "new_layout", "verifier_of"]
+__all__ = ["Round", "TrainingStep", "identities_of", "new_layout", "verifier_of"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -31,8 +32,20 @@ PathLike: TypeAlias = str | os.PathLike[str]
 _known: WeakValueDictionary[bytes, Round] = WeakValueDictionary()
 
 
+class TrainingStep(NamedTuple):
+    """Where in a training a round stands.
+
+    A client uploads once, and a member endorses one sum, for each (training, step, purpose).
+    """
+
+    training: bytes  #: 32 bytes that name the training
+    number: int  #: from 0
+    purpose: str  #: what is summed: "update", "statistics", ...; 1 to 64 printable ASCII
+    history: bytes  #: 32 bytes: a hash of everything that has steered the clients so far
+
+
 class Round(_core.Round):
-    """The public description of one sum: plan, public key, random seed, ranges, layout, clients.
+    """The public description of one sum: plan, authority, random seed, ranges, layout, clients.
 
     Whoever organises a round makes one and hands it to every client, the aggregator and the
     authority. It holds no secret. One round yields one sum; a new sum needs a new round, whose seed
@@ -43,7 +56,15 @@ class Round(_core.Round):
     plan : Plan
         The checked parameters.
     public : PublicKey
-        The authority's public key.
+        The key holder's public key; a `RoundError` where a committee opens.
+    committee : Committee or None
+        The members, where a committee opens.
+    group : (bytes, bytes) or None
+        The commitment of the clients' group: the sum has a tag then (`tagged`).
+    reader : PublicIdentity or None
+        To whom a committee seals its answers, where that is no group.
+    step : TrainingStep or None
+        Where in a training it stands.
     id : bytes
         32 bytes that name the round.
     size : int
@@ -64,7 +85,7 @@ class Round(_core.Round):
     def __init__(
         self,
         plan: Plan,
-        public: _core.PublicKey,
+        authority: _core.PublicKey | Committee,
         *,
         size: int | None = None,
         like: Any = None,
@@ -72,15 +93,19 @@ class Round(_core.Round):
         min_clients: int = 2,
         roster: Roster | Iterable[PublicIdentity | Signer] | None = None,
         trust_aggregator: bool = False,
+        group: tuple[bytes, bytes] | None = None,
+        reader: PublicIdentity | Signer | None = None,
+        step: TrainingStep | None = None,
     ) -> None:
         """Describe a new sum.
 
         Parameters
         ----------
         plan : Plan
-            The parameters that `public` was made for.
-        public : PublicKey
-            The authority's public key.
+            The parameters; a public key was made for them.
+        authority : PublicKey or Committee
+            Who can open the sum: one key holder, by its public key, or the members of a committee,
+            which needs a roster, and a reader: `group` or `reader`.
         size : int, optional
             How many values an update has; they come back as a flat vector. Give this or `like`.
         like : array, tensor, mapping of str to array or tensor, or nested lists and mappings
@@ -98,30 +123,42 @@ class Round(_core.Round):
         trust_aggregator : bool
             Engine "openfhe" only: let the authority open an aggregate as it comes. By default it
             wants to see the uploads and sums them itself.
+        group : (bytes, bytes), optional
+            ``group.commitment`` of the clients' `Group`: the sum gets a tag, and a committee's
+            answers are sealed to the clients. Weights are the clients' own then.
+        reader : PublicIdentity or Identity, optional
+            Of a committee's round without a group: who reads the sum.
+        step : TrainingStep, optional
+            Where in a training the round stands. Members endorse one sum for each.
 
         Raises
         ------
         ParameterError
             When an argument is out of range, or not just one of `size` and `like` is given.
         RoundError
-            When plan and key are of different engines.
+            When plan and key are of different engines, or authority, group, reader and weights do
+            not go together.
         KeyMismatchError
-            When `public` was made for another plan, or lacks parties.
+            When a public key was made for another plan, or lacks parties.
         """
         layout = new_layout(size, like)
         call = "Round(plan, public, size=...)"
         check_type(call, "plan", plan, Plan)
-        check_type(call, "public", public, _core.PublicKey)
+        check_type(call, "authority", authority, _core.PublicKey, _core.Committee)
         super().__init__(
             plan.facts,
-            public,
+            authority,
             layout.segments(limit),
             layout.to_bytes(),
             check_whole("min_clients", min_clients),
             identities_of(roster),
             trust_aggregator=bool(trust_aggregator),
+            group=group,
+            reader=None if reader is None else public_identity(reader, "reader"),
+            step=None if step is None else tuple(step),
         )
-        plan.cipher.check_public_key(plan.parameters, public)
+        if isinstance(authority, _core.PublicKey):
+            plan.cipher.check_public_key(plan.parameters, authority)
         self._plan = plan
         self._layout = layout
         self._roster: tuple[PublicIdentity, ...] | None = None
@@ -143,6 +180,24 @@ class Round(_core.Round):
         if self._roster is None:
             self._roster = tuple(PublicIdentity.of_core(one) for one in super().roster)
         return self._roster
+
+    @property
+    def committee(self) -> Committee | None:
+        """The members, where a committee opens; None where one key holder does."""
+        core = super().committee
+        return None if core is None else Committee.of_core(core)
+
+    @property
+    def reader(self) -> PublicIdentity | None:
+        """To whom a committee seals its answers; None where that is a group, or nobody."""
+        core = super().reader
+        return None if core is None else PublicIdentity.of_core(core)
+
+    @property
+    def step(self) -> TrainingStep | None:
+        """Where in a training the round stands."""
+        fields = super().step
+        return None if fields is None else TrainingStep(*fields)
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Round:
@@ -218,7 +273,8 @@ class Round(_core.Round):
         if counts != [tensor.size for tensor in layout.tensors if tensor.size]:
             raise WireFormatError("the round's layout does not fit its segments")
         plan = Plan.of_facts(core.cipher)
-        plan.cipher.check_public_key(plan.parameters, core.public)
+        if core.committee is None:
+            plan.cipher.check_public_key(plan.parameters, core.public)
         made = cls.__new__(cls)
         _core.Round.__init__(made, core)
         made._plan = plan

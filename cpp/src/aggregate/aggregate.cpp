@@ -32,8 +32,16 @@ void check_enough(const Manifest& manifest) {
 }
 
 Aggregate::Aggregate(Manifest manifest, AlignedBuffer<std::uint8_t> blocks)
-    : request_{std::move(manifest)},
+    : manifest_(std::move(manifest)),
       blocks_(std::make_shared<const AlignedBuffer<std::uint8_t>>(std::move(blocks))) {}
+
+scheme::OpeningRequest Aggregate::opening_request(int threads) const {
+  scheme::OpeningRequest request{manifest()};
+  if (scheme::names_blocks(round(), manifest().unit_weights())) {
+    request.evidence.blocks_digest = blocks_digest(threads);
+  }
+  return request;
+}
 
 scheme::OpeningRequest Aggregate::opening_request(std::span<const scheme::Upload* const> uploads,
                                                   int threads) const {
@@ -73,20 +81,22 @@ scheme::OpeningRequest Aggregate::opening_request(std::span<const scheme::Upload
   return request;
 }
 
-Bytes Aggregate::head_fields() const {
-  ByteWriter out;
-  request_.manifest.write(out);
-  out.u64(blocks().size());
-  return out.take();
+Aggregate Aggregate::without_shares() const {
+  Aggregate out(*this);
+  out.manifest_ = manifest().without_shares();
+  return out;
 }
 
+Bytes Aggregate::head_fields() const { return scheme::write_aggregate_fields(manifest()); }
+
 std::uint64_t Aggregate::wire_bytes() const noexcept {
-  std::uint64_t total =
-      scheme::kEnvelopeHeaderBytes + 32 + 4 + 8 + blocks().size() + scheme::kEnvelopeTrailerBytes;
-  for (const scheme::ManifestEntry& entry : manifest().entries()) {
-    total += 8 + scheme::head_bytes(round().cipher(), entry.head.signed_by());
-  }
-  return total;
+  const bool shared = round().committee() != nullptr;
+  const std::uint64_t shares =
+      shared && manifest().has_shares()
+          ? scheme::Manifest::shares_bytes(round(), manifest().entries().size())
+          : 0;
+  return scheme::kEnvelopeHeaderBytes + manifest().wire_bytes() + (shared ? 1 : 0) + shares + 8 +
+         blocks().size() + scheme::kEnvelopeTrailerBytes;
 }
 
 Bytes Aggregate::to_bytes() const {
@@ -100,13 +110,8 @@ void Aggregate::save(const std::string& path) const {
 
 Aggregate Aggregate::from_bytes(ByteView bytes, const Round& round) {
   ByteReader in(scheme::open_envelope(bytes, scheme::ObjectKind::kAggregate), "aggregate");
-  Manifest manifest = Manifest::read(in, round);
-  const std::uint64_t length = in.u64();
-  if (length != round.payload_bytes()) {
-    in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +
-            std::to_string(round.payload_bytes()));
-  }
-  const ByteView data = in.raw(length);
+  Manifest manifest = scheme::read_aggregate_fields(in, round);
+  const ByteView data = in.raw(round.payload_bytes());
   in.finish();
   // Copied first: what is checked is what is kept, even if the caller's memory changes meanwhile.
   AlignedBuffer<std::uint8_t> blocks(data.size());

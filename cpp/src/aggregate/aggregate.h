@@ -17,20 +17,23 @@ class Aggregate {
  public:
   Aggregate(scheme::Manifest manifest, AlignedBuffer<std::uint8_t> blocks);
 
-  const scheme::Manifest& manifest() const noexcept { return request_.manifest; }
-  const scheme::Round& round() const noexcept { return request_.manifest.round(); }
+  const scheme::Manifest& manifest() const noexcept { return manifest_; }
+  const scheme::Round& round() const noexcept { return manifest_.round(); }
   /// Empty of what was moved elsewhere.
   ByteView blocks() const noexcept { return blocks_ ? blocks_->span() : ByteView(); }
   /// Digest over the blocks, as of an upload's.
   Digest blocks_digest(int threads) const { return scheme::digest_of_blocks(blocks(), threads); }
   /// What the native engine's key holder needs: everything but the blocks.
-  const scheme::OpeningRequest& opening_request() const noexcept { return request_; }
+  scheme::OpeningRequest opening_request(int threads) const;
   /// What the key holder of another engine needs: the uploads, in the manifest's order, or the
   /// blocks, where the round trusts its aggregator.
   /// @param uploads may be empty there
   /// @throws RoundError when they are missing, or not the manifest's
   scheme::OpeningRequest opening_request(std::span<const scheme::Upload* const> uploads,
                                          int threads) const;
+
+  /// The same sum without its uploads' sealed shares: what readers download. Shares the blocks.
+  Aggregate without_shares() const;
 
   std::uint64_t wire_bytes() const noexcept;
   Bytes to_bytes() const;
@@ -41,7 +44,7 @@ class Aggregate {
 
  private:
   Bytes head_fields() const;
-  scheme::OpeningRequest request_;
+  scheme::Manifest manifest_;
   scheme::SharedBlocks blocks_;
 };
 

@@ -274,7 +274,8 @@ void register_aggregate(py::module_& m) {
           [](const Aggregate& self,
              const std::optional<std::vector<const scheme::Upload*>>& uploads) {
             if (self.round().cipher().engine() == scheme::Engine::kNative && !uploads) {
-              return self.opening_request();
+              const py::gil_scoped_release unlocked;  // blocks that nobody writes to
+              return self.opening_request(0);
             }
             const std::vector<const scheme::Upload*> given =
                 uploads.value_or(std::vector<const scheme::Upload*>{});
@@ -285,6 +286,8 @@ void register_aggregate(py::module_& m) {
             return self.opening_request(given, 0);
           },
           py::arg("uploads") = py::none())
+      .def("without_shares", &Aggregate::without_shares,
+           "The same sum without the uploads' sealed shares: all that readers need.")
       .def("to_bytes", [](const Aggregate& self) { return to_python(self.to_bytes()); })
       .def_static(
           "from_bytes",
@@ -329,7 +332,9 @@ void register_aggregate(py::module_& m) {
                     ", count=" + std::to_string(self.manifest().entries().size()) +
                     ", total_weight=" + std::to_string(self.manifest().total_weight()) + ")";
            })
-      .def("opening_request", [](const AggregateFile& self) { return self.opening_request(); })
+      .def(
+          "opening_request", [](const AggregateFile& self) { return self.opening_request(0); },
+          py::call_guard<py::gil_scoped_release>())  // touches no Python object
       .def(
           "verify",
           [](const AggregateFile& self, std::optional<int> threads) {

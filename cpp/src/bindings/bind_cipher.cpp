@@ -23,10 +23,11 @@ scheme::Upload encrypt(const scheme::Round& round, const std::vector<py::array>&
                        const std::vector<Word>& dtypes, double weight, const Word& rounding,
                        const Word& on_clip, int threads,
                        const std::optional<py::function>& progress, cipher::PadStore* pads,
-                       const py::function& seal) {
+                       const std::optional<std::uint32_t>& client, const py::function& seal) {
   const std::vector<cipher::Piece> views = make_pieces(pieces, dtypes);
-  const cipher::EncryptOptions options =
+  cipher::EncryptOptions options =
       make_encrypt_options(weight, rounding, on_clip, threads, progress);
+  options.client = client.value_or(scheme::kNoClient);
   const PythonSealer sealer(seal);
   const py::gil_scoped_release unlocked;  // the arrays are held by the caller's arguments
   if (pads != nullptr) return cipher::encrypt(round, views, options, sealer, *pads);
@@ -205,7 +206,7 @@ void register_cipher(py::module_& m) {
   m.def("encrypt", &encrypt, py::arg("round"), py::arg("pieces"), py::arg("dtypes"), py::kw_only(),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("on_clip") = "count",
         py::arg("threads") = 0, py::arg("progress") = py::none(),
-        py::arg("pads").none(true) = py::none(), py::arg("seal"),
+        py::arg("pads").none(true) = py::none(), py::arg("client") = py::none(), py::arg("seal"),
         "Encrypts one contiguous array a segment, without copying them.");
   m.def("decrypt", &decrypt, py::arg("key"), py::arg("aggregate"), py::kw_only(),
         py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,

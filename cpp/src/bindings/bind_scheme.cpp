@@ -2,6 +2,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <tuple>
+
 #include "base/file_io.h"
 #include "bindings/arrays.h"
 #include "bindings/conversions.h"
@@ -81,11 +83,18 @@ void save_public(const std::string& path, const Bytes& bytes) {
   write_file(path, parts, FileKind::kPublic);
 }
 
-Round make_round(const Cipher& cipher, const scheme::PublicKey& public_key,
+/// (tag key's commitment, public reading key).
+using GroupFields = std::pair<py::buffer, py::buffer>;
+/// (training, step, purpose, history).
+using StepFields = std::tuple<py::buffer, std::int64_t, Word, py::buffer>;
+
+Round make_round(const Cipher& cipher, const py::object& authority,
                  const std::vector<std::pair<std::uint64_t, double>>& segments,
                  const py::bytes& layout, std::int64_t min_clients,
                  const std::vector<scheme::PublicIdentity>& roster, std::int64_t upload_keys,
-                 bool trust_aggregator) {
+                 bool trust_aggregator, const std::optional<GroupFields>& group,
+                 const std::optional<scheme::PublicIdentity>& reader,
+                 const std::optional<StepFields>& step) {
   scheme::RoundFields fields;
   for (const auto& [count, limit] : segments) fields.segments.push_back({count, limit});
   fields.layout = std::string(layout);
@@ -93,7 +102,26 @@ Round make_round(const Cipher& cipher, const scheme::PublicKey& public_key,
   fields.upload_keys = not_negative("upload_keys", upload_keys);
   fields.roster = roster;
   fields.trust_aggregator = trust_aggregator;
-  return Round(cipher.shared_from_this(), public_key, std::move(fields));
+  fields.reader = reader;
+  if (group) {
+    constexpr std::size_t kBytes = scheme::GroupCommitment::kKemKeyBytes;
+    fields.group = {fixed_bytes<32>(group->first, "a group's tag commitment"),
+                    fixed_bytes<kBytes>(group->second, "a group's reading key")};
+  }
+  if (step) {
+    const auto& [training, number, purpose, history] = *step;
+    fields.step = {fixed_bytes<32>(training, "a training's id"), not_negative("step", number),
+                   purpose, fixed_bytes<32>(history, "a history")};
+  }
+  if (py::isinstance<scheme::Committee>(authority)) {
+    return Round(cipher.shared_from_this(), authority.cast<const scheme::Committee&>(),
+                 std::move(fields));
+  }
+  if (!py::isinstance<scheme::PublicKey>(authority)) {
+    throw ParameterError("a round's authority is a public key or a committee");
+  }
+  return Round(cipher.shared_from_this(), authority.cast<const scheme::PublicKey&>(),
+               std::move(fields));
 }
 
 void register_plan(py::module_& m) {
@@ -119,16 +147,14 @@ void register_plan(py::module_& m) {
             if (values == 0 || values > scheme::kMaxValues) {
               throw ParameterError("size = " + shown(size) + " is outside 1 ... 2^40");
             }
-            return scheme::upload_head_bytes(self, scheme::SignatureKind::kNone) +
-                   self.payload_bytes(values) +
+            return scheme::least_head_bytes(self) + self.payload_bytes(values) +
                    self.default_upload_keys(values) * self.full_block_bytes() +
                    scheme::kEnvelopeTrailerBytes;
           },
           py::arg("size"))
       .def_property_readonly("fixed_bytes",
                              [](const Cipher& self) {
-                               return scheme::upload_head_bytes(self,
-                                                                scheme::SignatureKind::kNone) +
+                               return scheme::least_head_bytes(self) +
                                       self.default_upload_keys(1) * self.full_block_bytes() +
                                       scheme::kEnvelopeTrailerBytes;
                              })
@@ -324,18 +350,59 @@ void register_identity(py::module_& m) {
       py::arg("roster"), "Refuses a roster in which two identities have a key in common.");
 }
 
+void register_committee(py::module_& m) {
+  using scheme::Committee;
+  py::class_<Committee>(m, "Committee", "The members who open a sum together.")
+      .def(py::init([](const std::vector<scheme::PublicIdentity>& members, std::int64_t threshold) {
+             return Committee(members, not_negative("threshold", threshold));
+           }),
+           py::arg("members"), py::arg("threshold"))
+      .def(py::init<const Committee&>(), py::arg("other"))
+      .def("__eq__",
+           [](const Committee& self, const py::object& other) {
+             return py::isinstance<Committee>(other) && self == other.cast<const Committee&>();
+           })
+      .def("__hash__", [](const Committee& self) { return py::hash(to_python(self.id())); })
+      .def_property_readonly("id", [](const Committee& self) { return to_python(self.id()); })
+      .def_property_readonly("threshold", &Committee::threshold)
+      .def_property_readonly("members", [](const Committee& self) { return self.members(); });
+}
+
 void register_round(py::module_& m) {
   py::class_<Round>(m, "Round", "The public description of one sum.")
-      .def(py::init(&make_round), py::arg("cipher"), py::arg("public"), py::arg("segments"),
+      .def(py::init(&make_round), py::arg("cipher"), py::arg("authority"), py::arg("segments"),
            py::arg("layout") = py::bytes(), py::arg("min_clients") = 2,
            py::arg("roster") = std::vector<scheme::PublicIdentity>{}, py::arg("upload_keys") = 0,
-           py::arg("trust_aggregator") = false)
+           py::arg("trust_aggregator") = false, py::arg("group") = py::none(),
+           py::arg("reader") = py::none(), py::arg("step") = py::none())
       .def(py::init<const Round&>(), py::arg("other"))
       .def_property_readonly(
           "cipher",
           [](const Round& round) { return std::const_pointer_cast<Cipher>(round.shared_cipher()); })
       .def_property_readonly("trust_aggregator", &Round::trust_aggregator)
       .def_property_readonly("public", &Round::public_key)
+      .def_property_readonly("committee",
+                             [](const Round& round) -> std::optional<scheme::Committee> {
+                               if (round.committee() == nullptr) return std::nullopt;
+                               return *round.committee();
+                             })
+      .def_property_readonly("tagged", &Round::tagged)
+      .def_property_readonly("group",
+                             [](const Round& round) -> std::optional<std::pair<py::bytes, py::bytes>> {
+                               if (!round.group()) return std::nullopt;
+                               return std::pair(to_python(round.group()->tag_key),
+                                                to_python(round.group()->reading_key));
+                             })
+      .def_property_readonly("reader", &Round::reader)
+      .def_property_readonly(
+          "step",
+          [](const Round& round)
+              -> std::optional<std::tuple<py::bytes, std::uint64_t, std::string, py::bytes>> {
+            if (!round.step()) return std::nullopt;
+            const scheme::TrainingStep& at = *round.step();
+            return std::tuple(to_python(at.training), at.step, at.purpose, to_python(at.history));
+          })
+      .def_property_readonly("check_blocks", &Round::check_blocks)
       .def_property_readonly("id", [](const Round& round) { return to_python(round.id()); })
       .def_property_readonly("seed", [](const Round& round) { return to_python(round.seed()); })
       .def_property_readonly("size", &Round::size)
@@ -419,8 +486,8 @@ void register_upload(py::module_& m) {
           "signing_payload",
           [](const Upload& upload, const Round& round, std::uint32_t client, int threads) {
             scheme::check_round_id(upload.round_id(), round, "the upload");
-            Digest digest;
-            {
+            std::optional<Digest> digest;
+            if (!upload.tagged()) {
               const py::gil_scoped_release unlocked;  // hashes bytes that nobody else writes
               digest = upload.blocks_digest(checked_threads(threads));
             }
@@ -431,8 +498,8 @@ void register_upload(py::module_& m) {
           "attach_signature",
           [](Upload& upload, std::uint32_t client, const py::buffer& signature, int threads) {
             scheme::UploadSignature attached{
-                client, {}, scheme::Signature(BufferView(signature).view())};
-            {
+                client, std::nullopt, scheme::Signature(BufferView(signature).view())};
+            if (!upload.tagged()) {
               const py::gil_scoped_release unlocked;  // as above
               attached.blocks_digest = upload.blocks_digest(checked_threads(threads));
             }
@@ -571,6 +638,7 @@ void register_scheme(py::module_& m) {
   register_plan(m);
   register_keys(m);
   register_identity(m);
+  register_committee(m);
   register_round(m);
   register_upload(m);
   register_sum_key(m);

@@ -16,6 +16,7 @@
 #include "base/shown.h"
 #include "base/wipe.h"
 #include "cipher/encrypt.h"
+#include "scheme/sealed_key.h"
 #include "scheme/upload.h"
 
 namespace veilsum::bindings {
@@ -178,14 +179,14 @@ inline py::buffer bytes_from(const char* callable, const py::object& given) {
   return py::reinterpret_borrow<py::buffer>(given);
 }
 
-/// Calls a Python callable (public_key, info, seed) -> sealed bytes.
+/// Calls a Python callable (public_key, info, secret) -> sealed bytes.
 class PythonSealer final : public scheme::Sealer {
  public:
   explicit PythonSealer(py::function callable) : callable_(std::move(callable)) {}
 
-  Bytes seal(ByteView key, ByteView info, ByteView seed) const override {
+  Bytes seal(ByteView key, ByteView info, ByteView secret) const override {
     const py::gil_scoped_acquire lock;
-    const py::object sealed = callable_(to_python(key), to_python(info), to_python(seed));
+    const py::object sealed = callable_(to_python(key), to_python(info), to_python(secret));
     const BufferView view(bytes_from("seal", sealed));
     return {view.view().begin(), view.view().end()};
   }
@@ -194,18 +195,19 @@ class PythonSealer final : public scheme::Sealer {
   HeldFunction callable_;
 };
 
-/// Calls a Python callable (secret_key, info, sealed) -> seed, or None when it does not open.
+/// Calls a Python callable (secret_key, info, sealed) -> secret, or None when it does not open.
 class PythonOpener final : public scheme::Opener {
  public:
   explicit PythonOpener(py::function callable) : callable_(std::move(callable)) {}
 
-  bool open(ByteView key, ByteView info, ByteView sealed, Seed& seed) const override {
+  bool open(ByteView key, ByteView info, ByteView sealed,
+            std::span<std::uint8_t> secret) const override {
     const py::gil_scoped_acquire lock;
     const py::object opened = callable_(to_python(key), to_python(info), to_python(sealed));
     if (opened.is_none()) return false;
     const BufferView view(bytes_from("open", opened));
-    if (view.view().size() != seed.span().size()) return false;
-    std::copy(view.view().begin(), view.view().end(), seed.data());
+    if (view.view().size() != secret.size()) return false;
+    std::copy(view.view().begin(), view.view().end(), secret.begin());
     return true;
   }
 

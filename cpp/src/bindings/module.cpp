@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   veilsum::bindings::register_isa(m);
   veilsum::bindings::register_scheme(m);
   veilsum::bindings::register_aggregate(m);
+  veilsum::bindings::register_committee_steps(m);
   veilsum::bindings::register_cipher(m);
   // Last: it guards what is there. A wrong VEILSUM_ISA is an error of the first call: deeper, where
   // functions may not throw, it would end the process.

@@ -10,5 +10,6 @@ void register_isa(pybind11::module_& m);
 void register_scheme(pybind11::module_& m);
 void register_cipher(pybind11::module_& m);
 void register_aggregate(pybind11::module_& m);
+void register_committee_steps(pybind11::module_& m);
 
 }  // namespace veilsum::bindings

@@ -10,6 +10,7 @@
 #include "cipher/element.h"
 #include "cipher/pads.h"
 #include "isa/dispatch.h"
+#include "scheme/blocks_digest.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::cipher {
@@ -122,6 +123,10 @@ bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block
 
 }  // namespace
 
+void check_blocks_of(const scheme::SumKey& key, const Digest& found) {
+  if (key.blocks_digest() && *key.blocks_digest() != found) refuse_sum();
+}
+
 void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifest,
                       const DecryptOptions& options) {
   scheme::check_sum_key(key, manifest);
@@ -152,6 +157,10 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
     secure_wipe(out, static_cast<std::size_t>(round.size() * element_bytes(options.type)));
     refuse_sum();
   };
+  if (key.blocks_digest() &&
+      *key.blocks_digest() != scheme::digest_of_blocks(blocks, options.threads)) {
+    refuse();
+  }
   if (!good.load()) refuse();
   const std::uint64_t value_bytes = plan.block_capacity() * element_bytes(options.type);
   const std::uint64_t count = (values + keys - 1) / keys;

@@ -20,6 +20,11 @@ struct DecryptOptions {
 void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifest,
                       const DecryptOptions& options);
 
+/// Refuses other blocks than the key names, where it names any.
+/// @param found the digest of the blocks at hand
+/// @throws TamperedSumError
+void check_blocks_of(const scheme::SumKey& key, const Digest& found);
+
 /// Decrypts the blocks of a sum into `out`, round().size() elements of options.type. The check
 /// blocks come first: no number leaves before the key has been found right under every upload key.
 /// A value is (digit - total_weight * L) * (limit / L), divided by the total weight for a mean,

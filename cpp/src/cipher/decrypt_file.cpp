@@ -122,7 +122,8 @@ class FileDecryption {
   FileDecryption(const scheme::SumKey& key, const scheme::AggregateFile& total,
                  const std::string& path, ByteView prefix, std::span<const FileTarget> targets,
                  std::uint64_t file_bytes, const DecryptOptions& options, bool resume)
-      : total_(total),
+      : key_(key),
+        total_(total),
         round_(total.round()),
         targets_(targets),
         options_(options),
@@ -179,6 +180,7 @@ class FileDecryption {
   };
 
   void decrypt() {
+    if (key_.blocks_digest()) check_blocks_of(key_, total_.blocks_digest(options_.threads));
     check_keys();
     const std::uint64_t portion = spans_in_portion(options_.threads);
     std::uint32_t crc = 0;
@@ -324,6 +326,7 @@ class FileDecryption {
         });
   }
 
+  const scheme::SumKey& key_;
   const scheme::AggregateFile& total_;
   const Round& round_;
   std::span<const FileTarget> targets_;

@@ -288,7 +288,7 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
   scheme::UploadHead head;
   head.clipped = job.clipped.load();
   head.nonce = secrets.seeds.nonce;
-  head.part = scheme::seal_key(round, head.nonce, secrets.seeds.key, sealer);
+  scheme::seal_secrets(round, options.client, secrets.seeds.key, nullptr, sealer, head);
   return scheme::Upload(round, std::move(head), std::move(blocks));
 }
 

@@ -8,6 +8,7 @@
 
 #include "cipher/prepared.h"
 #include "isa/kernels.h"
+#include "scheme/sealed_key.h"
 #include "scheme/upload.h"
 
 namespace veilsum::cipher {
@@ -38,6 +39,8 @@ struct EncryptOptions {
   OnClip on_clip = OnClip::kCount;
   int threads = 0;
   Progress progress;
+  /// Who uploads: an index in the round's roster, or kNoClient where it has none.
+  std::uint32_t client = scheme::kNoClient;
 };
 
 class PadStore;

@@ -181,7 +181,8 @@ class FileEncryption {
         signer_(signer),
         spans_(round),
         signs_(kind_of(round, signer)),
-        head_bytes_(scheme::upload_head_bytes(round.plan(), signs_)),
+        hashed_(signer.has_value() && !round.tagged()),
+        head_bytes_(static_cast<std::size_t>(scheme::upload_head_bytes(round, signs_))),
         seeds_(fresh) {
     check_sources(round, sources, options);
     // What an earlier run began with replaces what is fresh.
@@ -322,7 +323,7 @@ class FileEncryption {
 
   void note_bytes(SpanResult& result, ByteView bytes) const {
     result.crc = isa::kernels().crc32c(0, bytes.data(), bytes.size());
-    if (signer_) result.pieces = scheme::piece_digests(bytes);
+    if (hashed_) result.pieces = scheme::piece_digests(bytes);
   }
 
   void make(std::uint64_t first, std::uint64_t count) {
@@ -405,7 +406,7 @@ class FileEncryption {
       result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
       scratch.writes.write_at(head_bytes_ + spans_.offset_of(block), bytes);
     }
-    if (signer_) {
+    if (hashed_) {
       result.pieces = scheme::piece_digests(scratch.out.span().first(spans_.bytes(span)));
     }
   }
@@ -435,16 +436,19 @@ class FileEncryption {
     scheme::UploadHead head;
     head.clipped = clipped;
     head.nonce = seeds_.nonce;
-    head.part = scheme::seal_key(round_, seeds_.nonce, seeds_.key, sealer_);
+    scheme::seal_secrets(round_, signer_ ? signer_->client : scheme::kNoClient, seeds_.key, nullptr,
+                         sealer_, head);
     if (signer_) {
+      const std::optional<Digest> named =
+          round_.tagged() ? std::nullopt : std::optional(blocks_digest);
       scheme::Signature signature =
-          signer_->sign(scheme::signing_payload(round_, signer_->client, head, blocks_digest));
+          signer_->sign(scheme::signing_payload(round_, signer_->client, head, named));
       if (signature.kind() != signs_) {
         throw ParameterError(
             "the signer signed with " + std::string(scheme::signature_name(signature.kind())) +
             ", but its identity in the roster signs with " + scheme::signature_name(signs_));
       }
-      head.signature = {signer_->client, blocks_digest, std::move(signature)};
+      head.signature = {signer_->client, named, std::move(signature)};
     }
     const Bytes first = scheme::write_upload_head(round_, head);
     ByteWriter last(scheme::kEnvelopeTrailerBytes);
@@ -463,6 +467,7 @@ class FileEncryption {
   const std::optional<FileSigner>& signer_;
   Spans spans_;
   scheme::SignatureKind signs_;
+  const bool hashed_;  ///< the blocks' digest is signed
   std::size_t head_bytes_;
   const ProcessMark process_;
   UploadSeeds seeds_;

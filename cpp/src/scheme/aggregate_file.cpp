@@ -7,6 +7,7 @@
 #include "base/parallel.h"
 #include "isa/dispatch.h"
 #include "scheme/blocks_digest.h"
+#include "scheme/portions.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
@@ -40,8 +41,7 @@ void AggregateFile::read_head(const Round& round) {
   const std::uint64_t size = file_->size();
   // The blocks' length is the round's, so the rest is the head: it is bounded before it is read.
   const std::uint64_t frame = kEnvelopeHeaderBytes + kEnvelopeTrailerBytes;
-  const std::uint64_t an_entry = 8 + most_head_bytes(round);
-  const std::uint64_t most = kFixedBytes + round.cipher().max_weight() * an_entry;
+  const std::uint64_t most = most_aggregate_fields(round, round.cipher().max_weight());
   if (size < frame + kFixedBytes + round.payload_bytes() ||
       size - frame - round.payload_bytes() > most) {
     // Of another round, probably: its id says so better than its length.
@@ -63,14 +63,9 @@ void AggregateFile::read_head(const Round& round) {
   std::memcpy(&stored_crc_, last, sizeof last);
 
   ByteReader in(ByteView(head).subspan(kEnvelopeHeaderBytes), "aggregate");
-  Manifest manifest = Manifest::read(in, round);
-  const std::uint64_t length = in.u64();
-  if (length != round.payload_bytes()) {
-    in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +
-            std::to_string(round.payload_bytes()));
-  }
+  Manifest manifest = read_aggregate_fields(in, round);
   in.finish();
-  request_ = std::make_shared<const OpeningRequest>(OpeningRequest{std::move(manifest)});
+  manifest_ = std::make_shared<const Manifest>(std::move(manifest));
 }
 
 void AggregateFile::check_damage() const {
@@ -85,33 +80,57 @@ void AggregateFile::check_checksum(std::uint32_t crc_of_blocks) const {
   }
 }
 
-void AggregateFile::verify(int threads) const {
+void AggregateFile::read_through(int threads, BlocksDigest* digest) const {
+  struct Result {
+    std::uint32_t crc = 0;
+    Bytes pieces;
+  };
   const Spans spans(round());
-  std::vector<std::uint32_t> crcs(static_cast<std::size_t>(spans.count()));
-  parallel_for(
-      crcs.size(), threads, [&] { return AlignedBuffer<std::uint8_t>(spans.most_bytes()); },
-      [&](std::size_t span, AlignedBuffer<std::uint8_t>& scratch) {
-        const std::span<std::uint8_t> bytes = scratch.span().first(spans.bytes(span));
-        file_->read_at(blocks_offset_ + spans.offset(span), bytes);
-        crcs[span] = isa::kernels().crc32c(0, bytes.data(), bytes.size());
-      });
+  const std::uint64_t portion = digest == nullptr ? spans.count() : spans_in_portion(threads);
   std::uint32_t crc = 0;
-  for (std::uint64_t span = 0; span < spans.count(); ++span) {
-    crc = crc32c_combine(crc, crcs[static_cast<std::size_t>(span)], spans.bytes(span));
+  for (std::uint64_t first = 0; first < spans.count(); first += portion) {
+    std::vector<Result> results(
+        static_cast<std::size_t>(std::min(portion, spans.count() - first)));
+    parallel_for(
+        results.size(), threads, [&] { return AlignedBuffer<std::uint8_t>(spans.most_bytes()); },
+        [&](std::size_t item, AlignedBuffer<std::uint8_t>& scratch) {
+          const std::uint64_t span = first + item;
+          const std::span<std::uint8_t> bytes = scratch.span().first(spans.bytes(span));
+          file_->read_at(blocks_offset_ + spans.offset(span), bytes);
+          results[item].crc = isa::kernels().crc32c(0, bytes.data(), bytes.size());
+          if (digest != nullptr) results[item].pieces = piece_digests(bytes);
+        });
+    for (std::size_t item = 0; item < results.size(); ++item) {
+      crc = crc32c_combine(crc, results[item].crc, spans.bytes(first + item));
+      if (digest != nullptr) digest->append(results[item].pieces);
+    }
   }
   check_checksum(crc);
 }
 
+void AggregateFile::verify(int threads) const { read_through(threads, nullptr); }
+
+Digest AggregateFile::blocks_digest(int threads) const {
+  BlocksDigest digest;
+  read_through(threads, &digest);
+  return digest.finish();
+}
+
+OpeningRequest AggregateFile::opening_request(int threads) const {
+  OpeningRequest request{*manifest_};
+  if (names_blocks(round(), manifest_->unit_weights())) {
+    request.evidence.blocks_digest = blocks_digest(threads);
+  }
+  return request;
+}
+
 Bytes write_aggregate_head(const Manifest& manifest) {
-  const Round& round = manifest.round();
-  ByteWriter fields(256 + manifest.entries().size() * (8 + most_head_bytes(round)));
-  manifest.write(fields);
-  fields.u64(round.payload_bytes());
+  const Bytes fields = write_aggregate_fields(manifest);
   ByteWriter out(kEnvelopeHeaderBytes + fields.size());
-  out.raw(envelope_header(
-      ObjectKind::kAggregate,
-      kEnvelopeHeaderBytes + fields.size() + round.payload_bytes() + kEnvelopeTrailerBytes));
-  out.raw(fields.bytes());
+  out.raw(envelope_header(ObjectKind::kAggregate, kEnvelopeHeaderBytes + fields.size() +
+                                                      manifest.round().payload_bytes() +
+                                                      kEnvelopeTrailerBytes));
+  out.raw(fields);
   return out.take();
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/file_stream.h"
+#include "scheme/blocks_digest.h"
 #include "scheme/opening.h"
 
 namespace veilsum::scheme {
@@ -17,9 +18,10 @@ class AggregateFile {
   /// @throws WireFormatError, RoundError as Aggregate::from_bytes
   AggregateFile(const std::string& path, const Round& round);
 
-  const OpeningRequest& opening_request() const noexcept { return *request_; }
-  const Manifest& manifest() const noexcept { return request_->manifest; }
-  const Round& round() const noexcept { return request_->manifest.round(); }
+  /// Reads the blocks where the request names them.
+  OpeningRequest opening_request(int threads) const;
+  const Manifest& manifest() const noexcept { return *manifest_; }
+  const Round& round() const noexcept { return manifest_->round(); }
   const InputFile& file() const noexcept { return *file_; }
   std::uint64_t wire_bytes() const noexcept { return file_->size(); }
   /// Where the blocks begin in the file.
@@ -33,12 +35,16 @@ class AggregateFile {
   /// Reads all blocks for the checksum.
   /// @throws WireFormatError
   void verify(int threads) const;
+  /// The same, and the digest over the blocks, as of an upload's.
+  Digest blocks_digest(int threads) const;
 
  private:
+  /// Reads all blocks in order. @param digest null where it is not wanted
+  void read_through(int threads, BlocksDigest* digest) const;
   void read_head(const Round& round);
 
   std::shared_ptr<const InputFile> file_;
-  std::shared_ptr<const OpeningRequest> request_;
+  std::shared_ptr<const Manifest> manifest_;
   std::uint64_t blocks_offset_ = 0;
   std::uint32_t crc_of_head_ = 0;
   std::uint32_t stored_crc_ = 0;

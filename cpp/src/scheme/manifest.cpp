@@ -44,7 +44,7 @@ void Manifest::append(UploadHead head, std::uint64_t weight) {
   entries_.push_back({weight, std::move(head)});
   const UploadHead& added = entries_.back().head;
   try {
-    uploads_.emplace(added.digest(), weight);
+    uploads_.emplace(added.digest(), Named{weight, head_digest(added)});
     if (added.signature) clients_.insert(added.signature->client);
   } catch (...) {  // out of memory: as if it had never been
     uploads_.erase(added.digest());
@@ -66,11 +66,12 @@ void Manifest::remove(const Digest& upload) noexcept {
 }
 
 Digest Manifest::digest() const {
-  ByteWriter out(32 + 40 * uploads_.size());
+  ByteWriter out(32 + 72 * uploads_.size());
   out.raw(round_.id());
-  for (const auto& [digest, weight] : uploads_) {
+  for (const auto& [digest, named] : uploads_) {
     out.raw(digest);
-    out.u64(weight);
+    out.raw(named.head);
+    out.u64(named.weight);
   }
   return ring::labelled_hash("veilsum/2/manifest", {out.bytes()});
 }
@@ -84,11 +85,35 @@ void Manifest::write(ByteWriter& out) const {
   }
 }
 
+std::uint64_t Manifest::wire_bytes() const noexcept {
+  std::uint64_t total = 32 + 4;
+  for (const ManifestEntry& entry : entries_) {
+    total += 8 + head_bytes(round_, entry.head.signed_by());
+  }
+  return total;
+}
+
+bool Manifest::has_shares() const noexcept {
+  return std::all_of(entries_.begin(), entries_.end(),
+                     [](const ManifestEntry& entry) { return entry.head.shares != nullptr; });
+}
+
+Manifest Manifest::without_shares() const {
+  Manifest out(*this);
+  for (ManifestEntry& entry : out.entries_) entry.head.shares = nullptr;
+  return out;
+}
+
+std::uint64_t Manifest::shares_bytes(const Round& round, std::uint64_t uploads) {
+  const Committee* committee = round.committee();
+  return committee == nullptr ? 0 : uploads * committee->size() * sealed_share_bytes(round);
+}
+
 Manifest Manifest::read(ByteReader& in, const Round& round) {
   check_round_id(in.array<32>(), round, "the aggregate");
   const std::uint32_t count = in.u32();
   if (count == 0) in.fail("a sum of no uploads");
-  if (std::uint64_t{count} * head_bytes(round.cipher(), SignatureKind::kNone) > in.remaining()) {
+  if (std::uint64_t{count} * head_bytes(round, SignatureKind::kNone) > in.remaining()) {
     in.fail("more uploads in the manifest than bytes");
   }
   Manifest manifest(round);
@@ -105,6 +130,47 @@ Manifest Manifest::read(ByteReader& in, const Round& round) {
     manifest.append(std::move(head), weight);
   }
   return manifest;
+}
+
+void Manifest::read_shares(ByteReader& in) {
+  const std::uint64_t each = shares_bytes(round_, 1);
+  for (ManifestEntry& entry : entries_) attach_shares(round_, entry.head, in.raw(each));
+}
+
+Bytes write_aggregate_fields(const Manifest& manifest) {
+  const Round& round = manifest.round();
+  const bool shared = round.committee() != nullptr;
+  const bool forwards = shared && manifest.has_shares();
+  const std::uint64_t uploads = manifest.entries().size();
+  ByteWriter out(static_cast<std::size_t>(
+      manifest.wire_bytes() + 9 + (forwards ? Manifest::shares_bytes(round, uploads) : 0)));
+  manifest.write(out);
+  if (shared) out.u8(forwards ? 1 : 0);
+  if (forwards) {
+    for (const ManifestEntry& entry : manifest.entries()) out.raw(*entry.head.shares);
+  }
+  out.u64(round.payload_bytes());
+  return out.take();
+}
+
+Manifest read_aggregate_fields(ByteReader& in, const Round& round) {
+  Manifest manifest = Manifest::read(in, round);
+  if (round.committee() != nullptr) {
+    const std::uint8_t forwards = in.u8();
+    if (forwards > 1) in.fail("flag " + std::to_string(forwards) + " is neither 0 nor 1");
+    if (forwards == 1) manifest.read_shares(in);
+  }
+  const std::uint64_t length = in.u64();
+  if (length != round.payload_bytes()) {
+    in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +
+            std::to_string(round.payload_bytes()));
+  }
+  return manifest;
+}
+
+std::uint64_t most_aggregate_fields(const Round& round, std::uint64_t uploads) {
+  return 32 + 4 + uploads * (8 + most_head_bytes(round)) +
+         Manifest::shares_bytes(round, uploads) + 1 + 8;
 }
 
 }  // namespace veilsum::scheme

@@ -36,20 +36,43 @@ class Manifest {
   const std::vector<ManifestEntry>& entries() const noexcept { return entries_; }
   std::uint64_t total_weight() const noexcept { return total_weight_; }
   bool unit_weights() const noexcept { return total_weight_ == entries_.size(); }
-  /// Hash over round, ciphers' parts and weights, independent of the order: names the sum itself.
+  /// Hash over round, heads and weights, independent of the order: names the sum itself.
   Digest digest() const;
 
+  /// Whether all uploads' sealed shares are there to be forwarded.
+  bool has_shares() const noexcept;
+  /// The same without them: all that a reader needs.
+  Manifest without_shares() const;
+  /// Bytes that all sealed shares of a committee's round take; 0 of others'.
+  static std::uint64_t shares_bytes(const Round& round, std::uint64_t uploads);
+
+  /// Heads, without sealed shares.
   void write(ByteWriter& out) const;
+  std::uint64_t wire_bytes() const noexcept;
   static Manifest read(ByteReader& in, const Round& round);
+
+  /// Takes the sealed shares in, upload by upload.
+  void read_shares(ByteReader& in);
 
  private:
   void append(UploadHead head, std::uint64_t weight);
 
   Round round_;
   std::vector<ManifestEntry> entries_;
-  std::map<Digest, std::uint64_t> uploads_;  // upload's digest -> weight
+  struct Named {
+    std::uint64_t weight = 0;
+    Digest head{};
+  };
+  std::map<Digest, Named> uploads_;          // by the upload's digest
   std::set<std::uint32_t> clients_;          // of the signed ones
   std::uint64_t total_weight_ = 0;
 };
+
+/// What an aggregate has between its envelope's header and its blocks: the manifest, the sealed
+/// shares if they are there, and the length of the blocks.
+Bytes write_aggregate_fields(const Manifest& manifest);
+Manifest read_aggregate_fields(ByteReader& in, const Round& round);
+/// Their size at most, for `uploads` uploads.
+std::uint64_t most_aggregate_fields(const Round& round, std::uint64_t uploads);
 
 }  // namespace veilsum::scheme

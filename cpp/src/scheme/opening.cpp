@@ -8,6 +8,7 @@
 #include "ring/sha256.h"
 #include "scheme/block_sums.h"
 #include "scheme/blocks_digest.h"
+#include "scheme/key_shares.h"
 #include "scheme/ledger.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
@@ -95,11 +96,32 @@ void check_sum_key(const SumKey& key, const Manifest& manifest) {
   }
 }
 
+namespace {
+
+/// An upload's tag, as the client sealed it.
+ring::TagSum read_tag(const Round& round, const UploadHead& head, ByteView words) {
+  ring::TagSum::Values values{};
+  std::memcpy(values.data(), words.data(), sizeof values);
+  try {
+    return {tag_field(round), values};
+  } catch (const ParameterError&) {
+    throw RoundError("what " + head.name() +
+                     " sealed is no tag of this round: the client deviates; nothing was opened");
+  }
+}
+
+bool names_its_blocks(const OpeningRequest& request) {
+  return request.evidence.kind != Evidence::Kind::kNone ||
+         names_blocks(request.manifest.round(), request.manifest.unit_weights());
+}
+
+}  // namespace
+
 Bytes OpeningRequest::to_bytes() const {
   ByteWriter fields(64 + manifest.entries().size() * (8 + most_head_bytes(manifest.round())) + 64);
   manifest.write(fields);
   fields.u8(static_cast<std::uint8_t>(evidence.kind));
-  if (evidence.kind != Evidence::Kind::kNone) fields.raw(evidence.blocks_digest);
+  if (names_its_blocks(*this)) fields.raw(evidence.blocks_digest);
   std::vector<ByteView> parts{fields.bytes()};
   for (const SharedBlocks& blocks : evidence.blocks) parts.push_back(blocks->span());
   return seal(ObjectKind::kOpeningRequest, parts);
@@ -113,8 +135,8 @@ OpeningRequest OpeningRequest::from_bytes(ByteView bytes, const Round& round) {
   const bool shows = round.cipher().engine() != Engine::kNative;
   if (kind > (shows ? 2 : 0)) in.fail("evidence of kind " + std::to_string(kind) + " is unknown");
   evidence.kind = static_cast<Evidence::Kind>(kind);
+  if (names_its_blocks(request)) evidence.blocks_digest = in.array<32>();
   if (kind != 0) {
-    evidence.blocks_digest = in.array<32>();
     const std::size_t runs =
         evidence.kind == Evidence::Kind::kAggregate ? 1 : request.manifest.entries().size();
     for (std::size_t k = 0; k < runs; ++k) {
@@ -140,14 +162,20 @@ SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Op
   }
 
   KeyCoefficients sum(std::size_t{plan.degree()} * round.upload_keys(), Initialise::kZero);
+  std::optional<ring::TagSum> tag;
+  if (round.tagged()) tag.emplace(tag_field(round));
   for (const ManifestEntry& entry : manifest.entries()) {
-    Seed seed;
-    if (!opener.open(secret.secret(), sealing_info(round, entry.head.nonce),
-                     entry.head.part.bytes(), seed)) {
+    SecretBuffer<std::uint8_t> sealed(sealed_secret_bytes(round));
+    if (!opener.open(secret.secret(),
+                     sealing_info(round, client_of(entry.head), entry.head.nonce),
+                     entry.head.part.bytes(), sealed.span())) {
       throw RoundError("the sealed key of " + entry.head.name() +
                        " was not made for this round and key: it was altered, or copied from "
                        "elsewhere; nothing was opened");
     }
+    Seed seed;
+    std::memcpy(seed.data(), sealed.data(), 32);
+    if (tag) tag->add(read_tag(round, entry.head, sealed.span().subspan(32)));
     const KeyCoefficients keys = expand_keys(round, seed);
     const auto weight = static_cast<std::int64_t>(entry.weight);
     for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += weight * keys[j];
@@ -155,7 +183,9 @@ SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Op
   const Digest digest = manifest.digest();
   secret.ledger().record(round.id(), digest);
   return SumKey(round, digest, manifest.entries().size(), manifest.total_weight(),
-                manifest.unit_weights() || allow_export, std::move(sum));
+                manifest.unit_weights() || allow_export, std::move(sum), std::move(tag),
+                names_its_blocks(request) ? std::optional(request.evidence.blocks_digest)
+                                          : std::nullopt);
 }
 
 SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const BlockOpener& opener,

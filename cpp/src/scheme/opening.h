@@ -21,7 +21,8 @@ struct Evidence {
     kUploads = 2,    ///< those of each upload, in the manifest's order: the key holder sums them
   };
   Kind kind = Kind::kNone;
-  Digest blocks_digest{};  ///< of the aggregate's blocks
+  /// Of the aggregate's blocks: where there is anything to show, and where the sum key names it.
+  Digest blocks_digest{};
   std::vector<SharedBlocks> blocks;
 };
 

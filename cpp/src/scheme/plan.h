@@ -22,8 +22,10 @@ inline constexpr std::uint64_t kErrorBound = isa::kCbdWidth;
 inline constexpr std::uint64_t kMaxKeyCoefficients = std::uint64_t{1} << 34;
 inline constexpr std::uint64_t kMaxUploadKeys = 256;
 
-/// Bytes of a sealed seed: an encapsulation (1088 of ML-KEM-768, 32 of X25519), the seed, a tag.
-inline constexpr std::size_t kSealedKeyBytes = 1088 + 32 + 32 + 16;
+/// What sealing adds: an encapsulation (1088 of ML-KEM-768, 32 of X25519) and a tag.
+inline constexpr std::size_t kSealBytes = 1088 + 32 + 16;
+/// Bytes of a sealed seed.
+inline constexpr std::size_t kSealedKeyBytes = kSealBytes + 32;
 
 enum class Optimise : std::uint8_t { kSpeed = 0, kSize = 1 };
 

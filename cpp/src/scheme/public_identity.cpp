@@ -98,7 +98,7 @@ PublicIdentity PublicIdentity::read_fields(ByteReader& in) {
   return PublicIdentity(in.raw(size));
 }
 
-void check_distinct(const std::vector<PublicIdentity>& roster) {
+void check_distinct(const std::vector<PublicIdentity>& list, const char* each, const char* all) {
   using Part = ByteView (PublicIdentity::*)() const noexcept;
   const std::pair<const char*, Part> parts[] = {
       {"Ed25519", &PublicIdentity::verification_key},
@@ -107,14 +107,14 @@ void check_distinct(const std::vector<PublicIdentity>& roster) {
       {"ML-DSA-65", &PublicIdentity::lattice_verification_key}};
   for (const auto& [name, part] : parts) {
     std::map<std::string_view, std::size_t> seen;
-    for (std::size_t i = 0; i < roster.size(); ++i) {
-      const ByteView key = (roster[i].*part)();
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      const ByteView key = (list[i].*part)();
       if (key.empty()) continue;
       const auto [first, fresh] = seen.emplace(text(key), i);
       if (fresh) continue;
-      throw ParameterError("clients " + std::to_string(first->second) + " and " +
-                           std::to_string(i) + " of the roster have the same " + name +
-                           " key; every client has an identity of its own");
+      throw ParameterError(std::string(each) + "s " + std::to_string(first->second) + " and " +
+                           std::to_string(i) + " of the " + all + " have the same " + name +
+                           " key; every " + each + " has an identity of its own");
     }
   }
 }

@@ -98,7 +98,9 @@ class PublicIdentity {
 
 /// Refuses a list in which two have a key in common, be it only one of several: who lists another's
 /// key as its own would be sealed what is the other's, or be signed for by it.
+/// @param each, all what messages call one of them and the list
 /// @throws ParameterError naming the two places
-void check_distinct(const std::vector<PublicIdentity>& roster);
+void check_distinct(const std::vector<PublicIdentity>& list, const char* each = "client",
+                    const char* all = "roster");
 
 }  // namespace veilsum::scheme

@@ -46,27 +46,172 @@ std::vector<std::uint64_t> check_segments(const std::vector<Segment>& segments) 
   return starts;
 }
 
+/// Who opens and who reads: rules 2 and 3.
+void check_readers(const Cipher& cipher, const Committee* committee, const RoundFields& fields) {
+  const bool shared = committee != nullptr || fields.group;
+  if (shared && cipher.engine() != Engine::kNative) {
+    throw RoundError("engine '" + engine_name(cipher.engine()) +
+                     "' has no committees with a threshold and no sum tags; use the native engine "
+                     "(Plan(engine=\"native\"))");
+  }
+  if (committee != nullptr && fields.roster.empty()) {
+    throw RoundError(
+        "a committee opens rounds with a roster only: without one, an aggregator could invent all "
+        "clients but one (Round(..., roster=...))");
+  }
+  if (fields.group && fields.roster.empty()) {
+    throw RoundError("a group is the clients of a roster (Round(..., roster=..., group=...))");
+  }
+  if (committee != nullptr && fields.group.has_value() == fields.reader.has_value()) {
+    throw RoundError(
+        "a committee's answers are sealed to one reader: the clients (Round(..., "
+        "group=group.commitment)) or a server (Round(..., reader=identity.public))");
+  }
+  if (fields.group) {
+    const ByteView key = fields.group->reading_key;
+    const char* weak = weakness_of_encapsulation_key(key.first(kEncapsulationKeyBytes));
+    if (weak == nullptr) weak = weakness_of_exchange_key(key.subspan(kEncapsulationKeyBytes));
+    if (weak != nullptr) throw ParameterError("the group's reading key " + std::string(weak));
+  }
+  if (committee == nullptr && fields.reader) {
+    throw RoundError(
+        "reader= is for rounds of a committee; one key holder hands the sum key to whom it likes");
+  }
+  if (shared && cipher.weight_bits() != 0) {
+    throw RoundError(
+        "rounds that a committee opens, or whose clients read, sum with equal weights only: with "
+        "others the sum key shows every upload's key. Plan without weight_bits, and let clients "
+        "apply their weights (encrypt(..., weight=...))");
+  }
+  if (!fields.step) return;
+  const std::string& purpose = fields.step->purpose;
+  const bool printable = std::all_of(purpose.begin(), purpose.end(),
+                                     [](char c) { return c > ' ' && c <= '~'; });
+  if (purpose.empty() || purpose.size() > TrainingStep::kMostPurposeBytes || !printable) {
+    throw ParameterError("a step's purpose has 1 ... " +
+                         std::to_string(TrainingStep::kMostPurposeBytes) +
+                         " characters of printable ASCII without spaces");
+  }
+}
+
+/// What a round says of its authority and its readers.
+void write_readers(ByteWriter& out, const Authority& authority, const RoundFields& fields) {
+  const auto* committee = std::get_if<Committee>(&authority);
+  out.u8(committee == nullptr ? 1 : 2);
+  if (committee == nullptr) {
+    std::get<PublicKey>(authority).write_fields(out);
+  } else {
+    out.u32(committee->threshold());
+    // Clients that are the members are not listed twice.
+    const bool clients = committee->members() == fields.roster;
+    out.u32(clients ? 0 : committee->size());
+    if (!clients) {
+      for (const PublicIdentity& member : committee->members()) out.raw(member.fields());
+    }
+  }
+  out.u8(fields.group ? 1 : fields.reader ? 2 : 0);
+  if (fields.group) {
+    out.raw(fields.group->tag_key);
+    out.raw(fields.group->reading_key);
+  } else if (fields.reader) {
+    out.raw(fields.reader->fields());
+  }
+  out.u8(fields.step ? 1 : 0);
+  if (fields.step) {
+    out.raw(fields.step->training);
+    out.u64(fields.step->step);
+    out.u8(static_cast<std::uint8_t>(fields.step->purpose.size()));
+    out.text(fields.step->purpose);
+    out.raw(fields.step->history);
+  }
+}
+
+std::vector<PublicIdentity> read_identities(ByteReader& in, std::uint32_t count,
+                                            const std::string& each, const std::string& all) {
+  if (std::uint64_t{count} * PublicIdentity::kLeastBytes > in.remaining()) {
+    in.fail("more identities than bytes");
+  }
+  std::vector<PublicIdentity> out;
+  out.reserve(count);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    try {
+      out.push_back(PublicIdentity::read_fields(in));
+    } catch (const ParameterError& error) {
+      in.fail(each + " " + std::to_string(i) + " of the " + all + ": " + error.what());
+    }
+  }
+  return out;
+}
+
+Authority read_readers(ByteReader& in, RoundFields& fields) {
+  const std::uint8_t kind = in.u8();
+  if (kind != 1 && kind != 2) in.fail("authorities of kind " + std::to_string(kind) + " are unknown");
+  std::optional<Authority> authority;
+  if (kind == 1) {
+    authority = PublicKey::read_fields(in);
+  } else {
+    const std::uint32_t threshold = in.u32();
+    const std::uint32_t count = in.u32();
+    try {
+      authority = Committee(count == 0 ? fields.roster : read_identities(in, count, "member", "committee"),
+                            threshold);
+    } catch (const ParameterError& error) {
+      in.fail(error.what());
+    }
+    // One committee, one way to write it: else a round would have two ids.
+    if (count != 0 && std::get<Committee>(*authority).members() == fields.roster) {
+      in.fail("the committee is the roster, and is listed again");
+    }
+  }
+  const std::uint8_t reader = in.u8();
+  if (reader > 2) in.fail("readers of kind " + std::to_string(reader) + " are unknown");
+  if (reader == 1) {
+    GroupCommitment group;
+    group.tag_key = in.array<32>();
+    group.reading_key = in.array<GroupCommitment::kKemKeyBytes>();
+    fields.group = group;
+  } else if (reader == 2) {
+    fields.reader = read_identities(in, 1, "reader", "round").front();
+  }
+  const std::uint8_t step = in.u8();
+  if (step > 1) in.fail("flag " + std::to_string(step) + " is neither 0 nor 1");
+  if (step == 1) {
+    TrainingStep at;
+    at.training = in.array<32>();
+    at.step = in.u64();
+    const ByteView purpose = in.raw(in.u8());
+    at.purpose.assign(purpose.begin(), purpose.end());
+    at.history = in.array<32>();
+    fields.step = std::move(at);
+  }
+  return *std::move(authority);
+}
+
 }  // namespace
 
-Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields)
-    : Round(plan, public_key, std::move(fields), random_seed()) {}
+Round::Round(const Plan& plan, Authority authority, RoundFields fields)
+    : Round(plan, std::move(authority), std::move(fields), random_seed()) {}
 
-Round::Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
+Round::Round(const Plan& plan, Authority authority, RoundFields fields,
              const std::array<std::uint8_t, 32>& seed)
-    : Round(std::make_shared<const Plan>(plan), public_key, std::move(fields), seed) {}
+    : Round(std::make_shared<const Plan>(plan), std::move(authority), std::move(fields), seed) {}
 
-Round::Round(std::shared_ptr<const Cipher> cipher, const PublicKey& public_key, RoundFields fields)
-    : Round(std::move(cipher), public_key, std::move(fields), random_seed()) {}
+Round::Round(std::shared_ptr<const Cipher> cipher, Authority authority, RoundFields fields)
+    : Round(std::move(cipher), std::move(authority), std::move(fields), random_seed()) {}
 
-Round::Round(std::shared_ptr<const Cipher> shared, const PublicKey& public_key, RoundFields fields,
+Round::Round(std::shared_ptr<const Cipher> shared, Authority authority, RoundFields fields,
              const std::array<std::uint8_t, 32>& seed) {
   if (shared == nullptr) throw ParameterError("a round needs a plan");
   const Cipher& cipher = *shared;
-  if (public_key.engine() != cipher.engine()) {
-    throw RoundError("the public key is of engine '" + engine_name(public_key.engine()) +
-                     "', the plan of engine '" + engine_name(cipher.engine()) +
-                     "'; a round has one engine, which its plan chooses");
+  if (const auto* key = std::get_if<PublicKey>(&authority)) {
+    if (key->engine() != cipher.engine()) {
+      throw RoundError("the public key is of engine '" + engine_name(key->engine()) +
+                       "', the plan of engine '" + engine_name(cipher.engine()) +
+                       "'; a round has one engine, which its plan chooses");
+    }
   }
+  const auto* committee = std::get_if<Committee>(&authority);
+  check_readers(cipher, committee, fields);
   std::vector<std::uint64_t> starts = check_segments(fields.segments);
   if (fields.min_clients < kMinClientsFloor || fields.min_clients > cipher.clients()) {
     throw ParameterError("min_clients = " + shown(fields.min_clients) + " is outside 2 ... " +
@@ -102,7 +247,7 @@ Round::Round(std::shared_ptr<const Cipher> shared, const PublicKey& public_key, 
         "native one opens sealed keys, and needs no trust");
   }
 
-  ByteWriter out(256 + fields.layout.size() + 16 * fields.segments.size());
+  ByteWriter out(2048 + fields.layout.size() + 16 * fields.segments.size());
   cipher.write_fields(out);
   out.raw(seed);
   out.u8(fields.trust_aggregator ? 1 : 0);
@@ -121,14 +266,23 @@ Round::Round(std::shared_ptr<const Cipher> shared, const PublicKey& public_key, 
     out.raw(client.fields());
     signatures[static_cast<std::size_t>(client.kind())] = true;
   }
-  public_key.write_fields(out);
+  write_readers(out, authority, fields);
 
   const Digest id = ring::labelled_hash("veilsum/2/round", {out.bytes()});
   const ring::Expander matrix("veilsum/2/matrix", {}, seed, ring::KeySize::kAes128);
   const auto* native = dynamic_cast<const Plan*>(shared.get());
-  contents_ = std::make_shared<const Contents>(Contents{std::move(shared), native, public_key,
+  contents_ = std::make_shared<const Contents>(Contents{std::move(shared), native,
+                                                        std::move(authority),
                                                         std::move(fields), seed, std::move(starts),
                                                         signatures, out.take(), id, matrix.key()});
+}
+
+const PublicKey& Round::public_key() const {
+  const auto* key = std::get_if<PublicKey>(&contents_->authority);
+  if (key != nullptr) return *key;
+  throw RoundError("round " + short_hex(id()) + " is opened by a committee of " +
+                   std::to_string(committee()->size()) +
+                   " members (Member.endorse and answer), not by one key holder");
 }
 
 const Plan& Round::plan() const {
@@ -212,22 +366,11 @@ Round Round::from_bytes(ByteView bytes, const CipherReader* others) {
   }
   const ByteView layout = in.raw(in.u32());
   fields.layout.assign(reinterpret_cast<const char*>(layout.data()), layout.size());
-  const std::uint32_t roster = in.u32();
-  if (std::uint64_t{roster} * PublicIdentity::kLeastBytes > in.remaining()) {
-    in.fail("more roster entries than bytes");
-  }
-  fields.roster.reserve(roster);
-  for (std::uint32_t i = 0; i < roster; ++i) {
-    try {
-      fields.roster.push_back(PublicIdentity::read_fields(in));
-    } catch (const ParameterError& error) {
-      in.fail("client " + std::to_string(i) + " of the roster: " + error.what());
-    }
-  }
-  const PublicKey public_key = PublicKey::read_fields(in);
+  fields.roster = read_identities(in, in.u32(), "client", "roster");
+  Authority authority = read_readers(in, fields);
   in.finish();
   try {
-    return Round(std::move(cipher), public_key, std::move(fields), seed);
+    return Round(std::move(cipher), std::move(authority), std::move(fields), seed);
   } catch (const ParameterError& error) {
     in.fail(error.what());
   } catch (const HeadroomError& error) {

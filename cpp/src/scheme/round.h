@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "scheme/cipher.h"
+#include "scheme/committee.h"
 #include "scheme/keys.h"
 #include "scheme/plan.h"
 #include "scheme/public_identity.h"
+#include "scheme/training_step.h"
 
 namespace veilsum::scheme {
 
@@ -36,6 +38,11 @@ struct RoundFields {
   /// Whether the key holder opens an aggregate without seeing the uploads; only for ciphers whose
   /// sums it can check in no other way.
   bool trust_aggregator = false;
+  /// The clients read, and the sum has a tag that only they can check.
+  std::optional<GroupCommitment> group;
+  /// Of a committee's round without a group: to whom members seal their answers.
+  std::optional<PublicIdentity> reader;
+  std::optional<TrainingStep> step;
 };
 
 /// Reads plans of the engines that live elsewhere; supplied by the caller.
@@ -52,14 +59,15 @@ class Round {
  public:
   /// Draws the seed from the operating system.
   /// @throws ParameterError for ranges, sizes or rosters outside their rules
+  /// @throws RoundError for an authority or a group that this plan or engine cannot have
   /// @throws HeadroomError when an upload key would serve too many coefficients
-  Round(const Plan& plan, const PublicKey& public_key, RoundFields fields);
+  Round(const Plan& plan, Authority authority, RoundFields fields);
   /// With a given seed: for tests and for reading back.
-  Round(const Plan& plan, const PublicKey& public_key, RoundFields fields,
+  Round(const Plan& plan, Authority authority, RoundFields fields,
         const std::array<std::uint8_t, 32>& seed);
   /// Of any engine.
-  Round(std::shared_ptr<const Cipher> cipher, const PublicKey& public_key, RoundFields fields);
-  Round(std::shared_ptr<const Cipher> cipher, const PublicKey& public_key, RoundFields fields,
+  Round(std::shared_ptr<const Cipher> cipher, Authority authority, RoundFields fields);
+  Round(std::shared_ptr<const Cipher> cipher, Authority authority, RoundFields fields,
         const std::array<std::uint8_t, 32>& seed);
 
   const Cipher& cipher() const noexcept { return *contents_->cipher; }
@@ -67,7 +75,19 @@ class Round {
   /// The native engine's plan.
   /// @throws RoundError for a round of another engine
   const Plan& plan() const;
-  const PublicKey& public_key() const noexcept { return contents_->public_key; }
+  const Authority& authority() const noexcept { return contents_->authority; }
+  /// @throws RoundError for a committee's round
+  const PublicKey& public_key() const;
+  /// Null where one key holder opens.
+  const Committee* committee() const noexcept {
+    return std::get_if<Committee>(&contents_->authority);
+  }
+  const std::optional<GroupCommitment>& group() const noexcept { return contents_->fields.group; }
+  const std::optional<PublicIdentity>& reader() const noexcept { return contents_->fields.reader; }
+  const std::optional<TrainingStep>& step() const noexcept { return contents_->fields.step; }
+  /// Whether uploads carry a tag: then it, and not check blocks and signed digests of blocks, is
+  /// what finds a sum that was changed.
+  bool tagged() const noexcept { return contents_->fields.group.has_value(); }
   const Digest& id() const noexcept { return contents_->id; }
   const std::array<std::uint8_t, 32>& seed() const noexcept { return contents_->seed; }
   const std::vector<Segment>& segments() const noexcept { return contents_->fields.segments; }
@@ -95,8 +115,8 @@ class Round {
   }
   /// Blocks that hold values.
   std::uint64_t value_blocks() const noexcept { return cipher().block_count(size()); }
-  /// Blocks of zeros behind them, one under each key: what finds wrong keys and changed sums.
-  std::uint64_t check_blocks() const noexcept { return upload_keys(); }
+  /// Blocks of zeros behind them, one under each key: what finds wrong keys where there is no tag.
+  std::uint64_t check_blocks() const noexcept { return tagged() ? 0 : upload_keys(); }
   std::uint64_t blocks() const noexcept { return value_blocks() + check_blocks(); }
   /// Values in block `block`; 0 of a check block.
   std::uint64_t block_values(std::uint64_t block) const noexcept;
@@ -120,7 +140,7 @@ class Round {
   struct Contents {
     std::shared_ptr<const Cipher> cipher;
     const Plan* native;  // the same, or null
-    PublicKey public_key;
+    Authority authority;
     RoundFields fields;
     std::array<std::uint8_t, 32> seed;
     std::vector<std::uint64_t> starts;

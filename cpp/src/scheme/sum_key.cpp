@@ -8,6 +8,7 @@
 #include "base/file_io.h"
 #include "isa/dispatch.h"
 #include "ring/fields.h"
+#include "scheme/key_shares.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
@@ -21,14 +22,27 @@ std::uint32_t key_bits(std::uint64_t total_weight) {
 
 }  // namespace
 
+bool names_blocks(const Round& round, bool unit_weights) noexcept {
+  if (round.cipher().engine() != Engine::kNative || round.tagged()) return false;
+  return round.committee() != nullptr || !unit_weights;
+}
+
 SumKey::SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
-               std::uint64_t total_weight, bool exportable, KeyCoefficients keys)
+               std::uint64_t total_weight, bool exportable, KeyCoefficients keys,
+               std::optional<ring::TagSum> tag, std::optional<Digest> blocks_digest)
     : round_(round),
       manifest_(manifest),
       count_(count),
       total_weight_(total_weight),
       exportable_(exportable),
-      keys_(std::move(keys)) {}
+      keys_(std::move(keys)),
+      tag_(std::move(tag)),
+      blocks_digest_(blocks_digest) {
+  if (tag_.has_value() != round.tagged() ||
+      blocks_digest_.has_value() != names_blocks(round, count == total_weight)) {
+    throw ParameterError("a sum key has a tag, or names the blocks, just as its round asks");
+  }
+}
 
 SumKey::SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
                std::uint64_t total_weight, SecretBuffer<std::uint8_t> body)
@@ -79,11 +93,16 @@ Bytes SumKey::to_bytes() const {
   const SecretBuffer<std::uint8_t> packed =
       keys_.empty() ? SecretBuffer<std::uint8_t>() : pack_coefficients();
   const std::span<const std::uint8_t> body = keys_.empty() ? body_.span() : packed.span();
-  ByteWriter fields(32 + 32 + 4 + 8 + body.size());  // final size: no smaller copies are left
+  // Final size: no smaller copies are left.
+  ByteWriter fields(32 + 32 + 4 + 8 + 32 + 8 * isa::kTagEvaluations + body.size());
   fields.raw(round_.id());
   fields.raw(manifest_);
   fields.u32(static_cast<std::uint32_t>(count_));
   fields.u64(total_weight_);
+  if (blocks_digest_) fields.raw(*blocks_digest_);
+  if (tag_) {
+    for (const std::uint64_t value : tag_->values()) fields.u64(value);
+  }
   fields.raw(body);
   Bytes payload = fields.take();
   Bytes out = seal(ObjectKind::kSumKey, {payload});
@@ -119,8 +138,20 @@ SumKey SumKey::from_bytes(ByteView bytes, const Round& round) {
             std::to_string(total_weight) + ", which this round cannot have");
   }
   if (round.cipher().engine() == Engine::kNative) {
+    std::optional<Digest> blocks_digest;
+    if (names_blocks(round, count == total_weight)) blocks_digest = in.array<32>();
+    std::optional<ring::TagSum> tag;
+    if (round.tagged()) {
+      ring::TagSum::Values values{};
+      for (std::uint64_t& value : values) value = in.u64();
+      try {
+        tag.emplace(tag_field(round), values);
+      } catch (const ParameterError& error) {
+        in.fail(error.what());
+      }
+    }
     return SumKey(round, manifest, count, total_weight, true,
-                  unpack_coefficients(in, round, total_weight));
+                  unpack_coefficients(in, round, total_weight), std::move(tag), blocks_digest);
   }
   const ByteView rest = in.raw(in.remaining());
   SecretBuffer<std::uint8_t> body(rest.size());

@@ -3,20 +3,33 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "ring/tag_hash.h"
 #include "scheme/round.h"
 #include "scheme/sealed_key.h"
 
 namespace veilsum::scheme {
+
+/// Whether a native sum key is bound to the aggregate's blocks by their digest, and not only to its
+/// manifest. With a tag it needs not be. Without one, the key of weighted uploads would be an oracle:
+/// what it makes of other blocks shows every upload's key. That of a plain sum shows what it
+/// decrypts and no more, so one key holder does without the digest, which costs as much as
+/// decrypting; members certify it, since it costs them nothing.
+bool names_blocks(const Round& round, bool unit_weights) noexcept;
 
 /// A sum key with the name of the sum it decrypts. Move-only; wiped when freed.
 class SumKey {
  public:
   /// R_i = sum omega_k r_(k,i), one for each upload key.
   /// @param keys [upload_keys][N], each within 8 * total_weight
+  /// @param tag the sum of the uploads' tags, where the round has any
+  /// @param blocks_digest of the aggregate's blocks, where names_blocks() says so
   SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
-         std::uint64_t total_weight, bool exportable, KeyCoefficients keys);
+         std::uint64_t total_weight, bool exportable, KeyCoefficients keys,
+         std::optional<ring::TagSum> tag = std::nullopt,
+         std::optional<Digest> blocks_digest = std::nullopt);
   /// Of another engine. Such a key holds nothing of any single upload.
   SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
          std::uint64_t total_weight, SecretBuffer<std::uint8_t> body);
@@ -29,6 +42,10 @@ class SumKey {
   bool exportable() const noexcept { return exportable_; }
   /// Empty for another engine than the native one.
   const KeyCoefficients& coefficients() const noexcept { return keys_; }
+  /// The sum of the uploads' masked tags; null where the round has none.
+  const ring::TagSum* tag() const noexcept { return tag_ ? &*tag_ : nullptr; }
+  /// Of the only blocks that it decrypts; nothing where it is not bound to blocks so.
+  const std::optional<Digest>& blocks_digest() const noexcept { return blocks_digest_; }
   /// Empty for the native engine.
   std::span<const std::uint8_t> body() const noexcept { return body_.span(); }
 
@@ -49,6 +66,8 @@ class SumKey {
   std::uint64_t total_weight_;
   bool exportable_;
   KeyCoefficients keys_;
+  std::optional<ring::TagSum> tag_;
+  std::optional<Digest> blocks_digest_;
   SecretBuffer<std::uint8_t> body_;
 };
 

@@ -10,6 +10,8 @@
 #include "base/shown.h"
 #include "ring/sha256.h"
 #include "scheme/blocks_digest.h"
+#include "scheme/key_shares.h"
+#include "scheme/part_tree.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
@@ -29,8 +31,20 @@ void check_kind(const Round& round, const UploadSignature& signature) {
 }
 
 /// What a signature of a kind adds to a head.
-constexpr std::size_t signed_bytes(SignatureKind kind) {
-  return kind == SignatureKind::kNone ? 0 : 4 + 32 + signature_bytes(kind);
+constexpr std::size_t signed_bytes(SignatureKind kind, bool tagged) {
+  return kind == SignatureKind::kNone ? 0 : 4 + (tagged ? 0 : 32) + signature_bytes(kind);
+}
+
+constexpr std::size_t kNoHeadBytes = 1 + 8 + sizeof(Nonce);  // of an unsigned head, without part
+
+/// The facts of a head, as they are signed and as they are named.
+void write_facts(ByteWriter& out, std::uint32_t client, const UploadHead& head,
+                 const std::optional<Digest>& blocks_digest) {
+  out.u32(client);
+  out.u64(head.clipped);
+  out.raw(head.nonce);
+  out.raw(head.digest());
+  if (blocks_digest) out.raw(*blocks_digest);
 }
 
 }  // namespace
@@ -38,14 +52,41 @@ constexpr std::size_t signed_bytes(SignatureKind kind) {
 CipherPart::CipherPart(Bytes bytes)
     : bytes_(std::move(bytes)), digest_(ring::labelled_hash("veilsum/2/cipher-part", {bytes_})) {}
 
-std::size_t head_bytes(const Cipher& cipher, SignatureKind kind) noexcept {
-  return 1 + 8 + signed_bytes(kind) + sizeof(Nonce) + cipher.part_bytes();
+std::size_t sealed_secret_bytes(const Round& round) noexcept {
+  return 32 + (round.tagged() ? 8 * isa::kTagEvaluations : 0);
+}
+
+std::size_t part_bytes(const Round& round) noexcept {
+  if (round.committee() != nullptr) return sizeof(Digest);
+  const std::size_t tag = round.tagged() ? 8 * isa::kTagEvaluations : 0;
+  return round.cipher().part_bytes() + tag;
+}
+
+std::size_t sealed_share_bytes(const Round& round) {
+  return kSealBytes + ShareLayout(round).share_bytes();
+}
+
+ByteView sealed_share(const Round& round, const UploadHead& head, std::uint32_t member) {
+  const std::size_t each = head.shares->size() / round.committee()->size();
+  return ByteView(*head.shares).subspan(member * each, each);
+}
+
+void attach_shares(const Round& round, UploadHead& head, ByteView shares) {
+  const Digest root = part_root(shares, round.committee()->size());
+  if (!std::equal(root.begin(), root.end(), head.part.bytes().begin(), head.part.bytes().end())) {
+    throw WireFormatError("the sealed shares of " + head.name() +
+                          " are not the ones its head names: they were altered on the way");
+  }
+  head.shares = std::make_shared<const Bytes>(shares.begin(), shares.end());
+}
+
+std::size_t head_bytes(const Round& round, SignatureKind kind) noexcept {
+  return kNoHeadBytes + signed_bytes(kind, round.tagged()) + part_bytes(round);
 }
 
 std::size_t most_head_bytes(const Round& round) noexcept {
   // Of a round without a roster as well: read, and then refused with its reason.
-  return head_bytes(round.cipher(),
-                    round.has_roster() && !round.expects(SignatureKind::kPostQuantum)
+  return head_bytes(round, round.has_roster() && !round.expects(SignatureKind::kPostQuantum)
                         ? SignatureKind::kEd25519
                         : SignatureKind::kPostQuantum);
 }
@@ -56,16 +97,23 @@ std::string UploadHead::name() const {
 }
 
 Bytes signing_payload(const Round& round, std::uint32_t client, const UploadHead& head,
-                      const Digest& blocks_digest) {
+                      const std::optional<Digest>& blocks_digest) {
+  if (blocks_digest.has_value() == round.tagged()) {
+    throw ParameterError(round.tagged() ? "with tags, no digest of the blocks is signed"
+                                        : "the digest of the blocks is signed where there is no tag");
+  }
   ByteWriter out(192);
   out.text("veilsum/2/upload-signature");
   out.raw(round.id());
-  out.u32(client);
-  out.u64(head.clipped);
-  out.raw(head.nonce);
-  out.raw(head.digest());
-  out.raw(blocks_digest);
+  write_facts(out, client, head, blocks_digest);
   return out.take();
+}
+
+Digest head_digest(const UploadHead& head) {
+  ByteWriter out(128);
+  write_facts(out, head.signature ? head.signature->client : ~std::uint32_t{0}, head,
+              head.signature ? head.signature->blocks_digest : std::nullopt);
+  return ring::labelled_hash("veilsum/2/head", {out.bytes()});
 }
 
 void check_signature(const Round& round, const UploadHead& head,
@@ -98,11 +146,12 @@ void check_signature(const Round& round, const UploadHead& head,
 }
 
 bool blocks_are_named(const Round& round, const UploadHead& head) noexcept {
-  return head.signature.has_value() || round.cipher().part_is_blocks_digest();
+  return (head.signature && head.signature->blocks_digest) ||
+         round.cipher().part_is_blocks_digest();
 }
 
 void check_blocks(const Round& round, const UploadHead& head, const Digest& found) {
-  if (head.signature && head.signature->blocks_digest != found) {
+  if (head.signature && head.signature->blocks_digest.value_or(found) != found) {
     throw RoundError("the blocks of " + head.name() +
                      " are not the ones it signed: they were altered on the way");
   }
@@ -115,6 +164,7 @@ void check_blocks(const Round& round, const UploadHead& head, const Digest& foun
 
 Upload::Upload(const Round& round, UploadHead head, AlignedBuffer<std::uint8_t> blocks)
     : round_id_(round.id()),
+      tagged_(round.tagged()),
       head_(std::move(head)),
       blocks_(std::make_shared<const AlignedBuffer<std::uint8_t>>(std::move(blocks))) {}
 
@@ -157,7 +207,7 @@ void write_head(ByteWriter& out, const UploadHead& head) {
   out.u64(head.clipped);
   if (head.signature) {
     out.u32(head.signature->client);
-    out.raw(head.signature->blocks_digest);
+    if (head.signature->blocks_digest) out.raw(*head.signature->blocks_digest);
     out.raw(head.signature->signature.bytes());
   }
   out.raw(head.nonce);
@@ -178,22 +228,30 @@ UploadHead read_head(ByteReader& in, const Round& round) {
   }
   if (kind != SignatureKind::kNone) {
     const std::uint32_t client = in.u32();
-    const Digest blocks_digest = in.array<32>();
+    std::optional<Digest> blocks_digest;
+    if (!round.tagged()) blocks_digest = in.array<32>();
     head.signature = {client, blocks_digest, Signature(in.raw(signature_bytes(kind)))};
     check_kind(round, *head.signature);
   }
   head.nonce = in.array<16>();
-  const ByteView part = in.raw(round.cipher().part_bytes());
+  const ByteView part = in.raw(part_bytes(round));
   head.part = CipherPart(Bytes(part.begin(), part.end()));
   return head;
 }
 
-std::size_t upload_head_bytes(const Cipher& cipher, SignatureKind kind) noexcept {
-  return kEnvelopeHeaderBytes + 32 + head_bytes(cipher, kind) + 8;
+std::size_t least_head_bytes(const Cipher& cipher) noexcept {
+  return kEnvelopeHeaderBytes + 32 + kNoHeadBytes + cipher.part_bytes() + 8;
+}
+
+std::uint64_t upload_head_bytes(const Round& round, SignatureKind kind) noexcept {
+  const Committee* committee = round.committee();
+  const std::uint64_t shares =
+      committee == nullptr ? 0 : std::uint64_t{committee->size()} * sealed_share_bytes(round);
+  return kEnvelopeHeaderBytes + 32 + head_bytes(round, kind) + shares + 8;
 }
 
 std::uint64_t upload_bytes(const Round& round, SignatureKind kind) noexcept {
-  return upload_head_bytes(round.cipher(), kind) + round.payload_bytes() + kEnvelopeTrailerBytes;
+  return upload_head_bytes(round, kind) + round.payload_bytes() + kEnvelopeTrailerBytes;
 }
 
 SignatureKind check_upload_size(std::uint64_t actual_bytes, const Round& round) {
@@ -211,11 +269,30 @@ SignatureKind check_upload_size(std::uint64_t actual_bytes, const Round& round) 
                         " (truncated, padded, or of another round)");
 }
 
+namespace {
+
+UploadHead read_head_and_shares(ByteReader& in, const Round& round) {
+  UploadHead head = read_head(in, round);
+  if (const Committee* committee = round.committee()) {
+    attach_shares(round, head,
+                  in.raw(std::uint64_t{committee->size()} * sealed_share_bytes(round)));
+  }
+  return head;
+}
+
+/// The other way: what stands in an upload between its round's id and its blocks.
+void write_head_and_shares(ByteWriter& out, const UploadHead& head) {
+  write_head(out, head);
+  if (head.shares) out.raw(*head.shares);
+}
+
+}  // namespace
+
 UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, const Round& round) {
   check_envelope_header(first_bytes, actual_bytes, ObjectKind::kUpload);
   ByteReader in(first_bytes.subspan(kEnvelopeHeaderBytes), "upload");
   check_round_id(in.array<32>(), round, "the upload");
-  UploadHead head = read_head(in, round);
+  UploadHead head = read_head_and_shares(in, round);
   const std::uint64_t length = in.u64();
   if (length != round.payload_bytes()) {
     in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +
@@ -227,23 +304,25 @@ UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, co
 
 Bytes write_upload_head(const Round& round, const UploadHead& head) {
   const SignatureKind kind = head.signed_by();
-  ByteWriter out(upload_head_bytes(round.cipher(), kind));
+  ByteWriter out(static_cast<std::size_t>(upload_head_bytes(round, kind)));
   out.raw(envelope_header(ObjectKind::kUpload, upload_bytes(round, kind)));
   out.raw(round.id());
-  write_head(out, head);
+  write_head_and_shares(out, head);
   out.u64(round.payload_bytes());
   return out.take();
 }
 
 std::uint64_t Upload::wire_bytes() const noexcept {
-  return kEnvelopeHeaderBytes + 32 + 1 + 8 + signed_bytes(head_.signed_by()) + sizeof(Nonce) +
-         head_.part.bytes().size() + 8 + blocks().size() + kEnvelopeTrailerBytes;
+  return kEnvelopeHeaderBytes + 32 + kNoHeadBytes + signed_bytes(head_.signed_by(), tagged_) +
+         head_.part.bytes().size() + (head_.shares ? head_.shares->size() : 0) + 8 +
+         blocks().size() + kEnvelopeTrailerBytes;
 }
 
 Bytes Upload::head_fields() const {
-  ByteWriter out(256 + signed_bytes(head_.signed_by()) + head_.part.bytes().size());
+  ByteWriter out(256 + signed_bytes(head_.signed_by(), false) + head_.part.bytes().size() +
+                 (head_.shares ? head_.shares->size() : 0));
   out.raw(round_id_);
-  write_head(out, head_);
+  write_head_and_shares(out, head_);
   out.u64(blocks().size());
   return out.take();
 }
@@ -264,7 +343,7 @@ void check_round_id(const Digest& found, const Round& round, const std::string& 
 Upload Upload::from_bytes(ByteView bytes, const Round& round) {
   ByteReader in(open_envelope(bytes, ObjectKind::kUpload), "upload");
   check_round_id(in.array<32>(), round, "the upload");
-  UploadHead head = read_head(in, round);
+  UploadHead head = read_head_and_shares(in, round);
   const std::uint64_t length = in.u64();
   if (length != round.payload_bytes()) {
     in.fail("has " + std::to_string(length) + " bytes of blocks, this round needs " +

@@ -1,5 +1,6 @@
-// Layer: scheme. A client's ciphertext: its cipher's part (the native one's is a sealed key) and
-// blocks, with the public facts about it.
+// Layer: scheme. A client's ciphertext: its cipher's part and blocks, with the public facts about
+// it. The native cipher's part is a sealed key, or, for a committee, the root of a hash tree over
+// the sealed shares, which then travel beside the head.
 // Objects of this type are well formed: they were either encrypted here or checked on reading.
 #pragma once
 
@@ -34,6 +35,12 @@ class CipherPart {
   Digest digest_{};
 };
 
+/// Bytes of the cipher's part in a round: a sealed key, the root over sealed shares, or what another
+/// engine has.
+std::size_t part_bytes(const Round& round) noexcept;
+/// Bytes of the secret in a sealed key of one key holder: a seed, and the tag where there is one.
+std::size_t sealed_secret_bytes(const Round& round) noexcept;
+
 /// Checks signatures; supplied by the caller (the Python package uses `cryptography`).
 class SignatureVerifier {
  public:
@@ -46,9 +53,13 @@ class SignatureVerifier {
 /// Who signed an upload, and over which blocks.
 struct UploadSignature {
   std::uint32_t client = 0;  ///< index in the round's roster
-  Digest blocks_digest{};
+  /// Nothing where the round has tags: they are what finds changed blocks.
+  std::optional<Digest> blocks_digest;
   Signature signature;
 };
+
+/// An upload's sealed shares, one a member, one after the other. Copies share the bytes.
+using SealedShares = std::shared_ptr<const Bytes>;
 
 /// What the aggregator passes on of an upload besides its blocks.
 struct UploadHead {
@@ -56,6 +67,9 @@ struct UploadHead {
   Nonce nonce{};
   CipherPart part;
   std::optional<UploadSignature> signature;
+  /// Of a committee's round, as long as they are to be forwarded: not a part of the head as it
+  /// stands in manifests.
+  SealedShares shares = nullptr;
 
   /// Names the upload.
   const Digest& digest() const noexcept { return part.digest(); }
@@ -67,9 +81,21 @@ struct UploadHead {
 };
 
 /// The bytes a client signs: label, round id, client, clip count, nonce, digests of the cipher's
-/// part and of the blocks.
+/// part and, where the round has no tags, of the blocks.
 Bytes signing_payload(const Round& round, std::uint32_t client, const UploadHead& head,
-                      const Digest& blocks_digest);
+                      const std::optional<Digest>& blocks_digest);
+
+/// Names everything that a head says but its signature.
+Digest head_digest(const UploadHead& head);
+
+/// Bytes of one sealed share of a committee's round.
+std::size_t sealed_share_bytes(const Round& round);
+/// That of one member.
+/// @param head with its shares
+ByteView sealed_share(const Round& round, const UploadHead& head, std::uint32_t member);
+/// Takes the shares in, and checks that they are those that the head's part names.
+/// @throws WireFormatError
+void attach_shares(const Round& round, UploadHead& head, ByteView shares);
 
 /// Checks roster membership and signature of a head.
 /// @throws RoundError when the round has a roster and the signature is missing, wrong or of another
@@ -133,6 +159,8 @@ class Upload {
   static Upload of_blocks(const Round& round, std::uint64_t clipped, ByteView blocks);
 
   const Digest& round_id() const noexcept { return round_id_; }
+  /// Whether its round has tags, so that signatures leave the blocks out.
+  bool tagged() const noexcept { return tagged_; }
   const UploadHead& head() const noexcept { return head_; }
   /// Empty of what was moved elsewhere.
   ByteView blocks() const noexcept { return blocks_ ? blocks_->span() : ByteView(); }
@@ -157,6 +185,7 @@ class Upload {
 
  private:
   Digest round_id_;
+  bool tagged_;
   UploadHead head_;
   SharedBlocks blocks_;
   mutable KeptDigest blocks_digest_;
@@ -164,8 +193,11 @@ class Upload {
 
 /// Bytes of an upload of this round as it travels.
 std::uint64_t upload_bytes(const Round& round, SignatureKind kind) noexcept;
-/// Bytes of an upload before its blocks: envelope header, round id, head, length of the blocks.
-std::size_t upload_head_bytes(const Cipher& cipher, SignatureKind kind) noexcept;
+/// Bytes of an upload before its blocks: envelope header, round id, head, sealed shares of a
+/// committee's round, length of the blocks.
+std::uint64_t upload_head_bytes(const Round& round, SignatureKind kind) noexcept;
+/// Of an unsigned upload to one key holder.
+std::size_t least_head_bytes(const Cipher& cipher) noexcept;
 /// Reads them, given an upload's size as a whole.
 /// @throws WireFormatError, RoundError as Upload::from_bytes
 UploadHead read_upload_head(ByteView first_bytes, std::uint64_t actual_bytes, const Round& round);
@@ -182,7 +214,7 @@ Bytes write_upload_head(const Round& round, const UploadHead& head);
 void check_blocks(const Round& round, const Upload& upload, int threads);
 
 /// Reading and writing of a head inside uploads, aggregates and opening requests, and its size.
-std::size_t head_bytes(const Cipher& cipher, SignatureKind kind) noexcept;
+std::size_t head_bytes(const Round& round, SignatureKind kind) noexcept;
 /// Of the longest head of a round's uploads.
 std::size_t most_head_bytes(const Round& round) noexcept;
 void write_head(ByteWriter& out, const UploadHead& head);

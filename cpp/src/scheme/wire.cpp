@@ -35,7 +35,12 @@ std::string kind_name(ObjectKind kind) {
                                            "opening request",
                                            "sum key",
                                            "decryption share",
-                                           "public identity"};
+                                           "public identity",
+                                           "member request",
+                                           "endorsement",
+                                           "certificate",
+                                           "answer",
+                                           "group keys"};
   const auto number = static_cast<std::uint16_t>(kind);
   if (number == 0 || number > std::size(kNames)) {
     return "object of unknown kind " + std::to_string(number);

@@ -27,6 +27,11 @@ enum class ObjectKind : std::uint16_t {
   kSumKey = 8,
   kDecryptionShare = 9,  ///< of an engine whose key holders share one key
   kPublicIdentity = 10,
+  kMemberRequest = 11,
+  kEndorsement = 12,
+  kCertificate = 13,
+  kAnswer = 14,
+  kGroup = 15,  ///< a group's keys, sealed to one of its clients each
 };
 
 inline constexpr std::uint16_t kWireVersion = 2;

@@ -47,6 +47,8 @@ class EncryptOptions:
     on_clip: str
     threads: int  #: 0: all cores
     progress: Progress | None
+    client: int | None = None  #: the client's number in the roster
+    tag_key: bytes | None = None  #: the group's, secret, where the round has tags
 
 
 class CipherPlan(Protocol):

@@ -74,6 +74,7 @@ class NativeCipher:
             threads=options.threads,
             progress=options.progress,
             pads=pads,
+            client=options.client,
             seal=seal,
         )
 

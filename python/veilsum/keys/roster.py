@@ -16,7 +16,7 @@ from veilsum.arguments import type_name
 from veilsum.errors import ParameterError
 from veilsum.keys.identity import PublicIdentity, Signer
 
-__all__ = ["Roster"]
+__all__ = ["Roster", "public_identity"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -44,7 +44,7 @@ class Roster:
             When there is none, one is none of these, or two have a key in common.
         """
         self._identities = tuple(
-            _public(identity, f"client {index} of the roster")
+            public_identity(identity, f"client {index} of the roster")
             for index, identity in enumerate(identities)
         )
         if not self._identities:
@@ -98,7 +98,7 @@ class Roster:
         ParameterError
             When the roster does not list it.
         """
-        wanted = _public(identity, "what is looked for")
+        wanted = public_identity(identity, "what is looked for")
         if wanted not in self._identities:
             raise ParameterError(f"the identity is not one of the roster's {len(self)} clients")
         return self._identities.index(wanted)
@@ -154,7 +154,26 @@ class Roster:
         return f"<veilsum.Roster of {len(self)} clients>"
 
 
-def _public(identity: object, what: str) -> PublicIdentity:
+def public_identity(identity: object, what: str) -> PublicIdentity:
+    """Take the public half of what may be a whole identity.
+
+    Parameters
+    ----------
+    identity : PublicIdentity or Identity
+        A party.
+    what : str
+        What messages call it.
+
+    Returns
+    -------
+    PublicIdentity
+        Its public half.
+
+    Raises
+    ------
+    ParameterError
+        When it is neither.
+    """
     public = identity
     if not isinstance(identity, _core.PublicIdentity):
         public = getattr(identity, "public", None)

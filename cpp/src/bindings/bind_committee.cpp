@@ -1,0 +1,263 @@
+// Layer: bindings. What members, aggregator and reader of a committee's round exchange.
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "aggregate/aggregate.h"
+#include "base/file_io.h"
+#include "bindings/conversions.h"
+#include "bindings/register.h"
+#include "scheme/combine.h"
+#include "veilsum/errors.h"
+
+namespace veilsum::bindings {
+namespace {
+
+using aggregate::Aggregate;
+using scheme::Answer;
+using scheme::Certificate;
+using scheme::Endorsement;
+using scheme::MemberRequest;
+using scheme::Round;
+
+/// to_bytes, from_bytes, save, load and a round's id of a public object that belongs to a round.
+template <typename T, typename Class, typename Read>
+void add_bytes(Class& type, Read read) {
+  type.def("to_bytes", [](const T& self) { return to_python(self.to_bytes()); })
+      .def(
+          "save",
+          [](const T& self, const std::filesystem::path& path) {
+            const Bytes bytes = self.to_bytes();
+            const ByteView parts[] = {bytes};
+            write_file(path.string(), parts, FileKind::kPublic);
+          },
+          py::arg("path"))
+      .def_static(
+          "from_bytes",
+          [read](const py::buffer& data, const Round& round,
+                 const std::optional<py::function>& verify) {
+            return read(BufferView(data).view(), round, make_verifier(verify).get());
+          },
+          py::arg("data"), py::arg("round"), py::arg("verify") = py::none())
+      .def_static(
+          "load",
+          [read](const std::filesystem::path& path, const Round& round,
+                 const std::optional<py::function>& verify) {
+            return naming(path, [&] {
+              return read(read_file(path.string(), FileKind::kPublic), round,
+                          make_verifier(verify).get());
+            });
+          },
+          py::arg("path"), py::arg("round"), py::arg("verify") = py::none());
+}
+
+const scheme::SignatureVerifier& needed(const scheme::SignatureVerifier* verifier) {
+  if (verifier == nullptr) throw ParameterError("a signature verifier is required");
+  return *verifier;
+}
+
+std::optional<Digest> named_blocks(const Aggregate& total) {
+  if (!scheme::names_blocks(total.round(), true)) return std::nullopt;
+  return total.blocks_digest(0);
+}
+
+/// What a member opened, kept out of Python.
+struct Shares {
+  Round round;
+  Digest sum;
+  scheme::OpenedShares opened;
+};
+
+void register_objects(py::module_& m) {
+  py::class_<MemberRequest> request(m, "MemberRequest",
+                                    "What an aggregator asks of one member of a committee.");
+  request.def_property_readonly("member", &MemberRequest::member)
+      .def_property_readonly("round",
+                             [](const MemberRequest& self) { return public_round(self.round()); })
+      .def_property_readonly(
+          "count", [](const MemberRequest& self) { return self.manifest().entries().size(); })
+      .def_property_readonly("clients",
+                             [](const MemberRequest& self) {
+                               std::vector<std::uint32_t> out;
+                               for (const auto& entry : self.manifest().entries()) {
+                                 out.push_back(scheme::client_of(entry.head));
+                               }
+                               return out;
+                             })
+      .def_property_readonly(
+          "sum",
+          [](const MemberRequest& self) { return to_python(self.name().digest(self.round())); });
+  add_bytes<MemberRequest>(request, [](ByteView bytes, const Round& round,
+                                       const scheme::SignatureVerifier*) {
+    return MemberRequest::from_bytes(bytes, round);
+  });
+
+  py::class_<Endorsement> endorsement(m, "Endorsement", "A member's signed word for one sum.");
+  endorsement
+      .def(py::init([](const Round& round, std::uint32_t member, const py::buffer& sum,
+                       const py::buffer& signature) {
+             return Endorsement{round.id(), member, fixed_bytes<32>(sum, "a sum's digest"),
+                                scheme::Signature(BufferView(signature).view())};
+           }),
+           py::arg("round"), py::arg("member"), py::arg("sum"), py::arg("signature"))
+      .def_readonly("member", &Endorsement::member)
+      .def_property_readonly("round_id",
+                             [](const Endorsement& self) { return to_python(self.round_id); })
+      .def_property_readonly("sum", [](const Endorsement& self) { return to_python(self.sum); });
+  add_bytes<Endorsement>(endorsement, [](ByteView bytes, const Round& round,
+                                         const scheme::SignatureVerifier*) {
+    return Endorsement::from_bytes(bytes, round);
+  });
+
+  py::class_<Certificate> certificate(m, "Certificate",
+                                      "The endorsements of a threshold of members for one sum.");
+  certificate
+      .def(py::init([](const Aggregate& total, const std::vector<Endorsement>& endorsements,
+                       const py::function& verify) {
+             const PythonVerifier verifier(verify);
+             const py::gil_scoped_release unlocked;  // the verifier takes the lock itself
+             return Certificate(total.manifest(), named_blocks(total), endorsements, verifier);
+           }),
+           py::arg("aggregate"), py::arg("endorsements"), py::arg("verify"))
+      .def_property_readonly("round",
+                             [](const Certificate& self) { return public_round(self.round()); })
+      .def_property_readonly(
+          "count", [](const Certificate& self) { return self.manifest().entries().size(); })
+      .def_property_readonly("members", &Certificate::members)
+      .def_property_readonly("clients",
+                             [](const Certificate& self) {
+                               std::vector<std::uint32_t> out;
+                               for (const auto& entry : self.manifest().entries()) {
+                                 out.push_back(scheme::client_of(entry.head));
+                               }
+                               return out;
+                             })
+      .def_property_readonly("sum", [](const Certificate& self) { return to_python(self.sum()); });
+  add_bytes<Certificate>(certificate, [](ByteView bytes, const Round& round,
+                                         const scheme::SignatureVerifier* verifier) {
+    return Certificate::from_bytes(bytes, round, needed(verifier));
+  });
+
+  py::class_<Answer> answer(m, "Answer", "A member's sealed share of a sum's key.");
+  answer
+      .def(py::init([](const Round& round, std::uint32_t member, const py::buffer& sum,
+                       const py::buffer& sealed, const py::buffer& signature) {
+             const ByteView bytes = BufferView(sealed).view();
+             return Answer{round.id(), member, fixed_bytes<32>(sum, "a sum's digest"),
+                           Bytes(bytes.begin(), bytes.end()),
+                           scheme::Signature(BufferView(signature).view())};
+           }),
+           py::arg("round"), py::arg("member"), py::arg("sum"), py::arg("sealed"),
+           py::arg("signature"))
+      .def_readonly("member", &Answer::member)
+      .def_property_readonly("round_id",
+                             [](const Answer& self) { return to_python(self.round_id); })
+      .def_property_readonly("sum", [](const Answer& self) { return to_python(self.sum); })
+      .def_property_readonly("nbytes", [](const Answer& self) { return self.to_bytes().size(); });
+  add_bytes<Answer>(answer, [](ByteView bytes, const Round& round,
+                               const scheme::SignatureVerifier*) {
+    return Answer::from_bytes(bytes, round);
+  });
+}
+
+void register_steps(py::module_& m) {
+  py::class_<Shares>(m, "OpenedShares", "A member's share of a sum. Secret.")
+      .def_property_readonly("bad", [](const Shares& self) { return self.opened.bad; })
+      .def("__reduce__", [](const Shares&) { refuse_pickle("OpenedShares"); });
+  m.def(
+      "member_request",
+      [](const Aggregate& total, std::uint32_t member) {
+        const py::gil_scoped_release unlocked;  // touches no Python object
+        return MemberRequest(total.manifest(), named_blocks(total), member);
+      },
+      py::arg("aggregate"), py::arg("member"), "What this member is asked.");
+  m.def(
+      "check_request",
+      [](const MemberRequest& request, const scheme::PublicIdentity& me, std::int64_t least,
+         const py::function& verify) {
+        const PythonVerifier verifier(verify);
+        scheme::check_request(request, me, not_negative("min_clients", least), verifier);
+      },
+      py::arg("request"), py::arg("me"), py::arg("least"), py::arg("verify"),
+      "Everything a member asks of a sum before it looks at its shares.");
+  m.def(
+      "open_shares",
+      [](const MemberRequest& request, const py::function& open) {
+        const PythonOpener opener(open);
+        const py::gil_scoped_release unlocked;  // the opener takes the lock itself
+        return std::make_unique<Shares>(Shares{request.round(),
+                                               request.name().digest(request.round()),
+                                               scheme::open_shares(request, opener)});
+      },
+      py::arg("request"), py::arg("open"), "Opens the shares that are sealed to a member.");
+  m.def(
+      "endorsement_payload",
+      [](const Round& round, std::uint32_t member, const py::buffer& sum) {
+        return to_python(scheme::endorsement_payload(round, member,
+                                                     fixed_bytes<32>(sum, "a sum's digest")));
+      },
+      py::arg("round"), py::arg("member"), py::arg("sum"), "What a member signs to endorse.");
+  m.def(
+      "answer_payload",
+      [](const Round& round, std::uint32_t member, const py::buffer& sum,
+         const py::buffer& sealed) {
+        return to_python(scheme::answer_payload(round, member,
+                                                fixed_bytes<32>(sum, "a sum's digest"),
+                                                BufferView(sealed).view()));
+      },
+      py::arg("round"), py::arg("member"), py::arg("sum"), py::arg("sealed"),
+      "What a member signs to answer.");
+  m.def(
+      "reader_id", [](const Round& round) { return to_python(scheme::reader_of(round).id); },
+      py::arg("round"), "Names who reads a committee's round.");
+  m.def(
+      "seal_answer",
+      [](const Shares& shares, std::uint32_t member, const py::function& seal) {
+        if (!shares.opened.bad.empty()) {
+          throw RoundError("some of the shares cannot be opened: nothing is answered");
+        }
+        const PythonSealer sealer(seal);
+        return to_python(scheme::seal_answer(shares.round, shares.sum, member, shares.opened.sum,
+                                             sealer));
+      },
+      py::arg("shares"), py::arg("member"), py::arg("seal"),
+      "Seals a member's share of a sum to the round's reader.");
+  m.def(
+      "check_answer",
+      [](const Answer& answer, const Certificate& certificate, const py::function& verify) {
+        answer.check(certificate, PythonVerifier(verify));
+      },
+      py::arg("answer"), py::arg("certificate"), py::arg("verify"), "Refuses what does not hold.");
+  m.def(
+      "combine",
+      [](const Certificate& certificate, const std::vector<Answer>& answers,
+         const py::function& open, const py::function& verify, bool every) {
+        const PythonOpener opener(open);
+        const PythonVerifier verifier(verify);
+        scheme::Combined combined;
+        {
+          const py::gil_scoped_release unlocked;  // the callables take the lock themselves
+          combined = scheme::combine(certificate, answers, opener, verifier, every);
+        }
+        py::list out;
+        for (std::size_t k = 0; k < combined.keys.size(); ++k) {
+          out.append(py::make_tuple(
+              py::cast(std::make_unique<scheme::SumKey>(std::move(combined.keys[k]))),
+              combined.wrong[k]));
+        }
+        return out;
+      },
+      py::arg("certificate"), py::arg("answers"), py::arg("open"), py::arg("verify"),
+      py::arg("every") = false, "Sum keys that the answers may give, with who answered wrongly.");
+}
+
+}  // namespace
+
+void register_committee_steps(py::module_& m) {
+  register_objects(m);
+  register_steps(m);
+}
+
+}  // namespace veilsum::bindings
