@@ -418,6 +418,7 @@ def decrypt(
     key: _core.SumKey,
     total: _core.Aggregate,
     *,
+    group: Group | None = None,
     average: bool = True,
     dtype: Any = None,
     output: str | None = None,
@@ -436,6 +437,8 @@ def decrypt(
         What `open_sum` gave for this aggregate.
     total : Aggregate
         The encrypted sum.
+    group : Group, optional
+        The clients' keys; needed when the round was made for a group, whose tag the sum must have.
     average : bool
         Divide by the total weight: by the number of uploads when the aggregator used no weights.
     dtype : {"float32", "float64"} or the dtype itself, optional
@@ -487,6 +490,7 @@ def decrypt(
     layout = rnd.layout
     flat_out, made = output_choice(layout, dtype, output, out)
     _core.check_sum_key(key, total)
+    tag_key = tag_key_of(rnd, group)
     cautions.check_reach(total, layout, dtype if out is None else made, average=average)
     values = rnd.plan.cipher.decrypt(
         key,
@@ -497,6 +501,7 @@ def decrypt(
         threads=core_threads(threads),
         progress=progress,
         out=flat_out,
+        tag_key=tag_key,
     )
     cautions.warn_about_sum(total)
     cautions.warn_about_result(total, [values])

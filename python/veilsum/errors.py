@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from veilsum._core import (
@@ -25,6 +25,7 @@ from veilsum._core import (
 
 __all__ = [
     "BackendUnavailableError",
+    "BadSharesError",
     "HeadroomError",
     "KeyMismatchError",
     "ParameterError",
@@ -41,6 +42,32 @@ __all__ = [
 
 class VeilsumWarning(UserWarning):
     """What is allowed and was done, but is hardly what was meant; the message says what helps."""
+
+
+class BadSharesError(RoundError):
+    """Clients whose sealed share a member cannot open: nothing was signed.
+
+    Attributes
+    ----------
+    clients : tuple of int
+        Their numbers in the round's roster. The aggregator sums again without them.
+    """
+
+    def __init__(self, clients: Iterable[int]) -> None:
+        """Name the clients.
+
+        Parameters
+        ----------
+        clients : iterable of int
+            Their numbers.
+        """
+        self.clients = tuple(clients)
+        named = ", ".join(map(str, self.clients))
+        super().__init__(
+            f"the share that client{'s' if len(self.clients) > 1 else ''} {named} sealed to this "
+            f"member cannot be opened, or is none; nothing was signed: sum without "
+            f"{'them' if len(self.clients) > 1 else 'it'}"
+        )
 
 
 def missing_extra(feature: str, package: str, extra: str) -> BackendUnavailableError:

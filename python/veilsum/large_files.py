@@ -29,8 +29,10 @@ from veilsum.crypto import (
     dtype_name,
     encrypt,
     plan_weights,
+    tag_key_of,
 )
 from veilsum.errors import ParameterError
+from veilsum.keys.group import Group
 from veilsum.keys.identity import Signer
 from veilsum.keys.sealing import seal
 from veilsum.layout import BFLOAT16
@@ -91,6 +93,7 @@ def encrypt_file(
     weight: float = 1.0,
     rounding: str = "nearest",
     signer: Signer | None = None,
+    group: Group | None = None,
     on_clip: str = "count",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -113,6 +116,8 @@ def encrypt_file(
         As in `encrypt`.
     signer : Identity, optional
         Signs the upload; needed when the round has a roster.
+    group : Group, optional
+        The clients' keys; needed when the round was made for a group.
     on_clip : {"count", "error"}
         As in `encrypt`.
     threads : int, optional
@@ -151,6 +156,7 @@ def encrypt_file(
     factor = check_client_weight(weight)
     files.check_output(target, [source])
     client = client_number(rnd.roster, signer)
+    tag_key = tag_key_of(rnd, group)
     if rnd.plan.engine != "native":
         upload = _whole(
             resume,
@@ -161,6 +167,7 @@ def encrypt_file(
                 weight=weight,
                 rounding=rounding,
                 signer=signer,
+                group=group,
                 on_clip=on_clip,
                 threads=threads,
                 progress=progress,
@@ -193,6 +200,7 @@ def encrypt_file(
             weight=weight,
             rounding=rounding,
             signer=signer,
+            group=group,
             on_clip=on_clip,
             threads=threads,
             progress=progress,
@@ -218,6 +226,7 @@ def encrypt_file(
             seal=seal,
             client=None if signer is None else client,
             sign=None if signer is None else partial(_sign, signer),
+            tag_key=tag_key,
             locate=lambda index: (
                 f"{layout.locate(index)} is not finite (value {index} of the whole update); "
                 f"Veilsum sums finite values, and nothing was encrypted"
@@ -306,6 +315,7 @@ def decrypt_file(
     total: _core.AggregateFile,
     target: PathLike,
     *,
+    group: Group | None = None,
     average: bool = True,
     dtype: Any = None,
     threads: int | None = None,
@@ -323,6 +333,8 @@ def decrypt_file(
     target : str or path
         A .npy file for a sum of a single array, a .safetensors file for named tensors. It appears
         when it is complete and the sum's file was found undamaged, or not at all.
+    group : Group, optional
+        The clients' keys; needed when the round was made for a group, whose tag the sum must have.
     average : bool
         Divide by the total weight: by the number of uploads when the aggregator used no weights.
     dtype : {"float32", "float64"} or the dtype itself, optional
@@ -408,6 +420,7 @@ def decrypt_file(
         threads=core_threads(threads),
         progress=progress,
         resume=resume,
+        tag_key=tag_key_of(total.round, group),
     )
     cautions.warn_about_sum(total)
     made_places = files.locate_update(target)

@@ -17,6 +17,8 @@ from veilsum import _core
 from veilsum.arguments import check_type, check_whole
 from veilsum.crypto import Progress, decrypt, dtype_name, encrypt
 from veilsum.errors import ParameterError, RoundError
+from veilsum.keys.committee import Committee
+from veilsum.keys.group import Group
 from veilsum.keys.identity import PublicIdentity, Signer
 from veilsum.keys.roster import Roster
 from veilsum.layout import Layout, TensorSpec
@@ -76,7 +78,7 @@ class RowMean:
     def new(
         cls,
         plan: Plan,
-        public: _core.PublicKey,
+        authority: _core.PublicKey | Committee,
         *,
         size: int | None = None,
         like: Any = None,
@@ -84,6 +86,8 @@ class RowMean:
         most_rows: int,
         min_clients: int = 2,
         roster: Roster | Iterable[PublicIdentity | Signer] | None = None,
+        group: tuple[bytes, bytes] | None = None,
+        reader: PublicIdentity | Signer | None = None,
     ) -> RowMean:
         """Describe a new mean.
 
@@ -91,7 +95,7 @@ class RowMean:
         ----------
         plan : Plan
             As for `Round`.
-        public : PublicKey
+        authority : PublicKey or Committee
             As for `Round`.
         size : int, optional
             How many values an update has. Give this or `like`.
@@ -105,6 +109,8 @@ class RowMean:
         min_clients : int
             As for `Round`.
         roster : Roster or iterable of PublicIdentity or Identity, optional
+            As for `Round`.
+        group, reader
             As for `Round`.
 
         Returns
@@ -144,7 +150,16 @@ class RowMean:
         ranges = iter(limits)
         named = {_outer(s).name: next(ranges)[1] if s.size else 1.0 for s in inner.tensors}
         named[_ROWS] = float(levels)  # then a step is 1, and whole numbers are summed exactly
-        rnd = Round(plan, public, like=layout, limit=named, min_clients=min_clients, roster=roster)
+        rnd = Round(
+            plan,
+            authority,
+            like=layout,
+            limit=named,
+            min_clients=min_clients,
+            roster=roster,
+            group=group,
+            reader=reader,
+        )
         return cls(rnd)
 
     def encrypt(
@@ -154,6 +169,7 @@ class RowMean:
         *,
         rounding: str = "nearest",
         signer: Signer | None = None,
+        group: Group | None = None,
         on_clip: str = "count",
         threads: int | None = None,
         progress: Progress | None = None,
@@ -167,7 +183,7 @@ class RowMean:
             Laid out as `structure` says, and not multiplied by anything.
         rows : int
             How many rows it was trained on, from 1 to `most_rows`.
-        rounding, signer, on_clip, threads, progress, pads
+        rounding, signer, group, on_clip, threads, progress, pads
             As in `veilsum.encrypt`.
 
         Returns
@@ -201,6 +217,7 @@ class RowMean:
             weight=weight,
             rounding=rounding,
             signer=signer,
+            group=group,
             on_clip=on_clip,
             threads=threads,
             progress=progress,
@@ -212,6 +229,7 @@ class RowMean:
         key: Any,
         total: Any,
         *,
+        group: Group | None = None,
         dtype: Any = None,
         output: str | None = None,
         threads: int | None = None,
@@ -225,7 +243,7 @@ class RowMean:
             What `open_sum` gave for this aggregate.
         total : Aggregate
             The encrypted sum of the round's uploads, by whatever weights.
-        dtype, output, threads, progress
+        group, dtype, output, threads, progress
             As in `veilsum.decrypt`.
 
         Returns
@@ -244,6 +262,7 @@ class RowMean:
         sums = decrypt(
             key,
             total,
+            group=group,
             average=False,
             dtype="float64",
             output="numpy",

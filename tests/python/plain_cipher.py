@@ -176,9 +176,10 @@ class PlainCipher:
         threads: int,
         progress: Progress | None,
         out: npt.NDArray[Any] | None,
+        tag_key: bytes | None,
     ) -> npt.NDArray[Any]:
         """Read the sum, which everybody can, but only for who has its key."""
-        del threads
+        del threads, tag_key
         rnd, own = total.round, _own(plan)
         values: npt.NDArray[Any] = np.zeros(rnd.size, dtype=dtype) if out is None else out
         values.fill(0)

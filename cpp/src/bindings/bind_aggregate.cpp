@@ -374,6 +374,12 @@ void register_aggregate(py::module_& m) {
         scheme::check_sum_key(key, total.manifest());
       },
       py::arg("key"), py::arg("aggregate"), "Refuses a key that was opened for another sum.");
+  m.def(
+      "check_sum_key",
+      [](const scheme::SumKey& key, const AggregateFile& total) {
+        scheme::check_sum_key(key, total.manifest());
+      },
+      py::arg("key"), py::arg("aggregate"), "Refuses a key that was opened for another sum.");
   m.def("sum_files", &sum_files, py::arg("round"), py::arg("paths"), py::arg("target"),
         py::arg("weights") = py::none(), py::kw_only(), py::arg("verify") = py::none(),
         py::arg("threads") = 0, py::arg("progress") = py::none(), py::arg("resume") = false,

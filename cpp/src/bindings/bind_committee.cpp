@@ -9,6 +9,7 @@
 #include "base/file_io.h"
 #include "bindings/conversions.h"
 #include "bindings/register.h"
+#include "scheme/aggregate_file.h"
 #include "scheme/combine.h"
 #include "veilsum/errors.h"
 
@@ -58,7 +59,9 @@ const scheme::SignatureVerifier& needed(const scheme::SignatureVerifier* verifie
   return *verifier;
 }
 
-std::optional<Digest> named_blocks(const Aggregate& total) {
+/// Of an aggregate in memory or in a file.
+template <typename Total>
+std::optional<Digest> named_blocks(const Total& total) {
   if (!scheme::names_blocks(total.round(), true)) return std::nullopt;
   return total.blocks_digest(0);
 }
@@ -69,6 +72,28 @@ struct Shares {
   Digest sum;
   scheme::OpenedShares opened;
 };
+
+template <typename Total>
+void add_certify(py::class_<Certificate>& type) {
+  type.def(py::init([](const Total& total, const std::vector<Endorsement>& endorsements,
+                       const py::function& verify) {
+             const PythonVerifier verifier(verify);
+             const py::gil_scoped_release unlocked;  // the verifier takes the lock itself
+             return Certificate(total.manifest(), named_blocks(total), endorsements, verifier);
+           }),
+           py::arg("aggregate"), py::arg("endorsements"), py::arg("verify"));
+}
+
+template <typename Total>
+void add_request(py::module_& m) {
+  m.def(
+      "member_request",
+      [](const Total& total, std::uint32_t member) {
+        const py::gil_scoped_release unlocked;  // touches no Python object
+        return MemberRequest(total.manifest(), named_blocks(total), member);
+      },
+      py::arg("aggregate"), py::arg("member"), "What this member is asked.");
+}
 
 void register_objects(py::module_& m) {
   py::class_<MemberRequest> request(m, "MemberRequest",
@@ -113,14 +138,9 @@ void register_objects(py::module_& m) {
 
   py::class_<Certificate> certificate(m, "Certificate",
                                       "The endorsements of a threshold of members for one sum.");
+  add_certify<Aggregate>(certificate);
+  add_certify<scheme::AggregateFile>(certificate);
   certificate
-      .def(py::init([](const Aggregate& total, const std::vector<Endorsement>& endorsements,
-                       const py::function& verify) {
-             const PythonVerifier verifier(verify);
-             const py::gil_scoped_release unlocked;  // the verifier takes the lock itself
-             return Certificate(total.manifest(), named_blocks(total), endorsements, verifier);
-           }),
-           py::arg("aggregate"), py::arg("endorsements"), py::arg("verify"))
       .def_property_readonly("round",
                              [](const Certificate& self) { return public_round(self.round()); })
       .def_property_readonly(
@@ -166,13 +186,8 @@ void register_steps(py::module_& m) {
   py::class_<Shares>(m, "OpenedShares", "A member's share of a sum. Secret.")
       .def_property_readonly("bad", [](const Shares& self) { return self.opened.bad; })
       .def("__reduce__", [](const Shares&) { refuse_pickle("OpenedShares"); });
-  m.def(
-      "member_request",
-      [](const Aggregate& total, std::uint32_t member) {
-        const py::gil_scoped_release unlocked;  // touches no Python object
-        return MemberRequest(total.manifest(), named_blocks(total), member);
-      },
-      py::arg("aggregate"), py::arg("member"), "What this member is asked.");
+  add_request<Aggregate>(m);
+  add_request<scheme::AggregateFile>(m);
   m.def(
       "check_request",
       [](const MemberRequest& request, const scheme::PublicIdentity& me, std::int64_t least,

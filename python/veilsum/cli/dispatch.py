@@ -59,7 +59,25 @@ _COMMANDS: Final = {
     "decrypt": _Command(
         "A client", "veilsum.cli.commands.decrypt", "Decrypt a sum with its sum key."
     ),
+    "group": _Command(
+        "A client", "veilsum.cli.commands.group", "Make or check the keys that clients share."
+    ),
+    "combine": _Command(
+        "A client", "veilsum.cli.commands.combine", "Combine members' answers to a sum key."
+    ),
     "sum": _Command("The aggregator", "veilsum.cli.commands.sum", "Sum uploads; needs no key."),
+    "request": _Command(
+        "The aggregator", "veilsum.cli.commands.request", "Ask each member of the committee."
+    ),
+    "certify": _Command(
+        "The aggregator", "veilsum.cli.commands.certify", "Put endorsements together."
+    ),
+    "endorse": _Command(
+        "A committee's member", "veilsum.cli.commands.endorse", "Give your word for one sum."
+    ),
+    "answer": _Command(
+        "A committee's member", "veilsum.cli.commands.answer", "Answer a certificate."
+    ),
     "train": _Command(
         "The main job",
         "veilsum.federated.command",

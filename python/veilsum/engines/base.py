@@ -297,6 +297,7 @@ class Cipher(Protocol):
         threads: int,
         progress: Progress | None,
         out: npt.NDArray[Any] | None,
+        tag_key: bytes | None,
     ) -> npt.NDArray[Any]:
         """Decrypt a sum to a flat vector, which is `out` when that is given.
 
@@ -318,6 +319,9 @@ class Cipher(Protocol):
             Called with (values done, values in all) on this thread; an exception in it cancels.
         out : ndarray or None
             A flat vector of `dtype`.
+        tag_key : bytes or None
+            The group's, secret, where the round has tags, which the core allows its own engine
+            alone.
 
         Raises
         ------

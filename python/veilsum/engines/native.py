@@ -75,6 +75,7 @@ class NativeCipher:
             progress=options.progress,
             pads=pads,
             client=options.client,
+            tag_key=options.tag_key,
             seal=seal,
         )
 
@@ -94,6 +95,7 @@ class NativeCipher:
         threads: int,
         progress: Progress | None,
         out: npt.NDArray[Any] | None,
+        tag_key: bytes | None,
     ) -> npt.NDArray[Any]:
         """Decrypt exactly."""
         del plan
@@ -105,6 +107,7 @@ class NativeCipher:
             threads=threads,
             progress=progress,
             out=out,
+            tag_key=tag_key,
         )
 
 

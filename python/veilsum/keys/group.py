@@ -126,7 +126,7 @@ class Group:
         identity: Identity,
         sealed: bytes | bytearray | memoryview,
         roster: Roster | Iterable[PublicIdentity],
-        training: str | bytes = b"",
+        training: str | bytes | None = None,
     ) -> Group:
         """Open a group's keys.
 
@@ -138,8 +138,8 @@ class Group:
             What `sealed` of the client that made them says; untrusted.
         roster : Roster or iterable of PublicIdentity
             All clients, as the maker listed them.
-        training : str or bytes
-            As the maker named it.
+        training : str or bytes, optional
+            As the maker named it; by default any will do. Rounds say which keys they use.
 
         Returns
         -------
@@ -166,7 +166,8 @@ class Group:
         if len(payload) < _HEAD.size:
             raise WireFormatError(f"group keys: truncated: {len(payload)} bytes")
         name, listed, commitment, maker = _HEAD.unpack_from(payload)
-        if name != _training_id(training) or listed != _roster_id(clients):
+        other = training is not None and name != _training_id(training)
+        if other or listed != _roster_id(clients):
             raise KeyMismatchError(
                 "the group's keys were made for another training or another roster than these"
             )

@@ -17,6 +17,7 @@ from veilsum.cli.common import (
     report,
     resumable,
 )
+from veilsum.cli.parties import add_group, group_of
 from veilsum.cli.progress import Progress
 from veilsum.errors import ParameterError
 from veilsum.files import check_output, check_suffix, write_update
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser : ArgumentParser
         The command's parser.
     """
-    parser.add_argument("key", metavar="SUMKEY", help="the sum key, from: veilsum open")
+    parser.add_argument("key", metavar="SUMKEY", help="the sum key, from: open or combine")
     parser.add_argument("round", metavar="ROUND", help="the round")
     parser.add_argument("total", metavar="SUM", help="the encrypted sum")
     parser.add_argument(
@@ -47,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "float64"), help="one dtype instead of the round's"
     )
+    add_group(parser)
+    parser.add_argument("--identity", metavar="KEY", help="of a client, to open --group")
     add_resume(parser)
     add_json(parser)
 
@@ -69,8 +72,11 @@ def run(args: argparse.Namespace) -> int:
     ParameterError
         When the output's name, or an option, does not fit the round.
     """
-    check_output(args.out, [args.key, args.round, args.total])
+    named = filter(None, (args.identity, args.group))
+    check_output(args.out, [args.key, args.round, args.total, *named])
     rnd = veilsum.Round.load(args.round)
+    identity = veilsum.Identity.load(args.identity) if args.identity else None
+    group = group_of(args, rnd, identity)
     by_rows = veilsum.RowMean(rnd) if is_row_mean(rnd.layout) else None
     layout = rnd.layout if by_rows is None else by_rows.layout
     check_suffix(args.out, mapping=layout.named)
@@ -86,7 +92,13 @@ def run(args: argparse.Namespace) -> int:
         if by_rows is not None:
             total = veilsum.Aggregate.load(args.total, rnd)
             mean = by_rows.decrypt(
-                key, total, dtype=args.dtype, output="numpy", threads=threads, progress=progress
+                key,
+                total,
+                group=group,
+                dtype=args.dtype,
+                output="numpy",
+                threads=threads,
+                progress=progress,
             )
             named = layout.by_name(mean) if layout.named else mean
             write_update(args.out, named, layout.file_metadata)
@@ -96,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
                 key,
                 total,
                 args.out,
+                group=group,
                 average=not args.sum,
                 dtype=args.dtype,
                 threads=threads,

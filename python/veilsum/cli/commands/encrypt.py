@@ -19,6 +19,7 @@ from veilsum.cli.common import (
     report,
     resumable,
 )
+from veilsum.cli.parties import add_group, group_of
 from veilsum.cli.progress import Progress
 from veilsum.errors import ParameterError
 from veilsum.files import check_output, read_update
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--identity", metavar="KEY", help="the client's secret identity, for rounds with a roster"
     )
+    add_group(parser)
     parser.add_argument(
         "--refuse-clipping",
         action="store_true",
@@ -90,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     ParameterError
         When the output is one of the inputs, or an option does not fit the round.
     """
-    check_output(args.out, [args.round, args.update, *([args.identity] if args.identity else [])])
+    named = filter(None, (args.identity, args.group))
+    check_output(args.out, [args.round, args.update, *named])
     rnd = veilsum.Round.load(args.round)
     signer = veilsum.Identity.load(args.identity) if args.identity else None
     by_rows = _by_rows(args, rnd)
@@ -98,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         options: dict[str, Any] = {
             "rounding": args.rounding,
             "signer": signer,
+            "group": group_of(args, rnd, signer),
             "on_clip": "error" if args.refuse_clipping else "count",
             "threads": check_threads(args),
             "progress": progress,

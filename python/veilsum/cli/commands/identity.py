@@ -5,15 +5,18 @@ NAME.key stays with the party (mode 0600), NAME.pub goes to whoever makes the ro
   veilsum identity new clinic-a        writes clinic-a.key and clinic-a.pub
   veilsum identity new clinic-a --post-quantum   signs with ML-DSA-65 as well as with Ed25519
   veilsum identity show clinic-a.key   prints the id of a .key or .pub file
+  veilsum identity member clinic-a.key   makes clinic-a.ledger: a committee's member needs it
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.errors import ParameterError
 from veilsum.keys.identity import Identity, PublicIdentity
+from veilsum.members import Member
 from veilsum.outputs import open_input
 
 __all__ = ["add_arguments", "run"]
@@ -27,8 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser : ArgumentParser
         The command's parser.
     """
-    parser.add_argument("action", choices=("new", "show"), help="make an identity, or show one")
-    parser.add_argument("name", metavar="NAME", help="new: name of the files; show: the file")
+    parser.add_argument(
+        "action", choices=("new", "show", "member"), help="make, show, or make a member's ledger"
+    )
+    parser.add_argument(
+        "name", metavar="NAME", help="new: name of the files; show, member: the file"
+    )
     parser.add_argument(
         "--post-quantum",
         action="store_true",
@@ -65,6 +72,16 @@ def run(args: argparse.Namespace) -> int:
             raise ParameterError("--post-quantum goes with: veilsum identity new NAME")
         public = _read_public(args.name)
         report(args, f"{public.id.hex()}\n  signs with {_kind(public)}", _facts(public))
+        return 0
+    if args.action == "member":
+        ledger = str(Path(args.name).with_suffix(".ledger"))
+        refuse_existing([ledger], force=False)
+        member = Member.create(Identity.load(args.name), ledger)
+        report(
+            args,
+            f"{ledger}: nothing endorsed yet (keep it with {args.name}, and never copy it back)",
+            {**_facts(member.identity), "ledger": ledger},
+        )
         return 0
     secret_path, public_path = f"{args.name}.key", f"{args.name}.pub"
     refuse_existing([secret_path, public_path], force=args.force)

@@ -1,0 +1,79 @@
+"""Give a member's share of a certified sum's key, sealed to the readers: step two of opening it.
+
+Whoever forwards the answer learns nothing. A threshold of answers opens the sum for its readers.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import veilsum
+from veilsum._core import Certificate, MemberRequest
+from veilsum.cli.common import add_force, add_json, refuse_existing, report
+from veilsum.cli.parties import add_member, ledger_path, member_of
+from veilsum.files import check_output, check_writable
+from veilsum.keys.roster import Roster
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        The command's parser.
+    """
+    add_member(parser)
+    parser.add_argument("round", metavar="ROUND", help="the round")
+    parser.add_argument("certificate", metavar="CERTIFICATE", help="from: veilsum certify")
+    parser.add_argument("request", metavar="REQUEST", help="what the aggregator sent")
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to write it")
+    add_force(parser, "an answer")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    args : Namespace
+        The parsed options.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    RoundError
+        When the certificate does not hold, or is for another sum.
+    FileExistsError
+        When a file is in the way.
+    """
+    inputs = [args.identity, ledger_path(args), args.round, args.certificate, args.request]
+    check_output(args.out, inputs)
+    refuse_existing([args.out], force=args.force)
+    rnd = veilsum.Round.load(args.round)
+    member = member_of(args)
+    certificate = Certificate.load(args.certificate, rnd, Roster.verify)
+    request = MemberRequest.load(args.request, rnd)
+    check_writable(args.out)
+    answer = member.answer(rnd, certificate, request)
+    answer.save(args.out)
+    report(
+        args,
+        f"{args.out}: member {answer.member} answers for the sum of {certificate.count} uploads, "
+        f"sealed to its readers",
+        {
+            "round": rnd.id.hex(),
+            "member": answer.member,
+            "count": certificate.count,
+            "bytes": answer.nbytes,
+            "out": args.out,
+        },
+    )
+    return 0

@@ -1,0 +1,447 @@
+"""Committees at work: endorse a sum, answer its certificate, combine the answers.
+
+Layer: Python API, over rounds, keys and the core. An aggregator sends each member a request
+(`request_for`); members endorse; t endorsements make a certificate; members answer it; whoever
+reads combines t answers to the sum's key. Nothing here sends anything: requests, endorsements,
+certificates and answers are objects with bytes, and their order is DESIGN's "Opening, in two steps".
+What a member signed and answered is in its ledger before it leaves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+from veilsum import _core
+from veilsum.arguments import check_type, check_whole, type_name
+from veilsum.crypto import decrypt
+from veilsum.errors import (
+    BadSharesError,
+    KeyMismatchError,
+    ParameterError,
+    RoundError,
+    TamperedSumError,
+)
+from veilsum.keys.group import Group
+from veilsum.keys.identity import Identity
+from veilsum.keys.roster import Roster
+from veilsum.keys.sealing import seal
+from veilsum.rounds import Round
+
+__all__ = ["Member", "certify", "combine", "request_for"]
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+
+class Member:
+    """A member of a committee: it endorses one sum of a round, and answers its certificate.
+
+    Its ledger is a file that goes with the identity: `create` makes it once, and a member without
+    it is none. A ledger restored from a copy has forgotten what came after, and an identity used in
+    two places has two: either can open two sums of a round, and counts as dishonest (SECURITY.md).
+
+    Attributes
+    ----------
+    identity : PublicIdentity
+        The public half of the member's identity.
+    """
+
+    __slots__ = ("_identity", "_least", "_ledger")
+
+    def __init__(self, identity: Identity, ledger: PathLike, *, min_clients: int = 2) -> None:
+        """Go on with a member's ledger.
+
+        Parameters
+        ----------
+        identity : Identity
+            The member's.
+        ledger : str or path
+            What `create` made for this identity.
+        min_clients : int
+            The member's own policy: it endorses no sum of fewer uploads, whatever the round says;
+            at least 2.
+
+        Raises
+        ------
+        ParameterError
+            When the file is missing, belongs to another identity, or others can access it.
+        WireFormatError
+            When it is damaged.
+        OSError
+            When it cannot be read.
+        """
+        check_type("Member(identity, ledger)", "identity", identity, Identity)
+        self._identity = identity
+        self._least = check_whole("min_clients", min_clients)
+        if self._least < 2:
+            raise ParameterError("min_clients is below 2: a sum of one upload is that upload")
+        self._ledger = _core.MemberLedger(os.fspath(ledger), identity.public.id)
+
+    @classmethod
+    def create(cls, identity: Identity, ledger: PathLike, *, min_clients: int = 2) -> Member:
+        """Make the ledger of a member that has endorsed nothing yet.
+
+        Parameters
+        ----------
+        identity : Identity
+            The member's.
+        ledger : str or path
+            The file to make, of mode 0600.
+        min_clients : int
+            As `Member`.
+
+        Returns
+        -------
+        Member
+            Which goes on with it.
+
+        Raises
+        ------
+        ParameterError
+            When there is a file already.
+        OSError
+            When it cannot be made.
+        """
+        check_type("Member.create(identity, ledger)", "identity", identity, Identity)
+        _core.create_member_ledger(os.fspath(ledger), identity.public.id)
+        return cls(identity, ledger, min_clients=min_clients)
+
+    @property
+    def identity(self) -> Any:
+        """The public half of the member's identity."""
+        return self._identity.public
+
+    def check(self, rnd: Round, request: _core.MemberRequest) -> list[int]:
+        """Look at a sum without signing anything.
+
+        Parameters
+        ----------
+        rnd : Round
+            The round of the sum.
+        request : MemberRequest
+            What the aggregator sent to this member.
+
+        Returns
+        -------
+        list of int
+            The clients whose sealed share is none for this member; a sum without them can be
+            endorsed.
+
+        Raises
+        ------
+        KeyMismatchError
+            When the request is for another member.
+        RoundError
+            When the sum is not one that a member endorses: too few uploads, a signature that does
+            not hold, a client twice, another round.
+        """
+        return self._open(rnd, request).bad
+
+    def endorse(self, rnd: Round, request: _core.MemberRequest) -> _core.Endorsement:
+        """Give this member's word for a sum: once a round, and once a step of a training.
+
+        Parameters
+        ----------
+        rnd : Round
+            The round of the sum.
+        request : MemberRequest
+            What the aggregator sent to this member.
+
+        Returns
+        -------
+        Endorsement
+            For the aggregator. The same sum again gives it again.
+
+        Raises
+        ------
+        BadSharesError
+            When a client's share cannot be opened; nothing is signed then, and the error names the
+            clients. The aggregator sums again without them.
+        RoundError
+            As `check`, and when this member endorsed another sum of the round, or another round of
+            this step.
+        KeyMismatchError
+            When the request is for another member.
+        OSError
+            When the ledger cannot be written.
+        """
+        _whole(self._open(rnd, request))
+        self._record(rnd, request.sum)
+        payload = _core.endorsement_payload(rnd, request.member, request.sum)
+        return _core.Endorsement(rnd, request.member, request.sum, self._identity.sign(payload))
+
+    def answer(
+        self, rnd: Round, certificate: _core.Certificate, request: _core.MemberRequest
+    ) -> _core.Answer:
+        """Give this member's share of a certified sum's key, sealed to the round's reader.
+
+        Parameters
+        ----------
+        rnd : Round
+            The round of the sum.
+        certificate : Certificate
+            The word of a threshold of members for the sum.
+        request : MemberRequest
+            What the aggregator sent to this member, of the same sum.
+
+        Returns
+        -------
+        Answer
+            For the reader, through anybody's hands. Asked again, the same bytes.
+
+        Raises
+        ------
+        BadSharesError, RoundError, KeyMismatchError, OSError
+            As `endorse`; and when certificate and request are of different sums.
+        """
+        check_type("answer(rnd, certificate, request)", "certificate", certificate, _core.Certificate)
+        if certificate.round.id != rnd.id:
+            raise RoundError(
+                f"the certificate belongs to round {certificate.round.id.hex()[:16]}, not to round "
+                f"{rnd.id.hex()[:16]}"
+            )
+        opened = self._open(rnd, request)
+        if certificate.sum != request.sum:
+            raise RoundError(
+                "the certificate is for another sum of this round than the request; members answer "
+                "what a threshold of them endorsed"
+            )
+        _whole(opened)
+        self._record(rnd, request.sum)
+        reader = _core.reader_id(rnd)
+        sealed = self._ledger.answered(rnd.id, request.sum, reader)
+        if sealed is None:
+            fresh = _core.seal_answer(opened, request.member, seal)
+            sealed = self._ledger.answer(rnd.id, request.sum, reader, fresh)
+        payload = _core.answer_payload(rnd, request.member, request.sum, sealed)
+        signature = self._identity.sign(payload)
+        return _core.Answer(rnd, request.member, request.sum, sealed, signature)
+
+    def _open(self, rnd: Round, request: _core.MemberRequest) -> _core.OpenedShares:
+        call = "endorse(rnd, request)"
+        check_type(call, "rnd", rnd, Round)
+        check_type(call, "request", request, _core.MemberRequest)
+        if request.round.id != rnd.id:
+            raise RoundError(
+                f"the request belongs to round {request.round.id.hex()[:16]}, not to round "
+                f"{rnd.id.hex()[:16]}"
+            )
+        _core.check_request(request, self._identity.public, self._least, Roster.verify)
+        return _core.open_shares(request, self._open_share)
+
+    def _open_share(self, key: bytes, info: bytes, sealed: bytes) -> bytes | None:
+        del key  # the identity knows its own
+        return self._identity.open(info, sealed)
+
+    def _record(self, rnd: Round, total: bytes) -> None:
+        self._ledger.endorse(rnd, total)
+
+    def __repr__(self) -> str:
+        return f"<veilsum.Member {self._identity.public.id.hex()[:16]}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a Member holds secrets and cannot be pickled or copied")
+
+
+def request_for(
+    total: _core.Aggregate | _core.AggregateFile, member: Identity | _core.PublicIdentity
+) -> _core.MemberRequest:
+    """Make what an aggregator sends to one member of the round's committee.
+
+    Parameters
+    ----------
+    total : Aggregate or AggregateFile
+        The encrypted sum, as the aggregator made it.
+    member : PublicIdentity or Identity
+        Whom to ask.
+
+    Returns
+    -------
+    MemberRequest
+        The manifest, the member's sealed share of every upload, and what ties each to its client's
+        signature. No secret.
+
+    Raises
+    ------
+    RoundError
+        When the round has one key holder, or the aggregate comes without its sealed shares.
+    KeyMismatchError
+        When nobody of the committee has this identity.
+    """
+    check_type(
+        "request_for(total, member)", "total", total, _core.Aggregate, _core.AggregateFile
+    )
+    committee = total.round.committee
+    if committee is None:
+        raise RoundError(
+            f"round {total.round_id.hex()[:16]} has one key holder, who opens it: open_sum(secret, "
+            f"rnd, total)"
+        )
+    place = committee.index(member)
+    if place is None:
+        raise KeyMismatchError(
+            f"the identity is not one of the {len(committee)} members of the round's committee"
+        )
+    return _core.member_request(total, place)
+
+
+def certify(
+    rnd: Round,
+    total: _core.Aggregate | _core.AggregateFile,
+    endorsements: Iterable[_core.Endorsement],
+) -> _core.Certificate:
+    """Put the word of a threshold of members together.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round of the sum.
+    total : Aggregate or AggregateFile
+        The sum they endorsed.
+    endorsements : iterable of Endorsement
+        Of at least the committee's threshold of members.
+
+    Returns
+    -------
+    Certificate
+        What members answer. It contains the manifest.
+
+    Raises
+    ------
+    RoundError
+        When they are too few, of different sums, or one does not hold.
+    """
+    call = "certify(rnd, total, endorsements)"
+    check_type(call, "rnd", rnd, Round)
+    check_type(call, "total", total, _core.Aggregate, _core.AggregateFile)
+    _same_round(rnd, total, "total")
+    given = _listed(call, "endorsement", endorsements, _core.Endorsement)
+    return _core.Certificate(total, given, Roster.verify)
+
+
+def combine(
+    rnd: Round,
+    certificate: _core.Certificate,
+    answers: Iterable[_core.Answer],
+    total: _core.Aggregate | _core.AggregateFile,
+    *,
+    group: Group | None = None,
+    reader: Identity | None = None,
+) -> _core.SumKey:
+    """Combine members' answers to the key of the sum they certified.
+
+    Wrong answers are corrected where there are enough right ones; where there are not, sets of
+    answers are tried on the sum itself, at most 64.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round of the sum.
+    certificate : Certificate
+        What was answered.
+    answers : iterable of Answer
+        Of at least the committee's threshold of members.
+    total : Aggregate or AggregateFile
+        The encrypted sum, with or without its sealed shares. One in a file is read into memory
+        where there are more answers than it takes.
+    group : Group, optional
+        The clients' keys, where they read.
+    reader : Identity, optional
+        The reader's, where that is a server.
+
+    Returns
+    -------
+    SumKey
+        Decrypts this sum and nothing else.
+
+    Raises
+    ------
+    RoundError
+        When answers are too few or to another certificate, one does not hold, or certificate and
+        sum do not go together.
+    KeyMismatchError
+        When group or reader are not the round's.
+    TamperedSumError
+        When the answers give no key that opens this sum.
+    """
+    call = "combine(rnd, certificate, answers, total)"
+    check_type(call, "rnd", rnd, Round)
+    check_type(call, "certificate", certificate, _core.Certificate)
+    check_type(call, "total", total, _core.Aggregate, _core.AggregateFile)
+    _same_round(rnd, total, "total")
+    _same_round(rnd, certificate, "certificate")
+    given = _listed(call, "answer", answers, _core.Answer)
+    opener = _opener_of(rnd, group, reader)
+    candidates = _core.combine(certificate, given, opener, Roster.verify)
+    for key, _ in candidates:
+        _core.check_sum_key(key, total)
+    members = len({answer.member for answer in given})
+    if members <= len(certificate.members):
+        return candidates[0][0]  # no other set of answers could be tried
+    blocks = (
+        _core.Aggregate.load(total.path, rnd) if isinstance(total, _core.AggregateFile) else total
+    )
+    for every in (False, True):
+        if every:
+            tried = len(candidates)
+            candidates = _core.combine(certificate, given, opener, Roster.verify, every=True)
+            candidates = candidates[tried:]
+        for key, _ in candidates:
+            try:
+                decrypt(key, blocks, group=group)
+            except TamperedSumError:
+                continue
+            return key
+    raise TamperedSumError(
+        "no set of the answers gives a key that opens this sum: members, clients or the aggregator "
+        "deviate; no value is given out"
+    )
+
+
+def _opener_of(rnd: Round, group: Group | None, reader: Identity | None) -> Any:
+    if rnd.group is not None:
+        if reader is not None:
+            raise ParameterError("reader= is given, but the round is read by its group: group=...")
+        if group is None:
+            raise RoundError(
+                "the round is read by its group; pass group=Group.open(identity, sealed, roster)"
+            )
+        check_type("combine(..., group=group)", "group", group, Group)
+        group.check(rnd)
+        return group.open_answer
+    if group is not None:
+        raise ParameterError("group= is given, but the round is read by a server: reader=...")
+    if reader is None:
+        raise ParameterError("the round is read by a server; pass reader=Identity.load(path)")
+    check_type("combine(..., reader=identity)", "reader", reader, Identity)
+    if reader.public != rnd.reader:
+        raise KeyMismatchError("the reader's identity is not the one that the round names")
+
+    def opened(key: bytes, info: bytes, sealed: bytes) -> bytes | None:
+        del key
+        return reader.open(info, sealed)
+
+    return opened
+
+
+def _whole(opened: _core.OpenedShares) -> None:
+    if opened.bad:
+        raise BadSharesError(opened.bad)
+
+
+def _same_round(rnd: Round, thing: Any, name: str) -> None:
+    if thing.round.id != rnd.id:
+        raise RoundError(
+            f"{name} belongs to round {thing.round.id.hex()[:16]}, not to round "
+            f"{rnd.id.hex()[:16]}"
+        )
+
+
+def _listed(call: str, what: str, things: Iterable[Any], kind: type) -> list[Any]:
+    if not isinstance(things, Iterable):
+        raise ParameterError(f"{what}s is {type_name(things)}, but must be a list: call {call}")
+    items: Sequence[Any] = list(things)
+    for index, item in enumerate(items):
+        check_type(call, f"{what} {index}", item, kind)
+    return list(items)
