@@ -35,6 +35,10 @@ except ModuleNotFoundError as reason:
 from veilsum._core import (
     Aggregate,
     AggregateFile,
+    Answer,
+    Certificate,
+    Endorsement,
+    MemberRequest,
     OpeningRequest,
     PublicKey,
     SecretKey,
@@ -48,6 +52,7 @@ from veilsum._core import (
 from veilsum.crypto import Accumulator, decrypt, encrypt, keygen, open_sum, weighted_sum
 from veilsum.errors import (
     BackendUnavailableError,
+    BadSharesError,
     HeadroomError,
     KeyMismatchError,
     ParameterError,
@@ -57,14 +62,17 @@ from veilsum.errors import (
     VeilsumWarning,
     WireFormatError,
 )
+from veilsum.keys.committee import Committee
+from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
 from veilsum.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
 from veilsum.layout import Layout
+from veilsum.members import Member, certify, combine, request_for
 from veilsum.pads import PadStore
 from veilsum.pickling import register as _register
 from veilsum.plans import Plan
-from veilsum.rounds import Round
+from veilsum.rounds import Round, TrainingStep
 from veilsum.row_mean import RowMean
 
 _register()
@@ -75,11 +83,19 @@ __all__ = [
     "Accumulator",
     "Aggregate",
     "AggregateFile",
+    "Answer",
     "BackendUnavailableError",
+    "BadSharesError",
+    "Certificate",
+    "Committee",
+    "Endorsement",
+    "Group",
     "HeadroomError",
     "Identity",
     "KeyMismatchError",
     "Layout",
+    "Member",
+    "MemberRequest",
     "OpeningRequest",
     "PadStore",
     "ParameterError",
@@ -93,6 +109,7 @@ __all__ = [
     "SecretKey",
     "SumKey",
     "TamperedSumError",
+    "TrainingStep",
     "Upload",
     "UploadFile",
     "VeilsumError",
@@ -100,6 +117,8 @@ __all__ = [
     "WireFormatError",
     "__version__",
     "build_info",
+    "certify",
+    "combine",
     "decrypt",
     "decrypt_file",
     "encrypt",
@@ -109,6 +128,7 @@ __all__ = [
     "keygen",
     "max_threads",
     "open_sum",
+    "request_for",
     "sum_files",
     "weighted_sum",
 ]

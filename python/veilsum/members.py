@@ -209,11 +209,10 @@ class Member:
             )
         _whole(opened)
         self._record(rnd, request.sum)
-        reader = _core.reader_id(rnd)
-        sealed = self._ledger.answered(rnd.id, request.sum, reader)
+        sealed = self._ledger.answered(rnd, request.sum)
         if sealed is None:
             fresh = _core.seal_answer(opened, request.member, seal)
-            sealed = self._ledger.answer(rnd.id, request.sum, reader, fresh)
+            sealed = self._ledger.answer(rnd, request.sum, fresh)
         payload = _core.answer_payload(rnd, request.member, request.sum, sealed)
         signature = self._identity.sign(payload)
         return _core.Answer(rnd, request.member, request.sum, sealed, signature)

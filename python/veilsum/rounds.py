@@ -380,3 +380,4 @@ def verifier_of(rnd: _core.Round) -> Callable[[bytes, bytes, bytes], bool] | Non
 
 
 _core._set_round_type(Round.of_core)
+_core._set_signature_check(Roster.verify)

@@ -9,8 +9,10 @@
 #include "base/file_io.h"
 #include "bindings/conversions.h"
 #include "bindings/register.h"
+#include "ring/sha256.h"
 #include "scheme/aggregate_file.h"
 #include "scheme/combine.h"
+#include "scheme/member_ledger.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::bindings {
@@ -37,26 +39,18 @@ void add_bytes(Class& type, Read read) {
           py::arg("path"))
       .def_static(
           "from_bytes",
-          [read](const py::buffer& data, const Round& round,
-                 const std::optional<py::function>& verify) {
-            return read(BufferView(data).view(), round, make_verifier(verify).get());
+          [read](const py::buffer& data, const Round& round) {
+            return read(BufferView(data).view(), round);
           },
-          py::arg("data"), py::arg("round"), py::arg("verify") = py::none())
+          py::arg("data"), py::arg("round"))
       .def_static(
           "load",
-          [read](const std::filesystem::path& path, const Round& round,
-                 const std::optional<py::function>& verify) {
+          [read](const std::filesystem::path& path, const Round& round) {
             return naming(path, [&] {
-              return read(read_file(path.string(), FileKind::kPublic), round,
-                          make_verifier(verify).get());
+              return read(read_file(path.string(), FileKind::kPublic), round);
             });
           },
-          py::arg("path"), py::arg("round"), py::arg("verify") = py::none());
-}
-
-const scheme::SignatureVerifier& needed(const scheme::SignatureVerifier* verifier) {
-  if (verifier == nullptr) throw ParameterError("a signature verifier is required");
-  return *verifier;
+          py::arg("path"), py::arg("round"));
 }
 
 /// Of an aggregate in memory or in a file.
@@ -99,6 +93,12 @@ void register_objects(py::module_& m) {
   py::class_<MemberRequest> request(m, "MemberRequest",
                                     "What an aggregator asks of one member of a committee.");
   request.def_property_readonly("member", &MemberRequest::member)
+      .def("__repr__",
+           [](const MemberRequest& self) {
+             return "MemberRequest(round " + short_hex(self.round().id()) + ", member " +
+                    std::to_string(self.member()) +
+                    ", count=" + std::to_string(self.manifest().entries().size()) + ")";
+           })
       .def_property_readonly("round",
                              [](const MemberRequest& self) { return public_round(self.round()); })
       .def_property_readonly(
@@ -114,8 +114,7 @@ void register_objects(py::module_& m) {
       .def_property_readonly(
           "sum",
           [](const MemberRequest& self) { return to_python(self.name().digest(self.round())); });
-  add_bytes<MemberRequest>(request, [](ByteView bytes, const Round& round,
-                                       const scheme::SignatureVerifier*) {
+  add_bytes<MemberRequest>(request, [](ByteView bytes, const Round& round) {
     return MemberRequest::from_bytes(bytes, round);
   });
 
@@ -128,11 +127,15 @@ void register_objects(py::module_& m) {
            }),
            py::arg("round"), py::arg("member"), py::arg("sum"), py::arg("signature"))
       .def_readonly("member", &Endorsement::member)
+      .def("__repr__",
+           [](const Endorsement& self) {
+             return "Endorsement(round " + short_hex(self.round_id) + ", member " +
+                    std::to_string(self.member) + ")";
+           })
       .def_property_readonly("round_id",
                              [](const Endorsement& self) { return to_python(self.round_id); })
       .def_property_readonly("sum", [](const Endorsement& self) { return to_python(self.sum); });
-  add_bytes<Endorsement>(endorsement, [](ByteView bytes, const Round& round,
-                                         const scheme::SignatureVerifier*) {
+  add_bytes<Endorsement>(endorsement, [](ByteView bytes, const Round& round) {
     return Endorsement::from_bytes(bytes, round);
   });
 
@@ -146,6 +149,11 @@ void register_objects(py::module_& m) {
       .def_property_readonly(
           "count", [](const Certificate& self) { return self.manifest().entries().size(); })
       .def_property_readonly("members", &Certificate::members)
+      .def("__repr__",
+           [](const Certificate& self) {
+             return "Certificate(round " + short_hex(self.round().id()) +
+                    ", count=" + std::to_string(self.manifest().entries().size()) + ")";
+           })
       .def_property_readonly("clients",
                              [](const Certificate& self) {
                                std::vector<std::uint32_t> out;
@@ -155,9 +163,10 @@ void register_objects(py::module_& m) {
                                return out;
                              })
       .def_property_readonly("sum", [](const Certificate& self) { return to_python(self.sum()); });
-  add_bytes<Certificate>(certificate, [](ByteView bytes, const Round& round,
-                                         const scheme::SignatureVerifier* verifier) {
-    return Certificate::from_bytes(bytes, round, needed(verifier));
+  add_bytes<Certificate>(certificate, [](ByteView bytes, const Round& round) {
+    if (!signature_check()) throw ParameterError("signatures cannot be checked yet");
+    const PythonVerifier verifier(signature_check().cast<py::function>());
+    return Certificate::from_bytes(bytes, round, verifier);
   });
 
   py::class_<Answer> answer(m, "Answer", "A member's sealed share of a sum's key.");
@@ -172,14 +181,78 @@ void register_objects(py::module_& m) {
            py::arg("round"), py::arg("member"), py::arg("sum"), py::arg("sealed"),
            py::arg("signature"))
       .def_readonly("member", &Answer::member)
+      .def("__repr__",
+           [](const Answer& self) {
+             return "Answer(round " + short_hex(self.round_id) + ", member " +
+                    std::to_string(self.member) + ")";
+           })
       .def_property_readonly("round_id",
                              [](const Answer& self) { return to_python(self.round_id); })
       .def_property_readonly("sum", [](const Answer& self) { return to_python(self.sum); })
       .def_property_readonly("nbytes", [](const Answer& self) { return self.to_bytes().size(); });
-  add_bytes<Answer>(answer, [](ByteView bytes, const Round& round,
-                               const scheme::SignatureVerifier*) {
+  add_bytes<Answer>(answer, [](ByteView bytes, const Round& round) {
     return Answer::from_bytes(bytes, round);
   });
+}
+
+/// What a member's ledger notes of a round. A round outside any training is a step of its own.
+scheme::EndorsedRound noted(const Round& round, const py::buffer& sum) {
+  scheme::EndorsedRound out;
+  out.round_id = round.id();
+  out.manifest = fixed_bytes<32>(sum, "a sum's digest");
+  if (round.step()) {
+    const scheme::TrainingStep& at = *round.step();
+    out.training = at.training;
+    out.step = at.step;
+    out.purpose = ring::labelled_hash(
+        "veilsum/2/purpose",
+        {ByteView(reinterpret_cast<const std::uint8_t*>(at.purpose.data()), at.purpose.size())});
+  } else {
+    out.training = round.id();
+  }
+  return out;
+}
+
+void register_ledger(py::module_& m) {
+  using scheme::MemberLedger;
+  m.def(
+      "create_member_ledger",
+      [](const std::filesystem::path& path, const py::buffer& identity) {
+        MemberLedger::create(path.string(), fixed_bytes<32>(identity, "an identity's id"));
+      },
+      py::arg("path"), py::arg("identity"), "The file of a member that has endorsed nothing yet.");
+  py::class_<MemberLedger>(m, "MemberLedger", "What a member has endorsed and answered.")
+      .def(py::init([](const std::filesystem::path& path, const py::buffer& identity) {
+             return std::make_unique<MemberLedger>(path.string(),
+                                                   fixed_bytes<32>(identity, "an identity's id"));
+           }),
+           py::arg("path"), py::arg("identity"))
+      .def(
+          "endorse",
+          [](MemberLedger& self, const Round& round, const py::buffer& sum) {
+            const scheme::EndorsedRound what = noted(round, sum);
+            const py::gil_scoped_release unlocked;  // locks and syncs a file
+            return self.endorse(what);
+          },
+          py::arg("round"), py::arg("sum"))
+      .def(
+          "answered",
+          [](MemberLedger& self, const Round& round,
+             const py::buffer& sum) -> std::optional<py::bytes> {
+            const Digest digest = fixed_bytes<32>(sum, "a sum's digest");
+            const std::optional<Bytes> found =
+                self.answered(round.id(), digest, scheme::reader_of(round).id);
+            return found ? std::optional(to_python(*found)) : std::nullopt;
+          },
+          py::arg("round"), py::arg("sum"))
+      .def(
+          "answer",
+          [](MemberLedger& self, const Round& round, const py::buffer& sum,
+             const py::buffer& sealed) {
+            return to_python(self.answer(round.id(), fixed_bytes<32>(sum, "a sum's digest"),
+                                         scheme::reader_of(round).id, BufferView(sealed).view()));
+          },
+          py::arg("round"), py::arg("sum"), py::arg("sealed"));
 }
 
 void register_steps(py::module_& m) {
@@ -225,9 +298,6 @@ void register_steps(py::module_& m) {
       py::arg("round"), py::arg("member"), py::arg("sum"), py::arg("sealed"),
       "What a member signs to answer.");
   m.def(
-      "reader_id", [](const Round& round) { return to_python(scheme::reader_of(round).id); },
-      py::arg("round"), "Names who reads a committee's round.");
-  m.def(
       "seal_answer",
       [](const Shares& shares, std::uint32_t member, const py::function& seal) {
         if (!shares.opened.bad.empty()) {
@@ -272,6 +342,7 @@ void register_steps(py::module_& m) {
 
 void register_committee_steps(py::module_& m) {
   register_objects(m);
+  register_ledger(m);
   register_steps(m);
 }
 

@@ -634,6 +634,9 @@ void register_scheme(py::module_& m) {
   m.def(
       "_set_round_type", [](const py::function& wrap) { round_wrapper() = wrap; }, py::arg("wrap"),
       "What becomes of the rounds that objects belong to, when Python asks for them.");
+  m.def(
+      "_set_signature_check", [](const py::function& check) { signature_check() = check; },
+      py::arg("check"), "What certificates are checked with when they are read.");
   register_wire(m);
   register_plan(m);
   register_keys(m);

@@ -47,6 +47,12 @@ inline py::object& round_wrapper() {
   return *wrapper;
 }
 
+/// The Python function that checks signatures, for objects that are whole only when theirs hold.
+inline py::object& signature_check() {
+  static auto* const check = new py::object;
+  return *check;
+}
+
 inline py::object public_round(const scheme::Round& round) {
   py::object made = py::cast(round);
   return round_wrapper() ? round_wrapper()(made) : made;

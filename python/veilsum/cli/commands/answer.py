@@ -12,7 +12,6 @@ from veilsum._core import Certificate, MemberRequest
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.cli.parties import add_member, ledger_path, member_of
 from veilsum.files import check_output, check_writable
-from veilsum.keys.roster import Roster
 
 __all__ = ["add_arguments", "run"]
 
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing([args.out], force=args.force)
     rnd = veilsum.Round.load(args.round)
     member = member_of(args)
-    certificate = Certificate.load(args.certificate, rnd, Roster.verify)
+    certificate = Certificate.load(args.certificate, rnd)
     request = MemberRequest.load(args.request, rnd)
     check_writable(args.out)
     answer = member.answer(rnd, certificate, request)
