@@ -7,6 +7,7 @@
 #include <span>
 
 #include "cipher/prepared.h"
+#include "cipher/sum_tag.h"
 #include "isa/kernels.h"
 #include "scheme/upload.h"
 
@@ -38,14 +39,17 @@ struct EncryptOptions {
   OnClip on_clip = OnClip::kCount;
   int threads = 0;
   Progress progress;
+  Tagging* tag = nullptr;  ///< hash the digits, too; must outlive the call
 };
 
 class PadStore;
 
-/// Encrypts `pieces`, one for each segment of the round, in order, and seals the upload's seed.
+/// Encrypts `pieces`, one for each segment of the round, in order, and then seals the upload's
+/// seed.
 /// @throws ParameterError when the pieces do not match the segments, for a NaN or an infinity
 ///         (naming the first index; nothing is returned), for a weight that is not finite, and for
 ///         clipped values with OnClip::kError
+/// @throws RoundError when the tag key is of another round
 scheme::Upload encrypt(const scheme::Round& round, std::span<const Piece> pieces,
                        const EncryptOptions& options, const scheme::Sealer& sealer);
 /// The same from an upload of `pads`: blocks that are prepared only take their message in, the
