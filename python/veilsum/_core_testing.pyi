@@ -1,13 +1,23 @@
 # Types of the extension that only testing builds have (-DVEILSUM_TESTING=ON): raw kernels of every
 # ISA level, and the door through which tests inject seeds. Import veilsum._core first.
 # ruff: noqa: A002 - the arguments are called what the bindings call them
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from veilsum._core import PadStore, Plan, PublicKey, Round, SumKey, Upload
+from veilsum._core import (
+    Aggregate,
+    AggregateFile,
+    PadStore,
+    Plan,
+    PublicKey,
+    Round,
+    SumKey,
+    Upload,
+)
 
 _Words = npt.NDArray[np.uint64]
 _Digits = npt.NDArray[np.uint32]
@@ -170,6 +180,64 @@ def pad_store_seeded(
     threads: int,
     seeds: Sequence[tuple[bytes, bytes, bytes]],
 ) -> PadStore: ...
+def encrypt_tagged(
+    round: Round,
+    key_round: Round,
+    group_key: bytes,
+    pieces: Sequence[npt.NDArray[Any]],
+    dtypes: Sequence[str],
+    seal: Callable[[bytes, bytes, bytes], bytes],
+    *,
+    seeds: tuple[bytes, bytes, bytes] | None = None,
+    pads: PadStore | None = None,
+    weight: float = 1.0,
+    rounding: str = "nearest",
+    on_clip: str = "count",
+    threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Upload, list[int]]: ...
+def encrypt_file_tagged(
+    round: Round,
+    group_key: bytes,
+    sources: Sequence[tuple[str | os.PathLike[str], int, str, int]],
+    target: str | os.PathLike[str],
+    seal: Callable[[bytes, bytes, bytes], bytes],
+    *,
+    seeds: tuple[bytes, bytes, bytes],
+    weight: float = 1.0,
+    rounding: str = "nearest",
+    threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    resume: bool = False,
+) -> list[int]: ...
+def decrypt_tagged(
+    key: SumKey,
+    aggregate: Aggregate,
+    blocks: bytes | memoryview,
+    key_round: Round,
+    group_key: bytes,
+    expected: Sequence[int],
+    out: npt.NDArray[Any],
+    *,
+    average: bool = True,
+    threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None: ...
+def decrypt_file_tagged(
+    key: SumKey,
+    aggregate: AggregateFile,
+    target: str | os.PathLike[str],
+    group_key: bytes,
+    expected: Sequence[int],
+    *,
+    dtype: str = "float32",
+    threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    resume: bool = False,
+) -> None: ...
+def upload_tag(
+    round: Round, group_key: bytes, hash: Sequence[int], client: int, nonce: bytes
+) -> list[int]: ...
 def expand_keys(round: Round, seed: bytes) -> _Coefficients: ...
 def sum_key_coefficients(key: SumKey) -> _Coefficients: ...
 def time_kernel(level: str, kernel: str, n: int, repeats: int) -> float: ...

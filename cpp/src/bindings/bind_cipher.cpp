@@ -15,6 +15,7 @@
 #include "cipher/encrypt.h"
 #include "cipher/encrypt_file.h"
 #include "cipher/pad_store.h"
+#include "cipher/sum_tag.h"
 
 namespace veilsum::bindings {
 namespace {
@@ -23,11 +24,15 @@ scheme::Upload encrypt(const scheme::Round& round, const std::vector<py::array>&
                        const std::vector<Word>& dtypes, double weight, const Word& rounding,
                        const Word& on_clip, int threads,
                        const std::optional<py::function>& progress, cipher::PadStore* pads,
-                       const std::optional<std::uint32_t>& client, const py::function& seal) {
+                       const std::optional<std::uint32_t>& client,
+                       const std::optional<py::buffer>& tag_key, const py::function& seal) {
   const std::vector<cipher::Piece> views = make_pieces(pieces, dtypes);
   cipher::EncryptOptions options =
       make_encrypt_options(weight, rounding, on_clip, threads, progress);
   options.client = client.value_or(scheme::kNoClient);
+  const std::optional<cipher::TagKey> held = make_tag_key(round, tag_key);
+  std::optional<cipher::Tagging> tagging;
+  if (held) options.tag = &tagging.emplace(cipher::Tagging{*held, std::nullopt});
   const PythonSealer sealer(seal);
   const py::gil_scoped_release unlocked;  // the arrays are held by the caller's arguments
   if (pads != nullptr) return cipher::encrypt(round, views, options, sealer, *pads);
@@ -106,8 +111,14 @@ py::array fresh_array(const py::dtype& type, py::ssize_t size) {
 
 py::array decrypt(const scheme::SumKey& key, const aggregate::Aggregate& total, bool average,
                   const Word& dtype, int threads, const std::optional<py::function>& progress,
-                  const std::optional<py::array>& out) {
+                  const std::optional<py::array>& out, const std::optional<py::buffer>& tag_key) {
   cipher::DecryptOptions options;
+  const std::optional<cipher::TagKey> held = make_tag_key(total.round(), tag_key);
+  std::optional<cipher::TagCheck> check;
+  if (held) {
+    scheme::check_sum_key(key, total.manifest());
+    options.tag = &check.emplace(cipher::check_of(*held, key, total.manifest()));
+  }
   options.average = average;
   options.type = element_type(dtype);
   options.threads = checked_threads(threads);
@@ -141,7 +152,8 @@ py::tuple encrypt_file(const scheme::Round& round, const std::vector<FileSource>
                        const Word& on_clip, int threads,
                        const std::optional<py::function>& progress, bool resume,
                        std::optional<std::uint32_t> client, const std::optional<py::function>& sign,
-                       const std::optional<py::function>& locate, const py::function& seal) {
+                       const std::optional<py::function>& locate,
+                       const std::optional<py::buffer>& tag_key, const py::function& seal) {
   std::map<std::filesystem::path, std::shared_ptr<const InputFile>> files;
   std::vector<cipher::FilePiece> pieces;
   for (const auto& [path, offset, dtype, count] : sources) {
@@ -152,6 +164,9 @@ py::tuple encrypt_file(const scheme::Round& round, const std::vector<FileSource>
   cipher::EncryptOptions options =
       make_encrypt_options(weight, rounding, on_clip, threads, progress);
   options.progress = make_interruptible(progress);
+  const std::optional<cipher::TagKey> held = make_tag_key(round, tag_key);
+  std::optional<cipher::Tagging> tagging;
+  if (held) options.tag = &tagging.emplace(cipher::Tagging{*held, std::nullopt});
   if (client.has_value() != sign.has_value()) {
     throw ParameterError("a client number and a signing function come together");
   }
@@ -182,8 +197,12 @@ void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
                   const std::filesystem::path& target, const py::buffer& prefix,
                   const std::vector<FilePlace>& places, std::uint64_t file_bytes, bool average,
                   const Word& dtype, int threads, const std::optional<py::function>& progress,
-                  bool resume) {
+                  bool resume, const std::optional<py::buffer>& tag_key) {
   cipher::DecryptOptions options;
+  scheme::check_sum_key(key, total.manifest());
+  const std::optional<cipher::TagKey> held = make_tag_key(total.round(), tag_key);
+  std::optional<cipher::TagCheck> check;
+  if (held) options.tag = &check.emplace(cipher::check_of(*held, key, total.manifest()));
   options.average = average;
   options.type = element_type(dtype);
   options.threads = checked_threads(threads);
@@ -206,23 +225,24 @@ void register_cipher(py::module_& m) {
   m.def("encrypt", &encrypt, py::arg("round"), py::arg("pieces"), py::arg("dtypes"), py::kw_only(),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("on_clip") = "count",
         py::arg("threads") = 0, py::arg("progress") = py::none(),
-        py::arg("pads").none(true) = py::none(), py::arg("client") = py::none(), py::arg("seal"),
+        py::arg("pads").none(true) = py::none(), py::arg("client") = py::none(),
+        py::arg("tag_key") = py::none(), py::arg("seal"),
         "Encrypts one contiguous array a segment, without copying them.");
   m.def("decrypt", &decrypt, py::arg("key"), py::arg("aggregate"), py::kw_only(),
         py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,
         py::arg("progress") = py::none(), py::arg("out") = py::none(),
-        "Decrypts a sum to a flat array.");
+        py::arg("tag_key") = py::none(), "Decrypts a sum to a flat array.");
   m.def("encrypt_file", &encrypt_file, py::arg("round"), py::arg("sources"), py::arg("target"),
         py::kw_only(), py::arg("weight") = 1.0, py::arg("rounding") = "nearest",
         py::arg("on_clip") = "count", py::arg("threads") = 0, py::arg("progress") = py::none(),
         py::arg("resume") = false, py::arg("client") = py::none(), py::arg("sign") = py::none(),
-        py::arg("locate") = py::none(), py::arg("seal"),
+        py::arg("locate") = py::none(), py::arg("tag_key") = py::none(), py::arg("seal"),
         "Encrypts one (path, offset, dtype, count) a segment to a file; returns bytes, clipped "
         "values and the upload's digest.");
   m.def("decrypt_file", &decrypt_file, py::arg("key"), py::arg("aggregate"), py::arg("target"),
         py::arg("prefix"), py::arg("places"), py::arg("file_bytes"), py::kw_only(),
         py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,
-        py::arg("progress") = py::none(), py::arg("resume") = false,
+        py::arg("progress") = py::none(), py::arg("resume") = false, py::arg("tag_key") = py::none(),
         "Decrypts a sum in a file to a file with one (offset, dtype, count) a segment.");
 }
 

@@ -221,6 +221,13 @@ class PythonOpener final : public scheme::Opener {
   HeldFunction callable_;
 };
 
+/// A group's tag key as Python gives it, for one round.
+inline std::optional<cipher::TagKey> make_tag_key(const scheme::Round& round,
+                                                  const std::optional<py::buffer>& group_key) {
+  if (!group_key) return std::nullopt;
+  return cipher::TagKey(round, BufferView(*group_key).view());
+}
+
 /// Progress in Python. Called in the calling thread, which takes the lock for the call; a Python
 /// exception (KeyboardInterrupt included) travels out and cancels the work.
 inline cipher::Progress make_progress(const std::optional<py::function>& callable) {

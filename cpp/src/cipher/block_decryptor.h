@@ -1,5 +1,6 @@
 // Layer: cipher. Decryption of some blocks of a sum at a time, by the code that decrypts whole
-// sums. Whoever reads a sum in portions decrypts its check blocks first.
+// sums. Whoever reads a sum in portions decrypts its check blocks first, and gives no number out
+// before the sum's tag, where it has one, was found right.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@ namespace veilsum::cipher {
 /// The sum key, ready for blocks. Wiped when freed.
 class BlockDecryptor {
  public:
-  /// @throws KeyMismatchError, ParameterError as decrypt()
+  /// The options' tag must outlive the object.
+  /// @throws KeyMismatchError, RoundError, ParameterError as check_decryption()
   BlockDecryptor(const scheme::SumKey& key, const scheme::Manifest& manifest,
                  const DecryptOptions& options);
   ~BlockDecryptor();
@@ -32,9 +34,11 @@ class BlockDecryptor {
   /// Decrypts the blocks [first, first + count), packed in `packed`, to `out`: their values, of the
   /// options' type. Check blocks have none and are only checked. Thread-safe with a scratch for
   /// each thread.
-  /// @throws TamperedSumError when the blocks are not the sum that the key opens
-  void decrypt(std::uint64_t first, std::uint64_t count, ByteView packed, Scratch& scratch,
-               std::uint8_t* out) const;
+  /// @param hash null, or what the blocks' hash is added to, under the key of the options' tag
+  /// @return false when the blocks are not the sum that the key opens: `out` and `hash` are then of
+  ///         no use
+  bool decrypt(std::uint64_t first, std::uint64_t count, ByteView packed, Scratch& scratch,
+               std::uint8_t* out, ring::TagSum* hash = nullptr) const;
 
  private:
   struct Shared;

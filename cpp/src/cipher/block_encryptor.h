@@ -13,7 +13,7 @@ namespace veilsum::cipher {
 /// Everything that the blocks of one upload have in common.
 class BlockEncryptor {
  public:
-  /// All three must outlive the object.
+  /// All three, and the options' tag, must outlive the object.
   BlockEncryptor(const scheme::Round& round, const UploadSecrets& secrets,
                  const EncryptOptions& options);
   ~BlockEncryptor();
@@ -33,9 +33,10 @@ class BlockEncryptor {
   /// Encrypts the blocks [first, first + count) to `out`. Thread-safe with a scratch for each
   /// thread.
   /// @param pieces one for each segment of the round; those that the blocks touch hold their values
+  /// @param hash null, or what the blocks' hash is added to, under the key of the options' tag
   /// @return false once any call met a value that is not finite: `out` is then of no use
   bool encrypt(std::uint64_t first, std::uint64_t count, std::span<const Piece> pieces,
-               Scratch& scratch, std::uint8_t* out);
+               Scratch& scratch, std::uint8_t* out, ring::TagSum* hash = nullptr);
   /// Values so far that lay beyond their limit.
   std::uint64_t clipped() const noexcept;
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 
 #include "base/parallel.h"
 #include "base/wipe.h"
@@ -77,10 +78,10 @@ isa::Ahead next_block(const Job& job, const std::uint8_t* packed, std::uint64_t 
           static_cast<std::size_t>(round.block_values(next) * each)};
 }
 
-/// Decrypts a block of values to `out`. False when a coefficient is out of range: no sum of this
-/// plan under this key looks like it.
+/// Decrypts a block of values to `out`, and adds its hash to `hash` unless that is null. False when
+/// a coefficient is out of range: no sum of this plan under this key looks like it.
 bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, Scratch& scratch,
-                 std::uint8_t* out) {
+                 std::uint8_t* out, ring::TagSum* hash) {
   const Round& round = job.round;
   const Plan& plan = round.plan();
   const isa::KernelTable& kernels = isa::kernels();
@@ -94,6 +95,10 @@ bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block
   args.digits = {job.narrow ? scratch.narrow.data() : nullptr,
                  job.narrow ? nullptr : scratch.wide.data(), plan.degree()};
   if (!kernels.decrypt_block(args)) return false;
+  if (hash != nullptr) {  // places without a value, too: their digits must be 0
+    job.options.tag->key.hash().add_block(
+        block, {args.digits.narrow, args.digits.wide, plan.degree()}, coefficients, *hash);
+  }
   for_each_run(
       round, block, coefficients,
       [&](std::size_t segment, std::uint64_t first, std::uint32_t digit, std::uint32_t coefficient,
@@ -115,13 +120,27 @@ bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block
   return true;
 }
 
-[[noreturn]] void refuse_sum() {
+/// Wipes numbers that may not leave.
+class Withheld {
+ public:
+  Withheld(void* values, std::size_t bytes) : values_(values), bytes_(bytes) {}
+  Withheld(const Withheld&) = delete;
+  Withheld& operator=(const Withheld&) = delete;
+  ~Withheld() { secure_wipe(values_, bytes_); }
+  void release() noexcept { bytes_ = 0; }
+
+ private:
+  void* values_;
+  std::size_t bytes_;
+};
+
+}  // namespace
+
+void refuse_sum() {
   throw TamperedSumError(
       "the blocks are not the sum that this key opens: they were altered after the uploads were "
       "encrypted, or an upload does not fit its sealed key; no value is given out");
 }
-
-}  // namespace
 
 void check_blocks_of(const scheme::SumKey& key, const Digest& found) {
   if (key.blocks_digest() && *key.blocks_digest() != found) refuse_sum();
@@ -133,6 +152,15 @@ void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifes
   if (options.type != isa::ElementType::kFloat32 && options.type != isa::ElementType::kFloat64) {
     throw ParameterError("decryption gives float32 or float64");
   }
+  if (manifest.round().tagged() && options.tag == nullptr) {
+    throw RoundError("the sum has a tag, and no number leaves before it holds: its group's keys are "
+                     "needed (decrypt(..., group=...))");
+  }
+  if (options.tag == nullptr) return;
+  options.tag->key.check_round(manifest.round());
+  if (!(options.tag->expected.field() == options.tag->key.field())) {
+    throw ParameterError("the sum of tags is of another plan than the round's");
+  }
 }
 
 void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteView blocks,
@@ -143,6 +171,10 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
   const Job job(round, key, options);
   const std::uint64_t keys = round.upload_keys();
   const std::uint64_t values = round.value_blocks();
+  const bool tagged = options.tag != nullptr;
+  std::optional<TagTotal> total;
+  if (tagged) total.emplace(options.tag->key.field());
+  Withheld withheld(out, static_cast<std::size_t>(round.size() * element_bytes(options.type)));
   std::atomic<bool> good{true};
   const auto scratch_for = [&] { return Scratch(job); };
   const int threads = worthwhile_threads(options.threads, cipher_us(round));
@@ -153,15 +185,10 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
                    good.store(false, std::memory_order_relaxed);
                  }
                });
-  const auto refuse = [&] {
-    secure_wipe(out, static_cast<std::size_t>(round.size() * element_bytes(options.type)));
-    refuse_sum();
-  };
-  if (key.blocks_digest() &&
-      *key.blocks_digest() != scheme::digest_of_blocks(blocks, options.threads)) {
-    refuse();
+  if (key.blocks_digest()) {
+    check_blocks_of(key, scheme::digest_of_blocks(blocks, options.threads));
   }
-  if (!good.load()) refuse();
+  if (!good.load()) refuse_sum();
   const std::uint64_t value_bytes = plan.block_capacity() * element_bytes(options.type);
   const std::uint64_t count = (values + keys - 1) / keys;
   const std::uint64_t group_values = plan.block_capacity() * keys;
@@ -172,20 +199,27 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
     parallel_for(
         static_cast<std::size_t>(items), threads, scratch_for,
         [&](std::size_t item, Scratch& scratch) {
+          std::optional<ring::TagSum> hash;
+          if (tagged) hash.emplace(options.tag->key.field());
           const std::uint64_t begin = (first + item) * keys;
           const std::uint64_t end = std::min(begin + keys, values);
           for (std::uint64_t block = begin; block < end; ++block) {
             if (!decrypt_one(job, blocks.data() + round.block_offset(block), block, scratch,
-                             static_cast<std::uint8_t*>(out) + block * value_bytes)) {
+                             static_cast<std::uint8_t*>(out) + block * value_bytes,
+                             hash ? &*hash : nullptr)) {
               good.store(false, std::memory_order_relaxed);
             }
           }
+          if (tagged) total->add(*hash);
         });
-    if (!good.load()) refuse();
+    if (!tagged && !good.load()) refuse_sum();
     if (options.progress) {
       options.progress(std::min((first + items) * group_values, round.size()), round.size());
     }
   }
+  const bool holds = !tagged || total->sum().equals(options.tag->expected);
+  if (!good.load() || !holds) refuse_sum();
+  withheld.release();
 }
 
 struct BlockDecryptor::Shared {
@@ -208,8 +242,8 @@ BlockDecryptor::Scratch::Scratch(const BlockDecryptor& owner)
 
 BlockDecryptor::Scratch::~Scratch() = default;
 
-void BlockDecryptor::decrypt(std::uint64_t first, std::uint64_t count, ByteView packed,
-                             Scratch& scratch, std::uint8_t* out) const {
+bool BlockDecryptor::decrypt(std::uint64_t first, std::uint64_t count, ByteView packed,
+                             Scratch& scratch, std::uint8_t* out, ring::TagSum* hash) const {
   const Job& job = shared_->job;
   const Round& round = job.round;
   const std::uint64_t value_bytes = round.plan().block_capacity() * element_bytes(job.options.type);
@@ -219,10 +253,11 @@ void BlockDecryptor::decrypt(std::uint64_t first, std::uint64_t count, ByteView 
     veilsum::cipher::Scratch& buffers = scratch.buffers_->scratch;
     const bool good =
         block < round.value_blocks()
-            ? decrypt_one(job, at, block, buffers, out + (block - first) * value_bytes)
+            ? decrypt_one(job, at, block, buffers, out + (block - first) * value_bytes, hash)
             : check_one(job, at, block, buffers);
-    if (!good) refuse_sum();
+    if (!good) return false;
   }
+  return true;
 }
 
 }  // namespace veilsum::cipher

@@ -13,10 +13,14 @@ struct DecryptOptions {
   isa::ElementType type = isa::ElementType::kFloat32;  ///< kFloat32 or kFloat64
   int threads = 0;
   Progress progress;
+  /// The sum's tag, which must hold before any number leaves; must outlive the call. Null: the sum
+  /// has none.
+  const TagCheck* tag = nullptr;
 };
 
 /// What decrypt() refuses before it looks at a block.
 /// @throws KeyMismatchError, ParameterError
+/// @throws RoundError when the tag key is of another round
 void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifest,
                       const DecryptOptions& options);
 
@@ -25,12 +29,21 @@ void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifes
 /// @throws TamperedSumError
 void check_blocks_of(const scheme::SumKey& key, const Digest& found);
 
-/// Decrypts the blocks of a sum into `out`, round().size() elements of options.type. The check
-/// blocks come first: no number leaves before the key has been found right under every upload key.
+/// The one refusal of a sum that does not hold, whatever shows it: a check block, a value out of
+/// range or the tag.
+/// @throws TamperedSumError
+[[noreturn]] void refuse_sum();
+
+/// Decrypts the blocks of a sum into `out`, round().size() elements of options.type. Check blocks,
+/// where the round has them, come first: no number leaves before the key has been found right under
+/// every upload key. With a tag, `out` is a place to work in until the tag was found right: nobody
+/// may look at it before this returns. How far the work goes says nothing then: a sum that does not
+/// hold is refused at the end.
 /// A value is (digit - total_weight * L) * (limit / L), divided by the total weight for a mean,
 /// computed in double and rounded once, or in float as isa::Dequantise says.
-/// @throws KeyMismatchError when `key` is not the key of the sum that `manifest` names
-/// @throws TamperedSumError when the blocks are not the sum that the key opens: `out` is then zeros
+/// @throws KeyMismatchError, RoundError, ParameterError as check_decryption()
+/// @throws TamperedSumError when the blocks are not the sum that the key opens
+/// After these and what `progress` throws `out` is zeros, or as it was before.
 void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteView blocks,
              const DecryptOptions& options, void* out);
 

@@ -1,5 +1,5 @@
 // Layer: cipher. See decrypt_file.h. Spans and portions as in encrypt_file.cpp; the journal holds
-// checksums and no secret.
+// checksums, and with a tag the hashes of finished portions, which are as secret as the numbers.
 #include "cipher/decrypt_file.h"
 
 #include <algorithm>
@@ -9,11 +9,14 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/parallel.h"
 #include "cipher/block_decryptor.h"
 #include "cipher/element.h"
+#include "cipher/hash_records.h"
 #include "isa/dispatch.h"
 #include "scheme/journal.h"
 #include "scheme/portions.h"
@@ -112,9 +115,10 @@ std::vector<scheme::JournalFact> facts_of(const scheme::AggregateFile& total, By
   }
   shape.u8(static_cast<std::uint8_t>(options.type));
   shape.u8(options.average ? 1 : 0);
+  if (options.tag != nullptr) shape.raw(options.tag->key.fingerprint());
   return {{"it is the journal of another kind of run", kind.take()},
           {"the encrypted sum is another file, or it was changed since the run began", sum.take()},
-          {"dtype, layout or average are other ones", shape.take()}};
+          {"dtype, layout, average or tag key are other ones", shape.take()}};
 }
 
 class FileDecryption {
@@ -135,11 +139,13 @@ class FileDecryption {
     for (const Bytes& record : output_->history()) {
       ByteReader in(record, "journal");
       const std::uint64_t first = in.u64();
-      std::vector<Checksums> done(in.u32());
-      for (Checksums& crc : done) {
+      Done done;
+      done.spans.resize(in.u32());
+      for (Checksums& crc : done.spans) {
         crc.in = in.u32();
         crc.out = in.u32();
       }
+      if (options.tag != nullptr) done.hash = read_hash(in, options.tag->key.field());
       done_[first] = std::move(done);
     }
     output_->forget_history();
@@ -164,6 +170,11 @@ class FileDecryption {
     std::uint32_t in = 0;
     std::uint32_t out = 0;
   };
+  /// What an earlier run wrote of a portion.
+  struct Done {
+    std::vector<Checksums> spans;
+    std::optional<ring::TagSum> hash;
+  };
   struct Scratch {
     Scratch(const BlockDecryptor& decryptor, OutputFile& output, std::size_t in_bytes,
             std::size_t values)
@@ -182,6 +193,7 @@ class FileDecryption {
   void decrypt() {
     if (key_.blocks_digest()) check_blocks_of(key_, total_.blocks_digest(options_.threads));
     check_keys();
+    if (options_.tag != nullptr) total_hash_.emplace(options_.tag->key.field());
     const std::uint64_t portion = spans_in_portion(options_.threads);
     std::uint32_t crc = 0;
     std::uint64_t count = 0;
@@ -200,6 +212,8 @@ class FileDecryption {
           });
       if (options_.progress) options_.progress(end, round_.size());
     }
+    const bool holds = !total_hash_ || total_hash_->equals(options_.tag->expected);
+    if (!good_.load() || !holds) refuse_sum();
     total_.check_checksum(crc);
     output_->commit();
   }
@@ -211,7 +225,7 @@ class FileDecryption {
     for (std::uint64_t block = round_.value_blocks(); block < round_.blocks(); ++block) {
       const std::span<std::uint8_t> bytes = packed.span().first(spans_.bytes_of(block, 1));
       total_.file().read_at(total_.blocks_offset() + spans_.offset_of(block), bytes);
-      decryptor_.decrypt(block, 1, bytes, scratch, nullptr);
+      if (!decryptor_.decrypt(block, 1, bytes, scratch, nullptr)) refuse_sum();
     }
   }
 
@@ -232,12 +246,12 @@ class FileDecryption {
   /// True when an earlier run wrote these spans and they are still right; `count` becomes its own.
   bool take_over(std::uint64_t first, std::uint64_t& count) {
     const auto found = done_.find(first);
-    if (found == done_.end() || found->second.empty() ||
-        found->second.size() > spans_.count() - first) {
+    if (found == done_.end() || found->second.spans.empty() ||
+        found->second.spans.size() > spans_.count() - first) {
       return false;
     }
-    count = found->second.size();
-    results_ = found->second;
+    count = found->second.spans.size();
+    results_ = found->second.spans;
     std::atomic<bool> good{true};
     parallel_for(
         static_cast<std::size_t>(count), options_.threads, [] { return Bytes(); },
@@ -257,7 +271,10 @@ class FileDecryption {
           });
           if (crc != results_[item].out) good.store(false);
         });
-    if (good.load()) return true;
+    if (good.load()) {
+      if (total_hash_) total_hash_->add(*found->second.hash);
+      return true;
+    }
     count = std::min(spans_in_portion(options_.threads), spans_.count() - first);
     return false;
   }
@@ -274,6 +291,7 @@ class FileDecryption {
   void make(std::uint64_t first, std::uint64_t count) {
     results_.assign(static_cast<std::size_t>(count), {});
     const std::uint64_t step = blocks_in_step(spans_);
+    if (total_hash_) portion_.emplace(options_.tag->key.field());
     parallel_for(
         static_cast<std::size_t>(count), options_.threads,
         [&] {
@@ -285,30 +303,39 @@ class FileDecryption {
         },
         [&](std::size_t item, auto& lease) {
           Checksums& result = results_[item];
+          std::optional<ring::TagSum> hash;
+          if (portion_) hash.emplace(options_.tag->key.field());
           for_each_step(first + item, [&](std::uint64_t block, std::uint64_t blocks) {
-            decrypt_step(block, blocks, *lease, result);
+            decrypt_step(block, blocks, *lease, result, hash ? &*hash : nullptr);
           });
+          if (portion_) portion_->add(*hash);
         });
     pool_.for_each([](Scratch& scratch) { scratch.writes.flush(); });
-    if (!output_->journaled()) return;
-    ByteWriter record(16 + 8 * results_.size());
+    if (portion_) total_hash_->add(portion_->sum());
+    // What was refused already is not told before the end, but no later run may take it over.
+    if (!output_->journaled() || !good_.load()) return;
+    ByteWriter record(16 + 8 * results_.size() + kHashBytes);
     record.u64(first);
     record.u32(static_cast<std::uint32_t>(count));
     for (const Checksums& crc : results_) {
       record.u32(crc.in);
       record.u32(crc.out);
     }
-    output_->record(record.bytes());
+    record_with_hash(*output_, std::move(record), portion_);
   }
 
-  void decrypt_step(std::uint64_t block, std::uint64_t blocks, Scratch& scratch,
-                    Checksums& result) {
+  void decrypt_step(std::uint64_t block, std::uint64_t blocks, Scratch& scratch, Checksums& result,
+                    ring::TagSum* hash) {
     const auto crc32c = isa::kernels().crc32c;
     const std::span<std::uint8_t> packed =
         scratch.packed.span().first(spans_.bytes_of(block, blocks));
     total_.file().read_at(total_.blocks_offset() + spans_.offset_of(block), packed);
     result.in = crc32c(result.in, packed.data(), packed.size());
-    decryptor_.decrypt(block, blocks, packed, scratch.blocks, scratch.flat.data());
+    if (!decryptor_.decrypt(block, blocks, packed, scratch.blocks, scratch.flat.data(), hash)) {
+      if (hash == nullptr) refuse_sum();
+      good_.store(false, std::memory_order_relaxed);
+      return;
+    }
     const std::uint64_t start = spans_.values_before(block);
     for_each_target(
         start, spans_.values_before(block + blocks),
@@ -334,8 +361,11 @@ class FileDecryption {
   Spans spans_;
   BlockDecryptor decryptor_;
   std::unique_ptr<scheme::ResumableOutput> output_;
-  std::map<std::uint64_t, std::vector<Checksums>> done_;
+  std::map<std::uint64_t, Done> done_;
   std::vector<Checksums> results_;
+  std::optional<TagTotal> portion_;         // hash of the portion that is being made
+  std::optional<ring::TagSum> total_hash_;  // hash of the portions that are done
+  std::atomic<bool> good_{true};
   ScratchPool<Scratch> pool_;
 };
 

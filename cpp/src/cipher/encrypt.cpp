@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <optional>
 
 #include "base/parallel.h"
 #include "base/process.h"
@@ -122,18 +123,22 @@ isa::Ahead next_block(const Round& round, std::span<const Piece> pieces, std::ui
   return ahead;
 }
 
-/// Encrypts one block to `out`. A check block is a message of zeros.
+/// Encrypts one block to `out`, and adds its hash to `hash` unless that is null. A check block is a
+/// message of zeros and has no hash.
 void encrypt_one(Job& job, std::span<const Piece> pieces, std::uint64_t block, Scratch& scratch,
-                 std::uint8_t* out) {
+                 std::uint8_t* out, ring::TagSum* hash) {
   const Round& round = job.round;
   const Plan& plan = round.plan();
   const std::uint32_t coefficients = round.block_coefficients(block);
   const std::uint32_t* digits = nullptr;
   if (block < round.value_blocks()) {
+    digits = scratch.digits.data();
     if (!fill_digits(job, pieces, block, coefficients, scratch)) {
       job.finite.store(false, std::memory_order_relaxed);
+    } else if (hash != nullptr) {  // now, while the digits are in the nearest cache
+      job.options.tag->key.hash().add_block(block, {digits, nullptr, plan.degree()}, coefficients,
+                                            *hash);
     }
-    digits = scratch.digits.data();
   }
   if (!job.ready.empty() && job.ready[block] != 0) {
     isa::EncryptFromPad args{};
@@ -197,9 +202,22 @@ void check_pieces(const Round& round, std::span<const Piece> pieces,
   if (!std::isfinite(options.weight)) {
     throw ParameterError("weight is not finite; give a finite number");
   }
+  if (round.tagged() && options.tag == nullptr) {
+    throw RoundError("round " + short_hex(round.id()) +
+                     " has tags: its group's keys are needed (encrypt(..., group=...))");
+  }
+  if (options.tag != nullptr) options.tag->key.check_round(round);
 }
 
 }  // namespace
+
+void seal_with_tag(const Round& round, const EncryptOptions& options, std::uint32_t client,
+                   const UploadSeeds& seeds, const scheme::Sealer& sealer,
+                   scheme::UploadHead& head) {
+  std::optional<ring::TagSum> tag;
+  if (round.tagged()) tag = options.tag->key.tag(*options.tag->hash, client, head.nonce);
+  scheme::seal_secrets(round, client, seeds.key, tag ? &*tag : nullptr, sealer, head);
+}
 
 bool is_finite(const Piece& piece, std::uint64_t at) {
   const auto* bytes = static_cast<const std::uint8_t*>(piece.values);
@@ -247,6 +265,11 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
   const Round& round = prepared.round();
   const Plan& plan = round.plan();
   check_pieces(round, pieces, options);
+  std::optional<TagTotal> total;
+  if (options.tag != nullptr) {
+    options.tag->hash.reset();
+    total.emplace(options.tag->key.field());
+  }
   PreparedUpload::Contents upload = prepared.consume();
   const UploadSecrets& secrets = *upload.secrets;
   const ProcessMark process;
@@ -265,9 +288,13 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
         [&](std::size_t item, Scratch& scratch) {
           const std::uint64_t begin = (first + item) * round.upload_keys();
           const std::uint64_t end = std::min(begin + round.upload_keys(), round.blocks());
+          std::optional<ring::TagSum> hash;
+          if (total) hash.emplace(options.tag->key.field());
           for (std::uint64_t block = begin; block < end; ++block) {
-            encrypt_one(job, pieces, block, scratch, blocks.data() + round.block_offset(block));
+            encrypt_one(job, pieces, block, scratch, blocks.data() + round.block_offset(block),
+                        hash ? &*hash : nullptr);
           }
+          if (total) total->add(*hash);
         });
     if (!job.finite.load()) refuse_non_finite(round, pieces);
     if (options.progress) {
@@ -285,10 +312,12 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
                          " values lie beyond their limit; raise the round's limit, or encrypt with "
                          "on_clip=\"count\"");
   }
+  // Blocks first: what is sealed may take the tag in.
+  if (total) options.tag->hash = total->sum();
   scheme::UploadHead head;
   head.clipped = job.clipped.load();
   head.nonce = secrets.seeds.nonce;
-  scheme::seal_secrets(round, options.client, secrets.seeds.key, nullptr, sealer, head);
+  seal_with_tag(round, options, options.client, secrets.seeds, sealer, head);
   return scheme::Upload(round, std::move(head), std::move(blocks));
 }
 
@@ -314,11 +343,12 @@ BlockEncryptor::Scratch::Scratch(const BlockEncryptor& owner)
 BlockEncryptor::Scratch::~Scratch() = default;
 
 bool BlockEncryptor::encrypt(std::uint64_t first, std::uint64_t count,
-                             std::span<const Piece> pieces, Scratch& scratch, std::uint8_t* out) {
+                             std::span<const Piece> pieces, Scratch& scratch, std::uint8_t* out,
+                             ring::TagSum* hash) {
   const Round& round = shared_->job.round;
   for (std::uint64_t block = first; block < first + count; ++block) {
     encrypt_one(shared_->job, pieces, block, scratch.buffers_->scratch,
-                out + (round.block_offset(block) - round.block_offset(first)));
+                out + (round.block_offset(block) - round.block_offset(first)), hash);
   }
   return shared_->job.finite.load(std::memory_order_relaxed);
 }

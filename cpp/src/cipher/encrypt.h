@@ -7,6 +7,7 @@
 #include <span>
 
 #include "cipher/prepared.h"
+#include "cipher/sum_tag.h"
 #include "isa/kernels.h"
 #include "scheme/sealed_key.h"
 #include "scheme/upload.h"
@@ -41,14 +42,24 @@ struct EncryptOptions {
   Progress progress;
   /// Who uploads: an index in the round's roster, or kNoClient where it has none.
   std::uint32_t client = scheme::kNoClient;
+  Tagging* tag = nullptr;  ///< hash the digits, too; must outlive the call
 };
 
 class PadStore;
 
-/// Encrypts `pieces`, one for each segment of the round, in order, and seals the upload's seed.
+/// Seals an upload's secrets once its blocks are made: with its tag, where the round has any.
+/// @param options whose tagging holds the upload's hash
+/// @param head with its nonce; its part is set
+void seal_with_tag(const scheme::Round& round, const EncryptOptions& options, std::uint32_t client,
+                   const UploadSeeds& seeds, const scheme::Sealer& sealer,
+                   scheme::UploadHead& head);
+
+/// Encrypts `pieces`, one for each segment of the round, in order, and then seals the upload's
+/// seed.
 /// @throws ParameterError when the pieces do not match the segments, for a NaN or an infinity
 ///         (naming the first index; nothing is returned), for a weight that is not finite, and for
 ///         clipped values with OnClip::kError
+/// @throws RoundError when the tag key is of another round
 scheme::Upload encrypt(const scheme::Round& round, std::span<const Piece> pieces,
                        const EncryptOptions& options, const scheme::Sealer& sealer);
 /// The same from an upload of `pads`: blocks that are prepared only take their message in, the

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "base/wipe.h"
 #include "cipher/block_encryptor.h"
 #include "cipher/element.h"
+#include "cipher/hash_records.h"
 #include "isa/dispatch.h"
 #include "ring/sha256.h"
 #include "scheme/blocks_digest.h"
@@ -129,6 +131,11 @@ void check_sources(const Round& round, std::span<const FilePiece> pieces,
   if (!std::isfinite(options.weight)) {
     throw ParameterError("weight is not finite; give a finite number");
   }
+  if (round.tagged() && options.tag == nullptr) {
+    throw RoundError("round " + short_hex(round.id()) +
+                     " has tags: its group's keys are needed (encrypt_file(..., group=...))");
+  }
+  if (options.tag != nullptr) options.tag->key.check_round(round);
 }
 
 std::vector<scheme::JournalFact> facts_of(const Round& round, std::span<const FilePiece> pieces,
@@ -146,6 +153,7 @@ std::vector<scheme::JournalFact> facts_of(const Round& round, std::span<const Fi
   choices.u8(static_cast<std::uint8_t>(options.rounding));
   choices.u8(signer ? 1 : 0);
   choices.u32(signer ? signer->client : 0);
+  if (options.tag != nullptr) choices.raw(options.tag->key.fingerprint());
   ByteWriter kind;
   // Another version may round the same input to other numbers, which the same pads must not meet.
   kind.text("encrypt " + std::to_string(kQuantisation));
@@ -155,7 +163,7 @@ std::vector<scheme::JournalFact> facts_of(const Round& round, std::span<const Fi
       {"it is the journal of another kind of run, or of another version of Veilsum", kind.take()},
       {"it is of another round", of_round.take()},
       {"the input is another file, or it was changed since the run began", files.take()},
-      {"weight, rounding or signer are other ones", choices.take()}};
+      {"weight, rounding, signer or tag key are other ones", choices.take()}};
 }
 
 /// How the upload will be signed, which decides where its blocks begin.
@@ -198,6 +206,7 @@ class FileEncryption {
   }
 
   FileUpload run() {
+    if (options_.tag != nullptr) options_.tag->hash.reset();
     try {
       return encrypt();
     } catch (const VeilsumError&) {
@@ -210,11 +219,13 @@ class FileEncryption {
 
  private:
   static constexpr std::uint8_t kBegun = 'B';  // spans: digests of their input
-  static constexpr std::uint8_t kDone = 'D';   // spans: checksums of their ciphertext, clip count
+  // Spans: checksums of their ciphertext, clip count; with a tag, the hash of their digits.
+  static constexpr std::uint8_t kDone = 'D';
 
   struct DoneRecord {
     std::vector<std::uint32_t> checksums;
     std::uint64_t clipped = 0;
+    std::optional<ring::TagSum> hash;
   };
   struct SpanResult {
     std::uint32_t crc = 0;
@@ -241,6 +252,7 @@ class FileEncryption {
         DoneRecord done;
         for (std::uint32_t i = 0; i < count; ++i) done.checksums.push_back(in.u32());
         done.clipped = in.u64();
+        if (options_.tag != nullptr) done.hash = read_hash(in, options_.tag->key.field());
         done_[first] = std::move(done);
       }
     }
@@ -253,6 +265,7 @@ class FileEncryption {
     encryptor_ = &encryptor;
     const std::uint64_t portion = portion_spans();
     std::uint64_t clipped = 0;
+    if (options_.tag != nullptr) total_.emplace(options_.tag->key.field());
     scheme::BlocksDigest digest;
     std::uint32_t crc = 0;
     for (std::uint64_t first = 0; first < spans_.count(); first += portion) {
@@ -264,6 +277,7 @@ class FileEncryption {
         const std::uint64_t beyond = encryptor.clipped() - before;
         clipped += beyond;
         record_done(first, count, beyond);
+        if (portion_) total_->add(portion_->sum());
       }
       for (std::uint64_t i = 0; i < count; ++i) {
         const SpanResult& result = results_[static_cast<std::size_t>(i)];
@@ -285,6 +299,7 @@ class FileEncryption {
                            "with on_clip=\"count\"");
     }
     check_inputs_unchanged();
+    if (total_) options_.tag->hash = *total_;
     return finish(clipped, digest.finish(), crc);
   }
 
@@ -315,6 +330,7 @@ class FileEncryption {
         });
     if (good.load()) {
       clipped += found->second.clipped;
+      if (total_) total_->add(*found->second.hash);
       return true;
     }
     results_.assign(static_cast<std::size_t>(count), {});
@@ -330,6 +346,7 @@ class FileEncryption {
     std::atomic<std::uint64_t> not_finite{kNone};
     const bool held = output_->journaled();
     if (held) hold_input(first, count);
+    if (options_.tag != nullptr) portion_.emplace(options_.tag->key.field());
     const std::uint64_t step = blocks_in_step(spans_);
     parallel_for(
         static_cast<std::size_t>(count), options_.threads,
@@ -388,6 +405,8 @@ class FileEncryption {
 
   void encrypt_span(std::uint64_t span, const Values* held, std::uint64_t step, Scratch& scratch,
                     SpanResult& result, std::atomic<std::uint64_t>& not_finite) {
+    std::optional<ring::TagSum> hash;
+    if (portion_) hash.emplace(options_.tag->key.field());
     for (std::uint64_t done = 0; done < spans_.blocks(span); done += step) {
       const std::uint64_t block = spans_.first_block(span) + done;
       const std::uint64_t blocks = std::min(step, spans_.blocks(span) - done);
@@ -398,7 +417,8 @@ class FileEncryption {
       const Values& values = held != nullptr ? *held : scratch.values;
       // What is signed stays until its span is whole, to be hashed at once.
       std::uint8_t* const out = scratch.out.data() + (signer_ ? spans_.place_of(block) : 0);
-      if (!encryptor_->encrypt(block, blocks, values.pieces, scratch.blocks, out)) {
+      if (!encryptor_->encrypt(block, blocks, values.pieces, scratch.blocks, out,
+                               hash ? &*hash : nullptr)) {
         lower(not_finite, first_not_finite(round_, values));
         continue;
       }
@@ -406,6 +426,7 @@ class FileEncryption {
       result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
       scratch.writes.write_at(head_bytes_ + spans_.offset_of(block), bytes);
     }
+    if (portion_) portion_->add(*hash);
     if (hashed_) {
       result.pieces = scheme::piece_digests(scratch.out.span().first(spans_.bytes(span)));
     }
@@ -413,13 +434,13 @@ class FileEncryption {
 
   void record_done(std::uint64_t first, std::uint64_t count, std::uint64_t clipped) {
     if (!output_->journaled()) return;
-    ByteWriter record(32 + 4 * static_cast<std::size_t>(count));
+    ByteWriter record(32 + 4 * static_cast<std::size_t>(count) + kHashBytes);
     record.u8(kDone);
     record.u64(first);
     record.u32(static_cast<std::uint32_t>(count));
     for (const SpanResult& result : results_) record.u32(result.crc);
     record.u64(clipped);
-    output_->record(record.bytes());
+    record_with_hash(*output_, std::move(record), portion_);
   }
 
   void check_inputs_unchanged() const {
@@ -436,8 +457,8 @@ class FileEncryption {
     scheme::UploadHead head;
     head.clipped = clipped;
     head.nonce = seeds_.nonce;
-    scheme::seal_secrets(round_, signer_ ? signer_->client : scheme::kNoClient, seeds_.key, nullptr,
-                         sealer_, head);
+    seal_with_tag(round_, options_, signer_ ? signer_->client : scheme::kNoClient, seeds_, sealer_,
+                  head);
     if (signer_) {
       const std::optional<Digest> named =
           round_.tagged() ? std::nullopt : std::optional(blocks_digest);
@@ -476,6 +497,8 @@ class FileEncryption {
   std::map<std::uint64_t, DoneRecord> done_;  // by first span of a portion
   BlockEncryptor* encryptor_ = nullptr;
   std::vector<SpanResult> results_;
+  std::optional<TagTotal> portion_;    // hash of the portion that is being made
+  std::optional<ring::TagSum> total_;  // hash of the portions that are done
   std::vector<Values> held_;
   ScratchPool<Scratch> pool_;
   bool input_changed_ = false;

@@ -3,7 +3,8 @@
 //
 // A resumable run keeps its seeds in a journal. The same pad under two messages would give away
 // their difference, so the journal also holds a digest of every span of input from before its
-// ciphertext is written, and a span is made again from exactly those bytes or not at all.
+// ciphertext is written, and a span is made again from exactly those bytes or not at all. With a
+// tag the journal holds the hashes of finished portions, which are as secret as the seeds.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +49,8 @@ class NotFiniteError : public ParameterError {
 };
 
 /// Encrypts `pieces`, one for each segment of the round, to the file `path`.
+/// The blocks are made first, the upload's seed is sealed then, and the head, whose size is fixed,
+/// is written last.
 /// @param resume keep a journal beside `path`, and continue the run of one that is there
 /// @throws as encrypt(); NotFiniteError for a NaN or an infinity; ParameterError when a run cannot
 ///         be continued; std::system_error of the files. On an error `path` is as it was.

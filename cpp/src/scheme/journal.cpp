@@ -191,7 +191,12 @@ ResumableOutput::ResumableOutput(const std::string& output, std::uint64_t bytes,
   file_->keep();
 }
 
-ResumableOutput::~ResumableOutput() = default;
+ResumableOutput::~ResumableOutput() { forget_history(); }
+
+void ResumableOutput::forget_history() noexcept {
+  for (Bytes& record : history_) secure_wipe(record.data(), record.size());
+  history_.clear();
+}
 
 void ResumableOutput::record(ByteView payload) {
   if (journal_) journal_->append(payload);

@@ -67,7 +67,8 @@ class ResumableOutput {
   bool journaled() const noexcept { return journal_ != nullptr; }
   /// Records of earlier runs, in order; empty for a new output.
   const std::vector<Bytes>& history() const noexcept { return history_; }
-  void forget_history() { history_.clear(); }
+  /// They were looked at: wipes them from memory.
+  void forget_history() noexcept;
   /// Durable; does nothing without a journal.
   void record(ByteView payload);
   /// The output takes its name; the journal is wiped.

@@ -20,6 +20,7 @@
 
 #include "cipher/decrypt.h"
 #include "cipher/encrypt.h"
+#include "cipher/sum_tag.h"
 #include "isa/aes_key.h"
 #include "isa/dispatch.h"
 #include "ring/block_arithmetic.h"
@@ -422,10 +423,18 @@ void run_plan(Steps& steps, const scheme::Plan& plan) {
   cipher::EncryptOptions options;
   options.threads = 1;
   options.rounding = cipher::Rounding::kStochastic;
+  const std::array<std::uint8_t, 32> group_key = bytes32(13);
+  hide(group_key.data(), group_key.size());
+  const cipher::TagKey tag_key(round, group_key);
+  cipher::Tagging tag{tag_key, {}};
+  options.tag = &tag;
   const cipher::UploadSeeds seeds{hidden_seed(11), hidden_seed(12), {}};
   const scheme::Upload upload =
       cipher::encrypt_with_seeds(round, std::span(&piece, 1), options, NoSealer(), seeds);
-  steps.done("encryption: " + name);
+  require_hidden(tag.hash->values().data(), sizeof tag.hash->values(), "an upload's hash");
+  const ring::TagSum its_tag = tag_key.tag(*tag.hash, 1, {});
+  require_hidden(its_tag.values().data(), sizeof its_tag.values(), "an upload's tag");
+  steps.done("encryption with a tag: " + name);
 
   // From here on the upload is public.
   require_hidden(upload.blocks().data(), upload.blocks().size(), "a block");
@@ -456,8 +465,11 @@ void run_plan(Steps& steps, const scheme::Plan& plan) {
   std::vector<float> out(size);
   cipher::DecryptOptions how;
   how.threads = 1;
+  cipher::TagCheck check{tag_key, *tag.hash};
+  check.expected.add(*tag.hash);
+  how.tag = &check;
   cipher::decrypt(sum_key, manifest, blocks, how, out.data());
-  steps.done("decryption: " + name);
+  steps.done("decryption with a tag: " + name);
 
   require_hidden(out.data(), out.size() * sizeof(float), "a decrypted value");
 

@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core_testing, m) {
   veilsum::testing::register_sharing(m);
   veilsum::testing::register_blocks(m);
   veilsum::testing::register_tags(m);
+  veilsum::testing::register_tagged(m);
   veilsum::testing::register_values(m);
   veilsum::testing::register_door(m);
   veilsum::testing::register_timing(m);

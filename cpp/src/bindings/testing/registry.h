@@ -25,6 +25,7 @@ void register_ring(py::module_& m);
 void register_sharing(py::module_& m);
 void register_blocks(py::module_& m);
 void register_tags(py::module_& m);
+void register_tagged(py::module_& m);
 void register_values(py::module_& m);
 void register_door(py::module_& m);
 void register_timing(py::module_& m);
