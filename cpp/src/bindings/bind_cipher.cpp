@@ -30,7 +30,7 @@ scheme::Upload encrypt(const scheme::Round& round, const std::vector<py::array>&
   cipher::EncryptOptions options =
       make_encrypt_options(weight, rounding, on_clip, threads, progress);
   options.client = client.value_or(scheme::kNoClient);
-  const std::optional<cipher::TagKey> held = make_tag_key(round, tag_key);
+  const std::unique_ptr<const cipher::TagKey> held = make_tag_key(round, tag_key);
   std::optional<cipher::Tagging> tagging;
   if (held) options.tag = &tagging.emplace(cipher::Tagging{*held, std::nullopt});
   const PythonSealer sealer(seal);
@@ -113,7 +113,7 @@ py::array decrypt(const scheme::SumKey& key, const aggregate::Aggregate& total, 
                   const Word& dtype, int threads, const std::optional<py::function>& progress,
                   const std::optional<py::array>& out, const std::optional<py::buffer>& tag_key) {
   cipher::DecryptOptions options;
-  const std::optional<cipher::TagKey> held = make_tag_key(total.round(), tag_key);
+  const std::unique_ptr<const cipher::TagKey> held = make_tag_key(total.round(), tag_key);
   std::optional<cipher::TagCheck> check;
   if (held) {
     scheme::check_sum_key(key, total.manifest());
@@ -164,7 +164,7 @@ py::tuple encrypt_file(const scheme::Round& round, const std::vector<FileSource>
   cipher::EncryptOptions options =
       make_encrypt_options(weight, rounding, on_clip, threads, progress);
   options.progress = make_interruptible(progress);
-  const std::optional<cipher::TagKey> held = make_tag_key(round, tag_key);
+  const std::unique_ptr<const cipher::TagKey> held = make_tag_key(round, tag_key);
   std::optional<cipher::Tagging> tagging;
   if (held) options.tag = &tagging.emplace(cipher::Tagging{*held, std::nullopt});
   if (client.has_value() != sign.has_value()) {
@@ -200,7 +200,7 @@ void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
                   bool resume, const std::optional<py::buffer>& tag_key) {
   cipher::DecryptOptions options;
   scheme::check_sum_key(key, total.manifest());
-  const std::optional<cipher::TagKey> held = make_tag_key(total.round(), tag_key);
+  const std::unique_ptr<const cipher::TagKey> held = make_tag_key(total.round(), tag_key);
   std::optional<cipher::TagCheck> check;
   if (held) options.tag = &check.emplace(cipher::check_of(*held, key, total.manifest()));
   options.average = average;

@@ -222,10 +222,10 @@ class PythonOpener final : public scheme::Opener {
 };
 
 /// A group's tag key as Python gives it, for one round.
-inline std::optional<cipher::TagKey> make_tag_key(const scheme::Round& round,
-                                                  const std::optional<py::buffer>& group_key) {
-  if (!group_key) return std::nullopt;
-  return cipher::TagKey(round, BufferView(*group_key).view());
+inline std::unique_ptr<const cipher::TagKey> make_tag_key(
+    const scheme::Round& round, const std::optional<py::buffer>& group_key) {
+  if (!group_key) return nullptr;
+  return std::make_unique<const cipher::TagKey>(round, BufferView(*group_key).view());
 }
 
 /// Progress in Python. Called in the calling thread, which takes the lock for the call; a Python
