@@ -11,7 +11,6 @@ import errno
 import io
 import math
 import os
-import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,9 +48,9 @@ Array: TypeAlias = npt.NDArray[Any]
 
 _PRIVATE_PEM: Final = b"-----BEGIN PRIVATE KEY-----"
 _SECRET_KEYS: Final = (b"\x03\x00", b"\x03\x01")  # kinds of secret keys, of either engine
-_LEDGER: Final = re.compile(rb"[0-9a-f]{64} [0-9a-f]{64}\n")  # see cpp/src/scheme/ledger.cpp
+_LEDGER: Final = b"VSLEDG"  # see cpp/src/scheme/ledger_file.h
 _JOURNAL: Final = b"VSJRNL"  # see cpp/src/scheme/journal.h
-_HEAD: Final = 130
+_HEAD: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,8 +294,8 @@ def check_output(target: PathLike, inputs: Iterable[PathLike]) -> None:
         kept = None
         if head.startswith(_PRIVATE_PEM) or (head[:4] == b"VSUM" and head[6:8] in _SECRET_KEYS):
             kept = "a secret key"
-        elif _LEDGER.match(head):
-            kept = "the ledger of a key's opened rounds"
+        elif head.startswith(_LEDGER):
+            kept = "the ledger of what a key opened or a member signed"
         elif head.startswith(_JOURNAL):
             kept = "the journal of a run that is not finished"
         if kept is not None:

@@ -421,6 +421,65 @@ def test_a_changed_input_is_not_encrypted_with_the_journals_seeds(folder):
     assert not Path("out").exists()
 
 
+def edit_and_put_time_back(path):
+    """Change the last value; whoever looks at size and time of modification sees nothing."""
+    times = Path(path).stat()
+    time.sleep(0.02)  # more than a tick of the file system's clock
+    changed = np.load(path, mmap_mode="r+")
+    changed[-1] = 0.5
+    changed.flush()
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert Path(path).stat().st_mtime_ns == times.st_mtime_ns
+
+
+@pytest.mark.parametrize("how", ["copied", "hard links", "put back in its place", "moved"])
+def test_a_journal_gives_one_upload_whatever_is_done_to_its_files(folder, how):
+    """Found in review: copies of both, and an edit whose time was put back, gave two."""
+    here = stage(size=VALUES)
+    np.save("in.npy", np.zeros(VALUES, np.float32))
+
+    def stop(done, total):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        vs.encrypt_file(here.round, "in.npy", "out", resume=True, progress=stop)
+    name = "out" if how == "put back in its place" else "second"
+    for end in (".journal", ".part"):
+        if how == "hard links":
+            os.link("out" + end, "second" + end)
+        elif how == "moved":
+            Path("out" + end).rename("second" + end)
+        else:
+            Path("kept" + end).write_bytes(Path("out" + end).read_bytes())
+            Path("kept" + end).chmod(0o600)
+    if how != "moved":
+        vs.encrypt_file(here.round, "in.npy", "out", resume=True)
+    if how in ("copied", "put back in its place"):
+        for end in (".journal", ".part"):
+            Path("kept" + end).rename(name + end)
+    for edited in (False, True):
+        if edited:
+            edit_and_put_time_back("in.npy")
+        with pytest.raises(vs.ParameterError, match=r"moved or copied|not a journal"):
+            vs.encrypt_file(here.round, "in.npy", name, resume=True)
+    assert not Path("second").exists()
+
+
+def test_an_edit_whose_time_is_put_back_is_seen(folder):
+    here = stage(size=VALUES)
+    np.save("in.npy", np.zeros(VALUES, np.float32))
+
+    def stop(done, total):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        vs.encrypt_file(here.round, "in.npy", "out", resume=True, progress=stop)
+    edit_and_put_time_back("in.npy")
+    with pytest.raises(vs.ParameterError, match=r"changed since.*delete out\.journal"):
+        vs.encrypt_file(here.round, "in.npy", "out", resume=True)
+    assert not Path("out").exists()
+
+
 def test_zeros_that_a_crash_left_at_the_end_of_a_journal_do_not_count(folder):
     here = stage(size=30_000_000)
     np.save("in.npy", np.zeros(30_000_000, np.float32))
@@ -447,8 +506,8 @@ def test_a_journal_that_is_damaged_in_the_middle_is_not_continued(folder):
     with pytest.raises(InterruptedError):
         vs.encrypt_file(here.round, "in.npy", "out", resume=True, progress=stop)
     whole = Path("out.journal").read_bytes()
-    first = 8 + 8 + int.from_bytes(whole[8:12], "little")  # magic, frame, seeds
-    for at in (12, 20, first + 4, first + 100):
+    first = 8 + 12 + int.from_bytes(whole[8:12], "little")  # magic, frame, seeds
+    for at in (8, 10, 12, 20, first, first + 2, first + 4, first + 100, len(whole) - 1):
         damaged = bytearray(whole)
         damaged[at] ^= 1
         Path("out.journal").write_bytes(damaged)

@@ -76,11 +76,10 @@ class FileSum {
     output_ = std::make_unique<scheme::ResumableOutput>(
         path, head_.size() + round.payload_bytes() + scheme::kEnvelopeTrailerBytes, options.resume,
         facts());
-    for (const Bytes& record : output_->history()) {
-      ByteReader in(record, "journal");
-      done_[in.u64()] = record;
-    }
-    output_->forget_history();
+    output_->read_history([&](ByteView record) {
+      ByteReader in(record, "a record");
+      done_[in.u64()] = Bytes(record.begin(), record.end());
+    });
   }
 
   void run() {

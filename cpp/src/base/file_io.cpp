@@ -94,18 +94,4 @@ Bytes read_file(const std::string& path, FileKind kind) {
   return bytes;
 }
 
-void append_line_durably(const std::string& path, const std::string& line) {
-  // Not blocking: a pipe in the file's place is refused instead of waited for.
-  constexpr int kHow = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK;
-  const Descriptor file(::open(path.c_str(), kHow, 0600));
-  if (file.get() < 0) fail("cannot open", path);
-  struct stat status{};
-  if (::fstat(file.get(), &status) != 0) fail("cannot stat", path);
-  if (!S_ISREG(status.st_mode)) throw ParameterError(path + " is not a regular file");
-  const std::string whole = line + "\n";
-  write_all(file.get(), {reinterpret_cast<const std::uint8_t*>(whole.data()), whole.size()}, path);
-  if (::fsync(file.get()) != 0) fail("cannot sync", path);
-  sync_folder_of(path);
-}
-
 }  // namespace veilsum

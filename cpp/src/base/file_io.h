@@ -22,9 +22,4 @@ void write_file(const std::string& path, std::span<const ByteView> parts, FileKi
 /// @throws ParameterError when a secret file is readable or writable by group or others
 Bytes read_file(const std::string& path, FileKind kind);
 
-/// Appends `line` and fsyncs; creates the file with mode 0600.
-/// @throws std::system_error with the operating system's reason and the path
-/// @throws ParameterError when `path` is no regular file: what is written there would not be kept
-void append_line_durably(const std::string& path, const std::string& line);
-
 }  // namespace veilsum

@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <utility>
@@ -25,10 +27,13 @@ std::string folder_of(const std::string& path) {
 }
 
 FileIdentity identity_of(const struct stat& status) {
-  return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino),
+  return {static_cast<std::uint64_t>(status.st_dev),
+          static_cast<std::uint64_t>(status.st_ino),
           static_cast<std::uint64_t>(status.st_size),
           static_cast<std::int64_t>(status.st_mtim.tv_sec),
-          static_cast<std::int64_t>(status.st_mtim.tv_nsec)};
+          static_cast<std::int64_t>(status.st_mtim.tv_nsec),
+          static_cast<std::int64_t>(status.st_ctim.tv_sec),
+          static_cast<std::int64_t>(status.st_ctim.tv_nsec)};
 }
 
 /// The mode that the user wants for new files. A stricter mask stands for an instant: a file that
@@ -149,6 +154,31 @@ void FileIdentity::write(ByteWriter& out) const {
   out.u64(size);
   out.u64(static_cast<std::uint64_t>(modified_s));
   out.u64(static_cast<std::uint64_t>(modified_ns));
+  out.u64(static_cast<std::uint64_t>(changed_s));
+  out.u64(static_cast<std::uint64_t>(changed_ns));
+}
+
+FileIdentity identity_of(int fd, const std::string& path) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) throw_errno("cannot stat", path);
+  return identity_of(status);
+}
+
+Bytes origin_of(int fd, const std::string& path) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) throw_errno("cannot stat", path);
+  ByteWriter out(32);
+  out.u64(static_cast<std::uint64_t>(status.st_dev));
+  out.u64(static_cast<std::uint64_t>(status.st_ino));
+#if defined(STATX_BTIME)
+  struct statx more{};
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &more) == 0 &&
+      (more.stx_mask & STATX_BTIME) != 0) {
+    out.u64(static_cast<std::uint64_t>(more.stx_btime.tv_sec));
+    out.u64(more.stx_btime.tv_nsec);
+  }
+#endif
+  return out.take();
 }
 
 InputFile::InputFile(std::string path, Keep keep) : path_(std::move(path)) {
@@ -225,6 +255,17 @@ Destination find_destination(const std::string& path) {
     throw_errno("cannot follow", path);
   }
   return found;
+}
+
+std::string resolved_destination(const std::string& path) {
+  const std::string found = find_destination(path).path;
+  const std::string folder = folder_of(found);
+  const std::unique_ptr<char, void (*)(void*)> real(::realpath(folder.c_str(), nullptr), std::free);
+  if (!real) throw_errno("cannot reach", path);
+  const std::string absolute = real.get();
+  const std::size_t slash = found.find_last_of('/');
+  const std::string name = slash == std::string::npos ? found : found.substr(slash + 1);
+  return (absolute == "/" ? "" : absolute) + "/" + name;
 }
 
 void give_rights(int fd, const Destination& target, const std::string& path) {

@@ -32,17 +32,31 @@ class Descriptor {
   int fd_;
 };
 
-/// What tells that a path still names the same, unchanged file.
+/// What tells that a path still names the same, unchanged file. Whoever changes a file can put the
+/// time of modification back, but not that of the last change.
 struct FileIdentity {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::uint64_t size = 0;
   std::int64_t modified_s = 0;
   std::int64_t modified_ns = 0;
+  std::int64_t changed_s = 0;
+  std::int64_t changed_ns = 0;
 
   void write(ByteWriter& out) const;
   friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
 };
+
+/// @param path for messages
+/// @throws std::system_error
+FileIdentity identity_of(int fd, const std::string& path);
+
+/// What tells a file from every copy of it, also one that was given its number when it was gone:
+/// device, inode and, where the file system has it, the time at which it was made. No user can set
+/// that.
+/// @param path for messages
+/// @throws std::system_error
+Bytes origin_of(int fd, const std::string& path);
 
 /// A regular file, read by offset. Thread-safe.
 class InputFile {
@@ -60,7 +74,7 @@ class InputFile {
   /// Fills `out` from `offset` on.
   /// @throws WireFormatError when the file ends before that
   void read_at(std::uint64_t offset, std::span<std::uint8_t> out) const;
-  /// Whether size and time of modification are still those at opening.
+  /// Whether size and times are still those at opening.
   bool unchanged() const noexcept;
 
  private:
@@ -90,6 +104,11 @@ struct Destination {
 ///         everybody can write to
 /// @throws std::system_error when it is a folder, or cannot be looked at
 Destination find_destination(const std::string& path);
+
+/// Where an output goes, as a name that leads there whatever the working folder becomes: absolute,
+/// every link followed.
+/// @throws as find_destination(); std::system_error when its folder is not there
+std::string resolved_destination(const std::string& path);
 
 /// Gives a finished file the rights of the file that it replaces, or those that new files have.
 /// Where the group cannot be kept, the rights of the group fall to those of others.

@@ -39,9 +39,12 @@ id : bytes
 
 inline constexpr const char* kSecretKey = R"doc(The authority's secret: opens each round once.
 
-It remembers which rounds it opened; a key that was saved to or loaded from PATH keeps that record in
-PATH.opened. It cannot be pickled or copied, its files have mode 0600 and are refused when group or
-others can access them, and its memory is wiped when it is freed.
+It remembers which rounds it opened. The first save(PATH) makes PATH.opened, the ledger of those
+rounds, and without that file the key is not loaded: move the two together. A key that is saved
+elsewhere too keeps its ledger, and what stands beside the other file is a link to it. from_bytes()
+knows nothing of what the key opened before. It cannot be pickled or copied, its files have mode 0600
+and are refused when group or others can access them or when they have several names (hard links),
+and its memory is wiped when it is freed.
 
 Attributes
 ----------

@@ -136,19 +136,21 @@ class FileDecryption {
     check_targets(round_, prefix.size(), targets, file_bytes);
     output_ = std::make_unique<scheme::ResumableOutput>(path, file_bytes, resume,
                                                         facts_of(total, prefix, targets, options));
-    for (const Bytes& record : output_->history()) {
-      ByteReader in(record, "journal");
+    output_->read_history([&](ByteView record) {
+      ByteReader in(record, "a record");
       const std::uint64_t first = in.u64();
       Done done;
-      done.spans.resize(in.u32());
-      for (Checksums& crc : done.spans) {
-        crc.in = in.u32();
-        crc.out = in.u32();
+      const std::uint32_t count = in.u32();
+      ByteReader sums(in.raw(std::uint64_t{count} * 8), "a record");  // they are there, then room
+      done.spans.reserve(count);
+      for (std::uint32_t i = 0; i < count; ++i) {
+        const std::uint32_t of_input = sums.u32();
+        done.spans.push_back({of_input, sums.u32()});
       }
       if (options.tag != nullptr) done.hash = read_hash(in, options.tag->key.field());
+      in.finish();
       done_[first] = std::move(done);
-    }
-    output_->forget_history();
+    });
     output_->file().write_at(0, prefix);
   }
 

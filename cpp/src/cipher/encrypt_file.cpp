@@ -241,22 +241,33 @@ class FileEncryption {
   };
 
   void read_history() {
-    for (const Bytes& record : output_->history()) {
-      ByteReader in(record, "journal");
+    output_->read_history([&](ByteView record) {
+      ByteReader in(record, "a record");
       const std::uint8_t type = in.u8();
       const std::uint64_t first = in.u64();
       const std::uint32_t count = in.u32();
+      if (first >= spans_.count() || count > spans_.count() - first) {
+        in.fail("it tells of a part that the update does not have");
+      }
       if (type == kBegun) {
         for (std::uint32_t i = 0; i < count; ++i) begun_[first + i] = in.array<32>();
-      } else {
+      } else if (type == kDone) {
         DoneRecord done;
         for (std::uint32_t i = 0; i < count; ++i) done.checksums.push_back(in.u32());
         done.clipped = in.u64();
         if (options_.tag != nullptr) done.hash = read_hash(in, options_.tag->key.field());
+        const std::uint64_t values =
+            count == 0 ? 0 : spans_.end_value(first + count - 1) - spans_.first_value(first);
+        if (done.clipped > values) {
+          in.fail("it tells of " + std::to_string(done.clipped) + " clipped values among " +
+                  std::to_string(values));
+        }
         done_[first] = std::move(done);
+      } else {
+        in.fail("a record of it is of no kind that is known");
       }
-    }
-    output_->forget_history();
+      in.finish();
+    });
   }
 
   FileUpload encrypt() {
@@ -314,6 +325,9 @@ class FileEncryption {
   bool take_over(std::uint64_t first, std::uint64_t count, std::uint64_t& clipped) {
     const auto found = done_.find(first);
     if (found == done_.end() || found->second.checksums.size() != count) return false;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (!begun_.contains(first + i)) return false;
+    }
     std::atomic<bool> good{true};
     parallel_for(
         static_cast<std::size_t>(count), options_.threads,

@@ -11,23 +11,18 @@
 #include <cstring>
 
 #include "base/wipe.h"
-#include "isa/dispatch.h"
 #include "ring/sha256.h"
+#include "scheme/record_frames.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::scheme {
 namespace {
 
-constexpr char kMagic[8] = {'V', 'S', 'J', 'R', 'N', 'L', '1', '\n'};
-constexpr std::size_t kFrame = 8;  // of a record: length and checksum
+constexpr char kMagic[8] = {'V', 'S', 'J', 'R', 'N', 'L', '2', '\n'};
 
 std::string remedy(const std::string& path) {
   return "; to start again, delete " + path + " and the unfinished " +
          path.substr(0, path.size() - std::strlen(".journal")) + ".part";
-}
-
-std::uint32_t crc_of(ByteView bytes) {
-  return isa::kernels().crc32c(0, bytes.data(), bytes.size());
 }
 
 }  // namespace
@@ -62,43 +57,41 @@ Journal::~Journal() { forget(); }
 void Journal::read_records() {
   struct stat status{};
   if (::fstat(file_.get(), &status) != 0) throw_errno("cannot stat", path_);
-  Bytes bytes(static_cast<std::size_t>(status.st_size));
-  bytes.resize(read_all_at(file_.get(), 0, bytes, path_));
-  const bool fresh = bytes.size() < sizeof kMagic;
-  if (!fresh && std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
-    throw ParameterError(path_ + " is not a journal of Veilsum" + remedy(path_));
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  char magic[sizeof kMagic];
+  const bool fresh = size < sizeof kMagic;
+  if (!fresh) {
+    (void)read_all_at(file_.get(), 0, {reinterpret_cast<std::uint8_t*>(magic), sizeof magic},
+                      path_);
+    if (std::memcmp(magic, kMagic, sizeof kMagic) != 0) {
+      throw ParameterError(path_ + " is not a journal of this version of Veilsum" + remedy(path_));
+    }
   }
   end_ = sizeof kMagic;
   if (fresh) {
     write_all_at(file_.get(), 0, {reinterpret_cast<const std::uint8_t*>(kMagic), sizeof kMagic},
                  path_);
   } else {
-    ByteView rest = ByteView(bytes).subspan(sizeof kMagic);
-    while (rest.size() >= kFrame) {
-      std::uint32_t length = 0;
-      std::uint32_t crc = 0;
-      std::memcpy(&length, rest.data(), 4);
-      std::memcpy(&crc, rest.data() + 4, 4);
-      if (length > rest.size() - kFrame) break;
-      const ByteView payload = rest.subspan(kFrame, length);
-      // A crash cuts the last record short, or leaves zeros where it was to be (no record is
-      // empty). Records behind a bad one are damage: to forget them could be to forget a digest.
-      const bool zeros =
-          length == 0 && std::all_of(rest.begin(), rest.end(), [](auto b) { return b == 0; });
-      if (zeros) break;
-      if (length == 0 || crc_of(payload) != crc) {
-        if (rest.size() == kFrame + length) break;
-        secure_wipe(bytes.data(), bytes.size());
-        throw ParameterError(path_ + " is damaged" + remedy(path_));
-      }
-      records_.emplace_back(payload.begin(), payload.end());
-      rest = rest.subspan(kFrame + length);
-      end_ += kFrame + length;
+    const RecordScan scan =
+        scan_records(file_.get(), sizeof kMagic, size, path_, [&](std::uint64_t, ByteView payload) {
+          records_.emplace_back(payload.begin(), payload.end());
+        });
+    // Damage is refused: to forget a record could be to forget a digest.
+    if (scan.damaged) {
+      forget();
+      throw ParameterError(path_ + " is damaged" + remedy(path_));
     }
+    end_ = scan.end;
   }
-  secure_wipe(bytes.data(), bytes.size());
   // What a crash cut short goes, so that the next record follows the last whole one.
   if (::ftruncate(file_.get(), static_cast<off_t>(end_)) != 0) throw_errno("cannot resize", path_);
+}
+
+Bytes Journal::place() const {
+  ByteWriter out;
+  out.raw(origin_of(file_.get(), path_));
+  out.text(resolved_destination(path_));
+  return out.take();
 }
 
 void Journal::forget() {
@@ -107,22 +100,11 @@ void Journal::forget() {
 }
 
 void Journal::append(ByteView payload) {
-  const auto length = static_cast<std::uint32_t>(payload.size());
-  const std::uint32_t crc = crc_of(payload);
-  Bytes frame(kFrame + payload.size());
-  std::memcpy(frame.data(), &length, 4);
-  std::memcpy(frame.data() + 4, &crc, 4);
-  if (!payload.empty()) std::memcpy(frame.data() + kFrame, payload.data(), payload.size());
-  try {
-    write_all_at(file_.get(), end_, frame, path_);
-    if (::fsync(file_.get()) != 0) throw_errno("cannot sync", path_);
-    if (end_ == sizeof kMagic) sync_folder_of(path_);
-  } catch (...) {
-    secure_wipe(frame.data(), frame.size());
-    throw;
-  }
-  secure_wipe(frame.data(), frame.size());
-  end_ += kFrame + payload.size();
+  const SecretBuffer<std::uint8_t> record = frame_record(end_, payload);
+  write_all_at(file_.get(), end_, record.span(), path_);
+  if (::fsync(file_.get()) != 0) throw_errno("cannot sync", path_);
+  if (end_ == sizeof kMagic) sync_folder_of(path_);
+  end_ += record.size();
 }
 
 void Journal::erase() {
@@ -141,23 +123,27 @@ ResumableOutput::ResumableOutput(const std::string& output, std::uint64_t bytes,
                                  const std::vector<JournalFact>& facts,
                                  std::span<std::uint8_t> secret) {
   const std::string path = find_destination(output).path;  // journal and .part stand beside it
-  const std::string journal_name = journal_path(path);
+  journal_name_ = journal_path(path);
   if (!resume) {
     struct stat status{};
-    if (::lstat(journal_name.c_str(), &status) == 0) {
-      throw ParameterError(journal_name +
+    if (::lstat(journal_name_.c_str(), &status) == 0) {
+      throw ParameterError(journal_name_ +
                            " is left of a run that was interrupted; continue that "
                            "run with resume=True (--resume)" +
-                           remedy(journal_name));
+                           remedy(journal_name_));
     }
     file_ = std::make_unique<OutputFile>(path, OutputFile::temporary_name(path), bytes,
                                          OutputFile::Existing::kRefuse);
     return;
   }
-  journal_ = std::make_unique<Journal>(journal_name);
+  journal_ = std::make_unique<Journal>(journal_name_);
+  // A copy could be continued beside the journal itself, from another input.
+  std::vector<JournalFact> all{
+      {"it was moved or copied from where its run began", journal_->place()}};
+  all.insert(all.end(), facts.begin(), facts.end());
   // The first record: a digest of every fact, then the secret.
-  ByteWriter head(32 * facts.size() + secret.size());
-  for (const JournalFact& fact : facts) {
+  ByteWriter head(32 * all.size() + secret.size());
+  for (const JournalFact& fact : all) {
     head.raw(ring::labelled_hash("veilsum/journal-fact", {fact.value}));
   }
   if (journal_->records().empty()) {
@@ -173,13 +159,13 @@ ResumableOutput::ResumableOutput(const std::string& output, std::uint64_t bytes,
   } else {
     const Bytes& first = journal_->records().front();
     if (first.size() != head.size() + secret.size()) {
-      throw ParameterError(journal_name + " belongs to another kind of output" +
-                           remedy(journal_name));
+      throw ParameterError(journal_name_ + " belongs to another kind of output" +
+                           remedy(journal_name_));
     }
-    for (std::size_t i = 0; i < facts.size(); ++i) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
       if (std::memcmp(first.data() + 32 * i, head.bytes().data() + 32 * i, 32) != 0) {
-        throw ParameterError("cannot continue from " + journal_name + ": " + facts[i].what +
-                             remedy(journal_name));
+        throw ParameterError("cannot continue from " + journal_name_ + ": " + all[i].what +
+                             remedy(journal_name_));
       }
     }
     if (!secret.empty()) std::memcpy(secret.data(), first.data() + head.size(), secret.size());
@@ -196,6 +182,16 @@ ResumableOutput::~ResumableOutput() { forget_history(); }
 void ResumableOutput::forget_history() noexcept {
   for (Bytes& record : history_) secure_wipe(record.data(), record.size());
   history_.clear();
+}
+
+void ResumableOutput::read_history(const std::function<void(ByteView)>& read) {
+  try {
+    for (const Bytes& record : history_) read(record);
+  } catch (const WireFormatError& error) {
+    throw ParameterError(journal_name_ + " is damaged (" + error.what() + ")" +
+                         remedy(journal_name_));
+  }
+  forget_history();
 }
 
 void ResumableOutput::record(ByteView payload) {

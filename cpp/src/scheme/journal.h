@@ -3,12 +3,14 @@
 // may hold secrets (the seeds of an upload): it is created with mode 0600, locked against a second
 // process, and overwritten before it is removed.
 //
-// The journal: the 8 bytes "VSJRNL1\n", then records: u32 length, u32 CRC-32C, payload. A last
-// record that a crash cut short does not count; a bad one with others behind it is damage. The
-// first record says what the output is made of.
+// The journal: the 8 bytes "VSJRNL2\n", then records (record_frames.h). A last record that a crash
+// cut short does not count; everything else that is not whole is damage. The first record says what
+// the output is made of, and which file this journal is: a copy, or one that was moved to go on for
+// another output, is refused.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,6 +41,8 @@ class Journal {
   void forget();
   /// @param payload not empty
   void append(ByteView payload);
+  /// Which file this is, for comparing: its name, links followed, and origin_of().
+  Bytes place() const;
   /// Overwrites the file, removes it; in a forked child does nothing.
   void erase();
 
@@ -65,10 +69,10 @@ class ResumableOutput {
 
   OutputFile& file() noexcept { return *file_; }
   bool journaled() const noexcept { return journal_ != nullptr; }
-  /// Records of earlier runs, in order; empty for a new output.
-  const std::vector<Bytes>& history() const noexcept { return history_; }
-  /// They were looked at: wipes them from memory.
-  void forget_history() noexcept;
+  /// Calls read(record) for each record of earlier runs, in order; none for a new output. They are
+  /// forgotten then.
+  /// @throws ParameterError, with the remedy, where `read` finds one wrong (WireFormatError)
+  void read_history(const std::function<void(ByteView)>& read);
   /// Durable; does nothing without a journal.
   void record(ByteView payload);
   /// The output takes its name; the journal is wiped.
@@ -80,6 +84,10 @@ class ResumableOutput {
   static std::string part_path(const std::string& path) { return path + ".part"; }
 
  private:
+  /// Wipes them from memory.
+  void forget_history() noexcept;
+
+  std::string journal_name_;
   std::unique_ptr<Journal> journal_;
   std::vector<Bytes> history_;
   std::unique_ptr<OutputFile> file_;

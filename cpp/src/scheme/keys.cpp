@@ -1,12 +1,15 @@
 // Layer: scheme. See keys.h.
 #include "scheme/keys.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
 
 #include "base/file_io.h"
+#include "base/file_stream.h"
 #include "ring/sha256.h"
 #include "scheme/ledger.h"
 #include "scheme/wire.h"
@@ -19,6 +22,27 @@ namespace {
 constexpr std::size_t kMostParts = 64;
 /// Far more than any engine's key has.
 constexpr std::size_t kMostBodyBytes = std::size_t{1} << 27;
+
+/// Whose ledger it is: the id, padded.
+Digest owner_of(const KeyId& id) {
+  Digest owner{};
+  std::copy(id.begin(), id.end(), owner.begin());
+  return owner;
+}
+
+/// The ledger beside a key file, whatever name led to that.
+std::string ledger_path(const std::string& path) { return resolved_destination(path) + ".opened"; }
+
+/// A second name would look like a second key, with a ledger of its own or none.
+void refuse_hard_links(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) throw_errno("cannot stat", path);
+  if (status.st_nlink > 1) {
+    throw ParameterError(path + " has " + std::to_string(status.st_nlink) +
+                         " names (hard links), and its ledger would stand beside each; remove all "
+                         "but the one beside the ledger, or make symbolic links of them");
+  }
+}
 
 }  // namespace
 
@@ -82,7 +106,7 @@ PublicKey PublicKey::from_bytes(ByteView bytes) {
 SecretKey::SecretKey(ByteView secret, PublicKey public_key)
     : secret_(secret.size()),
       public_key_(std::move(public_key)),
-      ledger_(std::make_unique<OpeningLedger>()),
+      ledger_(std::make_unique<OpeningLedger>(owner_of(public_key_.id()))),
       last_(std::make_unique<LastOpening>()) {
   if (public_key_.engine() == Engine::kNative && secret.size() != kSecretKeyBytes) {
     throw ParameterError("a secret key has " + std::to_string(kSecretKeyBytes) + " bytes, not " +
@@ -143,16 +167,19 @@ SecretKey SecretKey::from_bytes(ByteView bytes) {
 }
 
 void SecretKey::save(const std::string& path) {
+  // First the ledger: a key file without one was used elsewhere, and opens nothing.
+  const std::string ledger = ledger_path(path);
+  const bool made = ledger_->keep_at(ledger);
   Bytes bytes = to_bytes();
   const ByteView parts[] = {bytes};
   try {
     write_file(path, parts, FileKind::kSecret);
   } catch (...) {
     secure_wipe(bytes.data(), bytes.size());
+    if (made) ledger_->take_back(ledger);
     throw;
   }
   secure_wipe(bytes.data(), bytes.size());
-  ledger_->attach(path + ".opened");
 }
 
 SecretKey SecretKey::load(const std::string& path) {
@@ -161,7 +188,8 @@ SecretKey SecretKey::load(const std::string& path) {
   try {
     SecretKey key = from_bytes(bytes);
     secure_wipe(bytes.data(), bytes.size());
-    key.ledger_->attach(path + ".opened");
+    refuse_hard_links(path);
+    key.ledger_->attach(ledger_path(path));
     return key;
   } catch (...) {
     secure_wipe(bytes.data(), bytes.size());

@@ -95,10 +95,15 @@ class SecretKey {
 
   /// The key itself, for a vault. The caller wipes the bytes.
   Bytes to_bytes() const;
+  /// What it opened before is not known then.
   static SecretKey from_bytes(ByteView bytes);
-  /// Mode 0600; the ledger lives in `path` + ".opened" from then on.
+  /// Mode 0600. The first time the ledger's file is made, `path` + ".opened"; it stays the ledger
+  /// when the key is saved elsewhere too, and what stands beside the other file is a link to it.
+  /// @throws as OpeningLedger::keep_at(); std::system_error
   void save(const std::string& path);
-  /// @throws ParameterError when others can access the file
+  /// A key that was saved has a ledger: without it, it is not loaded.
+  /// @throws ParameterError when others can access the file, or it has several names (hard links)
+  /// @throws as OpeningLedger::attach()
   static SecretKey load(const std::string& path);
 
  private:

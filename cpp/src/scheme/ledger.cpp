@@ -1,174 +1,169 @@
-// Layer: scheme. See ledger.h. One line an opening: "<round id hex> <manifest digest hex>".
+// Layer: scheme. See ledger.h. A record is a round id and the digest of what was opened.
 #include "scheme/ledger.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 #include <utility>
 
-#include "base/file_io.h"
+#include "base/file_stream.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::scheme {
 namespace {
 
-/// Exclusive lock between processes, on a file of its own beside the ledger, for one scope.
-class FileLock {
- public:
-  /// @throws std::system_error; with what cannot_write() says yes to where `path` may only be read
-  explicit FileLock(const std::string& path)
-      : fd_(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
-    if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0) {
-      const int reason = errno;
-      if (fd_ >= 0) ::close(fd_);
-      throw std::system_error(reason, std::generic_category(), "cannot lock " + path);
-    }
-  }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-  ~FileLock() { ::close(fd_); }
+constexpr std::size_t kRecordBytes = 2 * sizeof(Digest);
 
- private:
-  int fd_;
-};
-
-bool cannot_write(const std::system_error& error) {
-  const std::error_code code = error.code();
-  return code == std::errc::permission_denied || code == std::errc::read_only_file_system ||
-         code == std::errc::operation_not_permitted;
+bool is_there(const std::string& path) {
+  struct stat status{};
+  return ::lstat(path.c_str(), &status) == 0;
 }
 
-constexpr std::size_t kHexDigits = 64;
-constexpr std::size_t kLineBytes = kHexDigits + 1 + kHexDigits + 1;
-
-int hex_digit(std::uint8_t c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
-
-/// True when `c` may stand at place `at` of a line.
-bool fits(std::size_t at, std::uint8_t c) {
-  if (at == kHexDigits) return c == ' ';
-  if (at == kLineBytes - 1) return c == '\n';
-  return hex_digit(c) >= 0;
-}
-
-/// 32 bytes from 64 digits that are known to be hexadecimal.
-Digest parse_hex(const std::uint8_t* text) {
-  Digest out;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = static_cast<std::uint8_t>(hex_digit(text[2 * i]) * 16 + hex_digit(text[2 * i + 1]));
-  }
-  return out;
-}
-
-std::string line_of(const Digest& round_id, const Digest& manifest) {
-  return to_hex(round_id) + " " + to_hex(manifest);
+bool is_link(const std::string& path) {
+  struct stat status{};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
 }
 
 }  // namespace
 
-void OpeningLedger::read_file_locked() {
-  if (::access(path_.c_str(), F_OK) != 0) {
-    if (errno == ENOENT) return;
-    throw std::system_error(errno, std::generic_category(), "cannot read " + path_);
+void OpeningLedger::refresh(LedgerFile::Session& session) {
+  Rounds found;
+  if (!session.read([&](std::uint64_t at, ByteView payload) {
+        Digest round_id, manifest;
+        if (payload.size() != kRecordBytes) {
+          throw WireFormatError(file_->path() + ": the record at byte " + std::to_string(at) +
+                                " is not one of a ledger of opened rounds; restore the file, or "
+                                "retire this key");
+        }
+        std::memcpy(round_id.data(), payload.data(), sizeof(Digest));
+        std::memcpy(manifest.data(), payload.data() + sizeof(Digest), sizeof(Digest));
+        found.emplace(round_id, manifest);  // the first counts
+      })) {
+    return;
   }
-  const Bytes bytes = read_file(path_, FileKind::kSecret);
-  // Every byte is looked at before anything is changed: a file that is not a ledger stays whole.
-  for (std::size_t at = 0; at < bytes.size(); ++at) {
-    if (!fits(at % kLineBytes, bytes[at])) {
-      throw WireFormatError(path_ + " is not a ledger of opened rounds (line " +
-                            std::to_string(at / kLineBytes + 1) +
-                            "); restore it, or retire this key");
+  for (const auto& [round_id, manifest] : opened_) {
+    const auto there = found.find(round_id);
+    if (there == found.end() || there->second != manifest) {
+      throw RoundError(file_->path() + " no longer lists round " + short_hex(round_id) +
+                       " as it was opened: it was exchanged for an older ledger, so restore it");
     }
   }
-  // A crash while appending can leave a partial last line. Its opening never returned a key, so it
-  // does not count; the next append must start on a line of its own.
-  const std::size_t whole = bytes.size() / kLineBytes * kLineBytes;
-  for (std::size_t at = 0; at < whole; at += kLineBytes) {
-    opened_.emplace(parse_hex(&bytes[at]), parse_hex(&bytes[at + kHexDigits + 1]));
-  }
-  if (whole != bytes.size() && ::truncate(path_.c_str(), static_cast<off_t>(whole)) != 0) {
-    throw std::system_error(errno, std::generic_category(), "cannot repair " + path_);
-  }
+  session.accept();
+  opened_ = std::move(found);
+}
+
+void OpeningLedger::append(LedgerFile::Session& session, const Digest& round_id,
+                           const Digest& manifest) {
+  std::uint8_t payload[kRecordBytes];
+  std::memcpy(payload, round_id.data(), sizeof(Digest));
+  std::memcpy(payload + sizeof(Digest), manifest.data(), sizeof(Digest));
+  session.append(payload);
+  opened_.emplace(round_id, manifest);
+}
+
+void OpeningLedger::refuse_other(const Digest& round_id, const Digest& manifest) const {
+  const auto at = opened_.find(round_id);
+  if (at == opened_.end() || at->second == manifest) return;
+  throw RoundError("round " + short_hex(round_id) +
+                   " was opened before for another set of uploads; the difference of two sums "
+                   "would reveal single updates, so start a new round");
 }
 
 void OpeningLedger::attach(const std::string& path) {
-  const std::lock_guard<std::mutex> guard(guard_);
-  const std::map<Digest, Digest> in_memory = opened_;
-  const std::string before = std::exchange(path_, path);
+  const std::unique_lock<std::mutex> held = guard_.lock("this key");
+  if (file_ || !opened_.empty()) throw ParameterError("only a new ledger goes on with a file");
+  file_ =
+      std::make_unique<LedgerFile>(LedgerKind::kOpenedRounds, owner_, resolved_destination(path));
   try {
-    const FileLock lock(path_);
-    opened_.clear();
-    read_file_locked();
-    for (const auto& [round_id, manifest] : in_memory) {
-      if (opened_.emplace(round_id, manifest).second) {
-        append_line_durably(path_, line_of(round_id, manifest));
-      }
+    LedgerFile::Session session = file_->open(LedgerFile::Access::kRead);
+    refresh(session);
+  } catch (...) {
+    file_.reset();
+    throw;
+  }
+}
+
+bool OpeningLedger::keep_at(const std::string& path) {
+  const std::unique_lock<std::mutex> held = guard_.lock("this key");
+  if (!file_) {
+    if (!guard_.is_here()) {
+      throw RoundError(
+          "this key was made in the process that this one was forked from, which may open rounds "
+          "that a file of this process would not list; save the key there, and load it here");
     }
-  } catch (const std::system_error& error) {
-    opened_ = in_memory;
-    // A key may be looked at where nothing can be written; record() needs the file, and asks again.
-    if (in_memory.empty() && cannot_write(error)) return;
-    path_ = before;
-    throw;
-  } catch (...) {  // what was opened stays known
-    opened_ = in_memory;
-    path_ = before;
-    throw;
+    file_ =
+        std::make_unique<LedgerFile>(LedgerKind::kOpenedRounds, owner_, resolved_destination(path));
+    Rounds before = std::exchange(opened_, {});
+    bool made = false;
+    try {
+      // A link names a ledger that was there: it is not made anew behind it.
+      LedgerFile::Session session =
+          file_->open(is_link(path) ? LedgerFile::Access::kWrite : LedgerFile::Access::kCreate);
+      made = session.made_file();
+      refresh(session);
+      for (const auto& [round_id, manifest] : before) {
+        if (!opened_.contains(round_id)) append(session, round_id, manifest);
+      }
+    } catch (...) {  // what was opened stays known
+      if (made) ::unlink(file_->path().c_str());
+      opened_.merge(before);
+      file_.reset();
+      throw;
+    }
+    return made;
+  }
+  (void)file_->open(LedgerFile::Access::kRead);  // a link to nothing helps nobody
+  if (!is_there(path)) {
+    if (::symlink(file_->path().c_str(), path.c_str()) != 0) {
+      throw_errno("cannot make the link to the ledger " + file_->path() + ",", path);
+    }
+    sync_folder_of(path);
+    return true;
+  }
+  if (resolved_destination(path) == file_->path()) return false;
+  throw ParameterError("this key's ledger is " + file_->path() + ", and " + path +
+                       " is in the way of a link to it; give the key another name, or move that "
+                       "file away if its key is no longer used");
+}
+
+void OpeningLedger::take_back(const std::string& path) noexcept {
+  try {
+    const std::unique_lock<std::mutex> held = guard_.lock("this key");
+    if (file_ && path == file_->path()) file_.reset();
+    ::unlink(path.c_str());
+  } catch (...) {  // NOLINT(bugprone-empty-catch): an error is on its way already
   }
 }
 
 bool OpeningLedger::record(const Digest& round_id, const Digest& manifest) {
-  std::unique_lock<std::mutex> guard(guard_, std::defer_lock);
-  if (process_.is_here()) {
-    guard.lock();
-  } else if (!guard.try_lock()) {
-    // Forked while another thread of the parent was recording: nobody here will ever unlock, and
-    // what it was about to change may be half changed.
-    throw RoundError(
-        "this key was opening a round in another thread when this process was forked; load it here "
-        "anew");
-  }
-  const auto decide = [&]() -> bool {
-    const auto [at, fresh] = opened_.emplace(round_id, manifest);
-    if (!fresh && at->second != manifest) {
-      throw RoundError("round " + short_hex(round_id) +
-                       " was opened before for another set of uploads; the difference of two sums "
-                       "would reveal single updates, so start a new round");
-    }
-    return fresh;
-  };
-  if (path_.empty()) {
-    if (!process_.is_here()) {
+  const std::unique_lock<std::mutex> held = guard_.lock("this key");
+  refuse_other(round_id, manifest);
+  if (!file_) {
+    if (!guard_.is_here()) {
       throw RoundError(
           "this key was made in the process that this one was forked from, and which rounds it has "
-          "opened is known to neither alone; save the key, and load it in each process");
+          "opened is known to neither alone; save the key there, and load it in each process");
     }
-    return decide();
+    return opened_.emplace(round_id, manifest).second;
   }
-  const FileLock lock = [&] {
+  LedgerFile::Session session = [&] {
     try {
-      return FileLock(path_);
+      return file_->open(LedgerFile::Access::kWrite);
     } catch (const std::system_error& error) {
+      if (!cannot_write(error)) throw;
       throw std::system_error(error.code(),
-                              "this opening must be recorded in " + path_ +
-                                  ", which cannot be written; move the key and its .opened file, "
-                                  "if there is one, to a folder that can");
+                              "this opening must be recorded in " + file_->path() +
+                                  ", which cannot be written; move the key and its .opened file to "
+                                  "a folder that can");
     }
   }();
-  read_file_locked();
-  if (!decide()) return false;
-  try {
-    append_line_durably(path_, line_of(round_id, manifest));
-  } catch (...) {
-    opened_.erase(round_id);
-    throw;
-  }
+  refresh(session);
+  refuse_other(round_id, manifest);
+  if (opened_.contains(round_id)) return false;
+  append(session, round_id, manifest);
   return true;
 }
 

@@ -76,10 +76,8 @@ TEST("secrets have mode 0600 whatever the umask; public files obey it") {
     const std::string name = folder / std::to_string(mask);
     put(name + ".secret", {1}, FileKind::kSecret);
     put(name + ".public", {1}, FileKind::kPublic);
-    append_line_durably(name + ".lines", "x");
     CHECK_EQ(mode_of(name + ".secret"), 0600u);
     CHECK_EQ(mode_of(name + ".public"), 0666u & ~mask);
-    CHECK_EQ(mode_of(name + ".lines"), 0600u);
   }
 }
 
@@ -208,9 +206,6 @@ TEST("devices, pipes and sockets are refused, and stay what they are") {
   const TemporaryFolder folder;
   std::vector<std::string> special{folder / "pipe"};
   CHECK_EQ(::mkfifo(special[0].c_str(), 0644), 0);
-  // Without a reader the system itself refuses to append to a pipe.
-  CHECK_EQ(errno_of([&] { append_line_durably(special[0], "x"); }), ENXIO);
-  const int reader = ::open(special[0].c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   CHECK_EQ(::symlink("pipe", (folder / "link").c_str()), 0);
   special.push_back(folder / "link");
   // A container may forbid nodes; then /dev/null is looked at, and never written.
@@ -224,9 +219,7 @@ TEST("devices, pipes and sockets are refused, and stay what they are") {
     struct stat status{};
     CHECK_EQ(::stat(path.c_str(), &status), 0);
     CHECK(S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode));
-    CHECK_THROWS_WITH(append_line_durably(path, "x"), ParameterError, path);
   }
-  ::close(reader);
   CHECK_THROWS_WITH(find_destination("/dev/null"), ParameterError, "/dev/null");
   CHECK_EQ(folder.names().size(), special.size());
 }
@@ -303,12 +296,10 @@ TEST("a path without a folder means the working folder") {
   const Ending ending = run_child([&] {
     if (::chdir(folder.path().c_str()) != 0) return 1;
     put("plain", {7}, FileKind::kSecret);
-    append_line_durably("lines", "x");
     return read_file("plain", FileKind::kSecret) == Bytes{7} ? 0 : 2;
   });
   CHECK_EQ(ending.exit_status, 0);
   CHECK_EQ(mode_of(folder / "plain"), 0600u);
-  CHECK_EQ(contents_of(folder / "lines"), "x\n");
 }
 
 /// Lets this process write files of at most `bytes`; beyond, SIGXFSZ comes, or EFBIG if ignored.
@@ -371,16 +362,6 @@ TEST("killed at any moment: one of the files that were written, never a mixture"
     CHECK_EQ(seen.size(), 100'000u);
     CHECK(std::all_of(seen.begin(), seen.end(), [&](char c) { return c == seen.front(); }));
   }
-}
-
-TEST("lines are appended and on disk") {
-  const TemporaryFolder folder;
-  const std::string path = folder / "lines";
-  append_line_durably(path, "one");
-  append_line_durably(path, "two");
-  append_line_durably(path, "");
-  CHECK_EQ(contents_of(path), "one\ntwo\n\n");
-  CHECK_EQ(errno_of([&] { append_line_durably(folder / "no/such", "x"); }), ENOENT);
 }
 
 }  // namespace

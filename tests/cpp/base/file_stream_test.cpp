@@ -2,10 +2,13 @@
 // outputs, full disks, and files that change while they are read.
 #include "base/file_stream.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -54,6 +57,46 @@ TEST("a file that was exchanged or cut is noticed") {
   CHECK_THROWS(reopened.read_at(0, out), WireFormatError);
   out.resize(10);
   CHECK_THROWS(open.read_at(0, out), WireFormatError);
+}
+
+TEST("a file that was changed and given its time back is noticed") {
+  const TemporaryFolder folder;
+  put_contents(folder / "in", "0123456789");
+  const InputFile before(folder / "in");
+  struct stat status{};
+  CHECK_EQ(::stat((folder / "in").c_str(), &status), 0);
+  ::usleep(20'000);  // more than a tick of the file system's clock
+  put_contents(folder / "in", "9876543210");
+  const timespec times[2] = {status.st_atim, status.st_mtim};
+  CHECK_EQ(::utimensat(AT_FDCWD, (folder / "in").c_str(), times, 0), 0);
+  const InputFile after(folder / "in");
+  CHECK_EQ(after.identity().modified_ns, before.identity().modified_ns);
+  CHECK(!before.unchanged());
+  CHECK(after.identity() != before.identity());
+  ByteWriter one, other;
+  before.identity().write(one);
+  after.identity().write(other);
+  CHECK(one.bytes() != other.bytes());
+}
+
+TEST("a resolved name leads to the output from everywhere: links followed, folder absolute") {
+  const TemporaryFolder folder;
+  const std::string real = std::filesystem::canonical(folder.path()).string();
+  CHECK_EQ(::mkdir((folder / "a").c_str(), 0700), 0);
+  CHECK_EQ(::symlink("a", (folder / "link").c_str()), 0);
+  CHECK_EQ(::symlink("a/file", (folder / "name").c_str()), 0);
+  const Ending ending = run_child([&] {
+    if (::chdir((folder / "a").c_str()) != 0) return 1;
+    for (const std::string& name :
+         {std::string("file"), std::string("./file"), std::string("../link/file"),
+          std::string("../name"), folder / "link/../a//file"}) {
+      if (resolved_destination(name) != real + "/a/file") return 2;
+      put_contents("file", "there or not");
+    }
+    return resolved_destination("/no-such-file") == "/no-such-file" ? 0 : 3;
+  });
+  CHECK_EQ(ending.exit_status, 0);
+  CHECK_THROWS_WITH(resolved_destination(folder / "none/file"), std::system_error, "none/file");
 }
 
 TEST("an output has mode 0600 until it is complete, then the mode of new files") {

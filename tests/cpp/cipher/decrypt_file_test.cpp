@@ -3,6 +3,8 @@
 // against their definition.
 #include "cipher/decrypt_file.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -12,7 +14,9 @@
 
 #include "check.h"
 #include "scheme/blocks_digest.h"
+#include "support/child.h"
 #include "support/envelopes.h"
+#include "support/ledgers.h"
 #include "support/tampering.h"
 #include "support/temporary_folder.h"
 #include "support/value_files.h"
@@ -180,6 +184,29 @@ TEST("interrupted and continued; damaged or exchanged sums refused") {
   options.average = false;
   CHECK_THROWS_WITH(run(true), ParameterError, "average");
   options.average = true;
+  // Numbers of the journal that its bytes do not bear out take no memory.
+  const std::string journal = contents_of(sum.folder / "out.journal");
+  for (const std::uint64_t count : {std::uint64_t{0xffffffff}, std::uint64_t{3}}) {
+    const std::string record = number_bytes(0, 8) + number_bytes(count, 4) + std::string(16, 'a');
+    put_contents(sum.folder / "out.journal", with_record(journal, record));
+    const Ending ending = run_child([&] {
+      const rlimit narrow{std::uint64_t{3} << 30, std::uint64_t{3} << 30};
+#if !defined(VEILSUM_ALLOCATION_HOOKS)  // the sanitizers reserve more than that
+      if (::setrlimit(RLIMIT_AS, &narrow) != 0) return 1;
+#endif
+      (void)narrow;
+      try {
+        run(true);
+      } catch (const ParameterError& error) {
+        return std::string(error.what()).find("is damaged") != std::string::npos ? 7 : 2;
+      }
+      return 3;
+    });
+    CHECK_EQ(ending.exit_status, 7);
+  }
+  put_contents(sum.folder / "out.journal", with_record(journal, "short"));
+  CHECK_THROWS_WITH(run(true), ParameterError, "is damaged");
+  put_contents(sum.folder / "out.journal", journal);
   run(true);
   CHECK(contents_of(sum.folder / "out") == std::string(expected.begin(), expected.end()));
   CHECK_EQ(sum.folder.names().size(), 2u);

@@ -5,9 +5,11 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <optional>
 #include <stdexcept>
@@ -16,7 +18,9 @@
 #include "check.h"
 #include "scheme/blocks_digest.h"
 #include "scheme/journal.h"
+#include "scheme/portions.h"
 #include "support/active_level.h"
+#include "support/ledgers.h"
 #include "support/rounds.h"
 #include "support/signatures.h"
 #include "support/temporary_folder.h"
@@ -251,6 +255,107 @@ TEST("other data are never encrypted with the seeds of a journal") {
   CHECK(contents_of(large.folder / "out.part") == broken);
   CHECK(contents_of(large.folder / "out.journal") == journal);
   CHECK(contents_of(large.folder / "out").empty());
+}
+
+TEST("a journal copied to another name gives no second upload under its seeds") {
+  Large large;
+  CHECK(large.run_and_stop(0, 70));
+  for (const std::string end : {".journal", ".part"}) {
+    std::filesystem::copy_file(large.folder / "out" + end, large.folder / "second" + end);
+  }
+  CHECK(!large.run_and_stop(1000, 99));
+  CHECK(contents_of(large.folder / "out") == large.expected);
+  // The input edited where the first run had not been yet, and its time put back.
+  struct stat status{};
+  CHECK(::stat((large.folder / "in").c_str(), &status) == 0);
+  ::usleep(20'000);
+  {
+    std::FILE* file = std::fopen((large.folder / "in").c_str(), "r+b");
+    std::fseek(file, -4, SEEK_END);
+    const float other = 0.25f;
+    std::fwrite(&other, sizeof other, 1, file);
+    std::fclose(file);
+  }
+  const timespec times[2] = {status.st_atim, status.st_mtim};
+  CHECK(::utimensat(AT_FDCWD, (large.folder / "in").c_str(), times, 0) == 0);
+  for (const bool reopened : {false, true}) {
+    if (reopened) {
+      for (FilePiece& piece : large.pieces) {
+        piece.file = std::make_shared<const InputFile>(large.folder / "in");
+      }
+    }
+    const auto encrypt = [&](const std::string& name) {
+      cipher::encrypt_file(large.round, large.pieces, large.folder / name, {}, kSealer, true, {});
+    };
+    CHECK_THROWS_WITH(encrypt("second"), ParameterError, "moved or copied");
+    CHECK(contents_of(large.folder / "second").empty());
+  }
+}
+
+TEST("an input that was edited and given its time back does not continue a journal") {
+  Large large;
+  CHECK(large.run_and_stop(0, 70));
+  struct stat status{};
+  CHECK(::stat((large.folder / "in").c_str(), &status) == 0);
+  ::usleep(20'000);
+  const std::string input = contents_of(large.folder / "in");
+  put_contents(large.folder / "in", input);  // not even other bytes
+  const timespec times[2] = {status.st_atim, status.st_mtim};
+  CHECK(::utimensat(AT_FDCWD, (large.folder / "in").c_str(), times, 0) == 0);
+  for (FilePiece& piece : large.pieces) {
+    piece.file = std::make_shared<const InputFile>(large.folder / "in");
+  }
+  CHECK_THROWS_WITH(large.run_and_stop(1000, 99), ParameterError, "changed since");
+}
+
+TEST("a journal that tells of what cannot be is refused, clip counts above all") {
+  Large large;
+  CHECK(large.run_and_stop(0, 70));
+  const std::string path = large.folder / "out.journal";
+  const std::string good = contents_of(path);
+  // The run left three records: its facts and secret, what it began, what it finished.
+  std::vector<std::string> records;
+  for (std::size_t at = 8; at < good.size();) {
+    std::uint32_t length = 0;
+    std::memcpy(&length, good.data() + at, 4);
+    records.push_back(good.substr(at + 8, length));
+    at += 12 + length;
+  }
+  CHECK_EQ(records.size(), 3u);
+  CHECK_EQ(records[2][0], 'D');
+  std::uint32_t spans = 0;
+  std::memcpy(&spans, records[2].data() + 9, 4);
+  const std::uint64_t values = spans * scheme::Spans(large.round).values_per_span();
+  CHECK(values < large.round.size());
+  const auto with = [&](const std::string& begun, const std::string& done) {
+    std::string out = "VSJRNL2\n";
+    for (const std::string& record : {records[0], begun, done}) {
+      if (!record.empty()) out = with_record(out, record);
+    }
+    return out;
+  };
+  CHECK(with(records[1], records[2]) == good);
+  const std::string without_count = records[2].substr(0, records[2].size() - 8);
+  const std::string rest = records[2].substr(13);
+  const auto refused = [&](const std::string& text) {
+    put_contents(path, text);
+    CHECK_THROWS_WITH(large.run_and_stop(1000, 99), ParameterError, "is damaged");
+    CHECK(contents_of(path) == text);
+  };
+  refused(with(records[1], without_count + number_bytes(values + 1, 8)));
+  refused(with(records[1], without_count + number_bytes(~std::uint64_t{0}, 8)));
+  refused(with(records[1], without_count));
+  refused(with(records[1], records[2] + "x"));
+  refused(with(records[1], "D" + number_bytes(0, 8) + number_bytes(0xffffffffu, 4) + rest));
+  refused(with(records[1], "D" + number_bytes(~std::uint64_t{0}, 8) + records[2].substr(9)));
+  refused(with(records[1],
+               "D" + number_bytes(scheme::Spans(large.round).count(), 8) + records[2].substr(9)));
+  refused(with(records[1], "E" + records[2].substr(1)));
+  refused(with("B" + number_bytes(0, 8) + number_bytes(0xffffffffu, 4), records[2]));
+  // Finished, but never begun: not believed, and made again.
+  put_contents(path, with("", without_count + number_bytes(values, 8)));
+  CHECK(!large.run_and_stop(1000, 99));
+  CHECK(contents_of(large.folder / "out") == large.expected);
 }
 
 TEST("another round, weight, rounding or signer does not continue a journal") {

@@ -2,12 +2,18 @@
 // that nothing secret is left behind.
 #include "scheme/journal.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include "check.h"
 #include "support/child.h"
+#include "support/ledgers.h"
 #include "support/temporary_folder.h"
 #include "veilsum/errors.h"
 
@@ -65,16 +71,15 @@ TEST("a record that was cut short or damaged does not count, and the next one fo
     CHECK_EQ(again.records().size(), std::size_t{expected + 1});
     CHECK(again.records().back() == bytes_of("third"));
   }
-  std::string damaged = both;
-  damaged.back() ^= 1;
-  put_contents(path, damaged);
+  // The last checksum was never written.
+  put_contents(path, both.substr(0, both.size() - 4) + std::string(4, '\0'));
   CHECK_EQ(Journal(path).records().size(), 1u);
   put_contents(path, first + std::string(4096, '\0'));  // where the next one was to be
   CHECK_EQ(Journal(path).records().size(), 1u);
   CHECK_EQ(contents_of(path), first);
 }
 
-TEST("a bad record with others behind it is damage, and refused") {
+TEST("anything else that is not whole is damage, and refused: a length above all") {
   const TemporaryFolder folder;
   const std::string path = folder / "x.journal";
   {
@@ -83,18 +88,22 @@ TEST("a bad record with others behind it is damage, and refused") {
     journal.append(bytes_of("second"));
   }
   const std::string both = contents_of(path);
-  constexpr std::size_t kFirst = 8 + 8;  // magic, frame
-  for (const std::size_t at : {kFirst - 1, kFirst, kFirst + 4}) {
-    std::string damaged = both;
-    damaged[at] ^= 1;
+  CHECK_EQ(both, with_record(with_record("VSJRNL2\n", "first"), "second"));
+  std::vector<std::string> bad;
+  for (std::size_t at = 0; at < both.size(); ++at) {
+    bad.push_back(both);
+    bad.back()[at] = static_cast<char>(bad.back()[at] ^ (1 << (at % 8)));
+  }
+  bad.push_back(both);
+  bad.back().replace(8, 8, std::string(8, '\0'));  // not only zeros behind it
+  bad.push_back(both);
+  bad.back()[10] = 1;  // the first record would reach beyond the end, and take the second along
+  bad.push_back("VSJRNL1\n" + both.substr(8));
+  for (const std::string& damaged : bad) {
     put_contents(path, damaged);
-    CHECK_THROWS(Journal(path), ParameterError);
+    CHECK_THROWS_WITH(Journal(path), ParameterError, "delete");
     CHECK_EQ(contents_of(path), damaged);
   }
-  std::string gap = both;
-  gap.replace(8, 8, std::string(8, '\0'));  // not only zeros behind it
-  put_contents(path, gap);
-  CHECK_THROWS(Journal(path), ParameterError);
 }
 
 TEST("what is no journal, others can read, or another process holds is refused") {
@@ -147,8 +156,10 @@ TEST("an output goes on with the first run's secret, and takes its name when com
   {
     ResumableOutput output(path, 8, true, facts(), other);
     CHECK(other == secret);
-    CHECK_EQ(output.history().size(), std::size_t{1});
-    CHECK(output.history().at(0) == bytes_of("half"));
+    std::vector<Bytes> history;
+    output.read_history(
+        [&](ByteView record) { history.emplace_back(record.begin(), record.end()); });
+    CHECK(history == std::vector<Bytes>{bytes_of("half")});
     output.file().write_at(4, bytes_of("efgh"));
     output.commit();
   }
@@ -181,6 +192,68 @@ TEST("a run that differs, or one without resume, is refused and changes nothing"
   std::array<std::uint8_t, 4> fresh = {5, 5, 5, 5};
   ResumableOutput(path, 8, true, facts(), fresh).discard();
   CHECK(folder.names().empty());
+}
+
+TEST("a journal that was copied or moved does not go on, under no name") {
+  std::array<std::uint8_t, 4> secret = {1, 2, 3, 4};
+  const auto go_on = [&](const std::string& path) {
+    std::array<std::uint8_t, 4> fresh = {5, 5, 5, 5};
+    const ResumableOutput output(path, 8, true, facts(), fresh);
+    CHECK(fresh == secret);
+  };
+  const TemporaryFolder folder;
+  const std::string path = folder / "out", other = folder / "other";
+  {
+    const ResumableOutput output(path, 8, true, facts(), secret);
+  }
+  const std::string journal = path + ".journal", copy = other + ".journal";
+  const std::string text = contents_of(journal);
+  // Copied.
+  put_contents(copy, text);
+  CHECK_THROWS_WITH(go_on(other), ParameterError, "moved or copied");
+  CHECK_EQ(contents_of(copy), text);
+  std::filesystem::remove(copy);
+  // A second name, and a folder's.
+  std::filesystem::create_hard_link(journal, copy);
+  CHECK_THROWS_WITH(go_on(other), ParameterError, "moved or copied");
+  std::filesystem::remove(copy);
+  std::filesystem::create_directory(folder / "away");
+  std::filesystem::rename(journal, folder / "away/out.journal");
+  CHECK_THROWS_WITH(go_on(folder / "away/out"), ParameterError, "moved or copied");
+  // Back at its place it goes on; through a link to the folder too.
+  std::filesystem::rename(folder / "away/out.journal", journal);
+  go_on(path);
+  std::filesystem::create_directory_symlink(folder.path(), folder / "link");
+  go_on(folder / "link/out");
+  // A copy in its place, while the journal itself exists and when it is gone.
+  std::filesystem::rename(journal, folder / "kept");
+  put_contents(journal, text);
+  CHECK_THROWS_WITH(go_on(path), ParameterError, "moved or copied");
+  std::filesystem::remove(journal);
+  std::filesystem::rename(folder / "kept", journal);
+  go_on(path);
+  struct statx born{};
+  CHECK_EQ(::statx(AT_FDCWD, journal.c_str(), 0, STATX_BTIME, &born), 0);
+  std::filesystem::remove(journal);
+  if ((born.stx_mask & STATX_BTIME) == 0)
+    SKIP("this file system does not say when a file was made");
+  ::usleep(20'000);  // its number may be given to the next file; the time of its making is not
+  put_contents(journal, text);
+  CHECK_THROWS_WITH(go_on(path), ParameterError, "moved or copied");
+}
+
+TEST("a record that its reader finds wrong is damage, with the remedy") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "out";
+  {
+    ResumableOutput output(path, 8, true, facts());
+    output.record(bytes_of("half"));
+  }
+  ResumableOutput output(path, 8, true, facts());
+  CHECK_THROWS_WITH(output.read_history([](ByteView) { throw WireFormatError("no sense"); }),
+                    ParameterError, "no sense");
+  CHECK_THROWS_WITH(output.read_history([](ByteView) { throw WireFormatError("no sense"); }),
+                    ParameterError, "delete " + path + ".journal");
 }
 
 TEST("without resume a failure leaves nothing, and the old file stands until the commit") {

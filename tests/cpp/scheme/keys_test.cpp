@@ -2,10 +2,13 @@
 // kept in files that nobody else reads, wiped when freed, refused when damaged or of version 1.
 #include "scheme/keys.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <system_error>
@@ -16,6 +19,7 @@
 #include "check.h"
 #include "ring/sha256.h"
 #include "scheme/ledger.h"
+#include "support/child.h"
 #include "support/damage.h"
 #include "support/envelopes.h"
 #include "support/freed_memory.h"
@@ -259,6 +263,115 @@ TEST("what a key opened before and after it was saved is known to the key that i
   CHECK_THROWS(key.ledger().record(bytes32(3), bytes32(9)), RoundError);
   key.ledger().record(bytes32(1), bytes32(2));
   CHECK_EQ(mode_of(path + ".opened"), 0600u);
+}
+
+TEST("a key file is its own, whatever name leads to it, and is nothing without its ledger") {
+  const TemporaryFolder folder;
+  const auto refused = [](const SecretKey& key, std::uint64_t round) {
+    CHECK_THROWS(key.ledger().record(bytes32(round), bytes32(9)), RoundError);
+  };
+  const std::string path = folder / "holder.key";
+  SecretKey key = make_key(4);
+  key.save(path);
+  CHECK(std::filesystem::exists(path + ".opened"));  // from the first moment
+  key.ledger().record(bytes32(1), bytes32(2));
+  // Links: one ledger.
+  std::filesystem::create_symlink(path, folder / "link");
+  std::filesystem::create_directory_symlink(folder.path(), folder / "here");
+  refused(SecretKey::load(folder / "link"), 1);
+  refused(SecretKey::load(folder / "here/link"), 1);
+  SecretKey::load(folder / "here/holder.key").ledger().record(bytes32(3), bytes32(4));
+  refused(key, 3);
+  // Hard links: refused under each name.
+  std::filesystem::create_hard_link(path, folder / "second.key");
+  CHECK_THROWS_WITH(SecretKey::load(path), ParameterError, "2 names");
+  CHECK_THROWS_WITH(SecretKey::load(folder / "second.key"), ParameterError, "2 names");
+  std::filesystem::remove(folder / "second.key");
+  // The key alone, copied or moved.
+  std::filesystem::copy_file(path, folder / "copy.key");
+  CHECK_THROWS_WITH(SecretKey::load(folder / "copy.key"), std::system_error, "copy.key.opened");
+  std::filesystem::remove(folder / "copy.key");
+  std::filesystem::rename(path, folder / "moved.key");
+  CHECK_THROWS_WITH(SecretKey::load(folder / "moved.key"), std::system_error, "put it back");
+  std::filesystem::rename(path + ".opened", folder / "moved.key.opened");
+  refused(SecretKey::load(folder / "moved.key"), 1);
+  CHECK_THROWS(key.ledger().record(bytes32(5), bytes32(6)), std::system_error);
+}
+
+TEST("saving a key elsewhere gives a second file, not a second ledger") {
+  const TemporaryFolder folder;
+  SecretKey key = make_key(4);
+  key.save(folder / "a.key");
+  key.ledger().record(bytes32(1), bytes32(2));
+  key.save(folder / "b.key");
+  key.save(folder / "b.key");
+  const SecretKey a = SecretKey::load(folder / "a.key"), b = SecretKey::load(folder / "b.key");
+  CHECK_THROWS(b.ledger().record(bytes32(1), bytes32(9)), RoundError);
+  b.ledger().record(bytes32(3), bytes32(4));
+  for (const SecretKey* other : {&a, static_cast<const SecretKey*>(&key)}) {
+    CHECK_THROWS(other->ledger().record(bytes32(3), bytes32(9)), RoundError);
+  }
+  // From a second file to a third, and back over the first.
+  SecretKey::load(folder / "b.key").save(folder / "c.key");
+  SecretKey::load(folder / "c.key").save(folder / "a.key");
+  CHECK_THROWS(SecretKey::load(folder / "c.key").ledger().record(bytes32(3), bytes32(9)),
+               RoundError);
+  CHECK_EQ(contents_of(folder / "c.key"), contents_of(folder / "a.key"));
+  CHECK(!std::filesystem::is_symlink(folder / "a.key.opened"));
+  // Where another key stands, its ledger is not taken, and the file stays.
+  SecretKey other = make_key(5);
+  CHECK_THROWS(other.save(folder / "a.key"), KeyMismatchError);
+  CHECK_EQ(contents_of(folder / "c.key"), contents_of(folder / "a.key"));
+  other.save(folder / "other.key");
+  CHECK_THROWS(key.save(folder / "other.key"), ParameterError);
+  CHECK_EQ(contents_of(folder / "other.key"), text_of(other.to_bytes()));
+}
+
+TEST("a save that fails leaves no ledger, no link, and what was opened in memory") {
+  const TemporaryFolder folder;
+  const auto fails_to_save = [&](SecretKey& key, const std::string& path) {
+    // The ledger is made, then the disk is full.
+    const Ending ending = run_child([&]() -> int {
+      ::signal(SIGXFSZ, SIG_IGN);
+      const rlimit narrow{300, 300};
+      if (::setrlimit(RLIMIT_FSIZE, &narrow) != 0) return 1;
+      SecretKey mine = SecretKey::from_bytes(key.to_bytes());  // of this process
+      mine.ledger().record(bytes32(1), bytes32(2));
+      try {
+        mine.save(path);
+        return 2;
+      } catch (const std::system_error&) {
+      }
+      try {
+        mine.ledger().record(bytes32(1), bytes32(3));
+        return 3;
+      } catch (const RoundError&) {
+      }
+      mine.ledger().record(bytes32(4), bytes32(5));  // without a file, as before
+      return 0;
+    });
+    CHECK_EQ(ending.exit_status, 0);
+  };
+  SecretKey key = make_key(4);
+  fails_to_save(key, folder / "a.key");
+  CHECK(folder.names().empty());
+  key.save(folder / "a.key");
+  const Ending ending = run_child([&]() -> int {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit narrow{300, 300};
+    if (::setrlimit(RLIMIT_FSIZE, &narrow) != 0) return 1;
+    try {
+      key.save(folder / "b.key");
+      return 2;
+    } catch (const std::system_error&) {
+    }
+    key.ledger().record(bytes32(1), bytes32(2));
+    return 0;
+  });
+  CHECK_EQ(ending.exit_status, 0);
+  CHECK_EQ(folder.names().size(), 2u);
+  CHECK_THROWS(SecretKey::load(folder / "a.key").ledger().record(bytes32(1), bytes32(3)),
+               RoundError);
 }
 
 TEST("moving a key takes its ledger along") {

@@ -325,8 +325,8 @@ def test_the_ledger_is_what_the_format_says(door, tmp_path):
     for _ in range(2):
         stage.open(stage.sum_of(uploads), secret)
         manifest = oracle_total(stage, uploads).manifest_digest()
-        line = f"{stage.round.id.hex()} {manifest.hex()}\n"
-        assert (tmp_path / "key.opened").read_text() == line
+        expected = wire.ledger(wire.OPENED_ROUNDS, secret.id, [stage.round.id + manifest])
+        assert (tmp_path / "key.opened").read_bytes() == expected
 
 
 # --- rule 2: rosters ------------------------------------------------------------------------------

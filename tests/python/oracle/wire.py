@@ -31,6 +31,20 @@ def seal(kind: int, payload: bytes, version: int = VERSION) -> bytes:
     return body + struct.pack("<I", crc32c(body))
 
 
+OPENED_ROUNDS = 1
+
+
+def ledger(kind: int, owner: bytes, records: list[bytes]) -> bytes:
+    """The file of a ledger: whose it is, then records, each bound to where it stands."""
+    out = b"VSLEDG1\n" + bytes([kind]) + bytes(3) + owner.ljust(32, b"\0")
+    out += struct.pack("<I", crc32c(out))
+    for record in records:
+        length = struct.pack("<I", len(record))
+        out += length + struct.pack("<I", crc32c(struct.pack("<Q", len(out)) + length))
+        out += record + struct.pack("<I", crc32c(record))
+    return out
+
+
 def reseal(data: bytes) -> bytes:
     """The same bytes with the checksum that fits them."""
     return data[:-TRAILER_BYTES] + struct.pack("<I", crc32c(data[:-TRAILER_BYTES]))

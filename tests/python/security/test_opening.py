@@ -26,6 +26,7 @@ import veilsum as vs
 from security import forging
 from security.stages import PRELUDE, SIZE, in_child
 from veilsum import _core
+from veilsum.cli import main
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 forked = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -80,14 +81,14 @@ def test_the_memory_survives_a_restart(stage, tmp_path, others):
     key = stage.open(rnd, first, uploads[: others[0]], secret)
     ledger = tmp_path / "authority.key.opened"
     assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
-    line = ledger.read_text()
-    assert line.split()[0] == rnd.id.hex()
+    line = ledger.read_bytes()
+    assert line.startswith(b"VSLEDG1\n\x01") and rnd.id in line
     for _ in range(2):
         loaded = vs.SecretKey.load(path)
         with pytest.raises(vs.RoundError, match="opened before"):
             stage.open(rnd, second, uploads[: others[1]], loaded)
         opens_again(stage, rnd, first, uploads[: others[0]], loaded, key)
-        assert ledger.read_text() == line
+        assert ledger.read_bytes() == line
 
 
 def test_what_was_opened_before_the_first_save_is_remembered_too(stage, tmp_path):
@@ -204,7 +205,7 @@ def test_a_child_forked_while_a_thread_opens_does_not_wait_for_it(stage, tmp_pat
     secret = stage.fresh_secret()
     secret.save(tmp_path / "key")
     opened = []
-    with (tmp_path / "key.opened.lock").open("w") as lock:
+    with (tmp_path / "key.opened").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # so that the thread waits inside
         thread = threading.Thread(
             target=lambda: opened.append(stage.open(rnd, three, uploads, secret))
@@ -259,36 +260,37 @@ def test_threads_that_ask_at_once_get_one_sum(stage, tmp_path, kept):
 
 
 def test_a_damaged_memory_opens_nothing(stage, tmp_path):
-    """A last line cut short by a crash opened nothing; anything else is not trusted."""
+    """A last record cut short by a crash opened nothing; anything else is not trusted."""
     rnd, uploads, two, three = sums_of(stage)
     fresh, more, total, _ = sums_of(stage)
     path, ledger = tmp_path / "key", tmp_path / "key.opened"
     secret = stage.fresh_secret()
     secret.save(path)
     stage.open(rnd, three, uploads, secret)
-    whole = ledger.read_text()
-    ledger.write_text(whole + whole[:50])
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole + bytes(50))
     loaded = vs.SecretKey.load(path)
-    assert ledger.read_text() == whole
+    assert ledger.read_bytes() == whole
     with pytest.raises(vs.RoundError, match="opened before"):
         stage.open(rnd, two, uploads[:2], loaded)
     for damaged in (
-        "x" * len(whole),
-        whole.replace(" ", "_"),
-        whole.upper(),
-        "\n" * 130,
+        b"x" * len(whole),
+        whole.replace(b"VS", b"vs"),
+        whole[:-1] + bytes([whole[-1] ^ 1]),
+        b"\n" * 130,
         whole[1:],
+        b"",
     ):
-        ledger.write_text(damaged)
-        if len(damaged) >= len(whole):
-            with pytest.raises(vs.WireFormatError, match="not a ledger"):
-                vs.SecretKey.load(path)
-            with pytest.raises(vs.WireFormatError, match="not a ledger"):
-                stage.open(fresh, total, more[:2], loaded)
-            assert ledger.read_text() == damaged  # and stays what it is, for who has to look at it
+        time.sleep(0.02)  # more than a tick of the file system's clock
+        ledger.write_bytes(damaged)
+        with pytest.raises(vs.WireFormatError, match="not a ledger"):
+            vs.SecretKey.load(path)
+        with pytest.raises(vs.WireFormatError, match="not a ledger"):
+            stage.open(fresh, total, more[:2], loaded)
         with pytest.raises((vs.RoundError, vs.WireFormatError)):
             stage.open(rnd, two, uploads[:2], loaded)
-    ledger.write_text(whole)
+        assert ledger.read_bytes() == damaged  # and stays what it is, for who has to look at it
+    ledger.write_bytes(whole)
     assert stage.open(fresh, total, more[:2], loaded).count == 2
 
 
@@ -307,46 +309,198 @@ def test_a_memory_that_others_can_read_or_change_is_refused(stage, tmp_path):
             stage.open(other, total, more[:2], secret)
 
 
-def test_a_memory_that_went_missing_is_still_known(stage, tmp_path):
-    """To whoever has the key in memory: a file that was never there looks the same to others."""
+def test_a_memory_that_went_missing_opens_nothing(stage, tmp_path):
+    """Neither for who has the key in memory, nor for who loads it: nobody knows what was opened."""
     rnd, uploads, two, three = sums_of(stage)
+    fresh, more, total, _ = sums_of(stage)
     secret = stage.fresh_secret()
     secret.save(tmp_path / "key")
     stage.open(rnd, three, uploads, secret)
-    (tmp_path / "key.opened").unlink()
+    (tmp_path / "key.opened").rename(tmp_path / "kept")
+    for _ in range(2):
+        with pytest.raises(vs.RoundError, match="opened before"):
+            stage.open(rnd, two, uploads[:2], secret)
+        with pytest.raises(FileNotFoundError, match="put it back beside its key"):
+            stage.open(fresh, total, more[:2], secret)
+        with pytest.raises(FileNotFoundError, match=r"key\.opened .* is missing"):
+            vs.SecretKey.load(tmp_path / "key")
+    assert not (tmp_path / "key.opened").exists()
+    (tmp_path / "kept").rename(tmp_path / "key.opened")
+    assert stage.open(fresh, total, more[:2], secret).count == 2
+
+
+def test_an_older_memory_is_noticed_by_who_knows_better(stage, tmp_path):
+    rnd, uploads, two, three = sums_of(stage)
+    fresh, more, total, _ = sums_of(stage)
+    secret = stage.fresh_secret()
+    secret.save(tmp_path / "key")
+    old = (tmp_path / "key.opened").read_bytes()
+    stage.open(rnd, three, uploads, secret)
+    (tmp_path / "key.opened").write_bytes(old)
     with pytest.raises(vs.RoundError, match="opened before"):
         stage.open(rnd, two, uploads[:2], secret)
+    with pytest.raises(vs.RoundError, match="exchanged for an older"):
+        stage.open(fresh, total, more[:2], secret)
 
 
-def blocked(folder: Path, how: str) -> None:
-    """Let nothing be written to the ledger of `folder`/key."""
-    if how == "lock":
-        (folder / "key.opened.lock").unlink(missing_ok=True)
-        (folder / "key.opened.lock").mkdir()
-    elif how == "ledger":
-        (folder / "key.opened").unlink(missing_ok=True)
-        (folder / "key.opened").mkdir()
+# --- a ledger is the key's, not a name's ----------------------------------------------------------
+
+
+def found_through(folder: Path, how: str) -> Path:
+    """Another way to the key `folder`/key, which was used."""
+    key = folder / "key"
+    if how == "symbolic link":
+        (folder / "other").symlink_to(key)
+    elif how == "link to the folder":
+        (folder / "away").symlink_to(folder)
+        return folder / "away" / "key"
+    elif how == "relative name":
+        os.chdir(folder)
+        return Path("key")
+    elif how == "moved with its ledger":
+        (folder / "away").mkdir()
+        key.rename(folder / "away" / "other")
+        (folder / "key.opened").rename(folder / "away" / "other.opened")
+        return folder / "away" / "other"
+    elif how == "saved elsewhere":
+        vs.SecretKey.load(key).save(folder / "other")
+    return folder / "other"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "symbolic link",
+        "link to the folder",
+        "relative name",
+        "moved with its ledger",
+        "saved elsewhere",
+    ],
+)
+def test_a_used_key_is_known_whatever_name_leads_to_it(stage, tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)  # and back, whatever the test does
+    rnd, uploads, two, three = sums_of(stage)
+    secret = stage.fresh_secret()
+    secret.save(tmp_path / "key")
+    key = stage.open(rnd, three, uploads, secret)
+    loaded = vs.SecretKey.load(found_through(tmp_path, how))
+    with pytest.raises(vs.RoundError, match="opened before"):
+        stage.open(rnd, two, uploads[:2], loaded)
+    opens_again(stage, rnd, three, uploads, loaded, key)
+    fresh, more, total, other = sums_of(stage)
+    assert stage.open(fresh, total, more[:2], loaded).count == 2
+    if how != "moved with its ledger":
+        with pytest.raises(vs.RoundError, match="opened before"):
+            stage.open(fresh, other, more, secret)
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "hard link", "another's ledger"])
+def test_a_used_key_without_its_ledger_is_refused(stage, tmp_path, how):
+    rnd, uploads, _, three = sums_of(stage)
+    secret = stage.fresh_secret()
+    secret.save(tmp_path / "key")
+    stage.open(rnd, three, uploads, secret)
+    key, other = tmp_path / "key", tmp_path / "other"
+    refusal = FileNotFoundError, r"other\.opened .* is missing"
+    if how == "moved":
+        key.rename(other)
+    elif how == "copied":
+        other.write_bytes(key.read_bytes())
+        other.chmod(0o600)
+    elif how == "hard link":
+        os.link(key, other)
+        refusal = vs.ParameterError, r"2 names \(hard links\)"
     else:
-        folder.chmod(0o500)
+        vs.keygen(stage.plan)[0].save(other)
+        other.write_bytes(key.read_bytes())
+        refusal = vs.KeyMismatchError, "ledger of opened rounds of key"
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for _ in range(2):
+        with pytest.raises(refusal[0], match=refusal[1]):
+            vs.SecretKey.load(other)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before  # no ledger was made
 
 
-@pytest.mark.parametrize("how", ["lock", "ledger", "folder"])
+def test_a_change_of_the_working_folder_loses_no_ledger(stage, tmp_path, monkeypatch):
+    rnd, uploads, two, three = sums_of(stage)
+    monkeypatch.chdir(tmp_path)
+    secret = stage.fresh_secret()
+    secret.save("key")
+    loaded = vs.SecretKey.load("key")
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    stage.open(rnd, three, uploads, secret)
+    with pytest.raises(vs.RoundError, match="opened before"):
+        stage.open(rnd, two, uploads[:2], loaded)
+    with pytest.raises(vs.RoundError, match="opened before"):
+        stage.open(rnd, two, uploads[:2], vs.SecretKey.load(tmp_path / "key"))
+    assert not list((tmp_path / "away").iterdir())
+
+
+def test_saving_elsewhere_takes_no_ledger_along(stage, tmp_path):
+    rnd, uploads, two, three = sums_of(stage)
+    fresh, more, total, other = sums_of(stage)
+    secret = stage.fresh_secret()
+    secret.save(tmp_path / "first")
+    stage.open(rnd, three, uploads, secret)
+    secret.save(tmp_path / "second")
+    stage.open(fresh, total, more[:2], secret)
+    for name in ("first", "second"):
+        loaded = vs.SecretKey.load(tmp_path / name)
+        with pytest.raises(vs.RoundError, match="opened before"):
+            stage.open(rnd, two, uploads[:2], loaded)
+        with pytest.raises(vs.RoundError, match="opened before"):
+            stage.open(fresh, other, more, loaded)
+    (tmp_path / "first.opened").unlink()
+    with pytest.raises(FileNotFoundError, match=r"first\.opened .* is missing"):
+        vs.SecretKey.load(tmp_path / "second")
+
+
+def test_a_key_pair_that_replaces_another_keeps_what_that_one_opened(stage, tmp_path, monkeypatch):
+    if stage.engine != "native":
+        pytest.skip("the command is the same for all engines")
+    monkeypatch.chdir(tmp_path)
+    rnd, uploads, _, three = sums_of(stage)
+    secret = stage.fresh_secret()
+    secret.save("a.key")
+    stage.open(rnd, three, uploads, secret)
+    ledger = Path("a.key.opened").read_bytes()
+    other, _ = vs.keygen(stage.plan)
+    with pytest.raises(vs.KeyMismatchError, match="move it away"):
+        other.save("a.key")
+    assert vs.SecretKey.load("a.key").id == secret.id
+    for number in (1, 2):
+        assert main(["keygen", "--clients", "3", "--out", "a", "--force"]) == 0
+        assert vs.SecretKey.load("a.key").id != secret.id
+        assert Path(f"a.key.opened.{number}").exists()
+    assert Path("a.key.opened.1").read_bytes() == ledger
+
+
+# --- what cannot be recorded ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["folder", "read-only"])
 def test_what_cannot_be_recorded_is_not_opened(stage, tmp_path, how):
-    if how == "folder" and os.geteuid() == 0:
+    if how == "read-only" and os.geteuid() == 0:
         pytest.skip("root writes where it likes")
     rnd, uploads, two, three = sums_of(stage)
     secret = stage.fresh_secret()
     secret.save(tmp_path / "key")
-    blocked(tmp_path, how)
-    try:
-        for _ in range(2):
-            with pytest.raises((OSError, vs.VeilsumError), match=r"key\.opened"):
-                stage.open(rnd, three, uploads, secret)
-    finally:
-        tmp_path.chmod(0o700)
-        for name in ("key.opened.lock", "key.opened"):
-            if (tmp_path / name).is_dir():
-                (tmp_path / name).rmdir()
+    ledger, kept = tmp_path / "key.opened", tmp_path / "kept"
+    if how == "folder":
+        ledger.rename(kept)
+        ledger.mkdir()
+    else:
+        ledger.chmod(0o400)
+        vs.SecretKey.load(tmp_path / "key")  # to look at
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"key\.opened"):
+            stage.open(rnd, three, uploads, secret)
+    if how == "folder":
+        ledger.rmdir()
+        kept.rename(ledger)
+    else:
+        ledger.chmod(0o600)
     assert stage.open(rnd, two, uploads[:2], secret).count == 2  # nothing was opened before
 
 
@@ -371,7 +525,7 @@ print(vs.open_sum(secret, rnd, request).count)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses RLIMIT_FSIZE")
 def test_a_full_disk_opens_nothing(stage, tmp_path):
-    """Half a line was written: no opening, and the next line starts where it must."""
+    """Half a record was written: no opening, and the next one starts where it must."""
     rnd, uploads, _, three = sums_of(stage)
     other, more, total, _ = sums_of(stage)
     secret = stage.fresh_secret()
@@ -385,7 +539,7 @@ def test_a_full_disk_opens_nothing(stage, tmp_path):
          tmp_path / "request", str(before)], capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert out.stdout.split() == ["refused", "refused", "3"]
-    assert (tmp_path / "key.opened").stat().st_size == 2 * before
+    assert (tmp_path / "key.opened").stat().st_size == 48 + 2 * (before - 48)
     vs.SecretKey.load(tmp_path / "key")
 
 

@@ -399,6 +399,8 @@ def test_files_are_read_with_the_same_care(stage, tmp_path):
     for kind, (thing, made, context) in specimens(stage).items():
         path = tmp_path / "file"
         path.touch(mode=0o600)
+        if kind == "secret key":
+            thing.save(path)  # its ledger, too
         data = thing.to_bytes()
         path.write_bytes(data)
         assert made.load(path, *context).to_bytes() == data
@@ -412,7 +414,6 @@ def test_files_are_read_with_the_same_care(stage, tmp_path):
             made.load(path, *context)
         with pytest.raises((OSError, vs.ParameterError)):
             made.load(tmp_path, *context)
-        assert kind
 
 
 @pytest.mark.parametrize("kind", ["upload", "signed upload", "doubly signed upload"])

@@ -1,12 +1,14 @@
 """Make the authority's key pair.
 
 NAME.key opens sums and never leaves the authority (mode 0600); NAME.pub is what rounds carry.
-NAME.key.opened will record which rounds were opened: keep it beside the key.
+NAME.key.opened records which rounds were opened: the key opens nothing without it, so keep it
+beside the key.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import veilsum
 from veilsum.cli.commands.plan import add_plan_options, plan_from
@@ -63,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         check_apart(path, [args.plan] if args.plan is not None else [])
     plan = veilsum.Plan.load(args.plan) if args.plan is not None else plan_from(args)
     secret, public = veilsum.keygen(plan)
+    _set_aside(Path(f"{secret_path}.opened"))
     secret.save(secret_path)
     public.save(public_path)
     report(
@@ -72,3 +75,14 @@ def run(args: argparse.Namespace) -> int:
         {"id": public.id.hex(), "secret": secret_path, "public": public_path},
     )
     return 0
+
+
+def _set_aside(ledger: Path) -> None:
+    """Make room for a new key's ledger. What an old key opened is kept: copies of it may exist."""
+    if ledger.is_symlink():
+        ledger.unlink()
+    elif ledger.exists():
+        number = 1
+        while (aside := Path(f"{ledger}.{number}")).exists():
+            number += 1
+        ledger.rename(aside)

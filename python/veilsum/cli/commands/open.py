@@ -1,7 +1,7 @@
 """Open an encrypted sum with the authority's key.
 
 The result, the sum key, decrypts this sum and nothing else; it goes to whoever may read the sum. A
-round is opened once: KEY.opened remembers.
+round is opened once: KEY.opened remembers, and nothing is opened without it.
 """
 
 from __future__ import annotations
