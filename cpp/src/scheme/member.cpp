@@ -22,6 +22,7 @@ MemberRequest::MemberRequest(Manifest manifest, std::optional<Digest> blocks, st
     throw ParameterError("a committee of " + std::to_string(committee.size()) +
                          " has no member number " + std::to_string(member));
   }
+  if (manifest.entries().empty()) throw RoundError("a sum of no uploads is endorsed by nobody");
   if (!manifest.has_shares()) {
     throw RoundError(
         "this aggregate comes without the uploads' sealed shares, as readers download it; members "
@@ -143,8 +144,7 @@ Reader reader_of(const Round& round) {
   return reader;
 }
 
-Bytes answer_payload(const Round& round, std::uint32_t member, const Digest& sum,
-                     ByteView sealed) {
+Bytes answer_payload(const Round& round, std::uint32_t member, const Digest& sum, ByteView sealed) {
   ByteWriter out(160);
   out.text("veilsum/2/answer");
   out.raw(round.id());
@@ -158,8 +158,7 @@ Bytes seal_answer(const Round& round, const Digest& sum, std::uint32_t member,
                   const KeyShare& share, const Sealer& sealer) {
   const ShareLayout layout(round);
   const SecretBuffer<std::uint8_t> plain = write_answer(layout, share);
-  Bytes sealed =
-      sealer.seal(reader_of(round).key, answer_info(round, sum, member), plain.span());
+  Bytes sealed = sealer.seal(reader_of(round).key, answer_info(round, sum, member), plain.span());
   if (sealed.size() != kSealBytes + plain.size()) {
     throw ParameterError("a sealed answer of this round has " +
                          std::to_string(kSealBytes + plain.size()) + " bytes, not " +

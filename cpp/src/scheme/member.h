@@ -12,13 +12,13 @@
 
 namespace veilsum::scheme {
 
-/// What an aggregator sends to one member: the manifest, the share of every upload that is sealed to
-/// this member, and the path that ties it to the root that the client signed.
+/// What an aggregator sends to one member: the manifest, the share of every upload that is sealed
+/// to this member, and the path that ties it to the root that the client signed.
 class MemberRequest {
  public:
   /// @param manifest with its sealed shares
   /// @param blocks digest of the aggregate's blocks, where names_blocks() says so
-  /// @throws RoundError without the shares; ParameterError for nobody of the committee
+  /// @throws RoundError without uploads or the shares; ParameterError for nobody of the committee
   MemberRequest(Manifest manifest, std::optional<Digest> blocks, std::uint32_t member);
 
   const Round& round() const noexcept { return manifest_.round(); }

@@ -154,8 +154,7 @@ TEST("a file or a piecewise upload with any damage leaves the sum as it was") {
   Accumulator accumulator(stage.round, &stage.verifier);
   accumulator.add(stage.uploads[0], 1, 2);
   const Bytes good = stage.uploads[3].to_bytes();
-  const std::size_t head =
-      scheme::upload_head_bytes(stage.round.cipher(), scheme::SignatureKind::kEd25519);
+  const std::size_t head = scheme::upload_head_bytes(stage.round, scheme::SignatureKind::kEd25519);
   const std::string path = stage.folder / "damaged";
   const auto damages = [&](Bytes bytes, const char* how) {
     put_contents(path, text_of(bytes));
@@ -243,8 +242,7 @@ TEST("uploads that turn out damaged one after another, between good ones, leave 
   for (std::uint64_t n = 0; n < 6; ++n) {
     // The weights of what is taken back differ from the others'.
     Bytes bytes = make_upload(round, 100 + n).to_bytes();
-    const std::size_t head =
-        scheme::upload_head_bytes(round.cipher(), scheme::SignatureKind::kNone);
+    const std::size_t head = scheme::upload_head_bytes(round, scheme::SignatureKind::kNone);
     bytes[head + random.below(bytes.size() - head)] ^=
         static_cast<std::uint8_t>(1u << random.below(8));
     put_contents(folder / "damaged", text_of(bytes));

@@ -155,9 +155,9 @@ TEST("blocks altered on the way are refused although nobody signed them, and tak
       const std::vector<std::uint64_t> weights = {5, 11};
       const Bytes expected = stage.sum(2, weights).to_bytes();
       const Bytes good = stage.uploads[2].to_bytes();
-      const std::size_t head = scheme::upload_head_bytes(
-          stage.round.cipher(),
-          roster != 0 ? scheme::SignatureKind::kEd25519 : scheme::SignatureKind::kNone);
+      const std::size_t head =
+          scheme::upload_head_bytes(stage.round, roster != 0 ? scheme::SignatureKind::kEd25519
+                                                             : scheme::SignatureKind::kNone);
       const auto word_at = [&](const Bytes& bytes, std::size_t at) {
         std::uint64_t word = 0;
         std::memcpy(&word, bytes.data() + at, 8);
@@ -356,8 +356,8 @@ TEST("the key holder is shown the uploads, in the order of the sum, and nothing 
   CHECK(copy_of(key.body()) == ToyBlockOpener::body(stage.key.secret(), total.blocks(), 1));
   scheme::check_sum_key(key, total.manifest());
   // Without evidence it is still a request: of a kind that this key holder refuses.
-  CHECK(total.opening_request().evidence.kind == Kind::kNone);
-  CHECK_THROWS_WITH(scheme::open_sum(stage.key, total.opening_request(), opener, nullptr, 1),
+  CHECK(total.opening_request(1).evidence.kind == Kind::kNone);
+  CHECK_THROWS_WITH(scheme::open_sum(stage.key, total.opening_request(1), opener, nullptr, 1),
                     RoundError, "without the uploads");
 }
 
@@ -414,7 +414,7 @@ TEST("the native engine's key holder takes no uploads") {
   const Aggregate total = weighted_sum(round, uploads, {}, nullptr, 1);
   CHECK_THROWS_WITH(total.opening_request(uploads, 1), ParameterError, "takes no uploads");
   CHECK_THROWS_WITH(total.opening_request({}, 1), ParameterError, "takes no uploads");
-  CHECK(total.opening_request().evidence.kind == Kind::kNone);
+  CHECK(total.opening_request(1).evidence.kind == Kind::kNone);
 }
 
 }  // namespace

@@ -136,7 +136,8 @@ TEST("several batches over whole spans and a last part of one, signed and not") 
     }
     if (roster == 0) continue;
     const Bytes good = stage.uploads[3].to_bytes();
-    const std::size_t head = scheme::upload_head_bytes(plan, scheme::SignatureKind::kEd25519);
+    const std::size_t head =
+        scheme::upload_head_bytes(stage.round, scheme::SignatureKind::kEd25519);
     for (const std::size_t place :
          {std::size_t{0}, Spans(stage.round).bytes_per_span(), good.size() - head - 5}) {
       Bytes bytes = good;
@@ -161,7 +162,7 @@ TEST("any damage is refused, names the file, and leaves the old output") {
     put_contents(stage.folder / "total", "old");
     const Bytes good = stage.uploads[1].to_bytes();
     const std::size_t head = scheme::upload_head_bytes(
-        plan, roster != 0 ? scheme::SignatureKind::kEd25519 : scheme::SignatureKind::kNone);
+        stage.round, roster != 0 ? scheme::SignatureKind::kEd25519 : scheme::SignatureKind::kNone);
     const auto refused = [&](const Bytes& bytes, const char* how) {
       put_contents(stage.paths[1], text_of(bytes));
       for (const bool resume : {false, true}) {

@@ -460,7 +460,7 @@ TEST("uploads, rounds and aggregates may be read by several threads at once") {
       const Aggregate again = weighted_sum(mine, pointers_to(uploads), {}, nullptr, 2);
       const Aggregate read = Aggregate::from_bytes(total.to_bytes(), mine);
       const scheme::SumKey sum =
-          scheme::open_sum(key, read.opening_request(), kOpener, nullptr, false);  // one ledger
+          scheme::open_sum(key, read.opening_request(1), kOpener, nullptr, false);  // one ledger
       good[thread] =
           again.to_bytes() == expected && read.to_bytes() == expected && sum.count() == 3;
     });

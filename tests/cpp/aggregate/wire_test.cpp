@@ -10,6 +10,7 @@
 #include "aggregate/aggregate.h"
 #include "check.h"
 #include "support/allocations.h"
+#include "support/committees.h"
 #include "support/damage.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
@@ -32,7 +33,7 @@ Aggregate sum_of(const Round& round, const std::vector<std::uint64_t>& weights,
   std::vector<Upload> uploads;
   std::vector<const Upload*> pointers;
   for (std::uint32_t k = 0; k < weights.size(); ++k) {
-    uploads.push_back(make_upload(round, k + 1));
+    uploads.push_back(make_upload(round, k + 1, k));
     if (round.has_roster()) sign(round, uploads.back(), k);
   }
   for (const Upload& upload : uploads) pointers.push_back(&upload);
@@ -60,15 +61,17 @@ TEST("the bytes of an aggregate, and of its opening request") {
       out.u64(k + 1);
       if (with_roster) {
         out.u32(k);
-        out.raw(head.signature->blocks_digest);
+        out.raw(*head.signature->blocks_digest);
         out.raw(head.signature->signature.bytes());
       }
       out.raw(nonce_of(k + 1));
       out.raw(head.part.bytes());
     }
     Bytes request = out.bytes();
-    request.push_back(0);  // shows no blocks
-    CHECK_EQ(total.opening_request().to_bytes(), envelope_of(7, request));
+    request.push_back(0);  // shows no blocks, but names those of a weighted sum
+    const Digest named = total.blocks_digest(1);
+    request.insert(request.end(), named.begin(), named.end());
+    CHECK_EQ(total.opening_request(1).to_bytes(), envelope_of(7, request));
     out.u64(round.payload_bytes());
     out.raw(total.blocks());
     CHECK_EQ(total.to_bytes(), envelope_of(6, out.bytes()));
@@ -93,7 +96,7 @@ TEST("aggregates go to bytes, to a file, and back, for every ring") {
       CHECK_EQ(contents_of(folder / "aggregate"), std::string(bytes.begin(), bytes.end()));
       CHECK_THROWS_WITH(Aggregate::from_bytes(bytes, other), RoundError, short_hex(other.id()));
       // What was read can be opened.
-      CHECK_EQ(open_afresh(key, again.opening_request()).count(), 3u);
+      CHECK_EQ(open_afresh(key, again.opening_request(1)).count(), 3u);
     }
   }
 }
@@ -103,7 +106,7 @@ TEST("an opening request is no aggregate, nor the other way round") {
   const SecretKey key = make_key();
   const Round round = make_round(plan, key, 10);
   const Aggregate total = sum_of(round, {1, 1});
-  CHECK_THROWS_WITH(Aggregate::from_bytes(total.opening_request().to_bytes(), round),
+  CHECK_THROWS_WITH(Aggregate::from_bytes(total.opening_request(1).to_bytes(), round),
                     WireFormatError, "opening request");
   CHECK_THROWS_WITH(scheme::OpeningRequest::from_bytes(total.to_bytes(), round), WireFormatError,
                     "aggregate");
@@ -127,7 +130,7 @@ TEST("blocks may be any bytes; the same sealed key twice, and version 1, are ref
     CHECK(Aggregate::from_bytes(other, round).to_bytes() == other);
   }
   const std::size_t first_at = 16 + 32 + 4 + 8,
-                    entry = 8 + scheme::head_bytes(plan, scheme::SignatureKind::kNone);
+                    entry = 8 + scheme::head_bytes(round, scheme::SignatureKind::kNone);
   Bytes twice = good;
   std::memcpy(twice.data() + first_at + entry + 1 + 8 + 16, twice.data() + first_at + 1 + 8 + 16,
               scheme::kSealedKeyBytes);
@@ -204,7 +207,7 @@ TEST("reading asks for no more memory than the bytes, and the round, justify") {
   const FakeVerifier verifier;
   const Aggregate total = sum_of(round, {2, 1}, &verifier);
   const Upload upload = make_signed_upload(round, 1, 0);
-  const scheme::SumKey sum = open_afresh(key, total.opening_request(), &verifier);
+  const scheme::SumKey sum = open_afresh(key, total.opening_request(1), &verifier);
   // A reader may use a row of numbers for scratch (one for each thread), and messages; the tables
   // of any ring that a plan can name are made at most once and are of a fixed size.
   const std::size_t scratch = 256 * 1024;
@@ -212,7 +215,7 @@ TEST("reading asks for no more memory than the bytes, and the round, justify") {
                     [&](const Bytes& bytes) { Upload::from_bytes(bytes, round); });
   check_allocations(total.to_bytes(), scratch,
                     [&](const Bytes& bytes) { Aggregate::from_bytes(bytes, round); });
-  check_allocations(total.opening_request().to_bytes(), scratch,
+  check_allocations(total.opening_request(1).to_bytes(), scratch,
                     [&](const Bytes& bytes) { scheme::OpeningRequest::from_bytes(bytes, round); });
   check_allocations(sum.to_bytes(), scratch,
                     [&](const Bytes& bytes) { scheme::SumKey::from_bytes(bytes, round); });
@@ -238,14 +241,89 @@ TEST("a round of 2^40 values is described without being allocated") {
     CHECK_EQ(again.segment_of(size - 1), 0u);
     // An upload that claims to be one of this round, in a few bytes.
     Bytes payload(round.id().begin(), round.id().end());
-    payload.resize(32 + scheme::head_bytes(plan, scheme::SignatureKind::kNone) + 8 + 50);
+    payload.resize(32 + scheme::head_bytes(round, scheme::SignatureKind::kNone) + 8 + 50);
     const std::uint64_t length = round.payload_bytes();
-    std::memcpy(payload.data() + 32 + scheme::head_bytes(plan, scheme::SignatureKind::kNone),
+    std::memcpy(payload.data() + 32 + scheme::head_bytes(round, scheme::SignatureKind::kNone),
                 &length, 8);
     CHECK_THROWS_WITH(Upload::from_bytes(envelope_of(5, payload), round), WireFormatError,
                       "truncated");
   });
   CHECK(spent < 4 * 1024 * 1024);
+}
+
+TEST("a committee's aggregates: with the sealed shares to forward, and without, as readers load") {
+  for (const bool tagged : {false, true}) {
+    const CommitteeShape shape{3, 2, tagged, true};
+    const Round round = make_committee_round(shape), other = make_committee_round(shape, 2);
+    const FakeVerifier verifier;
+    std::vector<Upload> uploads;
+    std::vector<const Upload*> pointers;
+    for (const std::uint32_t client : {2u, 0u, 1u}) {
+      uploads.push_back(make_signed_upload(round, client + 1, client));
+    }
+    for (const Upload& upload : uploads) pointers.push_back(&upload);
+    const Aggregate total = weighted_sum(round, pointers, {}, &verifier, 1);
+    const Aggregate bare = total.without_shares();
+    CHECK(total.manifest().has_shares());
+    CHECK(!bare.manifest().has_shares());
+    CHECK(bare.manifest().digest() == total.manifest().digest());
+    CHECK(bare.blocks().data() == total.blocks().data());
+    for (const Aggregate* sum : {&total, &bare}) {
+      ByteWriter out;
+      sum->manifest().write(out);
+      out.u8(sum == &total ? 1 : 0);
+      for (const Upload& upload : uploads) {
+        if (sum == &total) out.raw(*upload.head().shares);
+      }
+      out.u64(round.payload_bytes());
+      out.raw(total.blocks());
+      const Bytes bytes = sum->to_bytes();
+      CHECK_EQ(bytes, envelope_of(6, out.bytes()));
+      CHECK_EQ(sum->wire_bytes(), bytes.size());
+      const Aggregate again = Aggregate::from_bytes(bytes, round);
+      CHECK(again.to_bytes() == bytes);
+      CHECK_EQ(again.manifest().has_shares(), sum == &total);
+      const TemporaryFolder folder;
+      sum->save(folder / "total");
+      const scheme::AggregateFile file(folder / "total", round);
+      CHECK(file.manifest().digest() == total.manifest().digest());
+      CHECK_EQ(file.manifest().has_shares(), sum == &total);
+      CHECK(file.blocks_digest(1) == total.blocks_digest(1));
+      CHECK_THROWS_WITH(Aggregate::from_bytes(bytes, other), RoundError, short_hex(other.id()));
+    }
+    CHECK_EQ(total.wire_bytes() - bare.wire_bytes(), 3 * 3 * scheme::sealed_share_bytes(round));
+    // Shares that were changed, or exchanged between uploads, are not those that the heads name.
+    const Bytes good = total.to_bytes();
+    const std::size_t each = uploads[0].head().shares->size();
+    const std::size_t first = good.size() - kTrailerBytes -
+                              static_cast<std::size_t>(round.payload_bytes()) - 8 - 3 * each;
+    CHECK_EQ(good[first - 1], 1);
+    const auto read = [&](const Bytes& bytes) {
+      return Aggregate::from_bytes(bytes, round).to_bytes();
+    };
+    Bytes damaged = good;
+    for (std::size_t at = first; at < first + 3 * each; at += 397) {
+      damaged[at] ^= 8;
+      repair_checksum(damaged);
+      CHECK_THROWS_WITH(
+          read(damaged), WireFormatError,
+          uploads[(at - first) / each].head().name() + " are not the ones its head names");
+      damaged[at] = good[at];
+    }
+    std::swap_ranges(damaged.begin() + static_cast<std::ptrdiff_t>(first),
+                     damaged.begin() + static_cast<std::ptrdiff_t>(first + each),
+                     damaged.begin() + static_cast<std::ptrdiff_t>(first + each));
+    repair_checksum(damaged);
+    CHECK_THROWS_WITH(read(damaged), WireFormatError, "not the ones its head names");
+    for (const int flag : {0, 2, 255}) {
+      damaged = good;
+      damaged[first - 1] = static_cast<std::uint8_t>(flag);
+      repair_checksum(damaged);
+      CHECK_THROWS(read(damaged), WireFormatError);
+    }
+    cut_everywhere(good, read, 997);
+    flip_every_byte(bare.to_bytes(), read, 64, 101);
+  }
 }
 
 }  // namespace

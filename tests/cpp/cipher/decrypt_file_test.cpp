@@ -343,5 +343,63 @@ TEST("an aggregate of version 1 is refused by a sentence that names both version
   }
 }
 
+TEST("the key of a weighted sum decrypts the file with the blocks that it names, and no other") {
+  const Plan plan = make_plan(10, 16, 2, 128, "n2048");
+  const SecretKey key = make_key();
+  const Round round = make_round(plan, key, fields_of({{20 * plan.block_capacity() + 77, 1.0}}, 2));
+  Sum sum(round, key);
+  const HandMadeSum weighted = sum_by_hand(key, round, sum.pointers(), {3, 1});
+  const auto put = [&](const Bytes& blocks) {
+    put_contents(sum.folder / "total", aggregate_text(weighted.manifest, blocks));
+  };
+  Tamperer tamperer(weighted.key);
+  for (const bool resume : {false, true}) {
+    put(weighted.blocks);
+    decrypt_to_file(sum, weighted.key, resume);
+    const std::string right = contents_of(sum.folder / "out");
+    CHECK_EQ(right.size(), 4 * round.size());
+    std::vector<float> flat(static_cast<std::size_t>(round.size()));
+    cipher::decrypt(weighted.key, weighted.manifest, weighted.blocks, {}, flat.data());
+    CHECK(std::memcmp(flat.data(), right.data(), right.size()) == 0);
+    // Numbers in range that nothing else finds; and every other bit, first and last.
+    std::vector<Bytes> altered(4, weighted.blocks);
+    tamperer.set(altered[0].data(), 0, 5, tamperer.delta() / 2);
+    tamperer.set(altered[1].data(), 20, 3, tamperer.delta() / 2);
+    altered[2].front() ^= 1;
+    altered[3].back() ^= 128;
+    for (const Bytes& blocks : altered) {
+      put(blocks);
+      CHECK_THROWS_WITH(decrypt_to_file(sum, weighted.key, resume), TamperedSumError,
+                        "no value is given out");
+      CHECK(contents_of(sum.folder / "out") == right);
+      CHECK_EQ(sum.folder.names().size(), 2u);  // no journal, no unfinished file
+    }
+    // Damage is told as damage.
+    std::string damaged = aggregate_text(weighted.manifest, weighted.blocks);
+    damaged[damaged.size() - 900] ^= 1;
+    put_contents(sum.folder / "total", damaged);
+    CHECK_THROWS_WITH(decrypt_to_file(sum, weighted.key, resume), WireFormatError, "checksum");
+  }
+}
+
+TEST("a run that goes on with other blocks than its key names is refused like a new one") {
+  const Plan plan = make_plan(10, 16, 2, 128, "n2048");
+  const SecretKey key = make_key();
+  const std::uint64_t a_span = scheme::Spans(make_round(plan, key, 1)).values_per_span();
+  const Round round = make_round(plan, key, fields_of({{40 * a_span + 1, 1.0}}));
+  Sum sum(round, key);
+  const HandMadeSum weighted = sum_by_hand(key, round, sum.pointers(), {3, 1});
+  put_contents(sum.folder / "total", aggregate_text(weighted.manifest, weighted.blocks));
+  DecryptOptions options;
+  options.threads = 1;
+  options.progress = [](std::uint64_t, std::uint64_t) { throw std::runtime_error("stopped"); };
+  CHECK_THROWS(decrypt_to_file(sum, weighted.key, true, options), std::runtime_error);
+  Bytes other = weighted.blocks;
+  other[other.size() / 2] ^= 1;
+  put_contents(sum.folder / "total", aggregate_text(weighted.manifest, other));
+  CHECK_THROWS(decrypt_to_file(sum, weighted.key, true), VeilsumError);
+  CHECK_EQ(contents_of(sum.folder / "out"), "");
+}
+
 }  // namespace
 }  // namespace veilsum::test

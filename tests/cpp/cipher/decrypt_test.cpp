@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "check.h"
 #include "cipher/block_decryptor.h"
 #include "support/active_level.h"
+#include "support/committees.h"
 #include "support/tampering.h"
 #include "support/updates.h"
 #include "veilsum/errors.h"
@@ -322,6 +324,86 @@ TEST("progress is told nothing of a sum whose check blocks are wrong") {
   CHECK_THROWS(cipher::decrypt(sum.key, sum.manifest, sum.blocks, options, out.data()),
                TamperedSumError);
   CHECK_EQ(calls, 0);
+}
+
+/// The same sum with a number of the first block moved by one step, as an aggregator could move it:
+/// in range, and nothing that check blocks show.
+HandMadeSum moved(HandMadeSum sum) {
+  const Plan& plan = sum.manifest.round().plan();
+  const BlockFields fields(sum.manifest.round(), 0);
+  std::uint64_t power = 1;
+  for (std::uint32_t d = 0; d < plan.digits(); ++d) power *= plan.base();
+  const std::uint64_t mask = (std::uint64_t{1} << plan.field_bits()) - 1;
+  const std::uint64_t delta = (mask + 1) / power;
+  Field field = fields.read(sum.blocks.data(), 0);
+  field[0] = (field[0] + delta) & mask;
+  fields.write(sum.blocks.data(), 0, field);
+  return sum;
+}
+
+TEST("the key of a weighted sum decrypts the blocks that it names and no others") {
+  const World world(make_plan(10, 16, 2, 128, "n2048"), 5000, 2, 3);
+  const HandMadeSum weighted = world.sum({0, 1}, {2, 1});
+  const std::vector<double> numbers = decrypt(weighted);
+  CHECK_EQ(numbers.size(), 5000u);
+  check_refused(moved(world.sum({0, 1}, {2, 1})));
+  // Every bit of the blocks counts, whatever it means.
+  for (const std::size_t at :
+       {std::size_t{0}, weighted.blocks.size() / 2, weighted.blocks.size() - 1}) {
+    HandMadeSum other = world.sum({0, 1}, {2, 1});
+    other.blocks[at] ^= 1;
+    check_refused(other);
+  }
+  // Another honest sum of the same manifest's uploads is another sum: here that of weights 1.
+  HandMadeSum other = world.sum({0, 1}, {2, 1});
+  other.blocks = world.sum({0, 1}).blocks;
+  check_refused(other);
+  // A plain sum's key is not bound so: the blocks' digest is what refused.
+  const std::vector<double> plain = decrypt(world.sum({0, 1}));
+  const std::vector<double> changed = decrypt(moved(world.sum({0, 1})));
+  CHECK(plain[0] != changed[0]);
+  CHECK(std::equal(plain.begin() + 1, plain.end(), changed.begin() + 1));
+}
+
+TEST("a committee's key decrypts the certified blocks: from encryption to numbers") {
+  CommitteeShape shape{4, 3};
+  shape.size = 3000;
+  const Round round = make_committee_round(shape);
+  const std::vector<std::uint32_t> clients = {3, 0, 1};
+  const FakeVerifier verifier;
+  scheme::Manifest manifest(round);
+  std::vector<Upload> uploads;
+  std::vector<ByteView> blocks;
+  std::vector<std::int64_t> sums(round.size());
+  for (const std::uint32_t client : clients) {
+    const Update update = random_update(round, client);
+    cipher::EncryptOptions options;
+    options.client = client;
+    uploads.push_back(cipher::encrypt_with_seeds(round, pieces_of(update), options, kSealer,
+                                                 seeds_of(client + 1)));
+    sign(round, uploads.back(), client);
+    manifest.add(uploads.back().head(), 1, &verifier);
+    const std::vector<std::int64_t> values = quantise(round, update).values;
+    for (std::size_t v = 0; v < values.size(); ++v) sums[v] += values[v];
+  }
+  for (const Upload& upload : uploads) blocks.push_back(upload.blocks());
+  const Bytes total = sum_of_blocks(round, blocks, {1, 1, 1});
+  const std::optional<Digest> named = scheme::digest_of_blocks(total, 1);
+  const scheme::Certificate certificate = certify(manifest, named);
+  std::vector<scheme::Answer> answers;
+  for (const std::uint32_t member : {3u, 1u, 0u}) {
+    answers.push_back(answer_with(certificate, member, share_of_member(manifest, named, member)));
+  }
+  scheme::Combined combined =
+      scheme::combine(certificate, answers, opener_of_reader(round), verifier);
+  CHECK_EQ(combined.keys.size(), 1u);
+  const HandMadeSum sum{manifest.without_shares(), total, std::move(combined.keys.front())};
+  CHECK_EQ(count_wrong(round, decrypt(sum), sums, 3), 0u);
+  HandMadeSum other = moved(
+      HandMadeSum{sum.manifest, sum.blocks, scheme::SumKey::from_bytes(sum.key.to_bytes(), round)});
+  check_refused(other);
+  other.blocks = total;
+  CHECK_EQ(count_wrong(round, decrypt(other), sums, 3), 0u);
 }
 
 }  // namespace

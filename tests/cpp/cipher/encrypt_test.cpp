@@ -104,8 +104,9 @@ TEST(
   const Upload upload = cipher::encrypt(round, pieces_of(update), {}, sealer);
   CHECK_EQ(sealer.calls.load(), 1);
   Seed seed;
-  CHECK(kOpener.open(world.key.secret(), scheme::sealing_info(round, upload.head().nonce),
-                     upload.head().part.bytes(), seed));
+  CHECK(kOpener.open(world.key.secret(),
+                     scheme::sealing_info(round, scheme::kNoClient, upload.head().nonce),
+                     upload.head().part.bytes(), {seed.data(), 32}));
   CHECK_THROWS(cipher::encrypt(round, pieces_of(update), {}, Failing()), Broken);
   CHECK_THROWS_WITH(cipher::encrypt(round, pieces_of(update), {}, Short()), ParameterError,
                     "1168 bytes");

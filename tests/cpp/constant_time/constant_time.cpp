@@ -9,11 +9,14 @@
 //   constant_time --leak              valgrind must find something: a table look-up by a secret
 #include <valgrind/memcheck.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,7 +33,9 @@
 #include "ring/ring.h"
 #include "ring/shamir.h"
 #include "ring/tag_hash.h"
+#include "scheme/combine.h"
 #include "scheme/opening.h"
+#include "support/identities.h"
 #include "support/plans.h"
 #include "support/random.h"
 
@@ -396,11 +401,128 @@ class NoSealer final : public scheme::Sealer {
 };
 class KnowingOpener final : public scheme::Opener {
  public:
-  bool open(ByteView, ByteView, ByteView, Seed& seed) const override {
-    seed = hidden_seed(11);
+  bool open(ByteView, ByteView, ByteView, std::span<std::uint8_t> secret) const override {
+    const Seed seed = hidden_seed(11);
+    std::copy(seed.span().begin(), seed.span().end(), secret.begin());
     return true;
   }
 };
+
+/// Seals nothing: what is sealed is looked at, and handed out again by what opens it.
+class SeeingSealer final : public scheme::Sealer {
+ public:
+  /// @param bytes of the keys' shares, which come first and of which every one is secret
+  explicit SeeingSealer(std::size_t bytes) : keys_(bytes) {}
+
+  Bytes seal(ByteView, ByteView, ByteView secret) const override {
+    require_hidden(secret.data(), keys_, "a sealed share or answer");
+    Bytes out(scheme::kSealBytes + secret.size());
+    std::memcpy(out.data(), secret.data(), secret.size());
+    reveal(out.data(), out.size());  // sealed, which is not the core's doing
+    return out;
+  }
+
+ private:
+  std::size_t keys_;
+};
+class SeeingOpener final : public scheme::Opener {
+ public:
+  bool open(ByteView, ByteView, ByteView sealed, std::span<std::uint8_t> secret) const override {
+    std::memcpy(secret.data(), sealed.data(), secret.size());
+    hide(secret.data(), secret.size());
+    return true;
+  }
+};
+class TrustingVerifier final : public scheme::SignatureVerifier {
+  bool verify(const scheme::PublicIdentity&, const scheme::Signature&, ByteView) const override {
+    return true;
+  }
+};
+
+/// A committee's round, from seeds to the sum key: dealing, writing and reading shares, their sums,
+/// answers, and what combines them. Whether a share is one and whether a sum holds are published.
+void run_committee(Steps& steps, bool tagged, std::uint64_t clients) {
+  constexpr std::uint32_t kMembers = 5, kThreshold = 3;
+  const scheme::Plan plan = make_plan(clients, 8, 0, 128, "n2048");
+  scheme::RoundFields fields;
+  fields.segments = {{10, 1.0}};
+  fields.upload_keys = 2;
+  for (std::uint64_t k = 0; k < 3; ++k) fields.roster.push_back(fake_identity(k));
+  if (tagged) {
+    scheme::GroupCommitment group;
+    const ByteView key = fake_identity(20).kem_key();
+    std::memcpy(group.reading_key.data(), key.data(), key.size());
+    fields.group = group;
+  } else {
+    fields.reader = fake_identity(20);
+  }
+  std::vector<scheme::PublicIdentity> members;
+  for (std::uint64_t k = 0; k < kMembers; ++k) members.push_back(fake_identity(10 + k));
+  const scheme::Round round(plan, scheme::Committee(members, kThreshold), std::move(fields),
+                            bytes32(78));
+  const std::string name =
+      std::string(tagged ? "with" : "without") + " tags, " + std::to_string(clients) + " clients";
+
+  const TrustingVerifier trusting;
+  const scheme::ShareLayout layout(round);
+  const SeeingSealer sealer(ring::packed_bytes(layout.keys().field(), layout.columns()));
+  const SeeingOpener opener;
+  const std::optional<Digest> blocks = tagged ? std::nullopt : std::optional(bytes32(5));
+  const Seed tag_key = hidden_seed(30);
+  scheme::Manifest manifest(round);
+  for (std::uint32_t client = 0; client < 3; ++client) {
+    scheme::UploadHead head;
+    head.nonce[0] = static_cast<std::uint8_t>(client);
+    std::optional<ring::TagSum> tag;
+    if (tagged) tag.emplace(ring::tag_mask(scheme::tag_field(round), tag_key, client, head.nonce));
+    scheme::seal_secrets(round, client, hidden_seed(40 + client), tag ? &*tag : nullptr, sealer,
+                         head);
+    head.signature = {client, blocks, scheme::Signature(Bytes(64))};
+    manifest.add(std::move(head), 1, &trusting);
+  }
+  steps.done("dealing and writing shares: " + name);
+
+  const std::vector<std::uint32_t> asked = {4, 0, 2};
+  std::vector<Bytes> sealed;
+  std::vector<scheme::Endorsement> endorsements;
+  const Digest sum = scheme::SumName{manifest.digest(), blocks}.digest(round);
+  for (const std::uint32_t member : asked) {
+    const scheme::OpenedShares opened =
+        scheme::open_shares(scheme::MemberRequest(manifest, blocks, member), opener);
+    if (!opened.bad.empty()) {
+      std::printf("a share that was dealt is said to be none\n");
+      std::exit(2);
+    }
+    require_hidden(opened.sum.keys.data(), opened.sum.keys.size() * 8, "a share of a sum");
+    require_hidden(opened.sum.masks.data(), opened.sum.masks.size() * 8, "a mask's share");
+    if (tagged) require_hidden(opened.sum.tag.data(), 16, "a share of a tag");
+    sealed.push_back(scheme::seal_answer(round, sum, member, opened.sum, sealer));
+    endorsements.push_back({round.id(), member, sum, scheme::Signature(Bytes(64))});
+  }
+  steps.done("reading and summing shares, writing answers: " + name);
+
+  const scheme::Certificate certificate(manifest, blocks, endorsements, trusting);
+  std::vector<scheme::Answer> given;
+  for (std::size_t k = 0; k < asked.size(); ++k) {
+    given.push_back({round.id(), asked[k], sum, sealed[k], scheme::Signature(Bytes(64))});
+  }
+  const scheme::Combined combined = scheme::combine(certificate, given, opener, trusting);
+  steps.done("combining answers: " + name);
+  const scheme::KeyCoefficients& found = combined.keys.at(0).coefficients();
+  require_hidden(found.data(), found.size() * sizeof(std::int64_t), "a combined sum key");
+
+  // And what was computed on uninitialised memory is right.
+  std::vector<std::int64_t> expected(found.size());
+  for (std::uint64_t client = 0; client < 3; ++client) {
+    const scheme::KeyCoefficients keys = scheme::expand_keys(round, Seed(bytes32(40 + client)));
+    for (std::size_t j = 0; j < expected.size(); ++j) expected[j] += keys[j];
+  }
+  reveal(found.data(), found.size() * sizeof(std::int64_t));
+  if (!std::equal(expected.begin(), expected.end(), found.begin())) {
+    std::printf("the combined key is not the sum of the uploads' keys\n");
+    std::exit(2);
+  }
+}
 
 /// One plan: encryption, opening, decryption, of an update whose seeds are secret.
 void run_plan(Steps& steps, const scheme::Plan& plan) {
@@ -509,6 +631,9 @@ int run(const char* level) {
   run_tags(steps);
   run_quantise(steps);
   run_sharing(steps);
+  run_committee(steps, false, 10);
+  run_committee(steps, true, 10);
+  run_committee(steps, true, 4);  // whose masks leave places in the last eight
   for (const scheme::Plan& plan : plans_of_every_ring()) run_plan(steps, plan);
   return 0;
 }

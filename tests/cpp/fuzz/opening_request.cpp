@@ -43,10 +43,10 @@ std::vector<Bytes> seed_corpus() {
                          b = make_upload(round, 2, round.has_roster() ? 2 : -1);
     const scheme::Upload* const uploads[] = {&a, &b};
     const auto weighted = aggregate::weighted_sum(round, uploads, weights, &trusting, 1);
-    corpus.push_back(weighted.opening_request().to_bytes());
+    corpus.push_back(weighted.opening_request(1).to_bytes());
     if (round.cipher().engine() == scheme::Engine::kNative) {
       const auto unit = aggregate::weighted_sum(round, uploads, {}, nullptr, 1);
-      corpus.push_back(unit.opening_request().to_bytes());
+      corpus.push_back(unit.opening_request(1).to_bytes());
       continue;
     }
     corpus.push_back(weighted.opening_request(uploads, 1).to_bytes());

@@ -7,8 +7,9 @@ namespace veilsum::fuzz {
 
 std::vector<Bytes> seed_corpus() {
   const World world;
-  return {world.round(false).to_bytes(), world.round(true).to_bytes(),
-          world.toy_round(false, true).to_bytes(), world.toy_round(true, false).to_bytes()};
+  return {world.round(false).to_bytes(),           world.round(true).to_bytes(),
+          world.toy_round(false, true).to_bytes(), world.toy_round(true, false).to_bytes(),
+          world.committee_round(false).to_bytes(), world.committee_round(true).to_bytes()};
 }
 
 }  // namespace veilsum::fuzz

@@ -1,4 +1,5 @@
 // Layer: tests (fuzz). Sum keys of a round of either engine, from any bytes.
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -10,8 +11,9 @@ namespace {
 
 const std::vector<scheme::Round>& the_rounds() {
   static const World world;
-  static const std::vector<scheme::Round> rounds = {world.round(false),
-                                                    world.toy_round(false, false)};
+  static const std::vector<scheme::Round> rounds = {
+      world.round(false), world.toy_round(false, false), world.committee_round(false),
+      world.committee_round(true)};
   return rounds;
 }
 
@@ -33,14 +35,29 @@ Bytes sum_key_of(std::uint64_t total_weight) {
     coefficient =
         static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(2 * bound + 1))) - bound;
   }
+  const std::optional<Digest> blocks =
+      total_weight == 2 ? std::nullopt : std::optional(test::bytes32(6));
   return scheme::SumKey(the_round(), test::bytes32(5), 2, total_weight, true,
-                        std::move(coefficients))
+                        std::move(coefficients), std::nullopt, blocks)
+      .to_bytes();
+}
+
+/// Of a committee: with the blocks' digest, or with a tag.
+Bytes committee_sum_key(const scheme::Round& round) {
+  std::optional<ring::TagSum> tag;
+  if (round.tagged()) tag.emplace(test::tag_of(round, 5));
+  return scheme::SumKey(round, test::bytes32(5), 2, 2, true,
+                        scheme::KeyCoefficients(round.plan().degree(), Initialise::kZero),
+                        std::move(tag), test::some_blocks(round))
       .to_bytes();
 }
 
 }  // namespace
 
-std::vector<Bytes> seed_corpus() { return {sum_key_of(2), sum_key_of(40), toy_sum_key()}; }
+std::vector<Bytes> seed_corpus() {
+  return {sum_key_of(2), sum_key_of(40), toy_sum_key(), committee_sum_key(the_rounds()[2]),
+          committee_sum_key(the_rounds()[3])};
+}
 
 }  // namespace veilsum::fuzz
 

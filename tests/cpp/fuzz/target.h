@@ -10,9 +10,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "scheme/wire.h"
+#include "support/committees.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
 #include "support/signatures.h"
@@ -83,6 +85,23 @@ struct World {
     return test::make_toy_round(shape, toy_key, fields);
   }
 
+  /// A committee's, small; its clients and members sign in both ways. With tags the clients read,
+  /// and are the members; without, a server reads, and others are.
+  scheme::Round committee_round(bool tagged) const {
+    scheme::RoundFields fields = test::fields_of({{9, 1.0}, {0, 1.0}, {4, 0.5}}, 1);
+    fields.roster = test::mixed_roster(3);
+    if (tagged) {
+      fields.group = test::fake_group();
+      fields.step = test::step_of(4);
+    } else {
+      fields.reader = test::fake_identity(6000, scheme::SignatureKind::kPostQuantum);
+    }
+    return scheme::Round(
+        test::make_plan(4, 8, 0, 128, "n2048"),
+        tagged ? scheme::Committee(fields.roster, 2) : test::make_committee(3, 3, true), fields,
+        test::bytes32(78));
+  }
+
   scheme::Plan plan;
   scheme::SecretKey key;
   scheme::SecretKey toy_key = test::make_toy_key(2, {test::make_toy_key(1).id()});
@@ -107,9 +126,11 @@ inline const scheme::Round& round_named_in(const Bytes& object,
 inline scheme::Upload as_client(scheme::Upload upload, int client) {
   if (client >= 0) {
     const auto number = static_cast<std::uint32_t>(client);
-    upload.attach_signature(test::empty_signature(
+    scheme::UploadSignature signature = test::empty_signature(
         number, upload.blocks_digest(1),
-        number % 2 == 0 ? scheme::SignatureKind::kEd25519 : scheme::SignatureKind::kPostQuantum));
+        number % 2 == 0 ? scheme::SignatureKind::kEd25519 : scheme::SignatureKind::kPostQuantum);
+    if (upload.tagged()) signature.blocks_digest.reset();
+    upload.attach_signature(std::move(signature));
   }
   return upload;
 }
@@ -117,7 +138,10 @@ inline scheme::Upload as_client(scheme::Upload upload, int client) {
 /// An upload of the round with random blocks.
 inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n, int client) {
   const bool native = round.cipher().engine() == scheme::Engine::kNative;
-  return as_client(native ? test::make_upload(round, n) : test::make_toy_upload(round, n), client);
+  return as_client(
+      native ? test::make_upload(round, n, client < 0 ? 0 : static_cast<std::uint32_t>(client))
+             : test::make_toy_upload(round, n),
+      client);
 }
 
 /// Lets every signature pass, so that signed sums can be built without keys.
@@ -126,5 +150,24 @@ class TrustingVerifier final : public scheme::SignatureVerifier {
     return true;
   }
 };
+
+/// The committees' rounds that members' objects are read for: untagged and tagged.
+inline const std::vector<scheme::Round>& committee_rounds() {
+  static const World world;
+  static const std::vector<scheme::Round> rounds = {world.committee_round(false),
+                                                    world.committee_round(true)};
+  return rounds;
+}
+
+/// The uploads of clients 1 and 2, whose signatures hold for a TrustingVerifier.
+inline scheme::Manifest committee_manifest(const scheme::Round& round) {
+  const TrustingVerifier trusting;
+  scheme::Manifest manifest(round);
+  for (const int client : {1, 2}) {
+    manifest.add(make_upload(round, static_cast<std::uint64_t>(client), client).head(), 1,
+                 &trusting);
+  }
+  return manifest;
+}
 
 }  // namespace veilsum::fuzz

@@ -1,4 +1,4 @@
-// Layer: tests (fuzz). Uploads to a round of either engine, from any bytes.
+// Layer: tests (fuzz). Uploads to a round of either engine, and of a committee, from any bytes.
 #include "scheme/upload.h"
 
 #include <vector>
@@ -10,8 +10,9 @@ namespace {
 
 const std::vector<scheme::Round>& the_rounds() {
   static const World world;
-  static const std::vector<scheme::Round> rounds = {world.round(true),
-                                                    world.toy_round(true, false)};
+  static const std::vector<scheme::Round> rounds = {world.round(true), world.toy_round(true, false),
+                                                    world.committee_round(false),
+                                                    world.committee_round(true)};
   return rounds;
 }
 
@@ -20,9 +21,13 @@ const std::vector<scheme::Round>& the_rounds() {
 std::vector<Bytes> seed_corpus() {
   const scheme::Round& native = the_rounds()[0];
   const scheme::Round& toy = the_rounds()[1];
+  const scheme::Round& shared = the_rounds()[2];
+  const scheme::Round& tagged = the_rounds()[3];
   return {make_upload(native, 1, -1).to_bytes(), make_upload(native, 2, 2).to_bytes(),
-          make_upload(native, 3, 1).to_bytes(), make_upload(toy, 1, -1).to_bytes(),
-          make_upload(toy, 2, 2).to_bytes()};
+          make_upload(native, 3, 1).to_bytes(),  make_upload(toy, 1, -1).to_bytes(),
+          make_upload(toy, 2, 2).to_bytes(),     make_upload(shared, 1, 2).to_bytes(),
+          make_upload(shared, 2, 1).to_bytes(),  make_upload(tagged, 1, 2).to_bytes(),
+          make_upload(tagged, 2, 1).to_bytes()};
 }
 
 }  // namespace veilsum::fuzz

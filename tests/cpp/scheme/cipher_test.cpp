@@ -245,11 +245,11 @@ TEST("every block is a full one, and a round has no check blocks") {
     const std::uint64_t bare = 16 + 32 + 1 + 8 + 16 + 32 + 8 + 160 * blocks + 4;
     CHECK_EQ(scheme::upload_bytes(round, scheme::SignatureKind::kNone), bare);
     CHECK_EQ(scheme::upload_bytes(round, scheme::SignatureKind::kEd25519), bare + 100);
-    CHECK_EQ(scheme::upload_head_bytes(*cipher, scheme::SignatureKind::kNone),
+    CHECK_EQ(scheme::upload_head_bytes(round, scheme::SignatureKind::kNone),
              16u + 32 + 1 + 8 + 16 + 32 + 8);
-    CHECK_EQ(scheme::head_bytes(*cipher, scheme::SignatureKind::kNone), 1u + 8 + 16 + 32);
-    CHECK_EQ(scheme::head_bytes(*cipher, scheme::SignatureKind::kEd25519), 1u + 8 + 16 + 32 + 100);
-    CHECK_EQ(scheme::head_bytes(*cipher, scheme::SignatureKind::kPostQuantum),
+    CHECK_EQ(scheme::head_bytes(round, scheme::SignatureKind::kNone), 1u + 8 + 16 + 32);
+    CHECK_EQ(scheme::head_bytes(round, scheme::SignatureKind::kEd25519), 1u + 8 + 16 + 32 + 100);
+    CHECK_EQ(scheme::head_bytes(round, scheme::SignatureKind::kPostQuantum),
              1u + 8 + 16 + 32 + 100 + 3309);
     CHECK_EQ(make_toy_upload(round, 1).wire_bytes(), bare);
     CHECK_EQ(make_toy_upload(round, 1).to_bytes().size(), bare);

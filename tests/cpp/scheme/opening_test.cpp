@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "ring/sha256.h"
 #include "scheme/ledger.h"
 #include "support/active_level.h"
+#include "support/committees.h"
 #include "support/damage.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
@@ -147,8 +149,9 @@ TEST("one client of the roster counts once, whatever it uploads") {
   CHECK_THROWS_WITH(manifest.add(make_signed_upload(round, 2, 0).head(), 1, &verifier), RoundError,
                     "the first upload stands");
   // Another client's name on the same sealed key.
-  CHECK_THROWS_WITH(manifest.add(make_signed_upload(round, 1, 1).head(), 1, &verifier), RoundError,
-                    "counts once");
+  scheme::Upload twin = make_upload(round, 1, 0);
+  sign(round, twin, 1);
+  CHECK_THROWS_WITH(manifest.add(twin.head(), 1, &verifier), RoundError, "counts once");
   manifest.add(make_signed_upload(round, 2, 1).head(), 1, &verifier);
   CHECK_EQ(manifest.entries().size(), 2u);
   manifest.remove(make_signed_upload(round, 1, 0).head().digest());
@@ -180,19 +183,85 @@ TEST("the manifest's digest names the sum: any order, but nothing else") {
   CHECK(manifest_of(round, {1, 2}, {1, 2}).digest() != digest);
   CHECK(manifest_of(round, {1, 2, 4}, {1, 2, 3}).digest() != digest);
   CHECK(manifest_of(other, {1, 2, 3}, {1, 2, 3}).digest() != digest);
-  // As the wire format says: round id, then the uploads' digests in order, each with its weight.
-  std::vector<std::pair<Digest, std::uint64_t>> entries;
+  // As the wire format says: round id, then the uploads' digests in order, each with its head's
+  // digest and its weight.
+  std::vector<std::tuple<Digest, Digest, std::uint64_t>> entries;
   for (std::uint64_t n = 1; n <= 3; ++n) {
-    entries.emplace_back(head_of(round, n).digest(), n);
+    const UploadHead head = head_of(round, n);
+    ByteWriter facts;
+    facts.u32(~std::uint32_t{0});  // nobody's
+    facts.u64(head.clipped);
+    facts.raw(head.nonce);
+    facts.raw(head.digest());
+    entries.emplace_back(head.digest(), ring::labelled_hash("veilsum/2/head", {facts.bytes()}), n);
   }
   std::sort(entries.begin(), entries.end());
   ByteWriter out;
   out.raw(round.id());
-  for (const auto& [upload, weight] : entries) {
+  for (const auto& [upload, head, weight] : entries) {
     out.raw(upload);
+    out.raw(head);
     out.u64(weight);
   }
   CHECK(digest == ring::labelled_hash("veilsum/2/manifest", {out.bytes()}));
+}
+
+TEST("the manifest's digest covers everything that a head says, but not its signature") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key();
+  scheme::RoundFields fields = fields_of({{10, 1.0}});
+  fields.roster = fake_roster(3);
+  const FakeVerifier verifier;
+  for (const bool with_signatures : {false, true}) {
+    const Round round = with_signatures ? make_round(plan, key, fields) : make_round(plan, key, 10);
+    const auto digest_with = [&](auto change) {
+      ByteWriter out;
+      out.raw(round.id());
+      out.u32(2);
+      for (std::uint32_t k = 0; k < 2; ++k) {
+        UploadHead head =
+            with_signatures ? make_signed_upload(round, k + 1, k).head() : head_of(round, k + 1);
+        head.clipped = 4;
+        if (k == 0) change(head);
+        out.u64(1);
+        scheme::write_head(out, head);
+      }
+      ByteReader in(out.bytes(), "manifest");
+      return Manifest::read(in, round).digest();
+    };
+    std::vector<Digest> digests;
+    digests.push_back(digest_with([](UploadHead&) {}));
+    digests.push_back(digest_with([](UploadHead& head) { head.clipped = 5; }));
+    digests.push_back(digest_with([](UploadHead& head) { head.clipped = 3; }));
+    digests.push_back(digest_with([](UploadHead& head) { head.nonce[0] ^= 1; }));
+    digests.push_back(digest_with([](UploadHead& head) { head.nonce[15] ^= 128; }));
+    digests.push_back(digest_with([](UploadHead& head) {
+      Bytes bytes = head.part.bytes();
+      bytes.back() ^= 1;
+      head.part = scheme::CipherPart(bytes);
+    }));
+    if (with_signatures) {
+      digests.push_back(digest_with([](UploadHead& head) { head.signature->client = 2; }));
+      digests.push_back(
+          digest_with([](UploadHead& head) { head.signature->blocks_digest->back() ^= 1; }));
+      CHECK(digest_with([](UploadHead& head) {
+              head.signature->signature = changed(head.signature->signature, 0);
+            }) == digests[0]);
+    }
+    std::sort(digests.begin(), digests.end());
+    CHECK(std::adjacent_find(digests.begin(), digests.end()) == digests.end());
+    CHECK_EQ(digests.size(), with_signatures ? 8u : 6u);
+  }
+  // What a head's digest is made of.
+  const Round round = make_round(plan, key, fields);
+  const UploadHead head = make_signed_upload(round, 7, 2).head();
+  ByteWriter facts;
+  facts.u32(2);
+  facts.u64(head.clipped);
+  facts.raw(head.nonce);
+  facts.raw(head.digest());
+  facts.raw(*head.signature->blocks_digest);
+  CHECK(scheme::head_digest(head) == ring::labelled_hash("veilsum/2/head", {facts.bytes()}));
 }
 
 TEST("too few uploads are not opened") {
@@ -397,9 +466,85 @@ TEST("the key of a weighted sum leaves only when that was asked for") {
   CHECK(folder.names().empty());
   const SumKey exported = open_sum(key, request, nullptr, true);
   CHECK(exported.exportable());
-  // Coefficients within 8 * 3: 49 values, so six bits each.
-  CHECK_EQ(exported.to_bytes().size(), 16 + 32 + 32 + 4 + 8 + 2048u / 8 * 6 + 4);
+  // The blocks' digest, and coefficients within 8 * 3: 49 values, so six bits each.
+  CHECK_EQ(exported.to_bytes().size(), 16 + 32 + 32 + 4 + 8 + 32 + 2048u / 8 * 6 + 4);
   CHECK(open_sum(key, request_of_seeds(unit, {1, 2})).exportable());
+}
+
+TEST("a weighted sum's request and key name the aggregate's blocks; a plain sum's name none") {
+  const Plan plan = make_plan(10, 16, 2, 128, "n2048");
+  const SecretKey key = make_key();
+  const Round round = make_round(plan, key, 10);
+  OpeningRequest weighted = request_of_seeds(round, {1, 2}, {2, 1});
+  weighted.evidence.blocks_digest = bytes32(8);
+  ByteWriter out;
+  weighted.manifest.write(out);
+  out.u8(0);
+  out.raw(bytes32(8));
+  CHECK_EQ(weighted.to_bytes(), envelope_of(7, out.bytes()));
+  const OpeningRequest again = OpeningRequest::from_bytes(weighted.to_bytes(), round);
+  CHECK(again.evidence.blocks_digest == bytes32(8));
+  CHECK(again.to_bytes() == weighted.to_bytes());
+  CHECK(open_afresh(key, again).blocks_digest() == bytes32(8));
+
+  OpeningRequest plain = request_of_seeds(round, {1, 2});
+  plain.evidence.blocks_digest = bytes32(8);  // which nobody asks for
+  CHECK_EQ(plain.to_bytes().size() + 32, weighted.to_bytes().size());
+  CHECK(!open_afresh(key, plain).blocks_digest());
+  // One word of weights more or less decides which of the two it is.
+  Bytes bytes = plain.to_bytes();
+  bytes[16 + 32 + 4] = 2;
+  repair_checksum(bytes);
+  CHECK_THROWS_WITH(OpeningRequest::from_bytes(bytes, round), WireFormatError, "truncated");
+}
+
+TEST("a key holder's tagged round: tags are sealed with the seed, and add up") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key();
+  const FakeVerifier verifier;
+  scheme::RoundFields fields = fields_of({{10, 1.0}});
+  fields.roster = fake_roster(4);
+  fields.group = fake_group();
+  const Round round = make_round(plan, key, fields);
+  CHECK_EQ(scheme::sealed_secret_bytes(round), 48u);
+  CHECK_EQ(scheme::part_bytes(round), scheme::kSealBytes + 48);
+  const auto open = [&](const std::vector<UploadHead>& heads) {
+    Manifest manifest(round);
+    for (const UploadHead& head : heads) manifest.add(head, 1, &verifier);
+    return open_afresh(key, {manifest}, &verifier);
+  };
+  std::vector<UploadHead> heads;
+  for (const std::uint32_t client : {2u, 0u, 3u}) {
+    heads.push_back(make_signed_upload(round, client + 1, client).head());
+  }
+  const SumKey sum = open(heads);
+  CHECK(sum.tag() != nullptr);
+  CHECK(sum.tag()->values() == tag_of_clients(round, {2, 0, 3}));
+  CHECK(!sum.blocks_digest());
+  const std::vector<std::int64_t> expected = key_of_clients(round, {2, 0, 3});
+  CHECK(std::equal(expected.begin(), expected.end(), sum.coefficients().begin()));
+  CHECK(SumKey::from_bytes(sum.to_bytes(), round).to_bytes() == sum.to_bytes());
+
+  // What a client seals that is no tag, at both edges, in either word.
+  for (const std::size_t word : {std::size_t{0}, std::size_t{1}}) {
+    for (const std::uint64_t value : {ring::kTagPrime - 1, ring::kTagPrime, ~std::uint64_t{0}}) {
+      Bytes secret(48, 1);
+      std::fill(secret.begin() + 32, secret.end(), std::uint8_t{0});
+      std::memcpy(secret.data() + 32 + 8 * word, &value, 8);
+      UploadHead head;
+      head.nonce = nonce_of(50);
+      head.part = scheme::CipherPart(kSealer.seal(
+          key.public_key().body(), scheme::sealing_info(round, 1, head.nonce), secret));
+      scheme::Upload upload(round, head, random_blocks(round, 1));
+      sign(round, upload, 1);
+      if (value < ring::kTagPrime) {
+        CHECK_EQ(open({heads[0], upload.head()}).count(), 2u);
+      } else {
+        CHECK_THROWS_WITH(open({heads[0], upload.head()}), RoundError,
+                          "client 1 sealed is no tag of this round");
+      }
+    }
+  }
 }
 
 TEST("a plan of unit weights is never opened weighted, even if the aggregator built it so") {
@@ -414,7 +559,8 @@ TEST("a plan of unit weights is never opened weighted, even if the aggregator bu
     out.u64(k);
     scheme::write_head(out, head_of(round, k));
   }
-  out.u8(0);  // shows no blocks
+  out.u8(0);            // shows no blocks
+  out.raw(bytes32(1));  // but names them
   const OpeningRequest request = OpeningRequest::from_bytes(envelope_of(7, out.bytes()), round);
   CHECK_THROWS_WITH(open_sum(key, request, nullptr, true), RoundError, "unit weights");
 }
@@ -444,7 +590,9 @@ TEST("sum keys go to bytes, to private files, and back, whatever their width") {
       const bool weighted = plan.weight_bits() != 0;
       for (const std::uint64_t weight : {std::uint64_t{1}, plan.max_weight() - 1}) {
         if (!weighted && weight != 1) continue;
-        const SumKey sum = open_afresh(key, request_of_seeds(round, {1, 2}, {weight, 1}));
+        OpeningRequest request = request_of_seeds(round, {1, 2}, {weight, 1});
+        if (weight != 1) request.evidence.blocks_digest = bytes32(6);
+        const SumKey sum = open_afresh(key, request);
         const std::uint64_t total = weight + 1;
         std::vector<std::uint64_t> fields;
         for (const std::int64_t c : sum.coefficients()) {
@@ -456,6 +604,8 @@ TEST("sum keys go to bytes, to private files, and back, whatever their width") {
         out.raw(sum.manifest());
         out.u32(2);
         out.u64(total);
+        CHECK_EQ(sum.blocks_digest().has_value(), weight != 1);
+        if (weight != 1) out.raw(bytes32(6));
         out.raw(packed_bits(fields, bits_of(16 * total)));
         const Bytes bytes = sum.to_bytes();
         CHECK_EQ(bytes, envelope_of(8, out.bytes()));
@@ -494,6 +644,7 @@ TEST("sum keys with impossible counts, weights or coefficients are refused, at b
     out.raw(bytes32(1));
     out.u32(count);
     out.u64(total);
+    if (count != total) out.raw(bytes32(2));
     out.raw(packed_bits(all, std::min(bits_of(16 * total), 52u)));
     return SumKey::from_bytes(envelope_of(8, out.bytes()), round);
   };
@@ -579,7 +730,7 @@ TEST("manifests in bytes: counts and weights that cannot be are refused before a
   const Bytes good = request_of_seeds(round, {1, 2}, {19, 1}).to_bytes();
   const std::size_t count_at = 16 + 32, weight_at = count_at + 4;
   const std::size_t second_at =
-      weight_at + 8 + scheme::head_bytes(plan, scheme::SignatureKind::kNone);
+      weight_at + 8 + scheme::head_bytes(round, scheme::SignatureKind::kNone);
   const auto with = [&](std::size_t at, std::uint64_t value, std::size_t bytes) {
     Bytes damaged = good;
     std::memcpy(damaged.data() + at, &value, bytes);

@@ -17,6 +17,7 @@
 #include "check.h"
 #include "ring/expander.h"
 #include "ring/sha256.h"
+#include "support/committees.h"
 #include "support/damage.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
@@ -63,7 +64,10 @@ TEST("the id is the hash of the payload, which lies as the wire format says") {
   out.text(fields.layout);
   out.u32(5);
   for (const scheme::PublicIdentity& entry : fields.roster) out.raw(entry.fields());
+  out.u8(1);  // one key holder
   out.raw(payload_of(key.public_key().to_bytes()));
+  out.u8(0);  // names no reader
+  out.u8(0);  // and stands in no training
   CHECK_EQ(round.to_bytes(), envelope_of(4, out.bytes()));
   CHECK(round.id() == ring::labelled_hash("veilsum/2/round", {out.bytes()}));
   const ring::Expander matrix("veilsum/2/matrix", {}, bytes32(5), ring::KeySize::kAes128);
@@ -444,11 +448,14 @@ TEST("rounds of another engine: their bytes, and who reads them") {
     out.text(fields.layout);
     out.u32(5);
     for (const scheme::PublicIdentity& entry : fields.roster) out.raw(entry.fields());
+    out.u8(1);  // one key holder
     out.u8(255);
     out.u8(1);
     out.raw(first.id());
     out.u32(50);
     out.raw(joint.public_key().body());
+    out.u8(0);  // names no reader
+    out.u8(0);  // and stands in no training
     const Bytes bytes = round.to_bytes();
     CHECK_EQ(bytes, envelope_of(4, out.bytes()));
     CHECK(round.id() == ring::labelled_hash("veilsum/2/round", {out.bytes()}));
@@ -561,6 +568,311 @@ TEST("damaged bytes are refused, or are a round with another id") {
   const DamageReport flips = flip_every_byte(round.to_bytes(), read, fields, 97);
   CHECK(flips.accepted > 100 && flips.refused > 100);
   cut_everywhere(round.to_bytes(), read, 97);
+}
+
+/// Rounds of every authority and reader that there is, all with a roster of three.
+std::vector<Round> rounds_of_every_authority() {
+  const scheme::Plan plan = make_plan(10, 16);
+  RoundFields fields = fields_of({{100, 1.0}, {33, 0.25}}, 2);
+  fields.layout = "{}";
+  fields.roster = mixed_roster(3);
+  const scheme::Committee clients(fields.roster, 2), others = make_committee(5, 3, true);
+  std::vector<Round> rounds;
+  for (const bool steps : {false, true}) {
+    if (steps) fields.step = step_of(3);
+    fields.group.reset();
+    fields.reader.reset();
+    rounds.push_back(Round(plan, make_key().public_key(), fields, bytes32(1)));
+    fields.reader = fake_identity(6000, scheme::SignatureKind::kPostQuantum);
+    rounds.push_back(Round(plan, clients, fields, bytes32(1)));
+    rounds.push_back(Round(plan, others, fields, bytes32(1)));
+    fields.reader.reset();
+    fields.group = fake_group();
+    rounds.push_back(Round(plan, make_key().public_key(), fields, bytes32(1)));
+    rounds.push_back(Round(plan, clients, fields, bytes32(1)));
+    rounds.push_back(Round(plan, others, fields, bytes32(1)));
+  }
+  return rounds;
+}
+
+TEST("rounds of every authority and reader go to bytes and back, as the wire format says") {
+  std::set<Digest> ids;
+  for (const Round& round : rounds_of_every_authority()) {
+    ids.insert(round.id());
+    ByteWriter out;
+    round.cipher().write_fields(out);
+    out.raw(round.seed());
+    out.u8(0);
+    out.u32(2);
+    out.u32(2);
+    out.u32(2);
+    for (const scheme::Segment& segment : round.segments()) {
+      out.u64(segment.count);
+      out.f64(segment.limit);
+    }
+    out.u32(2);
+    out.text("{}");
+    out.u32(3);
+    for (const scheme::PublicIdentity& client : round.roster()) out.raw(client.fields());
+    const scheme::Committee* committee = round.committee();
+    if (committee == nullptr) {
+      out.u8(1);
+      out.raw(payload_of(round.public_key().to_bytes()));
+    } else {
+      out.u8(2);
+      out.u32(committee->threshold());
+      const bool listed = committee->size() != 3;
+      out.u32(listed ? committee->size() : 0);
+      for (const scheme::PublicIdentity& member : committee->members()) {
+        if (listed) out.raw(member.fields());
+      }
+    }
+    out.u8(round.group() ? 1 : round.reader() ? 2 : 0);
+    if (round.group()) {
+      out.raw(round.group()->tag_key);
+      out.raw(round.group()->reading_key);
+    }
+    if (round.reader()) out.raw(round.reader()->fields());
+    out.u8(round.step() ? 1 : 0);
+    if (round.step()) {
+      out.raw(round.step()->training);
+      out.u64(3);
+      out.u8(6);
+      out.text("update");
+      out.raw(round.step()->history);
+    }
+    const Bytes bytes = round.to_bytes();
+    CHECK_EQ(bytes, envelope_of(4, out.bytes()));
+    CHECK(round.id() == ring::labelled_hash("veilsum/2/round", {out.bytes()}));
+    const Round again = Round::from_bytes(bytes);
+    CHECK(again.id() == round.id());
+    CHECK(again.to_bytes() == bytes);
+    CHECK(again.group() == round.group());
+    CHECK(again.reader() == round.reader());
+    CHECK(again.step() == round.step());
+    CHECK_EQ(again.committee() == nullptr, committee == nullptr);
+    if (committee != nullptr) CHECK(*again.committee() == *committee);
+    // A tag is in place of check blocks.
+    CHECK_EQ(round.tagged(), round.group().has_value());
+    CHECK_EQ(round.check_blocks(), round.tagged() ? 0u : 2u);
+  }
+  CHECK_EQ(ids.size(), 12u);
+}
+
+TEST("the id changes with everything about authority, reader and step") {
+  const scheme::Plan plan = make_plan(10, 16);
+  RoundFields base = fields_of({{100, 1.0}});
+  base.roster = fake_roster(3);
+  base.step = step_of(3);
+  RoundFields grouped = base, served = base;
+  grouped.group = fake_group();
+  served.reader = fake_identity(6000);
+  std::set<Digest> ids;
+  std::size_t made = 0;
+  const auto add = [&](scheme::Authority authority, const RoundFields& fields, auto change) {
+    RoundFields other = fields;
+    change(other);
+    ids.insert(Round(plan, std::move(authority), other, bytes32(1)).id());
+    ++made;
+  };
+  const auto nothing = [](RoundFields&) {};
+  add(make_key().public_key(), base, nothing);
+  add(make_key().public_key(), grouped, nothing);
+  add(make_committee(4, 3), grouped, nothing);
+  add(make_committee(4, 4), grouped, nothing);
+  add(make_committee(5, 3), grouped, nothing);
+  add(make_committee(4, 3, true), grouped, nothing);
+  add(scheme::Committee(base.roster, 2), grouped, nothing);
+  add(scheme::Committee({base.roster[1], base.roster[0], base.roster[2]}, 2), grouped, nothing);
+  add(make_committee(4, 3), grouped, [](RoundFields& f) { f.group->tag_key[31] ^= 1; });
+  add(make_committee(4, 3), grouped, [](RoundFields& f) { f.group = fake_group(2); });
+  add(make_committee(4, 3), served, nothing);
+  add(make_committee(4, 3), served, [](RoundFields& f) { f.reader = fake_identity(6001); });
+  add(make_committee(4, 3), grouped, [](RoundFields& f) { f.step.reset(); });
+  add(make_committee(4, 3), grouped, [](RoundFields& f) { f.step->training[0] ^= 1; });
+  add(make_committee(4, 3), grouped, [](RoundFields& f) { ++f.step->step; });
+  add(make_committee(4, 3), grouped, [](RoundFields& f) { f.step->purpose = "updatf"; });
+  add(make_committee(4, 3), grouped, [](RoundFields& f) { f.step->purpose = "updat"; });
+  add(make_committee(4, 3), grouped, [](RoundFields& f) { f.step->history[31] ^= 1; });
+  CHECK_EQ(ids.size(), made);
+}
+
+TEST("authorities, readers, rosters, weights and engines that do not go together") {
+  const scheme::Plan plan = make_plan(10, 16), weighted = make_plan(10, 16, 1);
+  RoundFields base = fields_of({{100, 1.0}});
+  base.roster = fake_roster(3);
+  const scheme::PublicKey holder = make_key().public_key();
+  const scheme::Committee committee = make_committee(4, 3);
+  // Everything that may and may not be, each with everything else.
+  for (int bits = 0; bits < 32; ++bits) {
+    const bool shared = (bits & 1) != 0, roster = (bits & 2) != 0, group = (bits & 4) != 0,
+               reader = (bits & 8) != 0, weights = (bits & 16) != 0;
+    RoundFields fields = base;
+    if (!roster) fields.roster.clear();
+    if (group) fields.group = fake_group();
+    if (reader) fields.reader = fake_identity(6000);
+    const auto make = [&] {
+      return Round(weights ? weighted : plan,
+                   shared ? scheme::Authority(committee) : scheme::Authority(holder), fields,
+                   bytes32(1));
+    };
+    std::string why;
+    if (shared && !roster) {
+      why = "a committee opens rounds with a roster only";
+    } else if (group && !roster) {
+      why = "a group is the clients of a roster";
+    } else if (shared && group == reader) {
+      why = "sealed to one reader";
+    } else if (!shared && reader) {
+      why = "reader= is for rounds of a committee";
+    } else if ((shared || group) && weights) {
+      why = "sum with equal weights only";
+    }
+    if (why.empty()) {
+      CHECK(Round::from_bytes(make().to_bytes()).id() == make().id());
+    } else {
+      CHECK_THROWS_WITH(make(), RoundError, why);
+    }
+  }
+  // Other engines have neither.
+  RoundFields served = base, grouped = base;
+  served.reader = fake_identity(6000);
+  grouped.group = fake_group();
+  const scheme::SecretKey toy = make_toy_key();
+  CHECK_THROWS_WITH(Round(toy_cipher(), committee, served), RoundError, "use the native engine");
+  CHECK_THROWS_WITH(Round(toy_cipher(), committee, grouped), RoundError, "use the native engine");
+  CHECK_THROWS_WITH(Round(toy_cipher(), toy.public_key(), grouped), RoundError,
+                    "use the native engine");
+  CHECK(Round(toy_cipher(), toy.public_key(), base).committee() == nullptr);
+  // Who asks the wrong authority is told the other.
+  const Round round(plan, committee, served);
+  CHECK_THROWS_WITH(round.public_key(), RoundError, "committee of 4 members");
+}
+
+TEST("a group's reading key that anybody could read with is refused, made or read") {
+  const scheme::Plan plan = make_plan(10, 16);
+  RoundFields fields = fields_of({{100, 1.0}});
+  fields.roster = fake_roster(3);
+  fields.group = fake_group();
+  const Round good(plan, make_committee(4, 3), fields, bytes32(1));
+  Bytes bytes = good.to_bytes();
+  const auto at = std::search(bytes.begin(), bytes.end(), fields.group->reading_key.begin(),
+                              fields.group->reading_key.end());
+  CHECK(at != bytes.end());
+  const auto refused = [&](std::size_t from, std::size_t count, std::uint8_t fill) {
+    RoundFields weak = fields;
+    std::fill_n(weak.group->reading_key.begin() + static_cast<std::ptrdiff_t>(from), count, fill);
+    CHECK_THROWS_WITH(Round(plan, make_committee(4, 3), weak), ParameterError,
+                      "the group's reading key");
+    CHECK_THROWS_WITH(Round(plan, make_key().public_key(), weak), ParameterError,
+                      "the group's reading key");
+    Bytes damaged = bytes;
+    std::copy(weak.group->reading_key.begin(), weak.group->reading_key.end(),
+              damaged.begin() + (at - bytes.begin()));
+    repair_checksum(damaged);
+    CHECK_THROWS_WITH(Round::from_bytes(damaged), WireFormatError, "the group's reading key");
+  };
+  refused(0, 1152, 0);      // coefficients that are all 0
+  refused(3, 3, 0xff);      // a coefficient of 4095
+  refused(1184, 32, 0);     // a point of low order
+  refused(1184, 32, 0xff);  // no coordinate below p
+}
+
+TEST("purposes: 1 to 64 characters of printable ASCII without spaces") {
+  const scheme::Plan plan = make_plan(10, 16);
+  const auto make = [&](const std::string& purpose) {
+    RoundFields fields = fields_of({{100, 1.0}});
+    fields.step = step_of(1);
+    fields.step->purpose = purpose;
+    return Round(plan, make_key().public_key(), fields, bytes32(1));
+  };
+  for (const std::string& purpose :
+       {std::string("u"), std::string("!~"), std::string(64, 'p'), std::string("a/b:c")}) {
+    const Round round = make(purpose);
+    CHECK(Round::from_bytes(round.to_bytes()).step()->purpose == purpose);
+  }
+  const Bytes good = make("p").to_bytes();
+  const std::size_t purpose_at = good.size() - kTrailerBytes - 32 - 1;
+  for (const std::string& purpose :
+       {std::string(), std::string(65, 'p'), std::string("a b"), std::string(" "),
+        std::string("\t"), std::string(1, '\0'), std::string("\x7f"), std::string("\xc3\xa9")}) {
+    CHECK_THROWS_WITH(make(purpose), ParameterError, "a step's purpose has 1 ... 64");
+    Bytes payload = payload_of(good);
+    const auto place = payload.begin() + static_cast<std::ptrdiff_t>(purpose_at - kHeaderBytes);
+    *(place - 1) = static_cast<std::uint8_t>(purpose.size());
+    payload.insert(payload.erase(place), purpose.begin(), purpose.end());
+    CHECK_THROWS_WITH(Round::from_bytes(envelope_of(4, payload)), WireFormatError,
+                      "a step's purpose has 1 ... 64");
+  }
+}
+
+TEST("authorities and readers in bytes: unknown kinds, and committees that are none") {
+  const scheme::Plan plan = make_plan(10, 16);
+  RoundFields fields = fields_of({{100, 1.0}});
+  fields.roster = fake_roster(3);
+  fields.reader = fake_identity(6000);
+  const scheme::Committee clients(fields.roster, 2);
+  const Round round(plan, clients, fields, bytes32(1));
+  const Bytes good = payload_of(round.to_bytes());
+  const std::size_t each = fields.roster[0].fields().size();
+  // authority (1), threshold (4), count (4), reader (1), identity, step (1)
+  const std::size_t authority = good.size() - 1 - each - 1 - 4 - 4 - 1;
+  CHECK_EQ(good[authority], 2);
+  const auto with = [&](std::size_t at, std::uint32_t value, std::size_t bytes) {
+    Bytes payload = good;
+    std::memcpy(payload.data() + at, &value, bytes);
+    return Round::from_bytes(envelope_of(4, payload)).committee()->threshold();
+  };
+  CHECK_EQ(with(authority, 2, 1), 2u);
+  CHECK_EQ(with(authority + 1, 3, 4), 3u);
+  for (const std::uint32_t kind : {0u, 3u, 255u}) {
+    CHECK_THROWS_WITH(with(authority, kind, 1), WireFormatError, "authorities of kind");
+  }
+  for (const std::uint32_t threshold : {0u, 1u, 4u, 0x80000002u, ~0u}) {
+    CHECK_THROWS_WITH(with(authority + 1, threshold, 4), WireFormatError, "threshold");
+  }
+  for (const std::uint32_t count : {1000u, ~0u}) {
+    CHECK_THROWS_WITH(with(authority + 5, count, 4), WireFormatError, "more identities than bytes");
+  }
+  for (const std::uint32_t kind : {3u, 255u}) {
+    CHECK_THROWS_WITH(with(authority + 9, kind, 1), WireFormatError, "readers of kind");
+  }
+  for (const std::uint32_t flag : {2u, 255u}) {
+    CHECK_THROWS_WITH(with(good.size() - 1, flag, 1), WireFormatError, "neither 0 nor 1");
+  }
+  // The clients listed again as members: one round, one id.
+  Bytes listed = good;
+  const std::uint32_t three = 3;
+  std::memcpy(listed.data() + authority + 5, &three, 4);
+  Bytes members;
+  for (const scheme::PublicIdentity& client : fields.roster) {
+    members.insert(members.end(), client.fields().begin(), client.fields().end());
+  }
+  listed.insert(listed.begin() + static_cast<std::ptrdiff_t>(authority + 9), members.begin(),
+                members.end());
+  CHECK_THROWS_WITH(Round::from_bytes(envelope_of(4, listed)), WireFormatError, "listed again");
+  // In another order they are another committee.
+  std::swap_ranges(listed.begin() + static_cast<std::ptrdiff_t>(authority + 9),
+                   listed.begin() + static_cast<std::ptrdiff_t>(authority + 9 + each),
+                   listed.begin() + static_cast<std::ptrdiff_t>(authority + 9 + each));
+  const Round other = Round::from_bytes(envelope_of(4, listed));
+  CHECK(other.id() != round.id());
+  CHECK_EQ(other.committee()->size(), 3u);
+  // Two members with one key.
+  std::copy_n(listed.begin() + static_cast<std::ptrdiff_t>(authority + 9),
+              static_cast<std::ptrdiff_t>(each),
+              listed.begin() + static_cast<std::ptrdiff_t>(authority + 9 + each));
+  CHECK_THROWS_WITH(Round::from_bytes(envelope_of(4, listed)), WireFormatError,
+                    "members 0 and 1 of the committee");
+  for (const Round& each_round : rounds_of_every_authority()) {
+    const auto read = [&](const Bytes& damaged) {
+      const Round read_round = Round::from_bytes(damaged);
+      CHECK(read_round.id() != each_round.id());
+      return read_round.to_bytes();
+    };
+    flip_every_byte(each_round.to_bytes(), read, 16, 41);
+    cut_everywhere(each_round.to_bytes(), read, 211);
+  }
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -15,6 +16,8 @@
 #include "check.h"
 #include "ring/sha256.h"
 #include "scheme/blocks_digest.h"
+#include "scheme/part_tree.h"
+#include "support/committees.h"
 #include "support/damage.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
@@ -278,7 +281,7 @@ TEST("rosters: who must sign, who may, and that the signature holds") {
     });
   }
   changed([](scheme::UploadHead& head) { head.signature->client = 2; });
-  changed([](scheme::UploadHead& head) { head.signature->blocks_digest[0] ^= 1; });
+  changed([](scheme::UploadHead& head) { head.signature->blocks_digest->front() ^= 1; });
   changed([](scheme::UploadHead& head) {
     head.signature->signature = test::changed(head.signature->signature, 63);
   });
@@ -308,9 +311,9 @@ TEST("blocks of another length and impossible counts are refused; blocks may be 
   const Upload upload = make_upload(round, 1);
   const Bytes good = upload.to_bytes();
   const std::size_t length_at = 16 + 32 + 1 + 8 + 16 + 1168;
-  CHECK_EQ(scheme::upload_head_bytes(plan, scheme::SignatureKind::kNone), length_at + 8);
-  CHECK_EQ(scheme::upload_head_bytes(plan, scheme::SignatureKind::kEd25519), length_at + 8 + 100);
-  CHECK_EQ(scheme::upload_head_bytes(plan, scheme::SignatureKind::kPostQuantum),
+  CHECK_EQ(scheme::upload_head_bytes(round, scheme::SignatureKind::kNone), length_at + 8);
+  CHECK_EQ(scheme::upload_head_bytes(round, scheme::SignatureKind::kEd25519), length_at + 8 + 100);
+  CHECK_EQ(scheme::upload_head_bytes(round, scheme::SignatureKind::kPostQuantum),
            length_at + 8 + 100 + 3309);
   // The length of the blocks.
   for (const std::uint64_t length :
@@ -509,7 +512,7 @@ TEST("an upload of an engine without a part of its own is named by its blocks") 
     CHECK_EQ(scheme::upload_bytes(round, kind), bytes.size());
     CHECK(scheme::check_upload_size(bytes.size(), round) == kind);
     const Bytes head = scheme::write_upload_head(round, upload.head());
-    CHECK_EQ(head.size(), scheme::upload_head_bytes(round.cipher(), kind));
+    CHECK_EQ(head.size(), scheme::upload_head_bytes(round, kind));
     CHECK(std::equal(head.begin(), head.end(), bytes.begin()));
     CHECK(scheme::read_upload_head(head, bytes.size(), round).part == upload.head().part);
     const Upload again = Upload::from_bytes(bytes, round);
@@ -595,6 +598,117 @@ TEST("every byte of a small upload changed, and every truncation") {
     CHECK(flips.refused < 9 * (16 + 32 + 1 + 8) + 16);
     CHECK(flips.accepted > round.payload_bytes() / 4);  // blocks are any bytes
     cut_everywhere(upload.to_bytes(), read, with_signature ? 13 : 1);
+  }
+}
+
+TEST("an upload to a committee: the root in its head, the sealed shares between head and length") {
+  for (const bool tagged : {false, true}) {
+    const FakeVerifier verifier;
+    const Round round = make_committee_round({3, 2, tagged, true});
+    const std::size_t each = scheme::sealed_share_bytes(round);
+    for (std::uint32_t client = 0; client < 3; ++client) {  // of both kinds of signature
+      const Upload upload = make_signed_upload(round, 9, client);
+      const scheme::UploadHead& head = upload.head();
+      CHECK_EQ(head.shares->size(), 3 * each);
+      CHECK(head.part.bytes() == copy_of(scheme::part_root(*head.shares, 3)));
+      for (std::uint32_t member = 0; member < 3; ++member) {
+        CHECK(copy_of(scheme::sealed_share(round, head, member)) ==
+              copy_of(ByteView(*head.shares).subspan(member * each, each)));
+      }
+      CHECK_EQ(head.signature->blocks_digest.has_value(), !tagged);
+      ByteWriter out;
+      out.raw(round.id());
+      out.u8(client == 1 ? 2 : 1);
+      out.u64(9);
+      out.u32(client);
+      if (!tagged) out.raw(upload.blocks_digest(1));
+      out.raw(head.signature->signature.bytes());
+      out.raw(nonce_of(9));
+      out.raw(head.part.bytes());
+      out.raw(*head.shares);
+      out.u64(round.payload_bytes());
+      out.raw(upload.blocks());
+      const Bytes bytes = upload.to_bytes();
+      CHECK_EQ(bytes, envelope_of(5, out.bytes()));
+      CHECK_EQ(upload.wire_bytes(), bytes.size());
+      const auto kind = head.signed_by();
+      CHECK_EQ(scheme::upload_bytes(round, kind), bytes.size());
+      CHECK(scheme::check_upload_size(bytes.size(), round) == kind);
+      const Bytes first = scheme::write_upload_head(round, head);
+      CHECK_EQ(first.size(), scheme::upload_head_bytes(round, kind));
+      CHECK(std::equal(first.begin(), first.end(), bytes.begin()));
+      CHECK(*scheme::read_upload_head(first, bytes.size(), round).shares == *head.shares);
+      const Upload again = Upload::from_bytes(bytes, round);
+      CHECK(again.to_bytes() == bytes);
+      CHECK(*again.head().shares == *head.shares);
+      scheme::check_signature(round, again.head(), &verifier);
+    }
+  }
+}
+
+TEST("sealed shares that are not those which the head names are refused, whatever was changed") {
+  for (const bool tagged : {false, true}) {
+    const Round round = make_committee_round({3, 2, tagged});
+    const Upload upload = make_signed_upload(round, 9, 1);
+    const Bytes good = upload.to_bytes();
+    const auto read = [&](const Bytes& bytes) {
+      return Upload::from_bytes(bytes, round).to_bytes();
+    };
+    const std::size_t shares = upload.head().shares->size();
+    const std::size_t end =
+        good.size() - kTrailerBytes - static_cast<std::size_t>(round.payload_bytes()) - 8;
+    const std::size_t root = end - shares - 32;
+    Bytes damaged = good;
+    for (std::size_t at = root; at < end; at += at < root + 32 ? 1 : 97) {
+      damaged[at] ^= static_cast<std::uint8_t>(1u << at % 8);
+      repair_checksum(damaged);
+      CHECK_THROWS_WITH(read(damaged), WireFormatError,
+                        "the sealed shares of client 1 are not the ones its head names");
+      CHECK_THROWS(
+          scheme::read_upload_head(ByteView(damaged).first(end + 8), damaged.size(), round),
+          WireFormatError);
+      damaged[at] = good[at];
+    }
+    // Two members' shares exchanged.
+    const auto each = static_cast<std::ptrdiff_t>(shares / 3);
+    const auto from = damaged.begin() + static_cast<std::ptrdiff_t>(root + 32);
+    std::swap_ranges(from, from + each, from + each);
+    repair_checksum(damaged);
+    CHECK_THROWS_WITH(read(damaged), WireFormatError, "not the ones its head names");
+    // Of another committee, with as many bytes.
+    const Round other(make_plan(10, 16), make_committee(3, 3), committee_fields({3, 3, tagged}),
+                      bytes32(77));
+    CHECK_THROWS_WITH(Upload::from_bytes(good, other), RoundError, short_hex(other.id()));
+    cut_everywhere(good, read, 499);
+    scheme::UploadHead head = upload.head();
+    CHECK_THROWS(scheme::attach_shares(round, head, Bytes(shares)), WireFormatError);
+    scheme::attach_shares(round, head, *upload.head().shares);
+  }
+}
+
+TEST("where a round has tags, a signature leaves the blocks out; elsewhere it covers them") {
+  for (const bool tagged : {false, true}) {
+    const Round round = make_committee_round({3, 2, tagged});
+    const scheme::UploadHead head = head_of(round, 3, 1);
+    const std::optional<Digest> blocks = tagged ? std::nullopt : std::optional(bytes32(2)),
+                                other = tagged ? std::optional(bytes32(2)) : std::nullopt;
+    ByteWriter out;
+    out.text("veilsum/2/upload-signature");
+    out.raw(round.id());
+    out.u32(1);
+    out.u64(0);
+    out.raw(nonce_of(3));
+    out.raw(head.digest());
+    if (!tagged) out.raw(bytes32(2));
+    CHECK_EQ(scheme::signing_payload(round, 1, head, blocks), out.bytes());
+    CHECK_THROWS(scheme::signing_payload(round, 1, head, other), ParameterError);
+    const Upload upload = make_signed_upload(round, 9, 1);
+    CHECK_EQ(scheme::blocks_are_named(round, upload.head()), !tagged);
+    if (!tagged) {
+      CHECK_THROWS(scheme::check_blocks(round, upload.head(), bytes32(1)), RoundError);
+    } else {
+      scheme::check_blocks(round, upload.head(), bytes32(1));
+    }
   }
 }
 

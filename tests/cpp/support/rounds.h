@@ -7,10 +7,12 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "scheme/key_shares.h"
 #include "scheme/keys.h"
 #include "scheme/opening.h"
 #include "scheme/round.h"
@@ -90,16 +92,30 @@ inline AlignedBuffer<std::uint8_t> random_blocks(const scheme::Round& round, std
   return blocks;
 }
 
-/// The head of upload n: its seed, nonce and sealed key.
-inline scheme::UploadHead head_of(const scheme::Round& round, std::uint64_t n) {
+/// The tag of upload n, which stands for any: nothing here hashes values.
+inline ring::TagSum tag_of(const scheme::Round& round, std::uint64_t n) {
+  const ring::TagField field = scheme::tag_field(round);
+  Random random(n * 17 + 3);
+  return {field, {random.edgy(field.prime()), random.edgy(field.prime())}};
+}
+
+/// The head of upload n: its seed, nonce and sealed secrets.
+/// @param client who made it; of a round without a roster it says nothing
+inline scheme::UploadHead head_of(const scheme::Round& round, std::uint64_t n,
+                                  std::uint32_t client = 0,
+                                  const scheme::Sealer& sealer = kSealer) {
   scheme::UploadHead head;
   head.nonce = nonce_of(n);
-  head.part = scheme::seal_key(round, head.nonce, seed32(n), kSealer);
+  std::optional<ring::TagSum> tag;
+  if (round.tagged()) tag.emplace(tag_of(round, n));
+  scheme::seal_secrets(round, round.has_roster() ? client : scheme::kNoClient, seed32(n),
+                       tag ? &*tag : nullptr, sealer, head);
   return head;
 }
 
-inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n) {
-  scheme::UploadHead head = head_of(round, n);
+inline scheme::Upload make_upload(const scheme::Round& round, std::uint64_t n,
+                                  std::uint32_t client = 0) {
+  scheme::UploadHead head = head_of(round, n, client);
   head.clipped = n % (round.size() + 1);
   return scheme::Upload(round, std::move(head), random_blocks(round, n));
 }

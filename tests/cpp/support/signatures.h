@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "ring/sha256.h"
@@ -60,7 +61,8 @@ inline std::vector<scheme::PublicIdentity> mixed_roster(std::uint64_t count) {
 /// Signs an upload as `signer` would, under any client's number.
 inline void sign_as(const scheme::Round& round, scheme::Upload& upload, std::uint32_t client,
                     const scheme::PublicIdentity& signer) {
-  const Digest digest = upload.blocks_digest(1);
+  const std::optional<Digest> digest =
+      round.tagged() ? std::nullopt : std::optional(upload.blocks_digest(1));
   upload.attach_signature(
       {client, digest,
        fake_signature(signer, scheme::signing_payload(round, client, upload.head(), digest))});
@@ -74,7 +76,8 @@ inline void sign(const scheme::Round& round, scheme::Upload& upload, std::uint32
 
 inline scheme::Upload make_signed_upload(const scheme::Round& round, std::uint64_t n,
                                          std::uint32_t client) {
-  scheme::Upload upload = make_upload(round, n);
+  // A client that is not on the roster has nothing of its own to seal.
+  scheme::Upload upload = make_upload(round, n, client < round.roster().size() ? client : 0);
   sign(round, upload, client);
   return upload;
 }

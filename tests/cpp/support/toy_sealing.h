@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <span>
 
 #include "base/entropy.h"
 #include "ring/sha256.h"
@@ -42,53 +43,65 @@ inline Bytes toy_public_key(ByteView secret) {
   return toy_stream("toy public key", {secret}, scheme::kPublicKeyBytes);
 }
 
-/// Sealed: salt, the seed under a mask, and a long tag over everything.
+/// Sealed: salt, the secret under a mask, and a long tag over everything.
 class ToySealer final : public scheme::Sealer {
  public:
   /// @param randomised as HPKE is; otherwise the same input gives the same bytes
   explicit ToySealer(bool randomised = false) : randomised_(randomised) {}
 
-  Bytes seal(ByteView key, ByteView info, ByteView seed) const override {
+  Bytes seal(ByteView key, ByteView info, ByteView secret) const override {
     ++calls;
-    Bytes salt = toy_stream("toy salt", {key, info, seed}, kSaltBytes);
-    if (randomised_) os_entropy(salt);
-    Bytes out = salt;
-    const Bytes mask = toy_stream("toy mask", {key, info, salt}, seed.size());
-    for (std::size_t i = 0; i < seed.size(); ++i) {
-      out.push_back(static_cast<std::uint8_t>(seed[i] ^ mask[i]));
+    Bytes out = toy_stream("toy salt", {key, info, secret}, kSaltBytes);
+    if (randomised_) os_entropy(out);
+    const Bytes mask = toy_stream("toy mask", {key, info, out}, secret.size());
+    for (std::size_t i = 0; i < secret.size(); ++i) {
+      out.push_back(static_cast<std::uint8_t>(secret[i] ^ mask[i]));
     }
-    const Bytes tag = toy_stream("toy tag", {key, info, out}, scheme::kSealedKeyBytes - out.size());
+    const Bytes tag = toy_stream("toy tag", {key, info, out}, kTagBytes);
     out.insert(out.end(), tag.begin(), tag.end());
     return out;
   }
 
+  static constexpr std::size_t kSaltBytes = 32;
+  static constexpr std::size_t kTagBytes = scheme::kSealBytes - kSaltBytes;
+
   mutable std::atomic<int> calls{0};
 
  private:
-  static constexpr std::size_t kSaltBytes = 32;
-
   bool randomised_;
 };
 
 class ToyOpener final : public scheme::Opener {
  public:
-  bool open(ByteView key, ByteView info, ByteView sealed, Seed& seed) const override {
+  /// Opens with the secret keys of toy_public_key() that it is handed.
+  ToyOpener() = default;
+  /// Opens what is sealed to this public key, and is handed none.
+  explicit ToyOpener(ByteView own) : own_(own.begin(), own.end()) {}
+
+  bool open(ByteView key, ByteView info, ByteView sealed,
+            std::span<std::uint8_t> secret) const override {
     ++calls;
-    constexpr std::size_t kSaltBytes = 32, kBodyBytes = 64;
-    if (sealed.size() != scheme::kSealedKeyBytes) return false;
-    const Bytes public_key = toy_public_key(key);
-    const Bytes tag = toy_stream("toy tag", {public_key, info, sealed.first(kBodyBytes)},
-                                 sealed.size() - kBodyBytes);
-    if (std::memcmp(tag.data(), sealed.data() + kBodyBytes, tag.size()) != 0) return false;
-    const Bytes mask = toy_stream("toy mask", {public_key, info, sealed.first(kSaltBytes)},
-                                  kBodyBytes - kSaltBytes);
+    constexpr std::size_t kSaltBytes = ToySealer::kSaltBytes;
+    if (own_.empty() == key.empty() || sealed.size() != scheme::kSealBytes + secret.size()) {
+      return false;
+    }
+    const Bytes public_key = own_.empty() ? toy_public_key(key) : own_;
+    const std::size_t body = kSaltBytes + secret.size();
+    const Bytes tag =
+        toy_stream("toy tag", {public_key, info, sealed.first(body)}, ToySealer::kTagBytes);
+    if (std::memcmp(tag.data(), sealed.data() + body, tag.size()) != 0) return false;
+    const Bytes mask =
+        toy_stream("toy mask", {public_key, info, sealed.first(kSaltBytes)}, secret.size());
     for (std::size_t i = 0; i < mask.size(); ++i) {
-      seed.data()[i] = static_cast<std::uint8_t>(sealed[kSaltBytes + i] ^ mask[i]);
+      secret[i] = static_cast<std::uint8_t>(sealed[kSaltBytes + i] ^ mask[i]);
     }
     return true;
   }
 
   mutable std::atomic<int> calls{0};
+
+ private:
+  Bytes own_;
 };
 
 inline const ToySealer kSealer;

@@ -12,6 +12,7 @@
 #include "cipher/decrypt.h"
 #include "cipher/element.h"
 #include "cipher/encrypt.h"
+#include "scheme/blocks_digest.h"
 #include "support/rounds.h"
 
 namespace veilsum::test {
@@ -218,8 +219,13 @@ inline HandMadeSum sum_by_hand(const scheme::SecretKey& secret, const scheme::Ro
     manifest.add(uploads[k]->head(), weights[k], nullptr);
     blocks.push_back(uploads[k]->blocks());
   }
-  scheme::SumKey key = open_afresh(secret, {manifest});
-  return {std::move(manifest), sum_of_blocks(round, blocks, weights), std::move(key)};
+  Bytes sum = sum_of_blocks(round, blocks, weights);
+  scheme::OpeningRequest request{manifest};
+  if (!manifest.unit_weights()) {
+    request.evidence.blocks_digest = scheme::digest_of_blocks(sum, 1);
+  }
+  scheme::SumKey key = open_afresh(secret, request);
+  return {std::move(manifest), std::move(sum), std::move(key)};
 }
 
 /// (sum of levels) * scale as decryption computes it: in double and rounded once, or for float32,
