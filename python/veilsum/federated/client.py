@@ -3,16 +3,26 @@
 Federated loop. Everything that enters and leaves is bytes: public descriptions and encrypted sums
 come in; signed uploads go out. A cloud checks each proposed round against what was agreed before
 it encrypts for it, and encrypts once a round.
+
+What steers it comes from four places only: the configuration, what it agreed to, its replica, whose
+history every round names, and its own facts (rows, what training them gave, its link). What it
+keeps of a step beside the replica is in one `_Work`, which belongs to the history that it began
+under and is of no use under another.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from veilsum.arguments import shown
 from veilsum.crypto import encrypt
-from veilsum.data import Preprocessor, Study
+from veilsum.data import Feature, Preprocessor, Study
 from veilsum.errors import ParameterError, RoundError
 from veilsum.federated import shares, statistics
 from veilsum.federated.aggregator import join_parts
@@ -20,8 +30,20 @@ from veilsum.federated.agreement import Agreement
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.contribution import UPDATE, Contribution, encode, private_parts
 from veilsum.federated.distributed_noise import NoisePlan
+from veilsum.federated.history import (
+    MASK,
+    SHARES,
+    STATISTICS,
+    UPDATES,
+    Genesis,
+    History,
+    Place,
+    digest_state,
+)
 from veilsum.federated.masks import MaskState
 from veilsum.federated.model import choose_device, initial_parameters
+from veilsum.federated.opened import OpenedSum
+from veilsum.federated.participation import participants
 from veilsum.federated.ranges import FixedRange, range_policy
 from veilsum.federated.replica import Replica
 from veilsum.federated.seeds import numpy_generator
@@ -32,6 +54,7 @@ from veilsum.federated.weights import (
     REFERENCE_BANDWIDTH_BPS,
     LocalFacts,
     WeightRule,
+    exceeds,
     weight_rule,
 )
 from veilsum.hybrid import PlainPart, noisy
@@ -47,6 +70,42 @@ def _made(value: _T | None, step: str) -> _T:
     if value is None:
         raise RoundError(f"a cloud's steps are out of order: {step} comes first")
     return value
+
+
+@dataclass
+class _Work:
+    """What a cloud made in one step: of no use under another history than it began under.
+
+    Parameters
+    ----------
+    base : bytes
+        The history's head whose model was trained.
+    number : int
+        The step.
+    result : LocalResult
+        Of the training.
+    share : OwnShare or None
+        Where weights are agreed on: from the first pass on.
+    encrypted : set of str
+        Purposes that the cloud has encrypted for; each once.
+    """
+
+    base: bytes
+    number: int
+    result: LocalResult = field(repr=False)
+    share: shares.OwnShare | None = field(default=None, repr=False)
+    encrypted: set[str] = field(default_factory=set)
+
+    def claim(self, place: Place) -> None:
+        """Note that the cloud encrypts for a place, before anything leaves it; once."""
+        # Two sums of the same over different clouds would give away their difference, one cloud's
+        # own; a history that moved on in between is no excuse.
+        if place.purpose in self.encrypted:
+            raise RoundError(
+                f"the {place.purpose} of round {self.number} was encrypted before; a retry sends "
+                "the same bytes"
+            )
+        self.encrypted.add(place.purpose)
 
 
 class Client:
@@ -74,14 +133,14 @@ class Client:
         self._trainer: LocalTrainer | None = None
         self._weights: WeightRule | None = None
         self._replica: Replica | None = None
-        self._result: LocalResult | None = None
+        self._work: _Work | None = None
+        self._loss: float | None = None
         self._pads: PadStore | None = None
         self._background_seconds = 0.0
-        self._share: shares.OwnShare | None = None
+        self._history: History | None = None
         self._share_round: Round | None = None
         self._weight: float | None = None
         self._mean_rows = 1.0
-        self._sensed = False
         self._counted = False
         self._number = 0
         configured = config.aggregation.bandwidths_bps
@@ -90,7 +149,7 @@ class Client:
     @property
     def loss(self) -> float | None:
         """Training loss of the last training; stays with the cloud (a simulation may log it)."""
-        return None if self._result is None else self._result.loss
+        return self._loss
 
     @property
     def weight(self) -> float | None:
@@ -123,16 +182,19 @@ class Client:
 
     def agree(
         self,
+        training: bytes,
         statistics_plan: bytes,
         statistics_key: bytes,
         updates_plan: bytes,
         updates_key: bytes,
         roster: Sequence[bytes],
     ) -> None:
-        """Fix plans, public keys and roster for the whole run.
+        """Fix plans, public keys and roster for the whole run, and begin its history.
 
         Parameters
         ----------
+        training : bytes
+            32 bytes that name the training, drawn by whoever calls it together.
         statistics_plan, statistics_key : bytes
             Of the sum of preprocessing statistics.
         updates_plan, updates_key : bytes
@@ -157,8 +219,10 @@ class Client:
             )
         least = self._config.min_clients
         agreed = Agreement(statistics_plan, statistics_key, roster, least)
-        self._updates = Agreement(updates_plan, updates_key, roster, least)
-        self._statistics = agreed
+        updates = Agreement(updates_plan, updates_key, roster, least)
+        keys = ((statistics_plan, statistics_key), (updates_plan, updates_key))
+        self._history = new_history(self._config, training, roster, keys, self._study.features)
+        self._updates, self._statistics = updates, agreed
 
     def statistics_upload(self, round_description: bytes) -> bytes:
         """Encrypt the sums over the cloud's own rows that preprocessing needs.
@@ -177,10 +241,10 @@ class Client:
         # Two sums of the same statistics over different clouds would give away their difference.
         if self._counted:
             raise RoundError("the statistics were encrypted before; a retry sends the same bytes")
-        self._round = statistics.read_round(agreement, round_description, self._study)
-        upload = statistics.upload(self._round, self._study, self._identity, self._threads)
+        place = _made(self._history, "agree").place(STATISTICS)
+        self._round = statistics.read_round(agreement, round_description, self._study, place)
         self._counted = True
-        return upload
+        return statistics.upload(self._round, self._study, place, self._identity, self._threads)
 
     def receive_statistics(self, aggregate: bytes, sum_key: bytes) -> None:
         """Decrypt the pooled statistics and prepare rows and model.
@@ -200,11 +264,22 @@ class Client:
         # Again, they would put rows, weights and the model back to where a run begins.
         if self._replica is not None:
             raise RoundError("the statistics were received before; they are fixed for the run")
-        agreement = _made(self._updates, "agree")
-        moments = statistics.read(_made(self._round, "statistics_upload"), aggregate, sum_key)
-        self._round = None
+        agreement, small_sums = _made(self._updates, "agree"), _made(self._statistics, "agree")
+        rnd = _made(self._round, "statistics_upload")
+        moments, opened = statistics.read(rnd, aggregate, sum_key)
         config = self._config
         preprocessor = Preprocessor.fit(self._study.features, moments)
+        weights = configured_weights(config, moments.rows)
+        replica = new_replica(
+            config,
+            agreement,
+            small_sums,
+            _made(self._history, "agree"),
+            opened,
+            len(preprocessor.names),
+            weights,
+        )
+        self._round = None
         self._trainer = LocalTrainer(
             preprocessor.transform(self._study),
             self._study.labels,
@@ -214,9 +289,9 @@ class Client:
             cloud=self._index,
             device=choose_device(config.run.device),
         )
-        self._weights = configured_weights(config, moments.rows)
+        self._weights = weights
         self._mean_rows = moments.rows / agreement.clients
-        self._replica = new_replica(config, agreement, len(preprocessor.names), self._weights.limit)
+        self._replica = replica
 
     def prepare(self, round_description: bytes) -> None:
         """Begin to prepare the upload in the background, as far as the configuration says.
@@ -256,7 +331,8 @@ class Client:
         Raises
         ------
         veilsum.RoundError
-            When the cloud has trained for this round or a later one, or with distributed noise for
+            When the cloud has trained for this round or a later one, its history has not come to
+            the round, the cloud was not drawn for it, or with distributed noise it has trained for
             as many rounds as were agreed.
         """
         replica = _made(self._replica, "receive_statistics")
@@ -273,11 +349,33 @@ class Client:
                 f"asked to train for round {shown(number)}; the privacy that was agreed on is of "
                 f"{most} rounds"
             )
-        self._share = None
+        history = replica.history
+        if number != history.step:
+            raise RoundError(
+                f"asked to train for round {shown(number)}, but the history has come to round "
+                f"{history.step}: the sums of the rounds before, or word that they were skipped, "
+                "come first"
+            )
+        # Whoever could ask other clouds than those drawn would choose whose updates are summed.
+        if self._index not in participants(self._config, number):
+            raise RoundError(f"the cloud was not drawn for round {number}")
         self._share_round = None
-        self._sensed = False
+        self._work = None
         self._number = number
-        self._result = _made(self._trainer, "receive_statistics").train(replica.parameters, number)
+        trainer = _made(self._trainer, "receive_statistics")
+        result = trainer.train(replica.parameters, number)
+        self._loss = result.loss
+        self._work = _Work(history.base, number, result)
+
+    def _trained(self, replica: Replica) -> _Work:
+        """Return what training gave, if the model that it began from is still the history's."""
+        work = _made(self._work, "train")
+        if work.base != replica.history.base:
+            raise RoundError(
+                f"the update of round {work.number} belongs to another history: a sum was taken in "
+                "since, and the model is another one; train comes first"
+            )
+        return work
 
     def weight_upload(self, round_description: bytes) -> bytes:
         """Encrypt the cloud's relative weight for one pass of agreeing on shares.
@@ -295,21 +393,23 @@ class Client:
             When `train` gave no update since the last upload, the round is not as agreed, or
             shares are.
         """
-        agreement = _made(self._statistics, "agree")
-        result = _made(self._result, "train")
-        # Two sums of the same weights over different clouds would give away their difference.
+        replica = _made(self._replica, "receive_statistics")
+        work = self._trained(replica)
         if self._share_round is not None:
             raise RoundError("the last pass of agreeing on shares was not opened for this cloud")
-        if self._share is not None and self._share.settled:
-            raise RoundError("the shares of this round are agreed on; no more passes are due")
+        rnd = replica.read_shares(round_description)
+        place = replica.history.place(SHARES)
+        if work.share is None and replica.history.passes:
+            raise RoundError("the cloud had no part in the first pass; it has no share to agree on")
         rule = _made(self._weights, "receive_statistics")
-        if self._share is None:
-            facts = LocalFacts(result.rows, result.loss, self._bandwidth_bps)
-            self._share = shares.OwnShare(rule.weight(facts), rule.cap)
-        self._share_round = shares.read_round(agreement, round_description)
+        if work.share is None:
+            facts = LocalFacts(work.result.rows, work.result.loss, self._bandwidth_bps)
+            work.share = shares.OwnShare(rule.weight(facts), rule.cap)
+        work.claim(place)
+        self._share_round = rnd
         return encrypt(
-            self._share_round,
-            self._share.contribution(),
+            rnd,
+            work.share.contribution() | place.tensors,
             signer=self._identity,
             on_clip="error",
             threads=self._threads,
@@ -328,15 +428,13 @@ class Client:
         Raises
         ------
         veilsum.VeilsumError
-            When either does not belong to the pass, or the pass to no honest clouds.
+            When either does not belong to the pass, the pass to no honest clouds, or it does not
+            follow from the history.
         """
-        rnd = _made(self._share_round, "weight_upload")
-        _made(self._share, "weight_upload").observe(shares.read(rnd, aggregate, sum_key))
-        _made(self._replica, "receive_statistics").note(rnd, aggregate, sum_key)
-        self._share_round = None
+        self._take_shares(_made(self._share_round, "weight_upload"), aggregate, sum_key)
 
     def follow_weights(self, round_description: bytes, aggregate: bytes, sum_key: bytes) -> None:
-        """Take note of a pass of agreeing on shares that the cloud had no part in.
+        """Take in a pass of agreeing on shares that the cloud had no part in, or missed the sum of.
 
         Parameters
         ----------
@@ -349,11 +447,24 @@ class Client:
 
         Raises
         ------
-        veilsum.RoundError
-            When the round is not as agreed.
+        veilsum.VeilsumError
+            When the round does not follow from the history, or the others do not belong to it.
         """
-        rnd = shares.read_round(_made(self._statistics, "agree"), round_description)
-        _made(self._replica, "receive_statistics").note(rnd, aggregate, sum_key)
+        replica = _made(self._replica, "receive_statistics")
+        self._take_shares(replica.read_shares(round_description), aggregate, sum_key)
+
+    def _take_shares(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> None:
+        replica = _made(self._replica, "receive_statistics")
+        purpose = replica.history.place(SHARES).purpose
+        totals = replica.take_shares(rnd, aggregate, sum_key)
+        self._share_round = None
+        work = self._work
+        if work is None or work.share is None:
+            return
+        if purpose in work.encrypted:
+            work.share.observe(totals)
+        else:
+            work.share = None  # it is not in the sum, so it is no share of it
 
     def sensitivity_upload(self, round_description: bytes) -> bytes:
         """Encrypt how sensitive each coordinate is at this cloud, to agree on a mask.
@@ -366,21 +477,17 @@ class Client:
         Raises
         ------
         veilsum.RoundError
-            When there is no hybrid aggregation, no update, or the round is not as agreed.
+            When there is no hybrid aggregation, no update, the round is not as agreed or due, or
+            sensitivities of this training were encrypted before.
         """
         replica = _made(self._replica, "receive_statistics")
         masks = _made(replica.masks, "hybrid aggregation")
-        result = _made(self._result, "train")
-        # Once a training, in rounds that are due: two sums of the same sensitivities over different
-        # clouds would give away their difference, one cloud's own.
-        if self._sensed or not masks.renews(self._number):
-            raise RoundError(
-                f"sensitivities of round {self._number} were encrypted before, or are not due"
-            )
-        self._sensed = True
+        work = self._trained(replica)
+        rnd = replica.read_mask(round_description)
+        place = replica.history.place(MASK)
+        work.claim(place)
         trainer = _made(self._trainer, "receive_statistics")
-        options = self._config.hybrid
-        rnd = masks.read_round(round_description)
+        options, result = self._config.hybrid, work.result
         parts = masks.contribution(
             trainer.sensitivity(options.sensitivity, replica.parameters, result),
             loss=result.loss,
@@ -390,7 +497,7 @@ class Client:
         )
         return encrypt(
             rnd,
-            parts,
+            parts | place.tensors,
             signer=self._identity,
             on_clip="error",
             threads=self._threads,
@@ -413,8 +520,8 @@ class Client:
         veilsum.VeilsumError
             When one does not belong to the round, or the round is not as agreed.
         """
-        masks = _made(_made(self._replica, "receive_statistics").masks, "hybrid aggregation")
-        masks.observe(masks.read_round(round_description), aggregate, sum_key)
+        replica = _made(self._replica, "receive_statistics")
+        replica.take_mask(replica.read_mask(round_description), aggregate, sum_key)
 
     def upload(self, round_description: bytes, number: int) -> bytes:
         """Weigh, round, encrypt and sign the update of the last training.
@@ -429,19 +536,20 @@ class Client:
         Raises
         ------
         veilsum.RoundError
-            When `train` gave no update since the last upload, or the round is not as agreed.
+            When `train` gave no update since the last upload, the round is not as agreed, or the
+            cloud's weight is a larger share of the opened total than it is willing to be.
         """
         replica = _made(self._replica, "receive_statistics")
         # Rule 1: an update is encrypted once; a retry sends the same bytes again.
-        result = _made(self._result, "train")
+        work = self._trained(replica)
+        result = work.result
+        if number != work.number:
+            raise RoundError(f"the cloud has trained for round {work.number}, and no other")
         rnd = replica.read_round(round_description)
-        rule = _made(self._weights, "receive_statistics")
-        if rule.agreed:
-            weight = _made(self._share, "weight_upload").weight
-        else:
-            weight = rule.weight(LocalFacts(result.rows, result.loss, self._bandwidth_bps))
+        marks = replica.marks(replica.history.place(UPDATES))
         if self._config.privacy.distributed:
-            return self._private_upload(rnd, result, replica)
+            return self._private_upload(rnd, result, marks)
+        weight = self._own_weight(work)
         contribution = Contribution(result.update, weight, result.loss)
         options = self._config.encryption
         pads = self._pads
@@ -455,7 +563,7 @@ class Client:
         encrypted = values if masks is None else masks.encrypted_part(values)
         upload = encrypt(
             rnd,
-            {**encrypted, **replica.marks},
+            {**encrypted, **marks},
             rounding="nearest",
             signer=self._identity,
             on_clip=options.on_clip,
@@ -465,8 +573,7 @@ class Client:
         self._background_seconds = 0.0 if pads is None else pads.background_seconds
         self._drop_pads()
         self._weight = weight
-        self._result = None
-        self._share = None
+        self._work = None
         self._round = rnd
         if masks is None or masks.mask.count == masks.mask.size:
             return upload.to_bytes()
@@ -479,7 +586,29 @@ class Client:
         part = PlainPart.seal(rnd, self._index, plain, hybrid.plain_dtype, self._identity)
         return join_parts(upload.to_bytes(), part)
 
-    def _private_upload(self, rnd: Round, result: LocalResult, replica: Replica) -> bytes:
+    def _own_weight(self, work: _Work) -> float:
+        """Return the cloud's weight, 1 on average; refuse to be nearly all of a sum."""
+        rule = _made(self._weights, "receive_statistics")
+        if rule.agreed:
+            share = _made(work.share, "weight_upload")
+            weight, clients = share.weight, share.clients
+        else:
+            facts = LocalFacts(work.result.rows, work.result.loss, self._bandwidth_bps)
+            weight = rule.weight(facts)
+            clients = _made(self._updates, "agree").clients
+        most = self._config.aggregation.refuse_above
+        if exceeds(weight / clients, most):
+            raise RoundError(
+                f"the cloud would count more than {most:g} of the opened total of weights, and the "
+                "sum would be nearly its own update: nothing was encrypted. Use uniform weights or "
+                "a lower aggregation.max_share; or a higher aggregation.refuse_above, where all "
+                "clouds agree to that"
+            )
+        return weight
+
+    def _private_upload(
+        self, rnd: Round, result: LocalResult, marks: dict[str, NDArray[np.float64]]
+    ) -> bytes:
         """Clip, round, add the cloud's share of noise, encrypt and sign."""
         values = sum(array.size for array in result.update.values())
         private = noise_plan(self._config, values).private(result.update)
@@ -487,14 +616,14 @@ class Client:
         # hold every point of the grid, so the public count of clipped values is 0 for all.
         upload = encrypt(
             rnd,
-            private_parts(private) | replica.marks,
+            private_parts(private) | marks,
             rounding="nearest",
             signer=self._identity,
             on_clip="error",
             threads=self._threads,
         )
         self._weight = 1.0
-        self._result = None
+        self._work = None
         self._round = rnd
         return upload.to_bytes()
 
@@ -544,6 +673,22 @@ class Client:
         replica.advance(replica.read_round(round_description), aggregate, sum_key, plain)
         self._round = None
 
+    def skip(self, number: int) -> None:
+        """Take note that a round ended without a sum; what was trained for it is of no use.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When it is not the one that is open.
+        """
+        _made(self._replica, "receive_statistics").skip(number)
+        self._round = None
+
 
 def configured_weights(config: TrainConfig, total_rows: float) -> WeightRule:
     """Make the weight rule of a run.
@@ -587,8 +732,53 @@ def noise_plan(config: TrainConfig, values: int) -> NoisePlan:
     )
 
 
+def new_history(
+    config: TrainConfig,
+    training: bytes,
+    roster: Sequence[bytes],
+    keys: Sequence[tuple[bytes, bytes]],
+    features: Sequence[Feature],
+) -> History:
+    """Begin a participant's history: what is fixed before the first sum.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run's public configuration.
+    training : bytes
+        32 bytes that name the training.
+    roster : sequence of bytes
+        Verification keys of all clouds, in order.
+    keys : sequence of (bytes, bytes)
+        Each plan, and the public key that its sums are opened under.
+    features : sequence of Feature
+        What the rows' columns are, with their public ranges.
+    """
+    described = json.dumps([asdict(feature) for feature in features], sort_keys=True)
+    return History(
+        Genesis(
+            training=training,
+            configuration=config.agreed(),
+            roster=roster,
+            plans=[plan for plan, _ in keys],
+            authority=[key for _, key in keys],
+            threshold=1,  # one key holder opens
+            min_clients=config.min_clients,
+            group=(),  # no keys of the clouds alone in this version
+            # The model follows from the configuration and the statistics, whose record has it.
+            initial=digest_state({"features": np.frombuffer(described.encode(), dtype=np.uint8)}),
+        )
+    )
+
+
 def new_replica(
-    config: TrainConfig, agreement: Agreement, inputs: int, weight_limit: float
+    config: TrainConfig,
+    agreement: Agreement,
+    small_sums: Agreement,
+    history: History,
+    pooled: OpenedSum,
+    inputs: int,
+    weights: WeightRule,
 ) -> Replica:
     """Make a participant's copy of the public state, as it is before the first round.
 
@@ -596,12 +786,16 @@ def new_replica(
     ----------
     config : TrainConfig
         The run's public configuration.
-    agreement : Agreement
-        Of the rounds that sum updates.
+    agreement, small_sums : Agreement
+        Of the rounds that sum updates, and of all others.
+    history : History
+        The participant's own, before the statistics.
+    pooled : OpenedSum
+        The statistics.
     inputs : int
         Number of the model's input columns.
-    weight_limit : float
-        Of the weight rule.
+    weights : WeightRule
+        How clouds count.
     """
     parameters = initial_parameters(config.model, inputs, config.run.seed)
     policy = range_policy(config.encryption, parameters)
@@ -609,11 +803,15 @@ def new_replica(
         values = sum(array.size for array in parameters.values())
         policy = FixedRange(parameters, noise_plan(config, values).limit)
     return Replica(
+        history,
+        pooled,
+        history.place(STATISTICS),
         agreement,
+        small_sums,
         parameters,
         policy,
         server_optimiser(config.aggregation),
-        weight_limit,
+        weights,
         choose_threads(config, inputs).core,
         MaskState(
             config.hybrid, {name: array.shape for name, array in parameters.items()}, agreement

@@ -247,6 +247,12 @@ class AggregationOptions:
     max_share: float = _option(
         1.0, "no cloud counts more than this share of a round; 1: no cap", _share()
     )
+    refuse_above: float = _option(
+        0.8,
+        "a cloud encrypts no update that would count more than this share of the opened total of "
+        "weights: such a sum is nearly its own update",
+        _share(),
+    )
     min_clients: int = _option(
         0,
         "fewest clouds whose sum may be opened; 0: all that take part in a round",
@@ -370,6 +376,15 @@ class PrivacyOptions:
     noise_tail: float = _option(
         10.0, "distributed: standard deviations of noise that ranges have room for", _between(4, 40)
     )
+
+
+LOCAL_OPTIONS = {
+    "run": ("name", "directory", "device", "threads", "live", "tensorboard", "baseline"),
+    "data": ("directory", "cache"),
+    "encryption": ("pads_ahead", "pad_budget_mib"),
+}
+"""Options that may differ from cloud to cloud: where files are, what shows progress, how fast
+things are done. Whatever else stands in a configuration is part of the training's history."""
 
 
 @dataclass(frozen=True)
@@ -536,6 +551,17 @@ class TrainConfig:
             When it cannot be read.
         """
         return cls.from_mapping(read_toml(path), str(path))
+
+    def agreed(self) -> dict[str, dict[str, Any]]:
+        """Return what all participants must have configured alike: all but `LOCAL_OPTIONS`."""
+        return {
+            section: {
+                option: value
+                for option, value in options.items()
+                if option not in LOCAL_OPTIONS.get(section, ())
+            }
+            for section, options in self.to_mapping().items()
+        }
 
     def to_mapping(self) -> dict[str, dict[str, Any]]:
         """Return section name -> option name -> value; tuples become lists."""

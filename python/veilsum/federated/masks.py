@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum._core import Aggregate, SumKey
-from veilsum.crypto import decrypt
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.config import HybridOptions
 from veilsum.federated.contribution import UPDATE
+from veilsum.federated.history import Place, State
+from veilsum.federated.opened import OpenedSum
 from veilsum.hybrid import Mask, budget_fraction, named_coordinates, top_fraction
-from veilsum.layout import Layout
 from veilsum.rounds import Round
 
 _LARGEST_EXPOSURE = 4.0
@@ -70,7 +69,6 @@ class MaskState:
         if options.steer == "budget":
             self._like |= {"wanted": np.zeros(1), "exposure": np.zeros(1)}
             self._limits |= {"wanted": _LARGEST_EXPOSURE, "exposure": _LARGEST_EXPOSURE}
-        self._layout = Layout.like(self._like)
         self._mask = Mask.everything(size)
         # Refuses contradictory patterns now, not in the first round.
         top_fraction(np.zeros(size), options.floor, always=self._always, never=self._never)
@@ -79,6 +77,11 @@ class MaskState:
     def mask(self) -> Mask:
         """The mask of the next round; everything is encrypted before the first agreement."""
         return self._mask
+
+    @property
+    def state(self) -> State:
+        """What was agreed, for the history."""
+        return {"mask": self._mask.encrypted}
 
     def renews(self, number: int) -> bool:
         """Return whether sensitivities are summed in a round.
@@ -90,19 +93,27 @@ class MaskState:
         """
         return (number - 1) % self._options.renew_every == 0
 
-    def propose_round(self) -> bytes:
-        """Describe the round that sums sensitivities."""
-        return self._agreement.make_round(self._like, self._limits).to_bytes()
+    def propose_round(self, place: Place) -> bytes:
+        """Describe the round that sums sensitivities.
 
-    def read_round(self, data: bytes) -> Round:
+        Parameters
+        ----------
+        place : Place
+            Where in the training it stands.
+        """
+        return self._agreement.make_round(self._like, self._limits, place).to_bytes()
+
+    def read_round(self, data: bytes, place: Place) -> Round:
         """Read such a round, refusing one that is not as agreed.
 
         Parameters
         ----------
         data : bytes
             The round.
+        place : Place
+            Where in the training it should stand.
         """
-        return self._agreement.read_round(data, self._layout, self._limits)
+        return self._agreement.read_round(data, self._like, self._limits, place)
 
     def contribution(
         self,
@@ -139,25 +150,15 @@ class MaskState:
             parts |= {"wanted": np.array([weight * fraction]), "exposure": np.array([weight])}
         return parts
 
-    def observe(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> None:
+    def observe(self, opened: OpenedSum) -> None:
         """Take in the opened sum and set the mask from it.
 
         Parameters
         ----------
-        rnd : Round
-            As `read_round` returned it.
-        aggregate : bytes
-            From the aggregator.
-        sum_key : bytes
-            From the authority.
-
-        Raises
-        ------
-        veilsum.VeilsumError
-            When either does not belong to the round.
+        opened : OpenedSum
+            Of the sensitivities.
         """
-        total = Aggregate.from_bytes(aggregate, rnd)
-        sums = decrypt(SumKey.from_bytes(sum_key, rnd), total, average=False)
+        sums = opened.sums
         fraction = self._options.fraction
         if self._options.steer == "budget":
             wanted = float(sums["wanted"][0]) / max(float(sums["exposure"][0]), 1e-9)

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veilsum.federated.config import EncryptionOptions
+from veilsum.federated.history import State
 
 _SMALLEST_FRACTION = 2.0**-20
 """No range falls below this fraction of the first round's: a model that stood still may move."""
@@ -41,6 +42,11 @@ class RangePolicy(Protocol):
 
     def limits(self) -> dict[str, float]:
         """Return each tensor's limit for the next round."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """All that later ranges follow from, for the history."""
         ...
 
     def observe(self, mean: Mapping[str, NDArray[np.float64]], clipped: int, values: int) -> None:
@@ -71,6 +77,11 @@ class FixedRange:
 
     def __init__(self, names: Mapping[str, object], limit: float) -> None:
         self._limits = dict.fromkeys(names, limit)
+
+    @property
+    def state(self) -> State:
+        """All that later ranges follow from, for the history."""
+        return _limits_state(self._limits)
 
     def limits(self) -> dict[str, float]:
         """Return each tensor's limit for the next round."""
@@ -120,6 +131,14 @@ class AdaptiveRange:
         self._quiet = 0
         self._limits = dict.fromkeys(names, first)
 
+    @property
+    def state(self) -> State:
+        """All that later ranges follow from, for the history."""
+        return _limits_state(self._limits) | {
+            "boost": np.float64(self._boost),
+            "quiet": np.int64(self._quiet),
+        }
+
     def limits(self) -> dict[str, float]:
         """Return each tensor's limit for the next round."""
         return dict(self._limits)
@@ -151,6 +170,10 @@ class AdaptiveRange:
             self._limits[name] = max(
                 power_of_two_above(wanted), last / 2, self._first * _SMALLEST_FRACTION
             )
+
+
+def _limits_state(limits: Mapping[str, float]) -> dict[str, NDArray[Any]]:
+    return {f"limit.{name}": np.asarray(limit) for name, limit in limits.items()}
 
 
 def power_of_two_above(value: float) -> float:

@@ -1,4 +1,4 @@
-"""A participant's copy of the public state: global model, ranges, agreement.
+"""A participant's copy of the public state: global model, ranges, agreement, history.
 
 Federated loop. Each cloud and the coordinator hold one, start from the same configuration, and
 take in the same opened sums, so their copies stay identical; the aggregator holds none and never
@@ -6,32 +6,34 @@ sees the model. Who follows can check each proposed round, because its ranges fo
 
 Ciphertexts can be altered without being read, so an aggregator could hand every cloud another sum:
 clouds with models of its choice, whose updates it could tell apart in the next sum (Pasquini et
-al., CCS 2022). So each round's layout names the digest of all messages that led to it: clouds that
-were handed different ones expect different rounds, and their updates never sum.
+al., CCS 2022). So every sum that is taken in, of whatever purpose, becomes a record of the history
+(`history.py`) together with the state that it led to, and every round names the history's head:
+clouds that were told different things expect different rounds, and their updates never sum. All
+that steers a cloud and came from outside is therefore kept here, and nowhere else.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum._core import Aggregate, SumKey
 from veilsum.arguments import shown
-from veilsum.crypto import decrypt
 from veilsum.errors import RoundError, WireFormatError
-from veilsum.federated.agreement import Agreement
+from veilsum.federated import shares
+from veilsum.federated.agreement import Agreement, stands_at
 from veilsum.federated.contribution import OpenedMean, decode, sum_layout, sum_limits
+from veilsum.federated.history import MASK, SHARES, UPDATES, History, Place, State, digest_state
 from veilsum.federated.masks import MaskState
+from veilsum.federated.opened import OpenedSum, read_sum
 from veilsum.federated.ranges import RangePolicy
 from veilsum.federated.server import Parameters, ServerOptimiser
+from veilsum.federated.shares import SharePasses, Totals
+from veilsum.federated.weights import WeightRule
 from veilsum.hybrid import hybrid_layout
-from veilsum.layout import Layout
 from veilsum.rounds import Round
-
-_LABEL = b"veilsum/1/training-history"
 
 
 class Replica:
@@ -39,43 +41,65 @@ class Replica:
 
     Parameters
     ----------
+    history : History
+        This participant's own, before the statistics.
+    statistics : OpenedSum
+        The pooled statistics, which inputs, weights and initial model follow from.
+    place : Place
+        What their round names.
     agreement : Agreement
         Of the rounds that sum updates.
+    small_sums : Agreement
+        Of the passes of agreeing on shares.
     parameters : mapping of str to ndarray
         The initial model.
     policy : RangePolicy
         This participant's own instance.
     optimiser : ServerOptimiser
         This participant's own instance.
-    weight_limit : float
-        Of the weight rule.
+    rule : WeightRule
+        How clouds count.
     threads : int or None
         For decryption.
     masks : MaskState or None
         This participant's own instance where some values travel plain.
+
+    Raises
+    ------
+    veilsum.RoundError
+        When the statistics do not follow from the history.
     """
 
     def __init__(
         self,
+        history: History,
+        statistics: OpenedSum,
+        place: Place,
         agreement: Agreement,
+        small_sums: Agreement,
         parameters: Mapping[str, NDArray[np.float32]],
         policy: RangePolicy,
         optimiser: ServerOptimiser,
-        weight_limit: float,
+        rule: WeightRule,
         threads: int | None = None,
         masks: MaskState | None = None,
     ) -> None:
-        self._masks = masks
+        self._history = history
         self._agreement = agreement
+        self._small_sums = small_sums
         self._parameters: Parameters = dict(parameters)
         self._policy = policy
         self._optimiser = optimiser
-        self._weight_limit = weight_limit
+        self._rule = rule
         self._threads = threads
+        self._masks = masks
+        self._passes = SharePasses(rule.cap)
         self._like = sum_layout(parameters)
-        self._history = hashlib.sha256(_LABEL).digest()
-        # Of the last round that was read: its bytes, the names of the marks it had to have.
-        self._read: tuple[bytes, tuple[str, ...], Round] | None = None
+        self._pooled = digest_state(statistics.sums)
+        self._model = self._model_digest()
+        # Of the last round that was read: its bytes, the place that it had to name.
+        self._read: tuple[bytes, Place, Round] | None = None
+        self._record(place, statistics)
 
     @property
     def parameters(self) -> Parameters:
@@ -90,14 +114,12 @@ class Replica:
     @property
     def limits(self) -> dict[str, float]:
         """Ranges of the next round, of everything that it sums."""
-        return sum_limits(self._policy.limits(), self._weight_limit)
+        return sum_limits(self._policy.limits(), self._rule.limit)
 
-    def propose_round(self) -> bytes:
-        """Describe the next round; who coordinates does this."""
-        rnd = self._agreement.make_round(*self._description)
-        data = rnd.to_bytes()
-        self._read = data, tuple(self.marks), rnd
-        return data
+    @property
+    def history(self) -> History:
+        """All that was summed and skipped; only this replica adds to it."""
+        return self._history
 
     @property
     def masks(self) -> MaskState | None:
@@ -105,18 +127,106 @@ class Replica:
         return self._masks
 
     @property
-    def marks(self) -> dict[str, NDArray[np.float64]]:
-        """Empty tensors that bind a round and its uploads to the public state."""
-        history = {f"history.{self._history.hex()}": np.zeros(0)}
-        return history if self._masks is None else history | hybrid_layout(self._masks.mask)
+    def passes(self) -> SharePasses:
+        """What the present step's passes of agreeing on shares have come to."""
+        return self._passes
+
+    @property
+    def state(self) -> State:
+        """All that steers a participant and is the same for all, as its digest goes into records.
+
+        Digests stand for what is large and seldom changes.
+        """
+        parts: dict[str, NDArray[Any]] = {
+            "pooled": np.frombuffer(self._pooled, dtype=np.uint8),
+            "model": np.frombuffer(self._model, dtype=np.uint8),
+        }
+        groups = {"ranges": self._policy.state, "shares": self._passes.state}
+        if self._masks is not None:
+            groups["masks"] = self._masks.state
+        for group, state in groups.items():
+            parts |= {f"{group}.{name}": array for name, array in state.items()}
+        return parts
+
+    def _model_digest(self) -> bytes:
+        model = {f"parameters.{name}": array for name, array in self._parameters.items()}
+        kept = {f"optimiser.{name}": array for name, array in self._optimiser.state.items()}
+        return digest_state(model | kept)
+
+    def marks(self, place: Place) -> dict[str, NDArray[np.float64]]:
+        """Return the empty tensors that bind an upload to the public state.
+
+        Parameters
+        ----------
+        place : Place
+            Where in the training its round stands.
+        """
+        if self._masks is None:
+            return place.tensors
+        return place.tensors | hybrid_layout(self._masks.mask)
+
+    def propose_round(self) -> bytes:
+        """Describe the next sum of updates; who coordinates does this.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When shares or a mask are to be agreed on first.
+        """
+        place = self._update_place()
+        rnd = self._agreement.make_round(*self._description, place)
+        data = rnd.to_bytes()
+        self._read = data, place, rnd
+        return data
+
+    def propose_shares(self) -> bytes:
+        """Describe the next pass of agreeing on shares."""
+        return shares.propose_round(self._small_sums, self._shares_place())
+
+    def propose_mask(self) -> bytes:
+        """Describe the sum of sensitivities that the present step is due.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When none is due.
+        """
+        masks, place = self._mask_place()
+        return masks.propose_round(place)
 
     @property
     def _description(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-        like = self._like if self._masks is None else self._masks.encrypted_part(self._like)
-        return like | self.marks, self.limits | dict.fromkeys(self.marks, 1.0)
+        if self._masks is None:
+            return self._like, self.limits
+        mark = hybrid_layout(self._masks.mask)
+        like = self._masks.encrypted_part(self._like) | mark
+        return like, self.limits | dict.fromkeys(mark, 1.0)
+
+    def _update_place(self) -> Place:
+        """Where the next sum of updates stands, once all is agreed that it needs."""
+        history = self._history
+        if self._rule.agreed and not self._passes.settled:
+            raise RoundError(f"shares of round {history.step} are not agreed on; they come first")
+        due = self._masks is not None and self._masks.renews(history.step)
+        if due and not history.had(MASK):
+            raise RoundError(f"the mask of round {history.step} is not agreed on; it comes first")
+        return history.place(UPDATES)
+
+    def _shares_place(self) -> Place:
+        if not self._rule.agreed:
+            raise RoundError("no shares are agreed on in this training; no passes are due")
+        if self._passes.settled:
+            raise RoundError("the shares of this round are agreed on; no more passes are due")
+        return self._history.place(SHARES)
+
+    def _mask_place(self) -> tuple[MaskState, Place]:
+        masks, step = self._masks, self._history.step
+        if masks is None or not masks.renews(step):
+            raise RoundError(f"sensitivities of round {step} are not due")
+        return masks, self._history.place(MASK)
 
     def read_round(self, data: bytes) -> Round:
-        """Read a proposed round, refusing one that does not follow from the public state.
+        """Read a proposed sum of updates, refusing one that does not follow from the state.
 
         The same bytes are read and checked once, as long as the state stays the same.
 
@@ -132,12 +242,32 @@ class Replica:
         veilsum.WireFormatError
             When the bytes are malformed.
         """
-        marks = tuple(self.marks)  # they name the whole state: history and mask
-        if self._read is None or self._read[:2] != (data, marks):
-            like, limits = self._description
-            checked = self._agreement.read_round(data, Layout.like(like), limits)
-            self._read = data, marks, checked
+        place = self._update_place()  # its head names the whole state
+        if self._read is None or self._read[:2] != (data, place):
+            checked = self._agreement.read_round(data, *self._description, place)
+            self._read = data, place, checked
         return self._read[2]
+
+    def read_shares(self, data: bytes) -> Round:
+        """Read a proposed pass of agreeing on shares, refusing one that is not due.
+
+        Parameters
+        ----------
+        data : bytes
+            The round.
+        """
+        return shares.read_round(self._small_sums, data, self._shares_place())
+
+    def read_mask(self, data: bytes) -> Round:
+        """Read a proposed sum of sensitivities, refusing one that is not due.
+
+        Parameters
+        ----------
+        data : bytes
+            The round.
+        """
+        masks, place = self._mask_place()
+        return masks.read_round(data, place)
 
     def advance(
         self, rnd: Round, aggregate: bytes, sum_key: bytes, plain: bytes = b""
@@ -158,33 +288,110 @@ class Replica:
         Raises
         ------
         veilsum.VeilsumError
-            When one does not belong to the round, or is malformed.
+            When one does not belong to the round, is malformed, or does not follow from the
+            history.
         """
-        total = Aggregate.from_bytes(aggregate, rnd)
-        key = SumKey.from_bytes(sum_key, rnd)
-        sums = decrypt(key, total, average=False, threads=self._threads)
+        place = _follows(rnd, self._update_place())
+        total = read_sum(rnd, aggregate, sum_key, self._threads)
         if self._masks is not None:
             count = self._masks.mask.size - self._masks.mask.count
             values = read_plain_sum(plain, rnd, count) if count else np.zeros(0)
-            sums = self._masks.merge(sums, values)
-        opened = decode(sums)
+            total = total.merged(self._masks.merge(total.sums, values))
+        opened = decode(total.sums)
         self._parameters = self._optimiser.step(self._parameters, opened.update)
-        self.note(rnd, aggregate, sum_key, plain)
-        self._policy.observe(opened.update, sum(total.clipped), total.count * rnd.size)
+        self._policy.observe(opened.update, total.clipped, total.values)
+        self._passes = SharePasses(self._rule.cap)
+        self._model = self._model_digest()
+        self._record(place, total)
         return opened
 
-    def note(self, rnd: Round, *messages: bytes) -> None:
-        """Take a round's messages into the history that later rounds name.
+    def take_shares(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> Totals:
+        """Decrypt a pass of agreeing on shares and take it in.
 
         Parameters
         ----------
         rnd : Round
-            The round.
-        *messages : bytes
-            What was opened of it, as it was received.
+            As `read_shares` returned it.
+        aggregate : bytes
+            From the aggregator.
+        sum_key : bytes
+            From the authority.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When one does not belong to the pass, the pass to no honest clouds, or it does not
+            follow from the history.
         """
-        digests = [hashlib.sha256(message).digest() for message in messages]
-        self._history = hashlib.sha256(b"".join([_LABEL, self._history, rnd.id, *digests])).digest()
+        place = _follows(rnd, self._shares_place())
+        opened = read_sum(rnd, aggregate, sum_key, self._threads)
+        totals = shares.totals_of(opened)
+        self._passes.observe(totals)
+        self._record(place, opened)
+        return totals
+
+    def take_mask(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> None:
+        """Decrypt a sum of sensitivities and set the mask from it.
+
+        Parameters
+        ----------
+        rnd : Round
+            As `read_mask` returned it.
+        aggregate : bytes
+            From the aggregator.
+        sum_key : bytes
+            From the authority.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When one does not belong to the round, or it does not follow from the history.
+        """
+        masks, place = self._mask_place()
+        _follows(rnd, place)
+        opened = read_sum(rnd, aggregate, sum_key, self._threads)
+        masks.observe(opened)
+        self._record(place, opened)
+
+    def skip(self, number: int) -> None:
+        """Take note that a step ended without a sum of updates.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When it is not the one that is open.
+        """
+        if number != self._history.step:
+            raise RoundError(
+                f"told that round {shown(number)} is skipped, but the history has come to round "
+                f"{self._history.step}"
+            )
+        self._passes = SharePasses(self._rule.cap)
+        self._history.skip(digest_state(self.state))
+
+    def _record(self, place: Place, opened: OpenedSum) -> None:
+        state = digest_state(self.state)
+        self._history.append(
+            place, opened.round_id, opened.manifest, digest_state(opened.sums), state
+        )
+
+
+def _follows(rnd: Round, place: Place) -> Place:
+    """Return the place that a sum takes, if its round, which may have been read long ago, names it.
+
+    Whoever passes sums on could bring them late, twice or in another order otherwise.
+    """
+    if not stands_at(rnd, place):
+        raise RoundError(
+            f"round {rnd.id.hex()[:16]} does not follow from the history: something else was taken "
+            "in since it was read; nothing of it was used"
+        )
+    return place
 
 
 def write_plain_sum(rnd: Round, total: NDArray[np.float64]) -> bytes:

@@ -13,12 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum.federated.config import AggregationOptions
+from veilsum.federated.history import State
 
 Parameters = dict[str, NDArray[np.float32]]
 
 
 class ServerOptimiser(Protocol):
     """Applies a mean update to the global parameters."""
+
+    @property
+    def state(self) -> State:
+        """What it keeps from step to step, for the history; empty where it keeps nothing."""
+        ...
 
     def step(
         self, parameters: Mapping[str, NDArray[np.float32]], mean: Mapping[str, NDArray[np.float64]]
@@ -46,6 +52,11 @@ class FederatedAveraging:
 
     def __init__(self, learning_rate: float = 1.0) -> None:
         self._learning_rate = learning_rate
+
+    @property
+    def state(self) -> State:
+        """Nothing."""
+        return {}
 
     def step(
         self, parameters: Mapping[str, NDArray[np.float32]], mean: Mapping[str, NDArray[np.float64]]
@@ -82,6 +93,11 @@ class FederatedMomentum:
         self._learning_rate = learning_rate
         self._momentum = momentum
         self._velocity: dict[str, NDArray[np.float64]] = {}
+
+    @property
+    def state(self) -> State:
+        """The moving sum."""
+        return {f"velocity.{name}": array for name, array in self._velocity.items()}
 
     def step(
         self, parameters: Mapping[str, NDArray[np.float32]], mean: Mapping[str, NDArray[np.float64]]
@@ -141,6 +157,12 @@ class AdaptiveFederated:
         self._yogi = yogi
         self._first: dict[str, NDArray[np.float64]] = {}
         self._second: dict[str, NDArray[np.float64]] = {}
+
+    @property
+    def state(self) -> State:
+        """Both moments."""
+        first = {f"first.{name}": array for name, array in self._first.items()}
+        return first | {f"second.{name}": array for name, array in self._second.items()}
 
     def step(
         self, parameters: Mapping[str, NDArray[np.float32]], mean: Mapping[str, NDArray[np.float64]]

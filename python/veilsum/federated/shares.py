@@ -19,21 +19,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from veilsum._core import Aggregate, SumKey
-from veilsum.crypto import decrypt
 from veilsum.errors import ParameterError, RoundError
 from veilsum.federated.agreement import Agreement
+from veilsum.federated.history import Place, State
+from veilsum.federated.opened import OpenedSum
 from veilsum.federated.rounding import Grid
 from veilsum.federated.statistics import VALUE_BITS
 from veilsum.federated.weights import exceeds
-from veilsum.layout import Layout
 from veilsum.rounds import Round
 
 LIMIT = 4096.0
 """Public bound of relative weights; dimensionless and near 1 by construction (`weights.py`)."""
 
 _LIKE = {"relative": np.zeros(1), "held": np.zeros(1)}
-_LAYOUT = Layout.like(_LIKE)
 _LIMITS = {"relative": LIMIT, "held": 1.0}
 _GRID = Grid(LIMIT, VALUE_BITS)
 
@@ -75,6 +73,19 @@ class SharePasses:
     def settled(self) -> bool:
         """Whether shares are final."""
         return self._settled
+
+    @property
+    def state(self) -> State:
+        """What the passes so far have come to, for the history."""
+        last = self._last
+        free, held, clients = (0.0, 0, 0) if last is None else (last.free, last.held, last.clients)
+        return {
+            "cap": np.float64(self._cap),
+            "free": np.float64(free),
+            "held": np.int64(held),
+            "clients": np.int64(clients),
+            "settled": np.bool_(self._settled),
+        }
 
     @property
     def totals(self) -> Totals | None:
@@ -174,9 +185,10 @@ class OwnShare:
             self._held = True
 
     @property
-    def settled(self) -> bool:
-        """Whether the share is final: no more passes are due."""
-        return self._passes.settled
+    def clients(self) -> int:
+        """How many clouds the share is one of; 0 before a pass was opened."""
+        totals = self._passes.totals
+        return 0 if totals is None else totals.clients
 
     @property
     def weight(self) -> float:
@@ -194,18 +206,20 @@ class OwnShare:
         return totals.clients * share
 
 
-def propose_round(agreement: Agreement) -> bytes:
+def propose_round(agreement: Agreement, place: Place) -> bytes:
     """Describe the round of a pass.
 
     Parameters
     ----------
     agreement : Agreement
         Of the small sums.
+    place : Place
+        Where in the training it stands.
     """
-    return agreement.make_round(_LIKE, _LIMITS).to_bytes()
+    return agreement.make_round(_LIKE, _LIMITS, place).to_bytes()
 
 
-def read_round(agreement: Agreement, data: bytes) -> Round:
+def read_round(agreement: Agreement, data: bytes, place: Place) -> Round:
     """Read a proposed round, refusing one that is not as agreed.
 
     Parameters
@@ -214,28 +228,20 @@ def read_round(agreement: Agreement, data: bytes) -> Round:
         Of the small sums.
     data : bytes
         The round.
+    place : Place
+        Where in the training it should stand.
     """
-    return agreement.read_round(data, _LAYOUT, _LIMITS)
+    return agreement.read_round(data, _LIKE, _LIMITS, place)
 
 
-def read(rnd: Round, aggregate: bytes, sum_key: bytes) -> Totals:
-    """Decrypt a pass.
+def totals_of(opened: OpenedSum) -> Totals:
+    """Read what a pass opened.
 
     Parameters
     ----------
-    rnd : Round
-        The round.
-    aggregate : bytes
-        From the aggregator.
-    sum_key : bytes
-        From the authority.
-
-    Raises
-    ------
-    veilsum.VeilsumError
-        When either does not belong to the round.
+    opened : OpenedSum
+        The pass.
     """
-    total = Aggregate.from_bytes(aggregate, rnd)
-    sums = decrypt(SumKey.from_bytes(sum_key, rnd), total, average=False)
+    sums = opened.sums
     # "held" counts in whole clouds, at 32 bits: rounding is exact.
-    return Totals(float(sums["relative"][0]), round(float(sums["held"][0])), total.count)
+    return Totals(float(sums["relative"][0]), round(float(sums["held"][0])), opened.clients)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from veilsum._core import Aggregate, SumKey
-from veilsum.crypto import decrypt, encrypt
+from veilsum.crypto import encrypt
 from veilsum.data import MAX_ROWS, Moments, Study, local_moments
 from veilsum.federated.agreement import Agreement
+from veilsum.federated.history import Place
+from veilsum.federated.opened import OpenedSum, read_sum
 from veilsum.federated.rounding import Grid
 from veilsum.keys.identity import Identity
 from veilsum.layout import Layout
@@ -29,7 +30,7 @@ def _like_and_limits(study: Study) -> tuple[dict[str, object], dict[str, float]]
     return dict(like), dict.fromkeys(like, float(MAX_ROWS))
 
 
-def propose_round(agreement: Agreement, study: Study) -> bytes:
+def propose_round(agreement: Agreement, study: Study, place: Place) -> bytes:
     """Describe the round that sums the statistics.
 
     Parameters
@@ -38,11 +39,13 @@ def propose_round(agreement: Agreement, study: Study) -> bytes:
         Of this sum.
     study : Study
         Only its features are looked at.
+    place : Place
+        Where in the training it stands.
     """
-    return agreement.make_round(*_like_and_limits(study)).to_bytes()
+    return agreement.make_round(*_like_and_limits(study), place).to_bytes()
 
 
-def read_round(agreement: Agreement, data: bytes, study: Study) -> Round:
+def read_round(agreement: Agreement, data: bytes, study: Study, place: Place) -> Round:
     """Read the proposed round, refusing one that is not as agreed.
 
     Parameters
@@ -53,17 +56,18 @@ def read_round(agreement: Agreement, data: bytes, study: Study) -> Round:
         The round.
     study : Study
         Only its features are looked at.
+    place : Place
+        Where in the training it should stand.
 
     Raises
     ------
     veilsum.RoundError
         When the round is not as agreed.
     """
-    like, limits = _like_and_limits(study)
-    return agreement.read_round(data, Layout.like(like), limits)
+    return agreement.read_round(data, *_like_and_limits(study), place)
 
 
-def upload(rnd: Round, study: Study, signer: Identity, threads: int | None) -> bytes:
+def upload(rnd: Round, study: Study, place: Place, signer: Identity, threads: int | None) -> bytes:
     """Encrypt one cloud's statistics.
 
     Parameters
@@ -72,18 +76,20 @@ def upload(rnd: Round, study: Study, signer: Identity, threads: int | None) -> b
         As `read_round` returned it.
     study : Study
         The cloud's own rows.
+    place : Place
+        That the round names.
     signer : Identity
         The cloud's.
     threads : int or None
         For encryption.
     """
-    moments = local_moments(study).to_mapping()
-    encrypted = encrypt(rnd, moments, signer=signer, on_clip="error", threads=threads)
+    parts = local_moments(study).to_mapping() | place.tensors
+    encrypted = encrypt(rnd, parts, signer=signer, on_clip="error", threads=threads)
     return encrypted.to_bytes()
 
 
-def read(rnd: Round, aggregate: bytes, sum_key: bytes) -> Moments:
-    """Decrypt the pooled statistics.
+def read(rnd: Round, aggregate: bytes, sum_key: bytes) -> tuple[Moments, OpenedSum]:
+    """Decrypt the pooled statistics; return them, and the sum as it was opened.
 
     Parameters
     ----------
@@ -99,9 +105,8 @@ def read(rnd: Round, aggregate: bytes, sum_key: bytes) -> Moments:
     veilsum.VeilsumError
         When either does not belong to the round.
     """
-    total = Aggregate.from_bytes(aggregate, rnd)
-    key = SumKey.from_bytes(sum_key, rnd)
-    return Moments.from_mapping(decrypt(key, total, average=False))
+    opened = read_sum(rnd, aggregate, sum_key)
+    return Moments.from_mapping(opened.sums), opened
 
 
 def pooled(clouds: Sequence[Study]) -> Moments:

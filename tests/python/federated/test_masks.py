@@ -87,7 +87,7 @@ def test_a_cloud_with_another_mask_encrypts_nothing(make_config: Make) -> None:
     flipped = ~masks.mask.encrypted
     masks._mask = vs.hybrid.Mask(flipped)
     client.train(2)
-    with pytest.raises(vs.RoundError, match="layout"):
+    with pytest.raises(vs.RoundError, match="another layout"):
         client.upload(description, 2)
 
 
@@ -211,16 +211,19 @@ def test_a_damaged_half_leaves_the_whole_upload_out(make_config: Make) -> None:
 
 def test_sensitivities_are_encrypted_once_a_training_and_only_when_due(make_config: Make) -> None:
     method = make_method(make_config("hybrid.fraction=0.2", "hybrid.renew_every=5"))
-    masks = method._replica.masks
-    assert masks is not None
-    client = method.clients[0]
+    client, replica = method.clients[0], method._replica
     client.train(1)
-    client.sensitivity_upload(masks.propose_round())
-    with pytest.raises(vs.RoundError, match="encrypted before, or are not due"):
-        client.sensitivity_upload(masks.propose_round())
+    client.sensitivity_upload(replica.propose_mask())
+    with pytest.raises(vs.RoundError, match="mask of round 1 was encrypted before"):
+        client.sensitivity_upload(replica.propose_mask())
+    # An update is not summed before the mask that the round is due.
+    with pytest.raises(vs.RoundError, match="mask of round 1 is not agreed on"):
+        replica.propose_round()
+    description = replica.propose_mask()
+    client.skip(1)
     client.train(2)
     with pytest.raises(vs.RoundError, match="not due"):
-        client.sensitivity_upload(masks.propose_round())
+        client.sensitivity_upload(description)
 
 
 def test_the_report_says_what_travelled_in_the_clear(make_config: Make) -> None:

@@ -120,5 +120,5 @@ def test_a_watched_client_is_a_client(config: TrainConfig) -> None:
             made.append(number)
             super().train(number)
 
-    EncryptedAveraging(config, spread(config).clouds, Watched).run_round(7)
-    assert made == [7] * 4
+    EncryptedAveraging(config, spread(config).clouds, Watched).run_round(1)
+    assert made == [1] * 4

@@ -65,6 +65,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "aggregation.dynamic_form=printed",
         "aggregation.bandwidth_exponent=0.25",
         "aggregation.max_share=0.6",
+        "aggregation.refuse_above=0.9",
     ),
     "links": ("aggregation.bandwidths_bps=[1e7, 2e7, 1e7, 1e6]",),
     "fedavgm": (

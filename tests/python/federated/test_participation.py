@@ -244,17 +244,15 @@ def test_a_run_with_skipped_rounds_has_a_report(
 
 
 def test_a_cloud_answers_one_pass_at_a_time(make_config: Make) -> None:
-    from veilsum.federated import shares
-
     method = EncryptedAveraging(
         make_config("aggregation.weights=dynamic"),
         prepare(make_config()).federation.clouds,
     )
     client = method.clients[0]
     client.train(1)
-    client.weight_upload(shares.propose_round(method._small_sums))
+    client.weight_upload(method._replica.propose_shares())
     with pytest.raises(vs.RoundError, match="was not opened for this cloud"):
-        client.weight_upload(shares.propose_round(method._small_sums))
+        client.weight_upload(method._replica.propose_shares())
 
 
 def test_a_measured_bandwidth_replaces_the_configured_one(make_config: Make) -> None:

@@ -13,16 +13,19 @@ import pytest
 import torch
 
 import veilsum as vs
-from oracle.crc import crc32c
+from federated.replay import altered
 from veilsum.data import Study
-from veilsum.federated import shares, statistics
+from veilsum.federated import statistics
 from veilsum.federated.aggregator import AggregatorServer, byte_entropy
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.authority import AuthorityService
 from veilsum.federated.client import Client
 from veilsum.federated.config import TrainConfig
+from veilsum.federated.history import UPDATES
 from veilsum.federated.loop import Federation
 from veilsum.federated.methods import EncryptedAveraging
+from veilsum.federated.opened import read_sum
+from veilsum.federated.participation import participants
 from veilsum.federated.replica import Replica
 from veilsum.federated.training import LocalTrainer
 
@@ -92,6 +95,8 @@ def test_the_aggregator_holds_no_key_no_update_and_no_model(method: EncryptedAve
         assert secrets_in(method.aggregator) == set()
     method.aggregator.close_round()
     assert secrets_in(method.aggregator) == set()
+    for one in (*method.clients, method._replica):
+        one.skip(1)
     method.run_round(2)
     assert secrets_in(method.aggregator) == set()
 
@@ -179,27 +184,33 @@ def test_a_round_is_trained_once_and_the_statistics_are_encrypted_once(
     client.upload(described(method), 1)
     with pytest.raises(vs.RoundError, match="train for round 1 after round 1"):
         client.train(1)
-    client.train(3)
-    with pytest.raises(vs.RoundError, match="train for round 2 after round 3"):
+    # A round begins where the last one ended for this cloud: with its sum, or word of a skip.
+    with pytest.raises(vs.RoundError, match="the history has come to round 1"):
         client.train(2)
-    study = client._study
+    with pytest.raises(vs.RoundError, match="told that round 2 is skipped, but"):
+        client.skip(2)
+    client.skip(1)
+    with pytest.raises(vs.RoundError, match="train for round 1 after round 1"):
+        client.train(1)
+    with pytest.raises(vs.RoundError, match="the history has come to round 2"):
+        client.train(3)
+    client.train(2)
     with pytest.raises(vs.RoundError, match="statistics were encrypted before"):
-        client.statistics_upload(statistics.propose_round(method._small_sums, study))
+        client.statistics_upload(b"")
 
 
-def altered(aggregate: bytes, rnd: vs.Round) -> bytes:
-    """Change the first coefficient's first digit by a few steps, as whoever holds it can."""
-    end = len(aggregate) - 4
-    start = next(
-        at + 8
-        for at in range(16, end)
-        if int.from_bytes(aggregate[at : at + 8], "little") == end - at - 8
-    )
-    changed = bytearray(aggregate)
-    bit = rnd.plan.delta.bit_length() + 1
-    changed[start + bit // 8] ^= 1 << bit % 8
-    changed[-4:] = crc32c(bytes(changed[:-4])).to_bytes(4, "little")
-    return bytes(changed)
+def test_a_cloud_trains_only_where_it_was_drawn(
+    make_config: Callable[..., TrainConfig], federation: Federation
+) -> None:
+    config = make_config("training.participation=0.5")
+    method = EncryptedAveraging(config, federation.clouds)
+    drawn = participants(config, 1)
+    for index, client in enumerate(method.clients):
+        if index in drawn:
+            client.train(1)
+        else:
+            with pytest.raises(vs.RoundError, match="was not drawn for round 1"):
+                client.train(1)
 
 
 def test_clouds_that_were_handed_different_sums_encrypt_for_no_common_round(
@@ -223,7 +234,7 @@ def test_clouds_that_were_handed_different_sums_encrypt_for_no_common_round(
         client.receive(other if index == 0 else honest, key)
         client.train(2)
     description = described(method)
-    with pytest.raises(vs.RoundError, match="another layout than was agreed"):
+    with pytest.raises(vs.RoundError, match="another history than was agreed"):
         method.clients[0].upload(description, 2)
     for client in method.clients[1:]:
         client.upload(description, 2)
@@ -236,7 +247,7 @@ def test_clouds_that_were_handed_different_sums_of_weights_encrypt_for_no_common
     method = EncryptedAveraging(
         make_config("aggregation.weights=dynamic", "encryption.pads_ahead=false"), federation.clouds
     )
-    description = shares.propose_round(method._small_sums)
+    description = method._replica.propose_shares()
     method.aggregator.open_round(description)
     for client in method.clients:
         client.train(1)
@@ -244,16 +255,16 @@ def test_clouds_that_were_handed_different_sums_of_weights_encrypt_for_no_common
     key = method.authority.open(description, method.aggregator.close_round())
     rnd, honest = vs.Round.from_bytes(description), method.aggregator.aggregate
     other = altered(honest, rnd)
-    assert shares.read(rnd, other, key).free != shares.read(rnd, honest, key).free
+    assert read_sum(rnd, other, key).sums["relative"] != read_sum(rnd, honest, key).sums["relative"]
     for index, client in enumerate(method.clients):
         client.receive_weights(other if index == 0 else honest, key)
         # Without a cap one pass is all; the sums of another one over fewer clouds would differ by
         # the weight of who is left out.
         with pytest.raises(vs.RoundError, match="no more passes are due"):
-            client.weight_upload(shares.propose_round(method._small_sums))
-    method._replica.note(rnd, honest, key)
+            client.weight_upload(description)
+    method._replica.take_shares(method._replica.read_shares(description), honest, key)
     description = described(method)
-    with pytest.raises(vs.RoundError, match="another layout than was agreed"):
+    with pytest.raises(vs.RoundError, match="another history than was agreed"):
         method.clients[0].upload(description, 1)
     for client in method.clients[1:]:
         client.upload(description, 1)
@@ -272,7 +283,7 @@ def test_clouds_without_a_part_in_a_pass_follow_it(
         assert not method.run_round(number).skipped
     for client in method.clients:
         assert client._replica is not None
-        assert client._replica.marks.keys() == method._replica.marks.keys()
+        assert client._replica.history.head == method._replica.history.head
 
 
 def test_steps_out_of_order_are_refused(config: TrainConfig, federation: Federation) -> None:
@@ -291,7 +302,7 @@ def test_a_cloud_refuses_a_roster_without_it(config: TrainConfig, federation: Fe
     client = Client(0, federation.clouds[0], config)
     others = [vs.Identity.generate().public.to_bytes() for _ in range(4)]
     with pytest.raises(vs.RoundError, match="another identity than cloud 1's own"):
-        client.agree(b"", b"", b"", b"", others)
+        client.agree(b"", b"", b"", b"", b"", others)
 
 
 def test_a_cloud_agrees_once(
@@ -304,10 +315,13 @@ def test_a_cloud_agrees_once(
 
     def agree() -> None:
         key = vs.keygen(vs.Plan.from_bytes(plan))[1].to_bytes()
-        client.agree(plan, key, plan, key, roster)
+        client.agree(bytes(32), plan, key, plan, key, roster)
 
     with pytest.raises(vs.WireFormatError):
-        client.agree(plan, vs.keygen(vs.Plan(4))[1].to_bytes(), plan, b"damaged", roster)
+        key = vs.keygen(vs.Plan(4))[1].to_bytes()
+        client.agree(bytes(32), plan, key, plan, b"damaged", roster)
+    with pytest.raises(vs.ParameterError, match="id has 31 bytes"):
+        client.agree(bytes(31), plan, key, plan, key, roster)
     assert client._statistics is None  # nothing of an agreement that failed stands
     agree()
     before = (client._statistics, client._updates)
@@ -355,10 +369,11 @@ def test_a_cloud_encrypts_for_no_round_that_was_not_agreed(
     method: EncryptedAveraging, change: Callable[[Agreement], dict[str, Any]], named: str
 ) -> None:
     agreed, (like, limits) = method._updates, method._replica._description
+    place = method._replica.history.place(UPDATES)
     options: dict[str, Any] = {
         "public": agreed._public,
-        "like": like,
-        "limit": limits,
+        "like": like | place.tensors,
+        "limit": limits | {place.name: 1.0},
         "min_clients": 4,
         "roster": agreed._roster,
     }
@@ -375,12 +390,13 @@ def test_a_cloud_encrypts_for_no_round_that_was_not_agreed(
 
 def test_a_cloud_refuses_a_round_of_another_plan(method: EncryptedAveraging) -> None:
     agreed, (like, limits) = method._updates, method._replica._description
+    place = method._replica.history.place(UPDATES)
     plan = vs.Plan(clients=5, value_bits=16)
     bad = vs.Round(
         plan,
         vs.keygen(plan)[1],
-        like=like,
-        limit=limits,
+        like=like | place.tensors,
+        limit=limits | {place.name: 1.0},
         min_clients=4,
         roster=agreed._roster,
     )

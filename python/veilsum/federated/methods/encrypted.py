@@ -7,6 +7,7 @@ in one process, and is the only code that talks to all of them. What it knows of
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,13 +16,21 @@ from numpy.typing import NDArray
 
 from veilsum.data import Moments, Preprocessor, Study
 from veilsum.errors import WireFormatError
-from veilsum.federated import shares, statistics
+from veilsum.federated import statistics
 from veilsum.federated.aggregator import AggregatorServer
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.authority import AuthorityService
-from veilsum.federated.client import Client, configured_weights, new_replica, noise_plan
+from veilsum.federated.client import (
+    Client,
+    configured_weights,
+    new_history,
+    new_replica,
+    noise_plan,
+)
 from veilsum.federated.config import TrainConfig
+from veilsum.federated.history import STATISTICS, TRAINING_BYTES, History
 from veilsum.federated.methods.base import CloudRound, RoundOutcome, Stopwatch, too_few
+from veilsum.federated.opened import OpenedSum
 from veilsum.federated.participation import Conditions, Reliable, participants
 from veilsum.federated.privacy import Accountant, PrivacyLoss, gaussian_rho
 from veilsum.federated.replica import Replica
@@ -33,14 +42,15 @@ from veilsum.rounds import Round
 
 @dataclass(frozen=True)
 class _Opened:
-    """The messages from which a cloud follows a round."""
+    """The messages from which a cloud follows a round; or only its number, where it was skipped."""
 
-    description: bytes
-    aggregate: bytes
-    sum_key: bytes
+    description: bytes = b""
+    aggregate: bytes = b""
+    sum_key: bytes = b""
     plain: bytes = b""
     of_sensitivities: bool = False
     of_shares: bool = False
+    skipped: int = 0
 
     @property
     def size(self) -> int:
@@ -103,13 +113,15 @@ class EncryptedAveraging:
         (statistics_bytes, statistics_key), (plan_bytes, plan_key) = keys
         roster = [one.public_identity for one in self.clients]
         self.authority.enrol(roster, config.min_clients)
+        training = secrets.token_bytes(TRAINING_BYTES)
         for one in self.clients:
-            one.agree(statistics_bytes, statistics_key, plan_bytes, plan_key, roster)
-        agreed = (statistics_bytes, statistics_key, plan_bytes, plan_key, *roster)
+            one.agree(training, statistics_bytes, statistics_key, plan_bytes, plan_key, roster)
+        agreed = (training, statistics_bytes, statistics_key, plan_bytes, plan_key, *roster)
         self._setup_bytes = sum(len(part) for part in agreed)
         self._updates = Agreement(plan_bytes, plan_key, roster, config.min_clients)
         self._small_sums = Agreement(statistics_bytes, statistics_key, roster, config.min_clients)
-        self._moments = self._sum_statistics(self._small_sums, clouds[0])
+        history = new_history(config, training, roster, keys, clouds[0].features)
+        self._moments, pooled = self._sum_statistics(history, clouds[0])
         self._preprocessor = Preprocessor.fit(clouds[0].features, self._moments)
         self._weights = weights = configured_weights(config, self._moments.rows)
         # Sums that some cloud has not taken in yet, oldest first, and how many each has.
@@ -119,7 +131,13 @@ class EncryptedAveraging:
         self._accountant = Accountant(config.privacy.delta) if config.privacy.distributed else None
         # The coordinator's own copy of the public state: it proposes rounds and evaluates.
         self._replica: Replica = new_replica(
-            config, self._updates, len(self._preprocessor.names), weights.limit
+            config,
+            self._updates,
+            self._small_sums,
+            history,
+            pooled,
+            len(self._preprocessor.names),
+            weights,
         )
 
     @property
@@ -137,8 +155,9 @@ class EncryptedAveraging:
         """The global model."""
         return self._replica.parameters
 
-    def _sum_statistics(self, agreement: Agreement, study: Study) -> Moments:
-        description = statistics.propose_round(agreement, study)
+    def _sum_statistics(self, history: History, study: Study) -> tuple[Moments, OpenedSum]:
+        place = history.place(STATISTICS)
+        description = statistics.propose_round(self._small_sums, study, place)
         self.aggregator.open_round(description)
         for one in self.clients:
             self.aggregator.receive(one.statistics_upload(description))
@@ -200,6 +219,9 @@ class EncryptedAveraging:
             for cloud in clouds:
                 cloud.state = "round skipped" if cloud.state == "summed" else cloud.state
                 cloud.weight = 0.0
+            # Everybody takes note of it, those who are away now when they are back.
+            self._replica.skip(number)
+            self._opened.append(_Opened(skipped=number))
         return outcome
 
     def _propose(self, watch: Stopwatch) -> bytes:
@@ -241,10 +263,9 @@ class EncryptedAveraging:
     def _agree_on_shares(
         self, there: Sequence[int], clouds: list[CloudRound], watch: Stopwatch
     ) -> None:
-        passes = shares.SharePasses(self._weights.cap)
-        while not passes.settled:
+        while not self._replica.passes.settled:
             with watch.phase("aggregate"):
-                description = shares.propose_round(self._small_sums)
+                description = self._replica.propose_shares()
                 self.aggregator.open_round(description)
             for i in there:
                 with watch.phase("encrypt", clouds[i]):
@@ -259,18 +280,15 @@ class EncryptedAveraging:
                     self.clients[i].receive_weights(opened.aggregate, opened.sum_key)
                 clouds[i].down_bytes += opened.size
                 self._followed[i] = len(self._opened)
-            rnd = shares.read_round(self._small_sums, description)
-            passes.observe(shares.read(rnd, opened.aggregate, opened.sum_key))
-            self._replica.note(rnd, opened.aggregate, opened.sum_key)
+            rnd = self._replica.read_shares(description)
+            self._replica.take_shares(rnd, opened.aggregate, opened.sum_key)
 
     def _agree_on_mask(
         self, there: Sequence[int], clouds: list[CloudRound], watch: Stopwatch
     ) -> None:
-        masks = self._replica.masks
-        if masks is None:
-            return
+        replica = self._replica
         with watch.phase("aggregate"):
-            description = masks.propose_round()
+            description = replica.propose_mask()
             self.aggregator.open_round(description)
         for i in there:
             with watch.phase("encrypt", clouds[i]):
@@ -280,7 +298,7 @@ class EncryptedAveraging:
                 self.aggregator.receive(upload)
         opened = replace(self._open(description, watch), of_sensitivities=True)
         with watch.phase("decrypt"):
-            masks.observe(masks.read_round(description), opened.aggregate, opened.sum_key)
+            replica.take_mask(replica.read_mask(description), opened.aggregate, opened.sum_key)
         self._opened.append(opened)
         for i in there:
             self._catch_up(clouds[i], watch)
@@ -373,7 +391,9 @@ class EncryptedAveraging:
         for opened in self._opened[self._followed[i] :]:
             with watch.phase("decrypt", cloud):
                 one = self.clients[i]
-                if opened.of_sensitivities:
+                if opened.skipped:
+                    one.skip(opened.skipped)
+                elif opened.of_sensitivities:
                     one.follow_mask(opened.description, opened.aggregate, opened.sum_key)
                 elif opened.of_shares:
                     one.follow_weights(opened.description, opened.aggregate, opened.sum_key)
