@@ -7,15 +7,17 @@ sum of ciphertexts, and a transcript of what it saw. Everything it receives and 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from veilsum._core import Upload
+from veilsum._core import Aggregate, Endorsement, Upload
 from veilsum.crypto import Accumulator
 from veilsum.errors import RoundError, WireFormatError
 from veilsum.federated.replica import write_plain_sum
 from veilsum.hybrid import PlainPart
+from veilsum.members import certify, request_for
 from veilsum.rounds import Round
 
 _ENTROPY_SAMPLE = 32 * 1024
@@ -64,6 +66,7 @@ class AggregatorServer:
         self._plain_values = 0
         self._plain: dict[int, np.ndarray] = {}
         self._plain_sum = b""
+        self._total: Aggregate | None = None
 
     @property
     def seen(self) -> tuple[SeenUpload, ...]:
@@ -144,7 +147,9 @@ class AggregatorServer:
         self._seen.append(SeenUpload(client, size, read.clipped, upload[-_ENTROPY_SAMPLE:]))
 
     def close_round(self) -> bytes:
-        """End the round and return the opening request for the authority.
+        """End the round and return the opening request for the key holder.
+
+        A committee is asked by `member_requests` instead, and nothing is returned.
 
         Raises
         ------
@@ -163,8 +168,49 @@ class AggregatorServer:
             self._plain_sum = write_plain_sum(self._round, summed)
         self._round = None
         self._sum = None
-        self._aggregate = total.to_bytes()
+        self._total = total
+        # Readers need no sealed shares.
+        self._aggregate = total.without_shares().to_bytes()
+        if total.round.committee is not None:
+            return b""
         return total.opening_request().to_bytes()
+
+    def member_requests(self) -> list[bytes]:
+        """Return what each member of the committee is asked for the last closed round.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When no round was closed, or it has one key holder.
+        """
+        total = self._closed()
+        committee = total.round.committee
+        if committee is None:
+            raise RoundError("the last round has one key holder, who gets one opening request")
+        return [request_for(total, member).to_bytes() for member in committee.members]
+
+    def certify(self, endorsements: Sequence[bytes]) -> bytes:
+        """Put members' endorsements of the last closed round together.
+
+        Parameters
+        ----------
+        endorsements : sequence of bytes
+            Of at least a threshold of members.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When they are too few, of different sums, or one does not hold.
+        """
+        total = self._closed()
+        rnd = total.round
+        read = [Endorsement.from_bytes(one, rnd) for one in endorsements]
+        return certify(rnd, total, read).to_bytes()
+
+    def _closed(self) -> Aggregate:
+        if self._total is None:
+            raise RoundError("no round was closed")
+        return self._total
 
     @property
     def aggregate(self) -> bytes:

@@ -14,27 +14,35 @@ from typing import Any
 from veilsum._core import PublicKey
 from veilsum.arguments import shown
 from veilsum.errors import ParameterError, RoundError
-from veilsum.federated.history import Place, is_place
+from veilsum.federated.authority import read_authority
+from veilsum.federated.history import Place
+from veilsum.keys.committee import Committee
+from veilsum.keys.group import Group
 from veilsum.keys.identity import PublicIdentity
 from veilsum.keys.roster import Roster
-from veilsum.layout import Layout, TensorSpec
+from veilsum.layout import Layout
 from veilsum.plans import Plan
-from veilsum.rounds import Round
+from veilsum.rounds import Round, TrainingStep
 
 
 class Agreement:
-    """Plan, public key, roster and least number of clients, fixed for a series of rounds.
+    """Plan, authority, roster and least number of clients, fixed for a series of rounds.
 
     Parameters
     ----------
     plan : bytes
         The plan.
-    public_key : bytes
-        The authority's key for it, received over a channel that participants trust.
+    authority : bytes
+        The key holder's public key for it, or the committee, received over a channel that
+        participants trust.
     roster : sequence of bytes
         Public identities of all clients, in order.
     min_clients : int
         Fewest clients whose sum may be opened.
+    training : bytes
+        32 bytes that name the training.
+    group : Group or None
+        The clients' keys, where a committee opens for them.
 
     Raises
     ------
@@ -45,10 +53,18 @@ class Agreement:
     """
 
     def __init__(
-        self, plan: bytes, public_key: bytes, roster: Sequence[bytes], min_clients: int
+        self,
+        plan: bytes,
+        authority: bytes,
+        roster: Sequence[bytes],
+        min_clients: int,
+        training: bytes,
+        group: Group | None = None,
     ) -> None:
         self._plan = Plan.from_bytes(plan)
-        self._public = PublicKey.from_bytes(public_key)
+        self._authority: PublicKey | Committee = read_authority(authority)
+        self._training = training
+        self._group = group
         self._roster = Roster([PublicIdentity.from_bytes(one) for one in roster])
         self._min_clients = min_clients
         if not 2 <= min_clients <= len(self._roster):
@@ -61,6 +77,16 @@ class Agreement:
     def plan(self) -> Plan:
         """The plan of every round."""
         return self._plan
+
+    @property
+    def group(self) -> Group | None:
+        """The clients' keys; None where one key holder opens."""
+        return self._group
+
+    @property
+    def committee(self) -> Committee | None:
+        """Who opens together; None where one key holder does."""
+        return self._authority if isinstance(self._authority, Committee) else None
 
     @property
     def clients(self) -> int:
@@ -83,11 +109,13 @@ class Agreement:
         """
         return Round(
             self._plan,
-            self._public,
-            like={**like, **place.tensors},
-            limit={**limits, place.name: 1.0},
+            self._authority,
+            like=dict(like),
+            limit=dict(limits),
             min_clients=self._min_clients,
             roster=self._roster,
+            group=None if self._group is None else self._group.commitment,
+            step=self._step(place),
         )
 
     def read_round(
@@ -114,18 +142,16 @@ class Agreement:
             When the round differs from the agreement.
         """
         proposed = Round.from_bytes(data)
-        layout = Layout.like({**like, **place.tensors})
-        same = proposed.layout == layout
-        placed = stands_at(proposed, place)
+        layout = Layout.like(dict(like))
         agreed = {
             "plan": proposed.plan == self._plan,
-            "public key": proposed.public.to_bytes() == self._public.to_bytes(),
+            "authority": self._opens(proposed),
+            "group": proposed.group == (None if self._group is None else self._group.commitment),
             "roster": proposed.roster == tuple(self._roster),
             "least number of clients": proposed.min_clients == self._min_clients,
-            # A place is part of the layout; the error tells which of the two differs.
-            "history": placed,
-            "layout": same or (not placed and _unplaced(proposed.layout) == _unplaced(layout)),
-            "ranges": proposed.segments == layout.segments({**limits, place.name: 1.0}),
+            "history": proposed.step == self._step(place),
+            "layout": proposed.layout == layout,
+            "ranges": proposed.segments == layout.segments(dict(limits)),
         }
         wrong = [name for name, holds in agreed.items() if not holds]
         if wrong:
@@ -134,6 +160,47 @@ class Agreement:
                 "nothing was encrypted for it"
             )
         return proposed
+
+    @property
+    def opened_by_clients(self) -> bool:
+        """Whether the committee is the clients themselves."""
+        committee = self.committee
+        return committee is not None and committee.members == tuple(self._roster)
+
+    def check_opening(self, rnd: Round) -> None:
+        """Refuse to open a round that was not agreed on; its layout and ranges are not looked at.
+
+        Parameters
+        ----------
+        rnd : Round
+            Of the sum.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When it differs from the agreement.
+        """
+        step = rnd.step
+        holds = (
+            self._opens(rnd)
+            and rnd.roster == tuple(self._roster)
+            and rnd.min_clients == self._min_clients
+            and step is not None
+            and step.training == self._training
+        )
+        if not holds:
+            raise RoundError(
+                f"round {rnd.id.hex()[:16]} is not of this training as it was agreed; nothing of it "
+                "is opened"
+            )
+
+    def _step(self, place: Place) -> TrainingStep:
+        return TrainingStep(self._training, place.step, place.purpose, place.head)
+
+    def _opens(self, proposed: Round) -> bool:
+        if proposed.committee is not None or isinstance(self._authority, Committee):
+            return proposed.committee == self._authority
+        return bool(proposed.public.to_bytes() == self._authority.to_bytes())
 
 
 def stands_at(rnd: Round, place: Place) -> bool:
@@ -146,8 +213,6 @@ def stands_at(rnd: Round, place: Place) -> bool:
     place : Place
         Where it should stand.
     """
-    return any(tensor.name == place.name for tensor in rnd.layout.tensors)
-
-
-def _unplaced(layout: Layout) -> list[TensorSpec]:
-    return [tensor for tensor in layout.tensors if not is_place(tensor.name)]
+    step = rnd.step
+    named = (place.step, place.purpose, place.head)
+    return step is not None and (step.number, step.purpose, step.history) == named

@@ -7,16 +7,57 @@ when training began, whatever the aggregator asks for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from veilsum._core import OpeningRequest, SecretKey
+from veilsum._core import OpeningRequest, PublicKey, SecretKey
 from veilsum.arguments import shown
 from veilsum.crypto import keygen, open_sum
-from veilsum.errors import KeyMismatchError, ParameterError, RoundError
+from veilsum.errors import KeyMismatchError, ParameterError, RoundError, WireFormatError
+from veilsum.keys.committee import Committee
 from veilsum.keys.identity import PublicIdentity
 from veilsum.keys.roster import Roster
 from veilsum.plans import Plan
 from veilsum.rounds import Round
+
+
+def write_committee(committee: Committee) -> bytes:
+    """Write who opens the sums of a training, where that is a committee.
+
+    Parameters
+    ----------
+    committee : Committee
+        Its members.
+    """
+    members = [member.to_bytes().hex() for member in committee.members]
+    return json.dumps({"threshold": committee.threshold, "members": members}).encode()
+
+
+def read_authority(data: bytes) -> PublicKey | Committee:
+    """Read who opens the sums of a training.
+
+    Parameters
+    ----------
+    data : bytes
+        A public key, or what `write_committee` wrote.
+
+    Raises
+    ------
+    veilsum.WireFormatError
+        When it is neither.
+    """
+    if not data.startswith(b"{"):
+        return PublicKey.from_bytes(data)
+    try:
+        found = json.loads(data)
+        members = [bytes.fromhex(member) for member in found["members"]]
+        threshold = found["threshold"]
+    except (ValueError, TypeError, KeyError) as reason:
+        raise WireFormatError("the description of a committee is malformed") from reason
+    try:
+        return Committee([PublicIdentity.from_bytes(member) for member in members], threshold)
+    except ParameterError as reason:
+        raise WireFormatError(f"the description of a committee: {reason}") from reason
 
 
 class AuthorityService:

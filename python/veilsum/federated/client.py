@@ -13,13 +13,16 @@ under and is of no use under another.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum._core import Certificate, MemberRequest
 from veilsum.arguments import shown
 from veilsum.crypto import encrypt
 from veilsum.data import Feature, Preprocessor, Study
@@ -27,6 +30,7 @@ from veilsum.errors import ParameterError, RoundError
 from veilsum.federated import shares, statistics
 from veilsum.federated.aggregator import join_parts
 from veilsum.federated.agreement import Agreement
+from veilsum.federated.authority import read_authority
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.contribution import UPDATE, Contribution, encode, private_parts
 from veilsum.federated.distributed_noise import NoisePlan
@@ -58,7 +62,11 @@ from veilsum.federated.weights import (
     weight_rule,
 )
 from veilsum.hybrid import PlainPart, noisy
-from veilsum.keys.identity import Identity
+from veilsum.keys.committee import Committee
+from veilsum.keys.group import Group
+from veilsum.keys.identity import Identity, PublicIdentity
+from veilsum.keys.roster import Roster
+from veilsum.members import Member
 from veilsum.pads import PadStore
 from veilsum.rounds import Round
 
@@ -138,6 +146,12 @@ class Client:
         self._pads: PadStore | None = None
         self._background_seconds = 0.0
         self._history: History | None = None
+        self._group: Group | None = None
+        # A cloud of a run lives as long as its process, and so does what it endorsed.
+        self._ledger = tempfile.TemporaryDirectory(prefix="veilsum-member-")
+        self._member = Member.create(
+            self._identity, Path(self._ledger.name) / "ledger", min_clients=config.min_clients
+        )
         self._share_round: Round | None = None
         self._weight: float | None = None
         self._mean_rows = 1.0
@@ -188,25 +202,31 @@ class Client:
         updates_plan: bytes,
         updates_key: bytes,
         roster: Sequence[bytes],
+        group: bytes = b"",
     ) -> None:
-        """Fix plans, public keys and roster for the whole run, and begin its history.
+        """Fix plans, authority and roster for the whole run, and begin its history.
 
         Parameters
         ----------
         training : bytes
             32 bytes that name the training, drawn by whoever calls it together.
         statistics_plan, statistics_key : bytes
-            Of the sum of preprocessing statistics.
+            Of the sum of preprocessing statistics; with the key of its key holder, or who is in the
+            committee.
         updates_plan, updates_key : bytes
             Of the sums of updates.
         roster : sequence of bytes
             Public identities of all clouds, in order.
+        group : bytes
+            The clouds' shared keys, sealed, where a committee opens; from the cloud that made them.
 
         Raises
         ------
         veilsum.RoundError
-            When the roster has another identity at this cloud's place, or the cloud has agreed
-            before.
+            When the roster has another identity at this cloud's place, the cloud has agreed
+            before, or the authority is of another kind than the configuration says.
+        veilsum.KeyMismatchError
+            When the group's keys are of another training or roster.
         """
         # Another key or roster in the middle of a run would hand its updates to somebody else.
         if self._updates is not None:
@@ -218,11 +238,93 @@ class Client:
                 f"the roster has another identity than cloud {self._index + 1}'s own at its place"
             )
         least = self._config.min_clients
-        agreed = Agreement(statistics_plan, statistics_key, roster, least)
-        updates = Agreement(updates_plan, updates_key, roster, least)
+        shared = None
+        if group:
+            clouds = Roster([PublicIdentity.from_bytes(one) for one in roster])
+            shared = Group.open(self._identity, group, clouds, training)
+        agreed = Agreement(statistics_plan, statistics_key, roster, least, training, shared)
+        updates = Agreement(updates_plan, updates_key, roster, least, training, shared)
+        for one in (agreed, updates):
+            check_authority(self._config, one)
         keys = ((statistics_plan, statistics_key), (updates_plan, updates_key))
-        self._history = new_history(self._config, training, roster, keys, self._study.features)
-        self._updates, self._statistics = updates, agreed
+        self._history = new_history(
+            self._config, training, roster, keys, self._study.features, shared
+        )
+        self._updates, self._statistics, self._group = updates, agreed, shared
+
+    def make_group(self, training: bytes, roster: Sequence[bytes]) -> bytes:
+        """Make the keys that the clouds of a training share, sealed to each; one cloud does this.
+
+        Parameters
+        ----------
+        training : bytes
+            32 bytes that name the training.
+        roster : sequence of bytes
+            Public identities of all clouds, in order.
+        """
+        clouds = Roster([PublicIdentity.from_bytes(one) for one in roster])
+        return Group.create(self._identity, clouds, training).sealed
+
+    @property
+    def group(self) -> Group | None:
+        """The clouds' shared keys; None where one key holder opens."""
+        return self._group
+
+    def endorse(self, round_description: bytes, request: bytes) -> bytes:
+        """Give the cloud's word for a sum, as a member of the committee.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round, which has to follow from the cloud's own history.
+        request : bytes
+            What the aggregator asks.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When the round is not as agreed or not of the cloud's history, or the sum is none that a
+            member endorses.
+        """
+        rnd = self._opens(round_description)
+        return self._member.endorse(rnd, MemberRequest.from_bytes(request, rnd)).to_bytes()
+
+    def answer(self, round_description: bytes, certificate: bytes, request: bytes) -> bytes:
+        """Give the cloud's share of a certified sum's key, sealed to the clouds.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round, which has to follow from the cloud's own history.
+        certificate : bytes
+            Of a threshold of members.
+        request : bytes
+            What the aggregator asks.
+
+        Raises
+        ------
+        veilsum.RoundError
+            As `endorse`, and when the certificate is for another sum.
+        """
+        rnd = self._opens(round_description)
+        made = self._member.answer(
+            rnd, Certificate.from_bytes(certificate, rnd), MemberRequest.from_bytes(request, rnd)
+        )
+        return made.to_bytes()
+
+    def _opens(self, round_description: bytes) -> Round:
+        """Read a round that the cloud is asked to open, refusing what was not agreed."""
+        agreement = _made(self._updates, "agree")
+        rnd = Round.from_bytes(round_description)
+        history = _made(self._history, "agree")
+        head = history.head if self._replica is None else self._replica.history.head
+        if rnd.step is None or rnd.step.history != head:
+            raise RoundError(
+                f"round {rnd.id.hex()[:16]} does not follow from this cloud's history; it opens "
+                "none of it"
+            )
+        agreement.check_opening(rnd)
+        return rnd
 
     def statistics_upload(self, round_description: bytes) -> bytes:
         """Encrypt the sums over the cloud's own rows that preprocessing needs.
@@ -244,7 +346,9 @@ class Client:
         place = _made(self._history, "agree").place(STATISTICS)
         self._round = statistics.read_round(agreement, round_description, self._study, place)
         self._counted = True
-        return statistics.upload(self._round, self._study, place, self._identity, self._threads)
+        return statistics.upload(
+            self._round, self._study, self._identity, self._threads, self._group
+        )
 
     def receive_statistics(self, aggregate: bytes, sum_key: bytes) -> None:
         """Decrypt the pooled statistics and prepare rows and model.
@@ -266,7 +370,7 @@ class Client:
             raise RoundError("the statistics were received before; they are fixed for the run")
         agreement, small_sums = _made(self._updates, "agree"), _made(self._statistics, "agree")
         rnd = _made(self._round, "statistics_upload")
-        moments, opened = statistics.read(rnd, aggregate, sum_key)
+        moments, opened = statistics.read(rnd, aggregate, sum_key, self._group)
         config = self._config
         preprocessor = Preprocessor.fit(self._study.features, moments)
         weights = configured_weights(config, moments.rows)
@@ -409,8 +513,9 @@ class Client:
         self._share_round = rnd
         return encrypt(
             rnd,
-            work.share.contribution() | place.tensors,
+            work.share.contribution(),
             signer=self._identity,
+            group=self._group,
             on_clip="error",
             threads=self._threads,
         ).to_bytes()
@@ -497,8 +602,9 @@ class Client:
         )
         return encrypt(
             rnd,
-            parts | place.tensors,
+            parts,
             signer=self._identity,
+            group=self._group,
             on_clip="error",
             threads=self._threads,
         ).to_bytes()
@@ -546,7 +652,7 @@ class Client:
         if number != work.number:
             raise RoundError(f"the cloud has trained for round {work.number}, and no other")
         rnd = replica.read_round(round_description)
-        marks = replica.marks(replica.history.place(UPDATES))
+        marks = replica.marks()
         if self._config.privacy.distributed:
             return self._private_upload(rnd, result, marks)
         weight = self._own_weight(work)
@@ -566,6 +672,7 @@ class Client:
             {**encrypted, **marks},
             rounding="nearest",
             signer=self._identity,
+            group=self._group,
             on_clip=options.on_clip,
             threads=self._threads,
             pads=pads,
@@ -619,6 +726,7 @@ class Client:
             private_parts(private) | marks,
             rounding="nearest",
             signer=self._identity,
+            group=self._group,
             on_clip="error",
             threads=self._threads,
         )
@@ -690,6 +798,39 @@ class Client:
         self._round = None
 
 
+def check_authority(config: TrainConfig, agreement: Agreement) -> None:
+    """Refuse an authority of another kind than the one that was configured.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run's public configuration.
+    agreement : Agreement
+        What was proposed.
+
+    Raises
+    ------
+    veilsum.RoundError
+        When somebody else is to open than the configuration says.
+    """
+    options, committee = config.encryption, agreement.committee
+    if options.authority == "single":
+        fits = committee is None and agreement.group is None
+    else:
+        fits = (
+            committee is not None
+            and agreement.group is not None
+            and committee.threshold == config.threshold
+            and len(committee) == config.members
+            and (options.authority == "committee" or agreement.opened_by_clients)
+        )
+    if not fits:
+        raise RoundError(
+            f"the sums are to be opened by another authority than was configured "
+            f"(encryption.authority={options.authority}): nothing was agreed on"
+        )
+
+
 def configured_weights(config: TrainConfig, total_rows: float) -> WeightRule:
     """Make the weight rule of a run.
 
@@ -738,6 +879,7 @@ def new_history(
     roster: Sequence[bytes],
     keys: Sequence[tuple[bytes, bytes]],
     features: Sequence[Feature],
+    group: Group | None = None,
 ) -> History:
     """Begin a participant's history: what is fixed before the first sum.
 
@@ -753,7 +895,10 @@ def new_history(
         Each plan, and the public key that its sums are opened under.
     features : sequence of Feature
         What the rows' columns are, with their public ranges.
+    group : Group or None
+        The clouds' shared keys, where a committee opens.
     """
+    authority = read_authority(keys[0][1])
     described = json.dumps([asdict(feature) for feature in features], sort_keys=True)
     return History(
         Genesis(
@@ -762,9 +907,9 @@ def new_history(
             roster=roster,
             plans=[plan for plan, _ in keys],
             authority=[key for _, key in keys],
-            threshold=1,  # one key holder opens
+            threshold=authority.threshold if isinstance(authority, Committee) else 1,
             min_clients=config.min_clients,
-            group=(),  # no keys of the clouds alone in this version
+            group=() if group is None else group.commitment,
             # The model follows from the configuration and the statistics, whose record has it.
             initial=digest_state({"features": np.frombuffer(described.encode(), dtype=np.uint8)}),
         )

@@ -284,6 +284,18 @@ class EncryptionOptions:
     optimise: str = _option("speed", "what the planner prefers", _one_of("speed", "size"))
     profile: str = _option("auto", 'ring; "auto": the planner chooses')
     engine: str = _option("native", "implementation of the scheme", _one_of("native", "openfhe"))
+    authority: str = _option(
+        "clouds",
+        "who opens sums; clouds: they themselves, together; committee: members of their own, for the "
+        "clouds; single: one key holder, who could open every upload",
+        _one_of("clouds", "committee", "single"),
+    )
+    members: int = _option(
+        0, "of a committee of their own; 0: as many as clouds", _between(0, 1024)
+    )
+    threshold: int = _option(
+        0, "members who must agree; 0: two thirds of them and one more", _between(0, 1024)
+    )
     rounding: str = _option(
         "stochastic",
         "onto the grid of values; stochastic: unbiased, from the run's seed",
@@ -453,8 +465,35 @@ class TrainConfig:
                 "may take"
             )
 
+        self._check_authority()
         if self.privacy.distributed:
             self._check_distributed()
+
+    def _check_authority(self) -> None:
+        """Refuse a committee that could not open, or whose engine has none."""
+        options = self.encryption
+        if options.authority != "committee" and options.members:
+            raise ParameterError(
+                f"encryption.members is {options.members} with authority {options.authority!r}; "
+                'it is for authority = "committee"'
+            )
+        if options.authority == "single":
+            if options.threshold:
+                raise ParameterError(
+                    "encryption.threshold is for committees; one key holder opens alone with "
+                    'authority = "single"'
+                )
+            return
+        if options.engine != "native":
+            raise ParameterError(
+                f"engine {options.engine!r} has no committees with a threshold and no sum tags; "
+                'say encryption.authority = "single" with it'
+            )
+        if self.members < 2 or not self.members < 2 * self.threshold <= 2 * self.members:
+            raise ParameterError(
+                f"encryption.threshold is {self.threshold} of {self.members} members; it must be "
+                f"more than half of them, and members at least 2"
+            )
 
     def _check_distributed(self) -> None:
         """Refuse what would void the privacy that the noise is to give."""
@@ -492,6 +531,21 @@ class TrainConfig:
         """How many clouds are drawn for each round: at least two."""
         # A share like 0.3 of 10 is 3, although 0.3 * 10 may come out a rounding above it.
         return max(2, math.ceil(self.training.participation * self.data.clouds - 1e-9))
+
+    @property
+    def members(self) -> int:
+        """How many open sums together; 1 with one key holder."""
+        if self.encryption.authority == "single":
+            return 1
+        own = self.encryption.authority == "committee" and self.encryption.members
+        return own or self.data.clouds
+
+    @property
+    def threshold(self) -> int:
+        """How many of them it takes, with 0 resolved to two thirds and one more."""
+        if self.encryption.authority == "single":
+            return 1
+        return self.encryption.threshold or 2 * self.members // 3 + 1
 
     @property
     def min_clients(self) -> int:

@@ -2,7 +2,7 @@
 
 Federated loop, bottom. Clouds encrypt together only where all that steers them was the same, in
 the order in which it took effect. So each keeps a chain of digests, h_(i+1) = H(h_i, record), with
-one record an opened sum or skipped step; a round's layout names the head (`Place`), and a cloud
+one record an opened sum or skipped step; a round names the head (`Place`), and a cloud
 encrypts only for a round that names its own. Two clouds that were told different things, or the
 same in another order, have different heads from then on: no round is common to both, and their
 uploads never sum. What is in a record is computed here from bytes and arrays; this module knows
@@ -47,7 +47,6 @@ TRAINING_BYTES = 32
 
 _CHAIN = b"veilsum/2/training-history"
 _STATE = b"veilsum/2/training-state"
-_PREFIX = "history."
 _NOTHING = bytes(32)
 _LENGTH = struct.Struct("<Q")
 
@@ -199,27 +198,6 @@ class Place:
     step: int
     purpose: str
     head: bytes
-
-    @property
-    def name(self) -> str:
-        """Name of the empty tensor that carries it in a round's layout."""
-        return f"{_PREFIX}{self.step}.{self.purpose}.{self.head.hex()}"
-
-    @property
-    def tensors(self) -> dict[str, NDArray[np.float64]]:
-        """The empty tensor: with it in the layout, the place is part of the round's id."""
-        return {self.name: np.zeros(0)}
-
-
-def is_place(name: str) -> bool:
-    """Return whether a tensor's name carries a place.
-
-    Parameters
-    ----------
-    name : str
-        As a layout has it.
-    """
-    return name.startswith(_PREFIX)
 
 
 class History:

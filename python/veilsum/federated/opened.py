@@ -6,15 +6,21 @@ shares, sensitivities and updates.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum._core import Aggregate, SumKey
+from veilsum._core import Aggregate, Answer, Certificate, SumKey
 from veilsum.crypto import decrypt
-from veilsum.federated.history import is_place
+from veilsum.errors import RoundError, WireFormatError
+from veilsum.keys.group import Group
+from veilsum.members import combine
 from veilsum.rounds import Round
+
+_LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class OpenedSum:
     manifest : bytes
         Digest of who is in the sum and what they declared: clip counts too.
     sums : dict of str to ndarray
-        Sums over the clouds, by name; without the empty tensors that only name something.
+        Sums over the clouds, by name.
     clients : int
         How many clouds are in it.
     clipped : int
@@ -55,7 +61,52 @@ class OpenedSum:
         return replace(self, sums=sums)
 
 
-def read_sum(rnd: Round, aggregate: bytes, sum_key: bytes, threads: int | None = None) -> OpenedSum:
+def write_opening(certificate: bytes, answers: Sequence[bytes]) -> bytes:
+    """Put together what opens a committee's sum for its readers.
+
+    Parameters
+    ----------
+    certificate : bytes
+        Of the sum.
+    answers : sequence of bytes
+        Of at least a threshold of members.
+    """
+    parts = (certificate, *answers)
+    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+
+
+def read_opening(data: bytes) -> tuple[bytes, list[bytes]]:
+    """Take it apart.
+
+    Parameters
+    ----------
+    data : bytes
+        What `write_opening` wrote.
+
+    Raises
+    ------
+    veilsum.WireFormatError
+        When a length does not fit.
+    """
+    parts: list[bytes] = []
+    while data:
+        if len(data) < _LENGTH.size or _LENGTH.unpack_from(data)[0] > len(data) - _LENGTH.size:
+            raise WireFormatError(f"an opening of {len(data)} more bytes is cut off")
+        end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+        parts.append(data[_LENGTH.size : end])
+        data = data[end:]
+    if not parts:
+        raise WireFormatError("an opening of 0 bytes")
+    return parts[0], parts[1:]
+
+
+def read_sum(
+    rnd: Round,
+    aggregate: bytes,
+    sum_key: bytes,
+    threads: int | None = None,
+    group: Group | None = None,
+) -> OpenedSum:
     """Decrypt a sum.
 
     Parameters
@@ -65,9 +116,11 @@ def read_sum(rnd: Round, aggregate: bytes, sum_key: bytes, threads: int | None =
     aggregate : bytes
         From the aggregator.
     sum_key : bytes
-        From the authority.
+        From the authority: the sum key, or what `write_opening` put together.
     threads : int or None
         For decryption.
+    group : Group or None
+        The clients' keys, where a committee opens for them.
 
     Raises
     ------
@@ -75,12 +128,24 @@ def read_sum(rnd: Round, aggregate: bytes, sum_key: bytes, threads: int | None =
         When either does not belong to the round, or is malformed.
     """
     total = Aggregate.from_bytes(aggregate, rnd)
-    key = SumKey.from_bytes(sum_key, rnd)
-    sums = decrypt(key, total, average=False, threads=threads)
+    if rnd.committee is None:
+        key = SumKey.from_bytes(sum_key, rnd)
+    elif group is None:
+        raise RoundError("a committee's sums are read by the clouds, who have the group's keys")
+    else:
+        certificate, answers = read_opening(sum_key)
+        key = combine(
+            rnd,
+            Certificate.from_bytes(certificate, rnd),
+            [Answer.from_bytes(one, rnd) for one in answers],
+            total,
+            group=group,
+        )
+    sums = decrypt(key, total, group=group, average=False, threads=threads)
     return OpenedSum(
         rnd.id,
         total.manifest_digest,
-        {name: array for name, array in sums.items() if not is_place(name)},
+        sums,
         total.count,
         sum(total.clipped),
         total.count * rnd.size,

@@ -65,6 +65,16 @@ class Conditions(Protocol):
         """
         ...
 
+    def answers(self, member: int, number: int) -> bool:
+        """Return whether a member of the committee is there to open the round's sums.
+
+        Parameters
+        ----------
+        member, number : int
+            Its place in the committee, and the round; 0 for the statistics.
+        """
+        ...
+
     def receives(self, client: int, number: int) -> bool:
         """Return whether the opened sum reaches the cloud; if not, it catches up later.
 
@@ -110,6 +120,16 @@ class Reliable:
             Cloud and round.
         """
         return 0.0
+
+    def answers(self, member: int, number: int) -> bool:  # noqa: ARG002
+        """Return True.
+
+        Parameters
+        ----------
+        member, number : int
+            Its place in the committee, and the round.
+        """
+        return True
 
     def receives(self, client: int, number: int) -> bool:  # noqa: ARG002
         """Return True.

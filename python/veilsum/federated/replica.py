@@ -153,17 +153,9 @@ class Replica:
         kept = {f"optimiser.{name}": array for name, array in self._optimiser.state.items()}
         return digest_state(model | kept)
 
-    def marks(self, place: Place) -> dict[str, NDArray[np.float64]]:
-        """Return the empty tensors that bind an upload to the public state.
-
-        Parameters
-        ----------
-        place : Place
-            Where in the training its round stands.
-        """
-        if self._masks is None:
-            return place.tensors
-        return place.tensors | hybrid_layout(self._masks.mask)
+    def marks(self) -> dict[str, NDArray[np.float64]]:
+        """Return the empty tensors that bind an upload to the mask of a hybrid round."""
+        return {} if self._masks is None else hybrid_layout(self._masks.mask)
 
     def propose_round(self) -> bytes:
         """Describe the next sum of updates; who coordinates does this.
@@ -292,7 +284,7 @@ class Replica:
             history.
         """
         place = _follows(rnd, self._update_place())
-        total = read_sum(rnd, aggregate, sum_key, self._threads)
+        total = read_sum(rnd, aggregate, sum_key, self._threads, self._agreement.group)
         if self._masks is not None:
             count = self._masks.mask.size - self._masks.mask.count
             values = read_plain_sum(plain, rnd, count) if count else np.zeros(0)
@@ -324,7 +316,7 @@ class Replica:
             follow from the history.
         """
         place = _follows(rnd, self._shares_place())
-        opened = read_sum(rnd, aggregate, sum_key, self._threads)
+        opened = read_sum(rnd, aggregate, sum_key, self._threads, self._small_sums.group)
         totals = shares.totals_of(opened)
         self._passes.observe(totals)
         self._record(place, opened)
@@ -349,7 +341,7 @@ class Replica:
         """
         masks, place = self._mask_place()
         _follows(rnd, place)
-        opened = read_sum(rnd, aggregate, sum_key, self._threads)
+        opened = read_sum(rnd, aggregate, sum_key, self._threads, self._small_sums.group)
         masks.observe(opened)
         self._record(place, opened)
 

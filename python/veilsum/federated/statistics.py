@@ -17,6 +17,7 @@ from veilsum.federated.agreement import Agreement
 from veilsum.federated.history import Place
 from veilsum.federated.opened import OpenedSum, read_sum
 from veilsum.federated.rounding import Grid
+from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity
 from veilsum.layout import Layout
 from veilsum.rounds import Round
@@ -67,7 +68,9 @@ def read_round(agreement: Agreement, data: bytes, study: Study, place: Place) ->
     return agreement.read_round(data, *_like_and_limits(study), place)
 
 
-def upload(rnd: Round, study: Study, place: Place, signer: Identity, threads: int | None) -> bytes:
+def upload(
+    rnd: Round, study: Study, signer: Identity, threads: int | None, group: Group | None = None
+) -> bytes:
     """Encrypt one cloud's statistics.
 
     Parameters
@@ -76,19 +79,23 @@ def upload(rnd: Round, study: Study, place: Place, signer: Identity, threads: in
         As `read_round` returned it.
     study : Study
         The cloud's own rows.
-    place : Place
-        That the round names.
     signer : Identity
         The cloud's.
     threads : int or None
         For encryption.
+    group : Group or None
+        The clients' keys, where a committee opens for them.
     """
-    parts = local_moments(study).to_mapping() | place.tensors
-    encrypted = encrypt(rnd, parts, signer=signer, on_clip="error", threads=threads)
+    parts = local_moments(study).to_mapping()
+    encrypted = encrypt(
+        rnd, parts, signer=signer, group=group, on_clip="error", threads=threads
+    )
     return encrypted.to_bytes()
 
 
-def read(rnd: Round, aggregate: bytes, sum_key: bytes) -> tuple[Moments, OpenedSum]:
+def read(
+    rnd: Round, aggregate: bytes, sum_key: bytes, group: Group | None = None
+) -> tuple[Moments, OpenedSum]:
     """Decrypt the pooled statistics; return them, and the sum as it was opened.
 
     Parameters
@@ -99,13 +106,15 @@ def read(rnd: Round, aggregate: bytes, sum_key: bytes) -> tuple[Moments, OpenedS
         From the aggregator.
     sum_key : bytes
         From the authority.
+    group : Group or None
+        The clients' keys, where a committee opens for them.
 
     Raises
     ------
     veilsum.VeilsumError
         When either does not belong to the round.
     """
-    opened = read_sum(rnd, aggregate, sum_key)
+    opened = read_sum(rnd, aggregate, sum_key, group=group)
     return Moments.from_mapping(opened.sums), opened
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum.federated.aggregator import SeenUpload
+from veilsum.federated.committee import Opening
 from veilsum.federated.privacy import PrivacyLoss
 from veilsum.federated.server import Parameters
 
@@ -82,6 +83,8 @@ class RoundOutcome:
         nothing; empty where it can read nothing at all. Leakage is measured on this.
     zeroed : int or None
         How many values of the opened update are 0; None where nothing is encrypted by Veilsum.
+    opened_by : Opening or None
+        Who endorsed and answered, where a committee opened the sum.
     """
 
     parameters: Parameters
@@ -96,6 +99,7 @@ class RoundOutcome:
     encrypted_fraction: float = 0.0
     visible: dict[int, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
     zeroed: int | None = None
+    opened_by: Opening | None = None
 
 
 def too_few(clouds: Sequence[CloudRound], left: int, least: int) -> str:

@@ -19,13 +19,19 @@ from veilsum.errors import WireFormatError
 from veilsum.federated import statistics
 from veilsum.federated.aggregator import AggregatorServer
 from veilsum.federated.agreement import Agreement
-from veilsum.federated.authority import AuthorityService
+from veilsum.federated.authority import AuthorityService, write_committee
 from veilsum.federated.client import (
     Client,
     configured_weights,
     new_history,
     new_replica,
     noise_plan,
+)
+from veilsum.federated.committee import (
+    CommitteeMember,
+    MemberService,
+    Opening,
+    open_together,
 )
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.history import STATISTICS, TRAINING_BYTES, History
@@ -36,6 +42,8 @@ from veilsum.federated.privacy import Accountant, PrivacyLoss, gaussian_rho
 from veilsum.federated.replica import Replica
 from veilsum.federated.run_directory import ENCRYPTED
 from veilsum.federated.server import Parameters
+from veilsum.keys.committee import Committee
+from veilsum.keys.identity import PublicIdentity
 from veilsum.plans import Plan
 from veilsum.rounds import Round
 
@@ -106,21 +114,35 @@ class EncryptedAveraging:
         self.authority = AuthorityService()
         self.aggregator = AggregatorServer()
         self.clients = [client(i, study, config) for i, study in enumerate(clouds)]
-        keys = [
-            (one.to_bytes(), self.authority.issue_key(one.to_bytes()))
-            for one in (statistics_plan, plan)
-        ]
-        (statistics_bytes, statistics_key), (plan_bytes, plan_key) = keys
         roster = [one.public_identity for one in self.clients]
-        self.authority.enrol(roster, config.min_clients)
         training = secrets.token_bytes(TRAINING_BYTES)
+        plans = (statistics_plan.to_bytes(), plan.to_bytes())
+        #: Who opens together, in the committee's order; empty with one key holder.
+        self.members: list[CommitteeMember] = []
+        sealed = b""
+        if options.authority == "single":
+            keys = [(one, self.authority.issue_key(one)) for one in plans]
+            self.authority.enrol(roster, config.min_clients)
+        else:
+            committee = self._form_committee(training, roster)
+            keys = [(one, committee) for one in plans]
+            sealed = self.clients[0].make_group(training, roster)
+        (statistics_bytes, statistics_key), (plan_bytes, plan_key) = keys
         for one in self.clients:
-            one.agree(training, statistics_bytes, statistics_key, plan_bytes, plan_key, roster)
-        agreed = (training, statistics_bytes, statistics_key, plan_bytes, plan_key, *roster)
+            one.agree(
+                training, statistics_bytes, statistics_key, plan_bytes, plan_key, roster, sealed
+            )
+        agreed = (training, statistics_bytes, statistics_key, plan_bytes, plan_key, *roster, sealed)
         self._setup_bytes = sum(len(part) for part in agreed)
-        self._updates = Agreement(plan_bytes, plan_key, roster, config.min_clients)
-        self._small_sums = Agreement(statistics_bytes, statistics_key, roster, config.min_clients)
-        history = new_history(config, training, roster, keys, clouds[0].features)
+        # The coordinator reads what the clouds read: it stands with the first of them.
+        group, least = self.clients[0].group, config.min_clients
+        self._updates = Agreement(plan_bytes, plan_key, roster, least, training, group)
+        self._small_sums = Agreement(
+            statistics_bytes, statistics_key, roster, least, training, group
+        )
+        history = new_history(config, training, roster, keys, clouds[0].features, group)
+        self._request_bytes = 0
+        self._opening: Opening | None = None
         self._moments, pooled = self._sum_statistics(history, clouds[0])
         self._preprocessor = Preprocessor.fit(clouds[0].features, self._moments)
         self._weights = weights = configured_weights(config, self._moments.rows)
@@ -155,19 +177,47 @@ class EncryptedAveraging:
         """The global model."""
         return self._replica.parameters
 
+    def _form_committee(self, training: bytes, roster: Sequence[bytes]) -> bytes:
+        """Say who opens together: the clouds, or members of their own."""
+        identities = list(roster)
+        self.members = list(self.clients)
+        if self._config.encryption.authority == "committee":
+            services = [MemberService() for _ in range(self._config.members)]
+            for service in services:
+                service.enrol(training, roster, self._config.min_clients)
+            identities = [service.public_identity for service in services]
+            self.members = list(services)
+        public = [PublicIdentity.from_bytes(one) for one in identities]
+        return write_committee(Committee(public, self._config.threshold))
+
     def _sum_statistics(self, history: History, study: Study) -> tuple[Moments, OpenedSum]:
         place = history.place(STATISTICS)
         description = statistics.propose_round(self._small_sums, study, place)
         self.aggregator.open_round(description)
         for one in self.clients:
             self.aggregator.receive(one.statistics_upload(description))
-        sum_key = self.authority.open(description, self.aggregator.close_round())
+        request = self.aggregator.close_round()
+        sum_key = self._open_sum(description, request, 0)
         aggregate = self.aggregator.aggregate
         upload = max(one.payload_bytes for one in self.aggregator.seen)
         self._setup_bytes += len(description) + upload + len(aggregate) + len(sum_key)
         for one in self.clients:
             one.receive_statistics(aggregate, sum_key)
-        return statistics.read(Round.from_bytes(description), aggregate, sum_key)
+        group = self.clients[0].group
+        return statistics.read(Round.from_bytes(description), aggregate, sum_key, group)
+
+    def _open_sum(self, description: bytes, request: bytes, number: int) -> bytes:
+        """Have a closed round opened; return what its readers need."""
+        if not self.members:
+            self._request_bytes = len(request)
+            return self.authority.open(description, request)
+        there: list[CommitteeMember | None] = [
+            one if self._conditions.answers(k, number) else None
+            for k, one in enumerate(self.members)
+        ]
+        self._opening = open_together(there, self._config.threshold, description, self.aggregator)
+        self._request_bytes = self._opening.request_bytes
+        return self._opening.data
 
     @property
     def setup_bytes(self) -> int:
@@ -273,7 +323,7 @@ class EncryptedAveraging:
                 clouds[i].up_bytes += len(upload)
                 with watch.phase("aggregate"):
                     self.aggregator.receive(upload)
-            opened = replace(self._open(description, watch), of_shares=True)
+            opened = replace(self._open(description, clouds, watch), of_shares=True)
             self._opened.append(opened)
             for i in there:
                 with watch.phase("decrypt", clouds[i]):
@@ -296,19 +346,29 @@ class EncryptedAveraging:
             clouds[i].up_bytes += len(upload)
             with watch.phase("aggregate"):
                 self.aggregator.receive(upload)
-        opened = replace(self._open(description, watch), of_sensitivities=True)
+        opened = replace(self._open(description, clouds, watch), of_sensitivities=True)
         with watch.phase("decrypt"):
             replica.take_mask(replica.read_mask(description), opened.aggregate, opened.sum_key)
         self._opened.append(opened)
         for i in there:
             self._catch_up(clouds[i], watch)
 
-    def _open(self, description: bytes, watch: Stopwatch) -> _Opened:
+    def _open(
+        self, description: bytes, clouds: Sequence[CloudRound], watch: Stopwatch
+    ) -> _Opened:
+        if self.members and self._config.encryption.authority == "clouds":
+            # Members open what follows from their own history; who was not drawn has it too.
+            for cloud in clouds:
+                if cloud.state != "absent" and self._conditions.answers(
+                    cloud.client, self._replica.history.step
+                ):
+                    self._catch_up(cloud, watch)
         with watch.phase("aggregate"):
-            self._request = self.aggregator.close_round()
+            request = self.aggregator.close_round()
             aggregate = self.aggregator.aggregate
         with watch.phase("open"):
-            sum_key = self.authority.open(description, self._request)
+            number = self._replica.history.step
+            sum_key = self._open_sum(description, request, number)
         return _Opened(description, aggregate, sum_key)
 
     def _sum_updates(
@@ -336,7 +396,7 @@ class EncryptedAveraging:
             if cloud.state != "summed":
                 cloud.weight = 0.0
         self._require(len(self.aggregator.seen), clouds)
-        opened = self._open(description, watch)
+        opened = self._open(description, clouds, watch)
         if mask is not None and mask.count < mask.size:
             opened = replace(opened, plain=self.aggregator.plain_sum)
             outcome.encrypted_fraction = mask.fraction
@@ -361,10 +421,18 @@ class EncryptedAveraging:
         outcome.message_bytes = {
             "round": len(description),
             "upload": max(one.payload_bytes for one in self.aggregator.seen),
-            "opening_request": len(self._request),
+            "opening_request": self._request_bytes,
             "sum_key": len(opened.sum_key),
             "aggregate": len(opened.aggregate),
         }
+        if self._opening is not None:
+            outcome.opened_by = self._opening
+            del outcome.message_bytes["sum_key"]
+            outcome.message_bytes |= {
+                "endorsement": self._opening.endorsement_bytes,
+                "certificate": self._opening.certificate_bytes,
+                "answer": self._opening.answer_bytes,
+            }
         if opened.plain:
             outcome.message_bytes["plain_sum"] = len(opened.plain)
 
