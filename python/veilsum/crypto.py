@@ -369,8 +369,8 @@ def open_sum(
         reveal single updates to whoever also holds the single uploads: say yes only when it goes to
         parties that do not.
     uploads : iterable of Upload or path, optional
-        For the OpenFHE engine, and there only for an aggregate that came as bytes: what it was
-        summed from, in its order. The native engine needs none of it.
+        For the OpenFHE engine, which needs it unless the round says ``trust_aggregator=True``: what
+        `total` was summed from, in its order. The native engine takes none of it.
 
     Returns
     -------
@@ -382,8 +382,9 @@ def open_sum(
     KeyMismatchError
         When the round was made for another key.
     RoundError
-        When the aggregate sums fewer than the round's min_clients, holds an upload twice, was
-        tampered with, has a bad signature, or when the round was opened for another aggregate.
+        When the aggregate sums fewer than the round's min_clients, holds an upload twice, a sealed
+        key that was not made for this round, or a bad signature, or when the round was opened for
+        another aggregate. The blocks are not looked at: nothing here notices a changed sum.
     """
     call = "open_sum(secret, rnd, total)"
     check_type(call, "secret", secret, _core.SecretKey)
@@ -495,7 +496,8 @@ def decrypt(
     KeyMismatchError
         When `key` was made for another aggregate.
     TamperedSumError
-        When the blocks are not the sum that `key` opens; no value is given out, `out` is zeros.
+        When the blocks cannot be the sum that `key` opens; no value is given out, `out` is zeros.
+        Not every change is noticed: check blocks find wrong keys, and authenticate nothing.
     ParameterError
         When `dtype`, `output` or `out` does not fit, or `RowMean` made the round: its sums are
         decrypted by ``RowMean(rnd).decrypt(key, total)``.

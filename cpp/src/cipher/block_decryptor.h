@@ -32,7 +32,7 @@ class BlockDecryptor {
   /// Decrypts the blocks [first, first + count), packed in `packed`, to `out`: their values, of the
   /// options' type. Check blocks have none and are only checked. Thread-safe with a scratch for
   /// each thread.
-  /// @throws TamperedSumError when the blocks are not the sum that the key opens
+  /// @throws TamperedSumError when the blocks cannot be the sum that the key opens
   void decrypt(std::uint64_t first, std::uint64_t count, ByteView packed, Scratch& scratch,
                std::uint8_t* out) const;
 

@@ -25,7 +25,7 @@ void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifes
 /// A value is (digit - total_weight * L) * (limit / L), divided by the total weight for a mean,
 /// computed in double and rounded once, or in float as isa::Dequantise says.
 /// @throws KeyMismatchError when `key` is not the key of the sum that `manifest` names
-/// @throws TamperedSumError when the blocks are not the sum that the key opens: `out` is then zeros
+/// @throws TamperedSumError when the blocks cannot be the key's sum: `out` is then zeros
 void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteView blocks,
              const DecryptOptions& options, void* out);
 

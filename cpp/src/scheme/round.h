@@ -91,7 +91,7 @@ class Round {
   }
   /// Blocks that hold values.
   std::uint64_t value_blocks() const noexcept { return cipher().block_count(size()); }
-  /// Blocks of zeros behind them, one under each key: what finds wrong keys and changed sums.
+  /// Blocks of zeros behind them, one under each key: what finds wrong keys, not changed sums.
   std::uint64_t check_blocks() const noexcept { return upload_keys(); }
   std::uint64_t blocks() const noexcept { return value_blocks() + check_blocks(); }
   /// Values in block `block`; 0 of a check block.
