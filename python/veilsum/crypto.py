@@ -26,7 +26,7 @@ from veilsum.keys.identity import PublicIdentity, Signer
 from veilsum.layout import Layout
 from veilsum.plans import Plan
 from veilsum.rounds import Round, verifier_of
-from veilsum.weights import check_client_weight, fit_weights
+from veilsum.weights import check_client_weight, fit_weights, refuse_row_mean
 
 __all__ = [
     "Accumulator",
@@ -124,7 +124,8 @@ def encrypt(
     ------
     ParameterError
         When the update does not fit the round, holds a NaN or an infinity (the message says where),
-        or another argument is out of range. Nothing is encrypted then.
+        another argument is out of range, or `RowMean` made the round: its uploads are made by
+        ``RowMean(rnd).encrypt(update, rows=...)``. Nothing is encrypted then.
     RoundError
         When the round has a roster and there is no signer, or the pads are of another round or of
         the process that this one was forked from.
@@ -137,8 +138,48 @@ def encrypt(
         When many values were clipped, or became 0 by rounding: more than 1 % of all or of one
         tensor's, or half of those that are not 0.
     """
-    factor = check_client_weight(weight)
     check_type("encrypt(rnd, update)", "rnd", rnd, Round)
+    refuse_row_mean(rnd.layout, "call RowMean(rnd).encrypt(update, rows=...)")
+    return encrypt_update(
+        rnd,
+        update,
+        weight=weight,
+        rounding=rounding,
+        signer=signer,
+        group=group,
+        on_clip=on_clip,
+        threads=threads,
+        progress=progress,
+        pads=pads,
+    )
+
+
+def encrypt_update(
+    rnd: Round,
+    update: Any,
+    *,
+    weight: float,
+    rounding: str,
+    signer: Signer | None,
+    group: Group | None,
+    on_clip: str,
+    threads: int | None,
+    progress: Progress | None,
+    pads: _core.PadStore | None,
+) -> _core.Upload:
+    """Encrypt for a round of any kind, of which the caller knows that it is the right one.
+
+    Parameters
+    ----------
+    rnd, update, weight, rounding, signer, group, on_clip, threads, progress, pads
+        As in `encrypt`; `rnd` is a round. Warnings are for the caller's caller.
+
+    Returns
+    -------
+    Upload
+        As in `encrypt`.
+    """
+    factor = check_client_weight(weight)
     if pads is not None:
         check_type("encrypt(rnd, update, pads=...)", "pads", pads, _core.PadStore)
     if rounding not in ("nearest", "stochastic"):
@@ -175,7 +216,14 @@ def encrypt(
         signature = check_signature(signer, signer.sign(payload))
         upload.attach_signature(client, signature, core_threads(threads))
     cautions.warn_about_update(
-        rnd, rnd.layout, pieces, dtypes, weight=factor, rounding=rounding, clipped=upload.clipped
+        rnd,
+        rnd.layout,
+        pieces,
+        dtypes,
+        weight=factor,
+        rounding=rounding,
+        clipped=upload.clipped,
+        stacklevel=4,
     )
     return upload
 
@@ -336,8 +384,8 @@ def open_sum(
         reveal single updates to whoever also holds the single uploads: say yes only when it goes to
         parties that do not.
     uploads : iterable of Upload or path, optional
-        For the OpenFHE engine, and there only for an aggregate that came as bytes: what it was
-        summed from, in its order. The native engine needs none of it.
+        For the OpenFHE engine, which needs it unless the round says ``trust_aggregator=True``: what
+        `total` was summed from, in its order. The native engine takes none of it.
 
     Returns
     -------
@@ -349,8 +397,9 @@ def open_sum(
     KeyMismatchError
         When the round was made for another key.
     RoundError
-        When the aggregate sums fewer than the round's min_clients, holds an upload twice, was
-        tampered with, has a bad signature, or when the round was opened for another aggregate.
+        When the aggregate sums fewer than the round's min_clients, holds an upload twice, a sealed
+        key that was not made for this round, or a bad signature, or when the round was opened for
+        another aggregate. The blocks are not looked at: nothing here notices a changed sum.
     """
     call = "open_sum(secret, rnd, total)"
     check_type(call, "secret", secret, _core.SecretKey)
@@ -465,9 +514,11 @@ def decrypt(
     KeyMismatchError
         When `key` was made for another aggregate.
     TamperedSumError
-        When the blocks are not the sum that `key` opens; no value is given out, `out` is zeros.
+        When the blocks cannot be the sum that `key` opens; no value is given out, `out` is zeros.
+        Not every change is noticed: check blocks find wrong keys, and authenticate nothing.
     ParameterError
-        When `dtype`, `output` or `out` does not fit.
+        When `dtype`, `output` or `out` does not fit, or `RowMean` made the round: its sums are
+        decrypted by ``RowMean(rnd).decrypt(key, total)``.
     HeadroomError
         When a dtype, such as float16, ends below what the sum may come to.
     BackendUnavailableError
@@ -477,6 +528,45 @@ def decrypt(
     -----
     VeilsumWarning
         When more than 1 % of the uploads' values were clipped, or all values of the sum are 0.
+    """
+    if isinstance(total, (_core.Aggregate, _core.AggregateFile)):
+        refuse_row_mean(total.round.layout, "call RowMean(rnd).decrypt(key, total)")
+    return decrypt_sum(
+        key,
+        total,
+        group=group,
+        average=average,
+        dtype=dtype,
+        output=output,
+        threads=threads,
+        progress=progress,
+        out=out,
+    )
+
+
+def decrypt_sum(
+    key: _core.SumKey,
+    total: _core.Aggregate,
+    *,
+    group: Group | None = None,
+    average: bool,
+    dtype: Any,
+    output: str | None,
+    threads: int | None,
+    progress: Progress | None,
+    out: npt.NDArray[Any] | None = None,
+) -> Any:
+    """Decrypt the sum of a round of any kind, of which the caller knows what it holds.
+
+    Parameters
+    ----------
+    key, total, group, average, dtype, output, threads, progress, out
+        As in `decrypt`. Warnings are for the caller's caller.
+
+    Returns
+    -------
+    ndarray, torch.Tensor, or dict or list of them
+        As in `decrypt`.
     """
     dtype = dtype_name(dtype)
     call = "decrypt(key, total)"
@@ -503,8 +593,8 @@ def decrypt(
         out=flat_out,
         tag_key=tag_key,
     )
-    cautions.warn_about_sum(total)
-    cautions.warn_about_result(total, [values])
+    cautions.warn_about_sum(total, stacklevel=4)
+    cautions.warn_about_result(total, [values], stacklevel=4)
     if out is not None:
         return out
     return layout.assemble(values, dtype=dtype, library=output)

@@ -34,6 +34,7 @@ __all__ = [
     "VeilsumError",
     "VeilsumWarning",
     "WireFormatError",
+    "install_advice",
     "missing_extra",
     "named_failures",
     "one_line",
@@ -89,8 +90,24 @@ def missing_extra(feature: str, package: str, extra: str) -> BackendUnavailableE
     """
     return BackendUnavailableError(
         f"{feature} needs the Python package {package!r}, which is not installed here; "
-        f"install it with: pip install 'veilsum[{extra}]'"
+        f"{install_advice(extra)}"
     )
+
+
+def install_advice(extra: str) -> str:
+    """Say how an extra is installed: from the repository, since no package index has Veilsum.
+
+    Parameters
+    ----------
+    extra : str
+        Its name in pyproject.toml.
+
+    Returns
+    -------
+    str
+        The end of a sentence.
+    """
+    return f"install it with: pip install '.[{extra}]' in Veilsum's repository"
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from veilsum.keys.sealing import seal
 from veilsum.layout import BFLOAT16
 from veilsum.outputs import find_destination
 from veilsum.rounds import Round, verifier_of
-from veilsum.weights import check_client_weight
+from veilsum.weights import check_client_weight, refuse_row_mean
 
 __all__ = [
     "UploadFile",
@@ -137,7 +137,8 @@ def encrypt_file(
     ------
     ParameterError
         When the update does not fit the round, holds a NaN or an infinity, changed since the run
-        that is to be continued, or another argument is out of range.
+        that is to be continued, or another argument is out of range; and when `RowMean` made the
+        round: its uploads are made in memory.
     RoundError
         When the round has a roster and there is no signer.
     KeyMismatchError
@@ -153,6 +154,9 @@ def encrypt_file(
         As in `encrypt`.
     """
     check_type("encrypt_file(rnd, source, target)", "rnd", rnd, Round)
+    refuse_row_mean(
+        rnd.layout, "call RowMean(rnd).encrypt(update, rows=...), and save(path) of what it returns"
+    )
     factor = check_client_weight(weight)
     files.check_output(target, [source])
     client = client_number(rnd.roster, signer)
@@ -352,7 +356,8 @@ def decrypt_file(
     KeyMismatchError
         When `key` was made for another aggregate.
     ParameterError
-        When `target` or `dtype` does not fit, or the run cannot be continued.
+        When `target` or `dtype` does not fit, the run cannot be continued, or `RowMean` made the
+        round: its sums are decrypted in memory.
     HeadroomError
         When a dtype, such as float16, ends below what the sum may come to.
     WireFormatError
@@ -369,6 +374,10 @@ def decrypt_file(
     call = "decrypt_file(key, AggregateFile(path, rnd), target)"
     check_type(call, "key", key, _core.SumKey)
     check_type(call, "total", total, _core.AggregateFile)
+    refuse_row_mean(
+        total.round.layout,
+        "call RowMean(rnd).decrypt(key, total), with total = Aggregate.load(path, rnd)",
+    )
     files.check_output(target, [total.path])
     rnd = total.round
     layout = rnd.layout

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from veilsum import _core
 from veilsum.arguments import check_type, check_whole, type_name
-from veilsum.crypto import decrypt
+from veilsum.crypto import decrypt_sum
 from veilsum.errors import (
     BadSharesError,
     KeyMismatchError,
@@ -388,7 +388,16 @@ def combine(
             candidates = candidates[tried:]
         for key, _ in candidates:
             try:
-                decrypt(key, blocks, group=group)
+                decrypt_sum(
+                    key,
+                    blocks,
+                    group=group,
+                    average=False,
+                    dtype="float64",
+                    output="numpy",
+                    threads=None,
+                    progress=None,
+                )
             except TamperedSumError:
                 continue
             return key

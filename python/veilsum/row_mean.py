@@ -15,7 +15,7 @@ import numpy as np
 
 from veilsum import _core
 from veilsum.arguments import check_type, check_whole
-from veilsum.crypto import Progress, decrypt, dtype_name, encrypt
+from veilsum.crypto import Progress, decrypt_sum, dtype_name, encrypt_update
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.committee import Committee
 from veilsum.keys.group import Group
@@ -24,12 +24,11 @@ from veilsum.keys.roster import Roster
 from veilsum.layout import Layout, TensorSpec
 from veilsum.plans import Plan
 from veilsum.rounds import Round, new_layout
+from veilsum.weights import MOST_ROWS, ROWS, most_rows_of
 
 __all__ = ["RowMean", "is_row_mean"]
 
-_MOST_ROWS: Final = "veilsum.most_rows"
 _UPDATE: Final = "update"
-_ROWS: Final = "rows"
 
 
 class RowMean:
@@ -63,7 +62,7 @@ class RowMean:
         """
         check_type("RowMean(rnd)", "rnd", rnd, Round)
         layout = rnd.layout
-        rows = _most_rows(layout)
+        rows = most_rows_of(layout)
         if rows is None:
             raise ParameterError(
                 "the round does not weigh by rows; make one with RowMean.new(plan, public, "
@@ -133,8 +132,8 @@ class RowMean:
             raise ParameterError(
                 "a plan with value_bits = 2 has no room for numbers of rows; use 3 or more"
             )
-        metadata = tuple(sorted([*inner.metadata, (_MOST_ROWS, str(whole))]))
-        rows = TensorSpec(_ROWS, "float64", (_digits(whole, levels),))
+        metadata = tuple(sorted([*inner.metadata, (MOST_ROWS, str(whole))]))
+        rows = TensorSpec(ROWS, "float64", (_digits(whole, levels),))
         tensors = (*(_outer(spec) for spec in inner.tensors), rows)
         if inner.named:
             paths = inner.paths or tuple((spec.name,) for spec in inner.tensors)
@@ -142,14 +141,14 @@ class RowMean:
                 "tree",
                 inner.library,
                 tensors,
-                paths=(*((_UPDATE, *path) for path in paths), (_ROWS,)),
+                paths=(*((_UPDATE, *path) for path in paths), (ROWS,)),
                 metadata=metadata,
             )
         else:
             layout = Layout("mapping", inner.library, tensors, metadata=metadata)
         ranges = iter(limits)
         named = {_outer(s).name: next(ranges)[1] if s.size else 1.0 for s in inner.tensors}
-        named[_ROWS] = float(levels)  # then a step is 1, and whole numbers are summed exactly
+        named[ROWS] = float(levels)  # then a step is 1, and whole numbers are summed exactly
         rnd = Round(
             plan,
             authority,
@@ -180,7 +179,7 @@ class RowMean:
         Parameters
         ----------
         update : array, tensor, mapping of str to array or tensor, or nested lists and mappings
-            Laid out as `structure` says, and not multiplied by anything.
+            Laid out as `layout` says, and not multiplied by anything.
         rows : int
             How many rows it was trained on, from 1 to `most_rows`.
         rounding, signer, group, on_clip, threads, progress, pads
@@ -210,10 +209,10 @@ class RowMean:
         base = 2 ** (self.round.plan.value_bits - 1) - 1
         digits = np.array([count // base**power % base for power in range(self._digits)], float)
         leaves = self.layout.leaves(update)
-        return encrypt(
+        return encrypt_update(
             self.round,
             # Everything is multiplied by the weight; the digits are to come out of that whole.
-            {**self._names(leaves), _ROWS: digits / weight},
+            {**self._names(leaves), ROWS: digits / weight},
             weight=weight,
             rounding=rounding,
             signer=signer,
@@ -259,7 +258,7 @@ class RowMean:
             When the uploads hold no rows.
         """
         wanted = dtype_name(dtype)
-        sums = decrypt(
+        sums = decrypt_sum(
             key,
             total,
             group=group,
@@ -271,7 +270,7 @@ class RowMean:
         )
         base = 2 ** (self.round.plan.value_bits - 1) - 1
         # The native engine's sums are whole already; CKKS's are within a fraction of it.
-        rows = sum(round(float(digit)) * base**power for power, digit in enumerate(sums[_ROWS]))
+        rows = sum(round(float(digit)) * base**power for power, digit in enumerate(sums[ROWS]))
         if not rows > 0:
             raise RoundError("the uploads of this sum hold no rows; an upload was made up")
         parts = [sums[_UPDATE]]
@@ -302,21 +301,12 @@ def is_row_mean(layout: Layout) -> bool:
     bool
         Whether `RowMean` takes the round.
     """
-    return _most_rows(layout) is not None
-
-
-def _most_rows(layout: Layout) -> int | None:
-    text = dict(layout.metadata).get(_MOST_ROWS, "")
-    fits = layout.named and len(layout.tensors) > 1 and layout.tensors[-1].name == _ROWS
-    if not fits or not (text.isascii() and text.isdecimal() and len(text) <= 16):
-        return None
-    number = int(text)
-    return number if 1 <= number < 2**53 else None
+    return most_rows_of(layout) is not None
 
 
 def _inner(layout: Layout) -> Layout:
     """Return the layout of an update within the layout of the round."""
-    metadata = tuple(pair for pair in layout.metadata if pair[0] != _MOST_ROWS)
+    metadata = tuple(pair for pair in layout.metadata if pair[0] != MOST_ROWS)
     tensors = tuple(
         TensorSpec(spec.name.partition("/")[2], spec.dtype, spec.shape)
         for spec in layout.tensors[:-1]

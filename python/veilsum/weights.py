@@ -1,6 +1,6 @@
-"""Weights of a sum: the client's own, and the aggregator's as integers that a plan can hold.
+"""Weights of a sum: the client's own, the aggregator's as integers that a plan can hold, and rows.
 
-Layer: Python API, bottom, under crypto. It knows numbers and plans, never uploads.
+Layer: Python API, bottom, under crypto. It knows numbers, plans and layouts, never uploads.
 """
 
 from __future__ import annotations
@@ -8,12 +8,24 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from veilsum.arguments import check_number
 from veilsum.errors import HeadroomError, ParameterError, VeilsumWarning
+from veilsum.layout import Layout
 
-__all__ = ["check_client_weight", "fit_weights"]
+__all__ = [
+    "MOST_ROWS",
+    "ROWS",
+    "check_client_weight",
+    "fit_weights",
+    "most_rows_of",
+    "refuse_row_mean",
+]
+
+#: What the layout of a round that weighs by rows says of itself, and the name of its last tensor.
+MOST_ROWS: Final = "veilsum.most_rows"
+ROWS: Final = "rows"
 
 #: No upload's share of a sum may differ from what was asked for by more, without a warning.
 SHARE_ERROR = 0.01
@@ -83,3 +95,43 @@ def fit_weights(plan: Any, given: Sequence[int | float], integers: Sequence[int]
             VeilsumWarning,
             stacklevel=4,  # of who sums: this, plan_weights, the sum
         )
+
+
+def most_rows_of(layout: Layout) -> int | None:
+    """Return the most rows of a client, where a round weighs by rows.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the round.
+
+    Returns
+    -------
+    int or None
+        None for every other round.
+    """
+    text = dict(layout.metadata).get(MOST_ROWS, "")
+    fits = layout.named and len(layout.tensors) > 1 and layout.tensors[-1].name == ROWS
+    if not fits or not (text.isascii() and text.isdecimal() and len(text) <= 16):
+        return None
+    number = int(text)
+    return number if 1 <= number < 2**53 else None
+
+
+def refuse_row_mean(layout: Layout, remedy: str) -> None:
+    """Refuse a round that weighs by rows where nothing would weigh, and the mean would be wrong.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the round.
+    remedy : str
+        What to call instead.
+
+    Raises
+    ------
+    ParameterError
+        When `RowMean` made the round.
+    """
+    if most_rows_of(layout) is not None:
+        raise ParameterError(f"the round weighs by rows, which this call does not do; {remedy}")

@@ -581,7 +581,7 @@ except vs.BackendUnavailableError as error:
         [sys.executable, "-c", code, *paths], check=True, capture_output=True, text=True
     )
     assert "'torch'" in done.stdout
-    assert "pip install 'veilsum[train]'" in done.stdout
+    assert "pip install '.[train]' in Veilsum's repository" in done.stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

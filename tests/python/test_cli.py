@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -309,6 +310,35 @@ def test_doctor_tells_and_never_fails(run):
     assert "OpenFHE" in facts["engines"]["openfhe"]
 
 
+def test_doctor_lists_what_train_needs(run, monkeypatch):
+    from veilsum.cli.commands import doctor
+
+    wanted = [text for text in requires("veilsum") if re.search(r"extra == .(cli|train)\b", text)]
+    names = {re.match(r"[\w-]+", text).group() for text in wanted} - {"veilsum"}
+    assert {*doctor._TRAIN, "tomli"} == names
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "rich" else "1.0")
+    out = run("doctor").out
+    assert "lacks rich; install it with: pip install '.[train]' in Veilsum's repository" in out
+    assert json.loads(run("doctor", "--json").out)["train_lacks"] == ["rich"]
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.0")
+    assert "has all that it needs" in run("doctor").out
+
+
+@pytest.mark.parametrize("level", ["avx9", "AVX2"])
+def test_doctor_works_under_a_wrong_instruction_set(tmp_path, level):
+    words = [sys.executable, "-m", "veilsum", "doctor"]
+    environment = {**os.environ, "VEILSUM_ISA": level}
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "VEILSUM_ISA: unknown instruction set level" in done.stdout
+    assert "unset it, or no other command will work" in done.stdout
+    words.append("--json")
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    facts = json.loads(done.stdout)
+    assert facts["isa_level"] is None
+    assert "the levels are scalar, avx2 or avx512" in facts["isa_error"]
+
+
 @pytest.mark.parametrize(
     ("module", "words"),
     [(None, "torch is not installed"), (object(), "torch fails to load")],
@@ -488,7 +518,7 @@ def test_a_missing_extra_is_7(run, monkeypatch):
     monkeypatch.setattr("veilsum.cli.dispatch.importlib.import_module", without_torch)
     line = fail(run, 7, "train")
     assert "veilsum train needs the Python package 'torch'" in line
-    assert "pip install 'veilsum[train]'" in line
+    assert "pip install '.[train]' in Veilsum's repository" in line
 
 
 def test_an_interrupt_is_130(run, study, monkeypatch):

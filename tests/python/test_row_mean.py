@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import veilsum as vs
 from veilsum.cli import main
+from veilsum.crypto import decrypt_sum, encrypt_update
 from veilsum.row_mean import is_row_mean
 from veilsum.structures import flatten
 
@@ -25,6 +26,18 @@ def job_for(bits=16, **options):
 def opened(job, uploads, bits=16, **options):
     total = vs.weighted_sum(job.round, uploads)
     return job.decrypt(vs.open_sum(KEYS[bits][0], job.round, total), total, **options)
+
+
+def raw_sum(key, total):
+    """What the sum holds, rows and all."""
+    plain = dict.fromkeys(("threads", "progress"))
+    return decrypt_sum(key, total, average=False, dtype="float64", output="numpy", **plain)
+
+
+def raw_upload(rnd, parts):
+    """An upload by somebody who leaves the class out."""
+    plain = dict.fromkeys(("signer", "threads", "progress", "pads"))
+    return encrypt_update(rnd, parts, weight=1.0, rounding="nearest", on_clip="count", **plain)
 
 
 def uniform(shape, seed, dtype="float32"):
@@ -55,7 +68,7 @@ def test_the_mean_is_weighted_by_rows(bits, most, rows):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", vs.VeilsumWarning)
         mean = job.decrypt(key, total, dtype="float64")
-        digits = vs.decrypt(key, total, average=False, dtype="float64")["rows"]
+        digits = raw_sum(key, total)["rows"]
     levels = 2 ** (bits - 1) - 1
     assert sum(int(digit) * levels**power for power, digit in enumerate(digits)) == sum(rows)
     assert (digits == np.rint(digits)).all()
@@ -157,6 +170,42 @@ def test_other_rounds_are_refused():
     assert not is_row_mean(vs.Layout.like(look))
 
 
+def test_calls_that_weigh_nothing_are_refused(tmp_path):
+    """The mean of what they made, or gave out, would be wrong by itself."""
+    job = job_for(like=NAMED, most_rows=10)
+    total = vs.weighted_sum(job.round, [job.encrypt(NAMED, n) for n in (3, 7)])
+    key = vs.open_sum(KEYS[16][0], job.round, total)
+    total.save(tmp_path / "total.vs")
+    stored = vs.AggregateFile(tmp_path / "total.vs", job.round)
+    np.save(tmp_path / "update.npy", uniform(3, 1))
+    encrypting = r"call RowMean\(rnd\)\.encrypt\(update, rows=\.\.\.\)"
+    decrypting = r"call RowMean\(rnd\)\.decrypt\(key, total\)"
+    for call, remedy in (
+        (lambda: vs.encrypt(job.round, NAMED), encrypting),
+        (lambda: vs.encrypt(job.round, {"update": NAMED, "rows": np.zeros(1)}), encrypting),
+        (
+            lambda: vs.encrypt_file(job.round, tmp_path / "update.npy", tmp_path / "a.up"),
+            encrypting,
+        ),
+        (lambda: vs.decrypt(key, total), decrypting),
+        (lambda: vs.decrypt(key, stored), decrypting),
+        (lambda: vs.decrypt_file(key, stored, tmp_path / "mean.safetensors"), decrypting),
+    ):
+        with pytest.raises(vs.ParameterError, match=f"weighs by rows.*{remedy}"):
+            call()
+    assert {path.name for path in tmp_path.iterdir()} == {"total.vs", "update.npy"}
+    np.testing.assert_allclose(job.decrypt(key, total)["b"], NAMED["b"], atol=1e-3)
+
+
+def test_warnings_name_the_callers_line():
+    job = job_for(size=300, limit=0.5, most_rows=10)
+    with pytest.warns(vs.VeilsumWarning, match="beyond the round's limit") as found:
+        uploads = [job.encrypt(np.ones(300, np.float32), 10) for _ in range(2)]
+    with pytest.warns(vs.VeilsumWarning, match="were clipped") as after:
+        opened(job, uploads)
+    assert {one.filename for one in [*found, *after]} == {__file__}
+
+
 def test_a_roster_and_a_signer():
     people = [vs.Identity.generate() for _ in range(2)]
     job = job_for(size=2, most_rows=10, roster=vs.Roster(people))
@@ -170,7 +219,7 @@ def test_sums_without_rows_are_refused():
     """Whoever makes an upload up can leave the rows out; then there is no mean."""
     job = job_for(size=2, most_rows=10)
     empty = {"update": np.zeros(2, np.float32), "rows": np.zeros(1)}
-    uploads = [vs.encrypt(job.round, empty) for _ in range(2)]
+    uploads = [raw_upload(job.round, empty) for _ in range(2)]
     with (
         pytest.warns(vs.VeilsumWarning, match="are 0"),
         pytest.raises(vs.RoundError, match="hold no rows"),

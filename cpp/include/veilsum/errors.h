@@ -43,8 +43,8 @@ class RoundError : public VeilsumError {
   using VeilsumError::VeilsumError;
 };
 
-/// Blocks that are not the sum of what the clients encrypted: altered, or under another key. No
-/// value of them is ever given out.
+/// Blocks that cannot be the sum of what the clients encrypted: damaged, or under another key. No
+/// value of them is ever given out. A sum that is changed with care is not noticed.
 class TamperedSumError : public VeilsumError {
  public:
   using VeilsumError::VeilsumError;

@@ -85,8 +85,9 @@ void register_errors(py::module_& m) {
                  "signature, reopened.",
                  root);
   t.tampered = make(m, "TamperedSumError",
-                    "Blocks that are not the sum of what the clients encrypted: altered, or under "
-                    "another key.",
+                    "Blocks that cannot be the sum of what the clients encrypted: damaged, or under "
+                    "another key. Most changes that are made on purpose are not noticed: blocks "
+                    "are not authenticated, see SECURITY.md.",
                     root);
   t.backend = make(m, "BackendUnavailableError",
                    "An engine, instruction set or optional library that is missing here.", root);

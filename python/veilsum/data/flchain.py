@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from veilsum.data.study import Feature, Study
-from veilsum.errors import BackendUnavailableError, VeilsumError
+from veilsum.errors import BackendUnavailableError, VeilsumError, install_advice
 
 ROWS = 7874
 
@@ -69,7 +69,7 @@ def load_flchain() -> Study:
     except ImportError as error:
         raise BackendUnavailableError(
             "the flchain study ships inside scikit-survival, which is not installed; "
-            "install it with: pip install 'veilsum[train]'"
+            + install_advice("train")
         ) from error
 
     table, outcome = datasets.load_flchain()

@@ -258,6 +258,17 @@ def _protection(run: RunFiles) -> str:
     least, clouds = summary["min_clients"], len(summary["clouds"])
     plain = last.get("encrypted_fraction", 1.0) < 1
     enough = f"all {clouds} clouds" if least == clouds else f"at least {least} of {clouds} clouds"
+    request = last.get("bytes", {}).get("opening_request", 0)
+    if summary["configuration"]["encryption"]["engine"] == "native":
+        authority = (
+            f"the sealed keys and heads of all uploads: {format_bytes(request)} in the last round",
+            "blocks, and so any update or mean",
+        )
+    else:
+        authority = (
+            f"all uploads, which it sums again: {format_bytes(request)} in the last round",
+            "a cloud's rows; it could decrypt an update, which the protocol does not ask it to",
+        )
     parties = _table(
         ("party", "holds", "sees", "never sees"),
         [
@@ -285,9 +296,7 @@ def _protection(run: RunFiles) -> str:
             (
                 "authority",
                 "the secret key",
-                f"sealed keys, with check blocks {format_bytes(summary['plan']['fixed_bytes'])} an "
-                "upload",
-                "blocks, and so any update or mean",
+                *authority,
             ),
         ],
         text=4,

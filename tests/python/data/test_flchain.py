@@ -72,7 +72,7 @@ def test_known_rows(study: data.Study) -> None:
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sksurv", None)
-    with pytest.raises(vs.BackendUnavailableError, match=r"veilsum\[train\]"):
+    with pytest.raises(vs.BackendUnavailableError, match=r"pip install .\.\[train\]. in Veilsum"):
         load_flchain()
 
 

@@ -561,7 +561,7 @@ def test_without_polars_the_extra_is_named(make_mimic: Make) -> None:
         "except vs.BackendUnavailableError as error: print(error)\n"
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "pip install 'veilsum[mimic]'" in said.stdout
+    assert "pip install '.[mimic]' in Veilsum's repository" in said.stdout
 
 
 def test_unknown_studies_are_named() -> None:

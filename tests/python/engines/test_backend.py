@@ -34,7 +34,7 @@ def test_without_openfhe_the_message_says_how_to_get_it(fresh):
     assert "CMAKE_PREFIX_PATH" in text
     assert "native" in text
     if sys.version_info[:2] in ((3, 10), (3, 12)):
-        assert "veilsum[openfhe]" in text
+        assert "pip install '.[openfhe]' in Veilsum's repository" in text
     else:
         assert "CPython 3.10 and 3.12" in text
 

@@ -87,7 +87,9 @@ def test_a_missing_package_names_its_extra(
                 raise ModuleNotFoundError(f"No module named {wanted!r}", name=wanted)
 
     monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
-    with pytest.raises(vs.BackendUnavailableError, match=rf"veilsum\[{extra}\]"):
+    with pytest.raises(
+        vs.BackendUnavailableError, match=rf"pip install .\.\[{extra}\]. in Veilsum"
+    ):
         make_method(name, config)
 
 

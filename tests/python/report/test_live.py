@@ -134,7 +134,7 @@ def test_which_view(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
-    with pytest.raises(vs.BackendUnavailableError, match=r"veilsum\[train\]"):
+    with pytest.raises(vs.BackendUnavailableError, match=r"pip install .\.\[train\]. in Veilsum"):
         TableView()
 
 

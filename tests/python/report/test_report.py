@@ -102,6 +102,26 @@ def test_the_page_says_what_it_must(make_run: Callable[..., Path]) -> None:
     assert text.count('role="img"') == 4
 
 
+@pytest.mark.parametrize(
+    ("engine", "seen", "never"),
+    [
+        ("native", "the sealed keys and heads of all uploads: 64.0 kB", "blocks, and so any"),
+        ("openfhe", "all uploads, which it sums again: 64.0 kB", "it could decrypt an update"),
+    ],
+)
+def test_what_the_authority_sees(
+    make_run: Callable[..., Path], engine: str, seen: str, never: str
+) -> None:
+    folder = make_run()
+    summary = json.loads((folder / "run.json").read_text())
+    summary["configuration"]["encryption"]["engine"] = engine
+    (folder / "run.json").write_text(json.dumps(summary))
+    text = write_report(folder).read_text()
+    assert seen in text
+    assert never in text
+    assert "with check blocks" not in text
+
+
 def test_plots_are_files_too(make_run: Callable[..., Path]) -> None:
     folder = make_run(methods=ALL)
     write_report(folder)

@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,22 @@ import numpy as np
 import veilsum
 from veilsum.cli.common import add_json, print_table
 from veilsum.engines import openfhe
-from veilsum.errors import VeilsumError
+from veilsum.errors import VeilsumError, install_advice
 
 __all__ = ["add_arguments", "run"]
 
-_OPTIONAL = ("torch", "safetensors", "rich", "flwr", "transformers", "peft", "tenseal", "opacus")
+#: What the extra `train` brings, by the names of distributions; a test compares pyproject.toml.
+_TRAIN = (
+    "torch",
+    "scikit-survival",
+    "scikit-learn",
+    "matplotlib",
+    "tensorboard",
+    "rich",
+    "safetensors",
+    *(("tomli",) if sys.version_info < (3, 11) else ()),
+)
+_OPTIONAL = (*_TRAIN, "polars", "tenseal", "opacus")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _collect() -> dict[str, Any]:
     build = dict(veilsum.build_info())
+    optional = {name: _version(name) for name in _OPTIONAL}
+    level, wrong = _isa_level()
     return {
         "veilsum": veilsum.__version__,
         "build": {key: value for key, value in build.items() if key != "version"},
@@ -70,14 +84,16 @@ def _collect() -> dict[str, Any]:
         "cryptography": _version("cryptography"),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "isa_level": veilsum.isa_level(),
+        "isa_level": level,
         "isa_levels": list(veilsum.isa_levels()),
         "isa_forced": os.environ.get("VEILSUM_ISA") or None,
+        "isa_error": wrong,
         "aes": _aes(),
         "threads": veilsum.max_threads(),
         "engines": _engines(build),
         "gpu": _gpu(),
-        "optional": {name: _version(name) for name in _OPTIONAL},
+        "train_lacks": [name for name in _TRAIN if optional[name] is None],
+        "optional": optional,
     }
 
 
@@ -91,7 +107,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("compiler", f"{build.get('compiler', 'unknown')}"),
         ("openmp", str(build.get("openmp") or "not in this build")),
         ("machine", f"{facts['system']}, {facts['processor']}"),
-        ("isa", f"{facts['isa_level']} active{forced}"),
+        ("isa", facts["isa_error"] or f"{facts['isa_level']} active{forced}"),
         ("", f"present: {', '.join(facts['isa_levels'])}"),
         ("aes", facts["aes"]),
         ("threads", str(facts["threads"])),
@@ -100,11 +116,22 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("engines" if index == 0 else "", f"{name}: {state}"))
     for index, line in enumerate(facts["gpu"]["lines"]):
         rows.append(("gpu" if index == 0 else "", line))
+    lacks = ", ".join(facts["train_lacks"])
+    ready = f"lacks {lacks}; {install_advice('train')}" if lacks else "has all that it needs"
+    rows.append(("train", ready))
     for index, (name, version) in enumerate(facts["optional"].items()):
         rows.append(("optional" if index == 0 else "", f"{name} {version or 'not installed'}"))
     if build.get("testing"):
         rows.append(("note", "built with VEILSUM_TESTING: seeds can be injected; not for use"))
     return rows
+
+
+def _isa_level() -> tuple[str | None, str | None]:
+    """Return the level in use, or what is wrong with VEILSUM_ISA: other commands end by it."""
+    try:
+        return veilsum.isa_level(), None
+    except VeilsumError as reason:
+        return None, f"{reason}; unset it, or no other command will work"
 
 
 def _version(package: str) -> str | None:
@@ -156,7 +183,7 @@ def _gpu() -> dict[str, Any]:
         return {
             "torch": None,
             "cuda": False,
-            "lines": ["none: torch is not installed (pip install 'veilsum[train]')"],
+            "lines": ["none: torch is not installed"],
         }
     try:
         import torch

@@ -169,7 +169,10 @@ def _remedy() -> str:
         "(CMAKE_ARGS=-DCMAKE_PREFIX_PATH=PREFIX pip install .)"
     )
     if sys.version_info[:2] in ((3, 10), (3, 12)) and sys.platform == "linux":
-        return f"Run pip install 'veilsum[openfhe]', or {build}; or use engine='native'"
+        return (
+            f"Run pip install '.[openfhe]' in Veilsum's repository, or {build}; or use "
+            f"engine='native'"
+        )
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     return (
         f"The package 'openfhe' has wheels for CPython 3.10 and 3.12 on Linux x86-64 only, and "
