@@ -3,8 +3,8 @@
 Layer: Python API, over rounds, keys and the core. An aggregator sends each member a request
 (`request_for`); members endorse; t endorsements make a certificate; members answer it; whoever
 reads combines t answers to the sum's key. Nothing here sends anything: requests, endorsements,
-certificates and answers are objects with bytes, and their order is DESIGN's "Opening, in two steps".
-What a member signed and answered is in its ledger before it leaves.
+certificates and answers are objects with bytes, in the order of docs/committee.md. What a member
+signed and answered is in its ledger before it leaves.
 """
 
 from __future__ import annotations
@@ -195,7 +195,9 @@ class Member:
         BadSharesError, RoundError, KeyMismatchError, OSError
             As `endorse`; and when certificate and request are of different sums.
         """
-        check_type("answer(rnd, certificate, request)", "certificate", certificate, _core.Certificate)
+        check_type(
+            "answer(rnd, certificate, request)", "certificate", certificate, _core.Certificate
+        )
         if certificate.round.id != rnd.id:
             raise RoundError(
                 f"the certificate belongs to round {certificate.round.id.hex()[:16]}, not to round "
@@ -268,9 +270,7 @@ def request_for(
     KeyMismatchError
         When nobody of the committee has this identity.
     """
-    check_type(
-        "request_for(total, member)", "total", total, _core.Aggregate, _core.AggregateFile
-    )
+    check_type("request_for(total, member)", "total", total, _core.Aggregate, _core.AggregateFile)
     committee = total.round.committee
     if committee is None:
         raise RoundError(
@@ -441,8 +441,7 @@ def _whole(opened: _core.OpenedShares) -> None:
 def _same_round(rnd: Round, thing: Any, name: str) -> None:
     if thing.round.id != rnd.id:
         raise RoundError(
-            f"{name} belongs to round {thing.round.id.hex()[:16]}, not to round "
-            f"{rnd.id.hex()[:16]}"
+            f"{name} belongs to round {thing.round.id.hex()[:16]}, not to round {rnd.id.hex()[:16]}"
         )
 
 

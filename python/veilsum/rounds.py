@@ -155,7 +155,7 @@ class Round(_core.Round):
             trust_aggregator=bool(trust_aggregator),
             group=group,
             reader=None if reader is None else public_identity(reader, "reader"),
-            step=None if step is None else tuple(step),
+            step=_step_fields(step),
         )
         if isinstance(authority, _core.PublicKey):
             plan.cipher.check_public_key(plan.parameters, authority)
@@ -296,6 +296,10 @@ class Round(_core.Round):
         parts = len(self._layout.tensors)
         what = f" in {parts} tensors" if self._layout.named else ""
         return f"<veilsum.Round {self.id.hex()[:16]}: {self.size} values{what}>"
+
+
+def _step_fields(step: TrainingStep | None) -> tuple[bytes, int, str, bytes] | None:
+    return None if step is None else (step.training, step.number, step.purpose, step.history)
 
 
 def new_layout(size: int | None, like: Any) -> Layout:

@@ -41,8 +41,7 @@ void UploadCheck::read_head(std::uint64_t bytes) {
     ByteReader in(id, "upload");
     scheme::check_round_id(in.array<32>(), round_, "the upload");
   }
-  blocks_offset_ =
-      scheme::upload_head_bytes(round_, scheme::check_upload_size(bytes, round_));
+  blocks_offset_ = scheme::upload_head_bytes(round_, scheme::check_upload_size(bytes, round_));
   first.resize(static_cast<std::size_t>(blocks_offset_));
   read_(0, first);
   head_ = scheme::read_upload_head(first, bytes, round_);

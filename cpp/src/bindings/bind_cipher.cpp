@@ -242,7 +242,8 @@ void register_cipher(py::module_& m) {
   m.def("decrypt_file", &decrypt_file, py::arg("key"), py::arg("aggregate"), py::arg("target"),
         py::arg("prefix"), py::arg("places"), py::arg("file_bytes"), py::kw_only(),
         py::arg("average") = true, py::arg("dtype") = "float32", py::arg("threads") = 0,
-        py::arg("progress") = py::none(), py::arg("resume") = false, py::arg("tag_key") = py::none(),
+        py::arg("progress") = py::none(), py::arg("resume") = false,
+        py::arg("tag_key") = py::none(),
         "Decrypts a sum in a file to a file with one (offset, dtype, count) a segment.");
 }
 

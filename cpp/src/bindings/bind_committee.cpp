@@ -46,9 +46,8 @@ void add_bytes(Class& type, Read read) {
       .def_static(
           "load",
           [read](const std::filesystem::path& path, const Round& round) {
-            return naming(path, [&] {
-              return read(read_file(path.string(), FileKind::kPublic), round);
-            });
+            return naming(path,
+                          [&] { return read(read_file(path.string(), FileKind::kPublic), round); });
           },
           py::arg("path"), py::arg("round"));
 }
@@ -111,9 +110,9 @@ void register_objects(py::module_& m) {
                                }
                                return out;
                              })
-      .def_property_readonly(
-          "sum",
-          [](const MemberRequest& self) { return to_python(self.name().digest(self.round())); });
+      .def_property_readonly("sum", [](const MemberRequest& self) {
+        return to_python(self.name().digest(self.round()));
+      });
   add_bytes<MemberRequest>(request, [](ByteView bytes, const Round& round) {
     return MemberRequest::from_bytes(bytes, round);
   });
@@ -190,9 +189,8 @@ void register_objects(py::module_& m) {
                              [](const Answer& self) { return to_python(self.round_id); })
       .def_property_readonly("sum", [](const Answer& self) { return to_python(self.sum); })
       .def_property_readonly("nbytes", [](const Answer& self) { return self.to_bytes().size(); });
-  add_bytes<Answer>(answer, [](ByteView bytes, const Round& round) {
-    return Answer::from_bytes(bytes, round);
-  });
+  add_bytes<Answer>(
+      answer, [](ByteView bytes, const Round& round) { return Answer::from_bytes(bytes, round); });
 }
 
 /// What a member's ledger notes of a round. A round outside any training is a step of its own.
@@ -283,17 +281,16 @@ void register_steps(py::module_& m) {
   m.def(
       "endorsement_payload",
       [](const Round& round, std::uint32_t member, const py::buffer& sum) {
-        return to_python(scheme::endorsement_payload(round, member,
-                                                     fixed_bytes<32>(sum, "a sum's digest")));
+        return to_python(
+            scheme::endorsement_payload(round, member, fixed_bytes<32>(sum, "a sum's digest")));
       },
       py::arg("round"), py::arg("member"), py::arg("sum"), "What a member signs to endorse.");
   m.def(
       "answer_payload",
       [](const Round& round, std::uint32_t member, const py::buffer& sum,
          const py::buffer& sealed) {
-        return to_python(scheme::answer_payload(round, member,
-                                                fixed_bytes<32>(sum, "a sum's digest"),
-                                                BufferView(sealed).view()));
+        return to_python(scheme::answer_payload(
+            round, member, fixed_bytes<32>(sum, "a sum's digest"), BufferView(sealed).view()));
       },
       py::arg("round"), py::arg("member"), py::arg("sum"), py::arg("sealed"),
       "What a member signs to answer.");
@@ -304,8 +301,8 @@ void register_steps(py::module_& m) {
           throw RoundError("some of the shares cannot be opened: nothing is answered");
         }
         const PythonSealer sealer(seal);
-        return to_python(scheme::seal_answer(shares.round, shares.sum, member, shares.opened.sum,
-                                             sealer));
+        return to_python(
+            scheme::seal_answer(shares.round, shares.sum, member, shares.opened.sum, sealer));
       },
       py::arg("shares"), py::arg("member"), py::arg("seal"),
       "Seals a member's share of a sum to the round's reader.");

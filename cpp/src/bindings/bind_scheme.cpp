@@ -387,12 +387,13 @@ void register_round(py::module_& m) {
                                return *round.committee();
                              })
       .def_property_readonly("tagged", &Round::tagged)
-      .def_property_readonly("group",
-                             [](const Round& round) -> std::optional<std::pair<py::bytes, py::bytes>> {
-                               if (!round.group()) return std::nullopt;
-                               return std::pair(to_python(round.group()->tag_key),
-                                                to_python(round.group()->reading_key));
-                             })
+      .def_property_readonly(
+          "group",
+          [](const Round& round) -> std::optional<std::pair<py::bytes, py::bytes>> {
+            if (!round.group()) return std::nullopt;
+            return std::pair(to_python(round.group()->tag_key),
+                             to_python(round.group()->reading_key));
+          })
       .def_property_readonly("reader", &Round::reader)
       .def_property_readonly(
           "step",
@@ -497,8 +498,8 @@ void register_upload(py::module_& m) {
       .def(
           "attach_signature",
           [](Upload& upload, std::uint32_t client, const py::buffer& signature, int threads) {
-            scheme::UploadSignature attached{
-                client, std::nullopt, scheme::Signature(BufferView(signature).view())};
+            scheme::UploadSignature attached{client, std::nullopt,
+                                             scheme::Signature(BufferView(signature).view())};
             if (!upload.tagged()) {
               const py::gil_scoped_release unlocked;  // as above
               attached.blocks_digest = upload.blocks_digest(checked_threads(threads));

@@ -153,8 +153,9 @@ void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifes
     throw ParameterError("decryption gives float32 or float64");
   }
   if (manifest.round().tagged() && options.tag == nullptr) {
-    throw RoundError("the sum has a tag, and no number leaves before it holds: its group's keys are "
-                     "needed (decrypt(..., group=...))");
+    throw RoundError(
+        "the sum has a tag, and no number leaves before it holds: its group's keys are "
+        "needed (decrypt(..., group=...))");
   }
   if (options.tag == nullptr) return;
   options.tag->key.check_round(manifest.round());

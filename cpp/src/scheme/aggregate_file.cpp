@@ -89,8 +89,7 @@ void AggregateFile::read_through(int threads, BlocksDigest* digest) const {
   const std::uint64_t portion = digest == nullptr ? spans.count() : spans_in_portion(threads);
   std::uint32_t crc = 0;
   for (std::uint64_t first = 0; first < spans.count(); first += portion) {
-    std::vector<Result> results(
-        static_cast<std::size_t>(std::min(portion, spans.count() - first)));
+    std::vector<Result> results(static_cast<std::size_t>(std::min(portion, spans.count() - first)));
     parallel_for(
         results.size(), threads, [&] { return AlignedBuffer<std::uint8_t>(spans.most_bytes()); },
         [&](std::size_t item, AlignedBuffer<std::uint8_t>& scratch) {

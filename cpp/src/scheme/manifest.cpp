@@ -142,8 +142,8 @@ Bytes write_aggregate_fields(const Manifest& manifest) {
   const bool shared = round.committee() != nullptr;
   const bool forwards = shared && manifest.has_shares();
   const std::uint64_t uploads = manifest.entries().size();
-  ByteWriter out(static_cast<std::size_t>(
-      manifest.wire_bytes() + 9 + (forwards ? Manifest::shares_bytes(round, uploads) : 0)));
+  ByteWriter out(static_cast<std::size_t>(manifest.wire_bytes() + 9 +
+                                          (forwards ? Manifest::shares_bytes(round, uploads) : 0)));
   manifest.write(out);
   if (shared) out.u8(forwards ? 1 : 0);
   if (forwards) {
@@ -169,8 +169,8 @@ Manifest read_aggregate_fields(ByteReader& in, const Round& round) {
 }
 
 std::uint64_t most_aggregate_fields(const Round& round, std::uint64_t uploads) {
-  return 32 + 4 + uploads * (8 + most_head_bytes(round)) +
-         Manifest::shares_bytes(round, uploads) + 1 + 8;
+  return 32 + 4 + uploads * (8 + most_head_bytes(round)) + Manifest::shares_bytes(round, uploads) +
+         1 + 8;
 }
 
 }  // namespace veilsum::scheme

@@ -63,8 +63,8 @@ class Manifest {
     std::uint64_t weight = 0;
     Digest head{};
   };
-  std::map<Digest, Named> uploads_;          // by the upload's digest
-  std::set<std::uint32_t> clients_;          // of the signed ones
+  std::map<Digest, Named> uploads_;  // by the upload's digest
+  std::set<std::uint32_t> clients_;  // of the signed ones
   std::uint64_t total_weight_ = 0;
 };
 

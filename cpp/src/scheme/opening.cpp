@@ -166,8 +166,7 @@ SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Op
   if (round.tagged()) tag.emplace(tag_field(round));
   for (const ManifestEntry& entry : manifest.entries()) {
     SecretBuffer<std::uint8_t> sealed(sealed_secret_bytes(round));
-    if (!opener.open(secret.secret(),
-                     sealing_info(round, client_of(entry.head), entry.head.nonce),
+    if (!opener.open(secret.secret(), sealing_info(round, client_of(entry.head), entry.head.nonce),
                      entry.head.part.bytes(), sealed.span())) {
       throw RoundError("the sealed key of " + entry.head.name() +
                        " was not made for this round and key: it was altered, or copied from "
@@ -182,10 +181,10 @@ SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Op
   }
   const Digest digest = manifest.digest();
   secret.ledger().record(round.id(), digest);
-  return SumKey(round, digest, manifest.entries().size(), manifest.total_weight(),
-                manifest.unit_weights() || allow_export, std::move(sum), std::move(tag),
-                names_its_blocks(request) ? std::optional(request.evidence.blocks_digest)
-                                          : std::nullopt);
+  return SumKey(
+      round, digest, manifest.entries().size(), manifest.total_weight(),
+      manifest.unit_weights() || allow_export, std::move(sum), std::move(tag),
+      names_its_blocks(request) ? std::optional(request.evidence.blocks_digest) : std::nullopt);
 }
 
 SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const BlockOpener& opener,

@@ -85,8 +85,8 @@ void check_readers(const Cipher& cipher, const Committee* committee, const Round
   }
   if (!fields.step) return;
   const std::string& purpose = fields.step->purpose;
-  const bool printable = std::all_of(purpose.begin(), purpose.end(),
-                                     [](char c) { return c > ' ' && c <= '~'; });
+  const bool printable =
+      std::all_of(purpose.begin(), purpose.end(), [](char c) { return c > ' ' && c <= '~'; });
   if (purpose.empty() || purpose.size() > TrainingStep::kMostPurposeBytes || !printable) {
     throw ParameterError("a step's purpose has 1 ... " +
                          std::to_string(TrainingStep::kMostPurposeBytes) +
@@ -145,7 +145,8 @@ std::vector<PublicIdentity> read_identities(ByteReader& in, std::uint32_t count,
 
 Authority read_readers(ByteReader& in, RoundFields& fields) {
   const std::uint8_t kind = in.u8();
-  if (kind != 1 && kind != 2) in.fail("authorities of kind " + std::to_string(kind) + " are unknown");
+  if (kind != 1 && kind != 2)
+    in.fail("authorities of kind " + std::to_string(kind) + " are unknown");
   std::optional<Authority> authority;
   if (kind == 1) {
     authority = PublicKey::read_fields(in);
@@ -153,8 +154,9 @@ Authority read_readers(ByteReader& in, RoundFields& fields) {
     const std::uint32_t threshold = in.u32();
     const std::uint32_t count = in.u32();
     try {
-      authority = Committee(count == 0 ? fields.roster : read_identities(in, count, "member", "committee"),
-                            threshold);
+      authority =
+          Committee(count == 0 ? fields.roster : read_identities(in, count, "member", "committee"),
+                    threshold);
     } catch (const ParameterError& error) {
       in.fail(error.what());
     }
@@ -271,10 +273,9 @@ Round::Round(std::shared_ptr<const Cipher> shared, Authority authority, RoundFie
   const Digest id = ring::labelled_hash("veilsum/2/round", {out.bytes()});
   const ring::Expander matrix("veilsum/2/matrix", {}, seed, ring::KeySize::kAes128);
   const auto* native = dynamic_cast<const Plan*>(shared.get());
-  contents_ = std::make_shared<const Contents>(Contents{std::move(shared), native,
-                                                        std::move(authority),
-                                                        std::move(fields), seed, std::move(starts),
-                                                        signatures, out.take(), id, matrix.key()});
+  contents_ = std::make_shared<const Contents>(
+      Contents{std::move(shared), native, std::move(authority), std::move(fields), seed,
+               std::move(starts), signatures, out.take(), id, matrix.key()});
 }
 
 const PublicKey& Round::public_key() const {

@@ -52,11 +52,12 @@ Bytes sealing_info(const Round& round, std::uint32_t client, const Nonce& nonce,
 void seal_secrets(const Round& round, std::uint32_t client, const Seed& seed,
                   const ring::TagSum* tag, const Sealer& sealer, UploadHead& head) {
   if (round.has_roster() ? client >= round.roster().size() : client != kNoClient) {
-    throw RoundError(round.has_roster()
-                         ? "round " + short_hex(round.id()) +
-                               " has a roster: an upload is made by one of its clients, who signs it"
-                         : "round " + short_hex(round.id()) +
-                               " has no roster, so nobody knows a client by its number");
+    throw RoundError(
+        round.has_roster()
+            ? "round " + short_hex(round.id()) +
+                  " has a roster: an upload is made by one of its clients, who signs it"
+            : "round " + short_hex(round.id()) +
+                  " has no roster, so nobody knows a client by its number");
   }
   if ((tag != nullptr) != round.tagged()) {
     throw RoundError("round " + short_hex(round.id()) +
@@ -71,20 +72,20 @@ void seal_secrets(const Round& round, std::uint32_t client, const Seed& seed,
     if (tag != nullptr) {
       std::memcpy(secret.data() + 32, tag->values().data(), 8 * isa::kTagEvaluations);
     }
-    head.part = CipherPart(checked(
-        sealer.seal(round.public_key().body(), sealing_info(round, client, head.nonce),
-                    secret.span()),
-        secret.size()));
+    head.part =
+        CipherPart(checked(sealer.seal(round.public_key().body(),
+                                       sealing_info(round, client, head.nonce), secret.span()),
+                           secret.size()));
     return;
   }
   const std::vector<SecretBuffer<std::uint8_t>> shares = deal_shares(round, seed, tag);
   Bytes sealed;
   sealed.reserve(shares.size() * (kSealBytes + shares.front().size()));
   for (std::uint32_t k = 0; k < shares.size(); ++k) {
-    const Bytes one = checked(sealer.seal(committee->members()[k].kem_key(),
-                                          sealing_info(round, client, head.nonce, k),
-                                          shares[k].span()),
-                              shares[k].size());
+    const Bytes one =
+        checked(sealer.seal(committee->members()[k].kem_key(),
+                            sealing_info(round, client, head.nonce, k), shares[k].span()),
+                shares[k].size());
     sealed.insert(sealed.end(), one.begin(), one.end());
   }
   const Digest root = part_root(sealed, committee->size());

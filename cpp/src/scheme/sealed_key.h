@@ -37,8 +37,8 @@ class Opener {
                     std::span<std::uint8_t> secret) const = 0;
 };
 
-/// What an upload's sealed secrets are bound to: the round, who uploads, the upload's nonce, and who
-/// is to open them.
+/// What an upload's sealed secrets are bound to: the round, who uploads, the upload's nonce, and
+/// who is to open them.
 /// @param client kNoClient in a round without a roster
 Bytes sealing_info(const Round& round, std::uint32_t client, const Nonce& nonce);
 /// The same for a committee's member.

@@ -13,9 +13,9 @@
 namespace veilsum::scheme {
 
 /// Whether a native sum key is bound to the aggregate's blocks by their digest, and not only to its
-/// manifest. With a tag it needs not be. Without one, the key of weighted uploads would be an oracle:
-/// what it makes of other blocks shows every upload's key. That of a plain sum shows what it
-/// decrypts and no more, so one key holder does without the digest, which costs as much as
+/// manifest. With a tag it needs not be. Without one, the key of weighted uploads would be an
+/// oracle: what it makes of other blocks shows every upload's key. That of a plain sum shows what
+/// it decrypts and no more, so one key holder does without the digest, which costs as much as
 /// decrypting; members certify it, since it costs them nothing.
 bool names_blocks(const Round& round, bool unit_weights) noexcept;
 

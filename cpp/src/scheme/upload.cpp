@@ -87,8 +87,8 @@ std::size_t head_bytes(const Round& round, SignatureKind kind) noexcept {
 std::size_t most_head_bytes(const Round& round) noexcept {
   // Of a round without a roster as well: read, and then refused with its reason.
   return head_bytes(round, round.has_roster() && !round.expects(SignatureKind::kPostQuantum)
-                        ? SignatureKind::kEd25519
-                        : SignatureKind::kPostQuantum);
+                               ? SignatureKind::kEd25519
+                               : SignatureKind::kPostQuantum);
 }
 
 std::string UploadHead::name() const {
@@ -99,8 +99,9 @@ std::string UploadHead::name() const {
 Bytes signing_payload(const Round& round, std::uint32_t client, const UploadHead& head,
                       const std::optional<Digest>& blocks_digest) {
   if (blocks_digest.has_value() == round.tagged()) {
-    throw ParameterError(round.tagged() ? "with tags, no digest of the blocks is signed"
-                                        : "the digest of the blocks is signed where there is no tag");
+    throw ParameterError(round.tagged()
+                             ? "with tags, no digest of the blocks is signed"
+                             : "the digest of the blocks is signed where there is no tag");
   }
   ByteWriter out(192);
   out.text("veilsum/2/upload-signature");

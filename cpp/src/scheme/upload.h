@@ -35,8 +35,8 @@ class CipherPart {
   Digest digest_{};
 };
 
-/// Bytes of the cipher's part in a round: a sealed key, the root over sealed shares, or what another
-/// engine has.
+/// Bytes of the cipher's part in a round: a sealed key, the root over sealed shares, or what
+/// another engine has.
 std::size_t part_bytes(const Round& round) noexcept;
 /// Bytes of the secret in a sealed key of one key holder: a seed, and the tag where there is one.
 std::size_t sealed_secret_bytes(const Round& round) noexcept;

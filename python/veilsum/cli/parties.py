@@ -102,8 +102,8 @@ def member_of(args: argparse.Namespace) -> Member:
     ledger = ledger_path(args)
     if not os.path.lexists(ledger):
         raise ParameterError(
-            f"{ledger} is missing: a member needs the ledger of what it endorsed. A new member makes "
-            f"it once: veilsum identity member {args.identity}. Was it lost? Then retire this "
+            f"{ledger} is missing: a member needs the ledger of what it endorsed. A new member "
+            f"makes it once: veilsum identity member {args.identity}. Was it lost? Then retire this "
             f"identity: without its ledger it could open two sums of a round"
         )
     return Member(Identity.load(args.identity), ledger, min_clients=args.min_clients)

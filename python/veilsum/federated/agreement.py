@@ -190,8 +190,8 @@ class Agreement:
         )
         if not holds:
             raise RoundError(
-                f"round {rnd.id.hex()[:16]} is not of this training as it was agreed; nothing of it "
-                "is opened"
+                f"round {rnd.id.hex()[:16]} is not of this training as it was agreed; nothing of "
+                "it is opened"
             )
 
     def _step(self, place: Place) -> TrainingStep:

@@ -38,7 +38,6 @@ from veilsum.federated.history import (
     MASK,
     SHARES,
     STATISTICS,
-    UPDATES,
     Genesis,
     History,
     Place,

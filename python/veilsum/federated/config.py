@@ -286,8 +286,8 @@ class EncryptionOptions:
     engine: str = _option("native", "implementation of the scheme", _one_of("native", "openfhe"))
     authority: str = _option(
         "clouds",
-        "who opens sums; clouds: they themselves, together; committee: members of their own, for the "
-        "clouds; single: one key holder, who could open every upload",
+        "who opens sums; clouds: they themselves, together; committee: members of their own, for "
+        "the clouds; single: one key holder, who could open every upload",
         _one_of("clouds", "committee", "single"),
     )
     members: int = _option(

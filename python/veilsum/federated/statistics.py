@@ -19,7 +19,6 @@ from veilsum.federated.opened import OpenedSum, read_sum
 from veilsum.federated.rounding import Grid
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity
-from veilsum.layout import Layout
 from veilsum.rounds import Round
 
 VALUE_BITS = 32
@@ -87,9 +86,7 @@ def upload(
         The clients' keys, where a committee opens for them.
     """
     parts = local_moments(study).to_mapping()
-    encrypted = encrypt(
-        rnd, parts, signer=signer, group=group, on_clip="error", threads=threads
-    )
+    encrypted = encrypt(rnd, parts, signer=signer, group=group, on_clip="error", threads=threads)
     return encrypted.to_bytes()
 
 

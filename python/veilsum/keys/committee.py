@@ -35,7 +35,9 @@ class Committee(_core.Committee):
     """
 
     def __init__(
-        self, members: Iterable[PublicIdentity | Signer], threshold: int | None = None
+        self,
+        members: Iterable[_core.PublicIdentity | Signer],
+        threshold: int | None = None,
     ) -> None:
         """List the members.
 
@@ -81,7 +83,7 @@ class Committee(_core.Committee):
         """The members, in order."""
         return self._members
 
-    def index(self, identity: PublicIdentity | Signer) -> int | None:
+    def index(self, identity: _core.PublicIdentity | Signer) -> int | None:
         """Find a member's number.
 
         Parameters

@@ -111,9 +111,7 @@ class Group:
         secret = tag_key + lattice.private_bytes_raw() + curve.private_bytes_raw()
         head = _HEAD.pack(name, _roster_id(clients), _commitment_of(tag_key), maker)
         head += made._reading_key
-        parts = [
-            client.seal(_info(head, place), secret) for place, client in enumerate(clients)
-        ]
+        parts = [client.seal(_info(head, place), secret) for place, client in enumerate(clients)]
         body = head + b"".join(parts)
         signature = me.sign(_signed(body))
         before, after = _core._frame_around(_KIND, [body, signature])
@@ -203,7 +201,7 @@ class Group:
 
     @property
     def commitment(self) -> tuple[bytes, bytes]:
-        """What rounds say of the group: the tag key's hash, 32 bytes, and the public reading key."""
+        """What rounds say of the group: the tag key's hash, 32 bytes, and the reading key."""
         return _commitment_of(self._tag_key), self._reading_key
 
     @property

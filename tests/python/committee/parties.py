@@ -43,9 +43,7 @@ class Clinics:
         self.round = self.new_round()
 
     def new_round(self, **more: Any) -> vs.Round:
-        reads = (
-            {"group": self.group.commitment} if self.group_reads else {"reader": self.server}
-        )
+        reads = {"group": self.group.commitment} if self.group_reads else {"reader": self.server}
         return vs.Round(
             vs.Plan(clients=self.count, **{"value_bits": 16, **self.plan}),
             self.committee,
@@ -87,9 +85,7 @@ class Clinics:
     ) -> list[vs.Answer]:
         chosen = range(self.count) if members is None else members
         return [
-            self.members[k].answer(
-                total.round, certificate, vs.request_for(total, self.people[k])
-            )
+            self.members[k].answer(total.round, certificate, vs.request_for(total, self.people[k]))
             for k in chosen
         ]
 

@@ -7,9 +7,9 @@ import itertools
 
 import numpy as np
 import pytest
-from committee.parties import Clinics, people
 
 import veilsum as vs
+from committee.parties import Clinics, people
 from veilsum import _core
 
 STEP = 1 / 32767
@@ -29,9 +29,7 @@ def opened(clinics, total, members=None):
 
 
 @pytest.mark.parametrize("group_reads", [True, False])
-@pytest.mark.parametrize(
-    ("count", "threshold"), [(2, 2), (3, 2), (3, 3), (4, 3), (5, 3), (7, 5)]
-)
+@pytest.mark.parametrize(("count", "threshold"), [(2, 2), (3, 2), (3, 3), (4, 3), (5, 3), (7, 5)])
 def test_any_threshold_of_members_opens(tmp_path, count, threshold, group_reads):
     """Each set of t members gives the same exact sum, read by the clients or by a server."""
     clinics = Clinics(tmp_path, count, threshold, size=90, group_reads=group_reads)
@@ -67,9 +65,7 @@ def test_everything_travels_as_bytes(clinics, tmp_path):
         vs.Endorsement.from_bytes(member.endorse(rnd, request).to_bytes(), rnd)
         for member, request in zip(clinics.members, requests, strict=True)
     ]
-    certificate = vs.Certificate.from_bytes(
-        vs.certify(rnd, total, endorsements).to_bytes(), rnd
-    )
+    certificate = vs.Certificate.from_bytes(vs.certify(rnd, total, endorsements).to_bytes(), rnd)
     answers = [
         vs.Answer.from_bytes(member.answer(rnd, certificate, request).to_bytes(), rnd)
         for member, request in zip(clinics.members, requests, strict=True)
@@ -192,8 +188,8 @@ def test_one_round_a_step(clinics):
 def test_two_sums_need_enough_dishonest_members(tmp_path, count):
     """For all n, t and f: two certificates of one round exist just when f >= 2t - n.
 
-    Honest members keep a ledger; dishonest ones sign both. The aggregator divides the honest ones as
-    it likes, so each half of a division is tried by number.
+    Honest members keep a ledger; dishonest ones sign both. The aggregator divides the honest ones
+    as it likes, so each half of a division is tried by number.
     """
     for threshold in range(count // 2 + 1, count + 1):
         for dishonest in range(count + 1):
@@ -228,9 +224,7 @@ def test_a_ledger_is_what_makes_a_member_honest(tmp_path):
 
 def test_a_manifest_for_each_member(clinics):
     """Endorsements of different sums do not go together, so no member answers any of them."""
-    totals = [
-        clinics.total(clients=kept) for kept in ([0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3])
-    ]
+    totals = [clinics.total(clients=kept) for kept in ([0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3])]
     words = [clinics.endorse(total, [k])[0] for k, total in enumerate(totals)]
     for total in totals:
         with pytest.raises(vs.RoundError):
@@ -416,9 +410,10 @@ def test_one_key_holder_with_tags(tmp_path):
     )
     total = clinics.total(rnd)
     key = vs.SumKey.from_bytes(vs.open_sum(secret, rnd, total).to_bytes(), rnd)
-    assert np.abs(
-        clinics.decrypt(key, total, average=False) - clinics.updates().sum(axis=0)
-    ).max() <= 1.5 * STEP + 1e-6
+    assert (
+        np.abs(clinics.decrypt(key, total, average=False) - clinics.updates().sum(axis=0)).max()
+        <= 1.5 * STEP + 1e-6
+    )
     for _, spoilt in changed_sums(total, rnd):
         with pytest.raises(vs.TamperedSumError):
             clinics.decrypt(key, spoilt)
@@ -435,9 +430,12 @@ def test_a_client_that_seals_to_one_member_something_else(clinics):
     bad = crafted(clinics, 3, {1: b"\x00" * 10})
     total = vs.weighted_sum(clinics.round, [*uploads[:3], bad])
     for member in (0, 2, 3):
-        assert clinics.members[member].check(
-            clinics.round, vs.request_for(total, clinics.people[member])
-        ) == []
+        assert (
+            clinics.members[member].check(
+                clinics.round, vs.request_for(total, clinics.people[member])
+            )
+            == []
+        )
     request = vs.request_for(total, clinics.people[1])
     assert clinics.members[1].check(clinics.round, request) == [3]
     with pytest.raises(vs.BadSharesError) as found:

@@ -57,9 +57,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing([args.out], force=args.force)
     rnd = veilsum.Round.load(args.round)
     total = aggregate_file(args.total, rnd)
-    certificate = certify(
-        rnd, total, [Endorsement.load(path, rnd) for path in args.endorsements]
-    )
+    certificate = certify(rnd, total, [Endorsement.load(path, rnd) for path in args.endorsements])
     certificate.save(args.out)
     report(
         args,

@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     ParameterError
         When the output's name, or an option, does not fit the round.
     """
-    named = filter(None, (args.identity, args.group))
-    check_output(args.out, [args.key, args.round, args.total, *named])
+    secrets = filter(None, (args.identity, args.group))
+    check_output(args.out, [args.key, args.round, args.total, *secrets])
     rnd = veilsum.Round.load(args.round)
     identity = veilsum.Identity.load(args.identity) if args.identity else None
     group = group_of(args, rnd, identity)

@@ -7,7 +7,7 @@ run: veilsum endorse.
 from __future__ import annotations
 
 import argparse
-import os
+from pathlib import Path
 
 import veilsum
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
         request_for(total, member).save(path)
     report(
         args,
-        f"{len(paths)} requests, {paths[0]} ... {os.path.basename(paths[-1])}, of "
-        f"{format_bytes(os.path.getsize(paths[0]))} each: one for each member, in the committee's "
+        f"{len(paths)} requests, {paths[0]} ... {Path(paths[-1]).name}, of "
+        f"{format_bytes(Path(paths[0]).stat().st_size)} each: one for each member, in the committee's "
         f"order",
         {"round": rnd.id.hex(), "count": total.count, "requests": paths},
     )

@@ -1,11 +1,11 @@
-"""Describe a new sum.
+r"""Describe a new sum.
 
-Which plan, who opens it (one key holder, or a committee), how many values or tensors like which file, clipped to which range, from which
-clients. The file is public: every client, the aggregator and the authority need it. One round gives
+Which plan, who opens it (one key holder, or a committee), how many values or tensors like which
+file, clipped to which range, from which clients. The file is public: every client, the aggregator and the authority need it. One round gives
 one sum.
 
   veilsum round --plan plan.vs --public authority.pub --size 100 --out round.vs
-  veilsum round --plan plan.vs --roster a.pub b.pub c.pub --threshold 3 --group group.vs \\
+  veilsum round --plan plan.vs --roster a.pub b.pub c.pub --threshold 3 --group group.vs \
     --identity a.key --size 100 --out round.vs           the clients are the committee
 """
 
@@ -161,9 +161,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _authority(
-    args: argparse.Namespace, roster: Roster | None
-) -> veilsum.PublicKey | Committee:
+def _authority(args: argparse.Namespace, roster: Roster | None) -> veilsum.PublicKey | Committee:
     if args.public is not None:
         if args.threshold is not None or args.member is not None:
             raise ParameterError(

@@ -353,9 +353,7 @@ class EncryptedAveraging:
         for i in there:
             self._catch_up(clouds[i], watch)
 
-    def _open(
-        self, description: bytes, clouds: Sequence[CloudRound], watch: Stopwatch
-    ) -> _Opened:
+    def _open(self, description: bytes, clouds: Sequence[CloudRound], watch: Stopwatch) -> _Opened:
         if self.members and self._config.encryption.authority == "clouds":
             # Members open what follows from their own history; who was not drawn has it too.
             for cloud in clouds:
