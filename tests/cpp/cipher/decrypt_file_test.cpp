@@ -3,8 +3,6 @@
 // against their definition.
 #include "cipher/decrypt_file.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -190,11 +188,7 @@ TEST("interrupted and continued; damaged or exchanged sums refused") {
     const std::string record = number_bytes(0, 8) + number_bytes(count, 4) + std::string(16, 'a');
     put_contents(sum.folder / "out.journal", with_record(journal, record));
     const Ending ending = run_child([&] {
-      const rlimit narrow{std::uint64_t{3} << 30, std::uint64_t{3} << 30};
-#if !defined(VEILSUM_ALLOCATION_HOOKS)  // the sanitizers reserve more than that
-      if (::setrlimit(RLIMIT_AS, &narrow) != 0) return 1;
-#endif
-      (void)narrow;
+      if (!limit_memory(std::uint64_t{3} << 30)) return 1;
       try {
         run(true);
       } catch (const ParameterError& error) {

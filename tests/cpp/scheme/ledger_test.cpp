@@ -364,11 +364,7 @@ TEST("a length that claims more than a file has takes no memory") {
       length + number_bytes(plain_crc32c(number_bytes(head.size(), 8) + length), 4);
   put_contents(path, head + frame + "the rest was never written");
   const Ending ending = run_child([&]() -> int {
-    const rlimit narrow{std::uint64_t{1} << 31, std::uint64_t{1} << 31};
-#if !defined(VEILSUM_ALLOCATION_HOOKS)  // the sanitizers reserve more than that
-    if (::setrlimit(RLIMIT_AS, &narrow) != 0) return 1;
-#endif
-    (void)narrow;
+    if (!limit_memory(std::uint64_t{3} << 30)) return 1;
     Loaded ledger(path);
     return allowed(ledger, 1, 10) ? 0 : 2;
   });

@@ -2,11 +2,13 @@
 // a second process at a file. The child never returns into the harness.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <exception>
 #include <system_error>
 #include <utility>
@@ -50,6 +52,20 @@ inline Ending wait_for(pid_t child) {
 template <typename Body>
 Ending run_child(Body&& body) {
   return wait_for(start_child(std::forward<Body>(body)));
+}
+
+/// For a child: it maps no more than `bytes` from now on. Under a sanitizer, which reserves more
+/// than any such limit, it stays as it is.
+inline bool limit_memory(std::uint64_t bytes) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+  constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+  constexpr bool kSanitized = false;
+#endif
+  const rlimit limit{bytes, bytes};
+  return kSanitized || ::setrlimit(RLIMIT_AS, &limit) == 0;
 }
 
 }  // namespace veilsum::test
