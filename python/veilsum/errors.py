@@ -71,6 +71,9 @@ class BadSharesError(RoundError):
         )
 
 
+BadSharesError.__module__ = "veilsum"  # as the core's errors have it
+
+
 def missing_extra(feature: str, package: str, extra: str) -> BackendUnavailableError:
     """Make the error for a feature whose optional package is not installed.
 

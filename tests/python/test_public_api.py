@@ -19,12 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "veilsum"
 
 PUBLIC = {
-    "Accumulator", "Aggregate", "AggregateFile", "BackendUnavailableError", "HeadroomError",
-    "Identity", "KeyMismatchError", "Layout", "OpeningRequest", "PadStore", "ParameterError",
-    "Plan", "PublicIdentity", "PublicKey", "Roster", "Round", "RoundError", "RowMean", "SecretKey",
-    "SumKey", "TamperedSumError", "Upload", "UploadFile", "VeilsumError", "VeilsumWarning",
-    "WireFormatError", "__version__", "build_info", "decrypt", "decrypt_file", "encrypt",
-    "encrypt_file", "isa_level", "isa_levels", "keygen", "max_threads", "open_sum", "sum_files",
+    "Accumulator", "Aggregate", "AggregateFile", "Answer", "BackendUnavailableError",
+    "BadSharesError", "Certificate", "Committee", "Endorsement", "Group", "HeadroomError",
+    "Identity", "KeyMismatchError", "Layout", "Member", "MemberRequest", "OpeningRequest",
+    "PadStore", "ParameterError", "Plan", "PublicIdentity", "PublicKey", "Roster", "Round",
+    "RoundError", "RowMean", "SecretKey", "SumKey", "TamperedSumError", "TrainingStep",
+    "Upload", "UploadFile", "VeilsumError", "VeilsumWarning", "WireFormatError", "__version__",
+    "build_info", "certify", "combine", "decrypt", "decrypt_file", "encrypt", "encrypt_file",
+    "isa_level", "isa_levels", "keygen", "max_threads", "open_sum", "request_for", "sum_files",
     "weighted_sum",
 }  # fmt: skip
 

@@ -36,7 +36,7 @@ def raw_sum(key, total):
 
 def raw_upload(rnd, parts):
     """An upload by somebody who leaves the class out."""
-    plain = dict.fromkeys(("signer", "threads", "progress", "pads"))
+    plain = dict.fromkeys(("signer", "group", "threads", "progress", "pads"))
     return encrypt_update(rnd, parts, weight=1.0, rounding="nearest", on_clip="count", **plain)
 
 

@@ -377,7 +377,7 @@ void register_aggregate(py::module_& m) {
   m.def(
       "check_sum_key",
       [](const scheme::SumKey& key, const AggregateFile& total) {
-        scheme::check_sum_key(key, total.manifest());
+        scheme::check_sum_key(key, total);
       },
       py::arg("key"), py::arg("aggregate"), "Refuses a key that was opened for another sum.");
   m.def("sum_files", &sum_files, py::arg("round"), py::arg("paths"), py::arg("target"),

@@ -199,7 +199,7 @@ void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,
                   const Word& dtype, int threads, const std::optional<py::function>& progress,
                   bool resume, const std::optional<py::buffer>& tag_key) {
   cipher::DecryptOptions options;
-  scheme::check_sum_key(key, total.manifest());
+  scheme::check_sum_key(key, total);
   const std::unique_ptr<const cipher::TagKey> held = make_tag_key(total.round(), tag_key);
   std::optional<cipher::TagCheck> check;
   if (held) options.tag = &check.emplace(cipher::check_of(*held, key, total.manifest()));

@@ -123,6 +123,15 @@ OpeningRequest AggregateFile::opening_request(int threads) const {
   return request;
 }
 
+void check_sum_key(const SumKey& key, const AggregateFile& total) {
+  try {
+    check_sum_key(key, total.manifest());
+  } catch (const KeyMismatchError&) {
+    total.check_damage();
+    throw;
+  }
+}
+
 Bytes write_aggregate_head(const Manifest& manifest) {
   const Bytes fields = write_aggregate_fields(manifest);
   ByteWriter out(kEnvelopeHeaderBytes + fields.size());

@@ -50,6 +50,10 @@ class AggregateFile {
   std::uint32_t stored_crc_ = 0;
 };
 
+/// check_sum_key() of a sum in a file: of a damaged one, damage is told before anything else.
+/// @throws KeyMismatchError, WireFormatError
+void check_sum_key(const SumKey& key, const AggregateFile& total);
+
 /// Everything of an aggregate before its blocks, envelope included.
 Bytes write_aggregate_head(const Manifest& manifest);
 

@@ -103,8 +103,8 @@ def member_of(args: argparse.Namespace) -> Member:
     if not os.path.lexists(ledger):
         raise ParameterError(
             f"{ledger} is missing: a member needs the ledger of what it endorsed. A new member "
-            f"makes it once: veilsum identity member {args.identity}. Was it lost? Then retire this "
-            f"identity: without its ledger it could open two sums of a round"
+            f"makes it once: veilsum identity member {args.identity}. Was it lost? Then retire "
+            f"this identity: without its ledger it could open two sums of a round"
         )
     return Member(Identity.load(args.identity), ledger, min_clients=args.min_clients)
 

@@ -63,7 +63,19 @@ class Group:
         curve: X25519PrivateKey,
         sealed: bytes,
     ) -> None:
-        """Hold keys; `create` makes them and `open` opens them."""
+        """Hold keys; `create` makes them and `open` opens them.
+
+        Parameters
+        ----------
+        training : bytes
+            32 bytes that name the training.
+        tag_key : bytes
+            32 bytes, secret.
+        lattice, curve : MLKEM768PrivateKey, X25519PrivateKey
+            The reading key.
+        sealed : bytes
+            Both, as they travel.
+        """
         self._training = training
         self._tag_key = tag_key
         self._lattice = lattice

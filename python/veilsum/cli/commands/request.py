@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     report(
         args,
         f"{len(paths)} requests, {paths[0]} ... {Path(paths[-1]).name}, of "
-        f"{format_bytes(Path(paths[0]).stat().st_size)} each: one for each member, in the committee's "
-        f"order",
+        f"{format_bytes(Path(paths[0]).stat().st_size)} each: one for each member, in the "
+        f"committee's order",
         {"round": rnd.id.hex(), "count": total.count, "requests": paths},
     )
     return 0

@@ -1,8 +1,8 @@
 r"""Describe a new sum.
 
 Which plan, who opens it (one key holder, or a committee), how many values or tensors like which
-file, clipped to which range, from which clients. The file is public: every client, the aggregator and the authority need it. One round gives
-one sum.
+file, clipped to which range, from which clients. The file is public: every client, the aggregator
+and the authority need it. One round gives one sum.
 
   veilsum round --plan plan.vs --public authority.pub --size 100 --out round.vs
   veilsum round --plan plan.vs --roster a.pub b.pub c.pub --threshold 3 --group group.vs \
