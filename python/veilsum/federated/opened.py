@@ -29,8 +29,8 @@ class OpenedSum:
         Digest of who is in the sum and what they declared: clip counts too.
     sums : dict of str to ndarray
         Sums over the clouds, by name; without the empty tensors that only name something.
-    clients : int
-        How many clouds are in it.
+    members : tuple of int or None
+        Which clouds are in it, by their place in the roster; None for one without a place.
     clipped : int
         How many values they clipped, as they say.
     values : int
@@ -40,7 +40,7 @@ class OpenedSum:
     round_id: bytes
     manifest: bytes
     sums: dict[str, NDArray[np.float64]] = field(repr=False)
-    clients: int
+    members: tuple[int | None, ...]
     clipped: int
     values: int
 
@@ -81,7 +81,7 @@ def read_sum(rnd: Round, aggregate: bytes, sum_key: bytes, threads: int | None =
         rnd.id,
         total.manifest_digest,
         {name: array for name, array in sums.items() if not is_place(name)},
-        total.count,
+        tuple(total.clients),
         sum(total.clipped),
         total.count * rnd.size,
     )
