@@ -330,8 +330,9 @@ def combine(
 ) -> _core.SumKey:
     """Combine members' answers to the key of the sum they certified.
 
-    Wrong answers are corrected where there are enough right ones; where there are not, sets of
-    answers are tried on the sum itself, at most 64.
+    Answers that are to another certificate, or whose signature does not hold, count as missing.
+    Wrong ones are corrected where there are enough right ones; where there are not, sets of answers
+    are tried on the sum itself, at most 64.
 
     Parameters
     ----------
@@ -357,8 +358,7 @@ def combine(
     Raises
     ------
     RoundError
-        When answers are too few or to another certificate, one does not hold, or certificate and
-        sum do not go together.
+        When the answers that hold are too few, or certificate and sum do not go together.
     KeyMismatchError
         When group or reader are not the round's.
     TamperedSumError
@@ -370,8 +370,9 @@ def combine(
     check_type(call, "total", total, _core.Aggregate, _core.AggregateFile)
     _same_round(rnd, total, "total")
     _same_round(rnd, certificate, "certificate")
-    given = _listed(call, "answer", answers, _core.Answer)
+    listed = _listed(call, "answer", answers, _core.Answer)
     opener = _opener_of(rnd, group, reader)
+    given = [answer for answer in listed if _holds(answer, certificate)]
     candidates = _core.combine(certificate, given, opener, Roster.verify)
     for key, _ in candidates:
         _core.check_sum_key(key, total)
@@ -405,6 +406,14 @@ def combine(
         "no set of the answers gives a key that opens this sum: members, clients or the aggregator "
         "deviate; no value is given out"
     )
+
+
+def _holds(answer: _core.Answer, certificate: _core.Certificate) -> bool:
+    try:
+        _core.check_answer(answer, certificate, Roster.verify)
+    except RoundError:
+        return False
+    return True
 
 
 def _opener_of(rnd: Round, group: Group | None, reader: Identity | None) -> Any:

@@ -560,15 +560,16 @@ class Client:
     def _take_shares(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> None:
         replica = _made(self._replica, "receive_statistics")
         purpose = replica.history.place(SHARES).purpose
-        totals = replica.take_shares(rnd, aggregate, sum_key)
+        totals, members = replica.take_shares(rnd, aggregate, sum_key)
         self._share_round = None
         work = self._work
         if work is None or work.share is None:
             return
-        if purpose in work.encrypted:
+        # Beside a sum that its weight is not in, it would count more than its share.
+        if purpose in work.encrypted and self._index in members:
             work.share.observe(totals)
         else:
-            work.share = None  # it is not in the sum, so it is no share of it
+            work.share = None
 
     def sensitivity_upload(self, round_description: bytes) -> bytes:
         """Encrypt how sensitive each coordinate is at this cloud, to agree on a mask.

@@ -35,8 +35,8 @@ class OpenedSum:
         Digest of who is in the sum and what they declared: clip counts too.
     sums : dict of str to ndarray
         Sums over the clouds, by name.
-    clients : int
-        How many clouds are in it.
+    members : tuple of int or None
+        Which clouds are in it, by their place in the roster; None for one without a place.
     clipped : int
         How many values they clipped, as they say.
     values : int
@@ -46,7 +46,7 @@ class OpenedSum:
     round_id: bytes
     manifest: bytes
     sums: dict[str, NDArray[np.float64]] = field(repr=False)
-    clients: int
+    members: tuple[int | None, ...]
     clipped: int
     values: int
 
@@ -146,7 +146,7 @@ def read_sum(
         rnd.id,
         total.manifest_digest,
         sums,
-        total.count,
+        tuple(total.clients),
         sum(total.clipped),
         total.count * rnd.size,
     )

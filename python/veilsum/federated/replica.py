@@ -297,8 +297,10 @@ class Replica:
         self._record(place, total)
         return opened
 
-    def take_shares(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> Totals:
-        """Decrypt a pass of agreeing on shares and take it in.
+    def take_shares(
+        self, rnd: Round, aggregate: bytes, sum_key: bytes
+    ) -> tuple[Totals, tuple[int | None, ...]]:
+        """Decrypt a pass of agreeing on shares and take it in; return it, and who is in it.
 
         Parameters
         ----------
@@ -320,7 +322,7 @@ class Replica:
         totals = shares.totals_of(opened)
         self._passes.observe(totals)
         self._record(place, opened)
-        return totals
+        return totals, opened.members
 
     def take_mask(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> None:
         """Decrypt a sum of sensitivities and set the mask from it.

@@ -244,4 +244,4 @@ def totals_of(opened: OpenedSum) -> Totals:
     """
     sums = opened.sums
     # "held" counts in whole clouds, at 32 bits: rounding is exact.
-    return Totals(float(sums["relative"][0]), round(float(sums["held"][0])), opened.clients)
+    return Totals(float(sums["relative"][0]), round(float(sums["held"][0])), len(opened.members))
