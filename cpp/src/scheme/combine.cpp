@@ -34,7 +34,8 @@ Words side_by_side(const ShareLayout& layout, std::vector<std::uint32_t> members
 }
 
 Words subset(const ShareLayout& layout, const Words& all, const std::vector<std::uint32_t>& at) {
-  Words out{{}, ring::Elements(at.size() * layout.columns()),
+  Words out{{},
+            ring::Elements(at.size() * layout.columns()),
             ring::Elements(layout.tags() ? at.size() * isa::kTagEvaluations : 0)};
   for (std::size_t k = 0; k < at.size(); ++k) {
     out.members.push_back(all.members[at[k]]);
@@ -122,8 +123,7 @@ Combined combine(const Certificate& certificate, const std::vector<Answer>& answ
     out.keys.push_back(*std::move(key));
     out.wrong.push_back(std::move(wrong));
   };
-  const ring::Decoded keys =
-      ring::decode(layout.keys(), {all.members, all.keys.span()});
+  const ring::Decoded keys = ring::decode(layout.keys(), {all.members, all.keys.span()});
   std::optional<ring::Decoded> tags;
   if (layout.tags()) tags = ring::decode(*layout.tags(), {all.members, all.tags.span()});
   if (keys.secret && (!tags || tags->secret)) {

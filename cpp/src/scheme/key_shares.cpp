@@ -88,8 +88,7 @@ std::vector<SecretBuffer<std::uint8_t>> deal_shares(const Round& round, const Se
       secret[layout.columns() + i] = static_cast<std::int64_t>(masks[i]);
     }
   }
-  ring::Elements shares =
-      ring::share_signed(layout.keys(), secret.span(), stream, kKeyPolynomials);
+  ring::Elements shares = ring::share_signed(layout.keys(), secret.span(), stream, kKeyPolynomials);
   ring::Elements tags;
   constexpr std::size_t kTagWidth = isa::kTagEvaluations + ShareLayout::kTagMasks;
   if (layout.tags()) {
