@@ -11,8 +11,8 @@
 namespace veilsum::scheme {
 
 struct Combined {
-  /// The one that the code gives; then, where it gives none or all are asked for, those of sets of t
-  /// answers, at most 64. Whoever has the blocks tries them.
+  /// The one that the code gives; then, where it gives none or all are asked for, those of sets of
+  /// t answers, at most 64. Whoever has the blocks tries them.
   std::vector<SumKey> keys;
   /// For each key, the members whose answers are known not to fit it, ascending. Of a set of t
   /// answers nothing is known of the others.

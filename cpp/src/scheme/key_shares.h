@@ -46,10 +46,10 @@ class ShareLayout {
 
 /// A member's share, of one upload or of a sum. Wiped when freed.
 struct KeyShare {
-  ring::Elements keys;      ///< [columns]
-  ring::Elements masks;     ///< [masks]
-  ring::Elements tag;       ///< [kTagEvaluations], or nothing
-  ring::Elements tag_masks; ///< [kTagMasks], or nothing
+  ring::Elements keys;       ///< [columns]
+  ring::Elements masks;      ///< [masks]
+  ring::Elements tag;        ///< [kTagEvaluations], or nothing
+  ring::Elements tag_masks;  ///< [kTagMasks], or nothing
 
   /// Zero: the sum of nothing.
   explicit KeyShare(const ShareLayout& layout);

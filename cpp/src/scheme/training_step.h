@@ -15,7 +15,7 @@ namespace veilsum::scheme {
 struct TrainingStep {
   static constexpr std::size_t kMostPurposeBytes = 64;
 
-  Digest training{};    ///< names the training
+  Digest training{};  ///< names the training
   std::uint64_t step = 0;
   std::string purpose;  ///< 1 ... 64 characters of printable ASCII: "update", "statistics", ...
   Digest history{};     ///< h: everything that has steered the clients so far (rule 8)
@@ -28,8 +28,9 @@ struct TrainingStep {
 struct GroupCommitment {
   static constexpr std::size_t kKemKeyBytes = kEncapsulationKeyBytes + kExchangeKeyBytes;
 
-  Digest tag_key{};                                      ///< a hash of the group's tag key
-  std::array<std::uint8_t, kKemKeyBytes> reading_key{};  ///< the public half: answers are sealed to it
+  Digest tag_key{};  ///< a hash of the group's tag key
+  std::array<std::uint8_t, kKemKeyBytes>
+      reading_key{};  ///< the public half: answers are sealed to it
 
   friend bool operator==(const GroupCommitment&, const GroupCommitment&) = default;
 };
