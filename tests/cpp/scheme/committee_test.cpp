@@ -100,7 +100,8 @@ TEST("the id is a hash over threshold and members, in order, and nothing else") 
   std::set<Digest> ids = {committee.id()};
   for (const Committee& other :
        {Committee(members, 3), with([](auto& m) { std::swap(m[0], m[1]); }),
-        with([](auto& m) { m.pop_back(); }), Committee({members[0], members[1], members[2], fake_identity(4)}, 3),
+        with([](auto& m) { m.pop_back(); }),
+        Committee({members[0], members[1], members[2], fake_identity(4)}, 3),
         with([](auto& m) { m[1] = fake_identity(2); }),
         with([](auto& m) { m[2] = fake_identity(4); })}) {
     CHECK(!(other == committee));
