@@ -94,7 +94,7 @@ Endorsement Endorsement::from_bytes(ByteView bytes, const Round& round) {
   return {round_id, member, sum, std::move(signature)};
 }
 
-Certificate::Certificate(Manifest manifest, std::optional<Digest> blocks,
+Certificate::Certificate(const Manifest& manifest, std::optional<Digest> blocks,
                          const std::vector<Endorsement>& endorsements,
                          const SignatureVerifier& verifier)
     : manifest_(manifest.without_shares()),
@@ -121,6 +121,7 @@ Certificate::Certificate(Manifest manifest, std::optional<Digest> blocks,
 
 std::vector<std::uint32_t> Certificate::members() const {
   std::vector<std::uint32_t> out;
+  out.reserve(endorsements_.size());
   for (const Endorsement& endorsement : endorsements_) out.push_back(endorsement.member);
   return out;
 }
@@ -139,17 +140,18 @@ Bytes Certificate::to_bytes() const {
 Certificate Certificate::from_bytes(ByteView bytes, const Round& round,
                                     const SignatureVerifier& verifier) {
   ByteReader in(open_envelope(bytes, ObjectKind::kCertificate), "certificate");
-  Manifest manifest = Manifest::read(in, round);
+  const Manifest manifest = Manifest::read(in, round);
   SumName name{manifest.digest(), std::nullopt};
   if (names_blocks(round, true)) name.blocks = in.array<32>();
   const Digest sum = name.digest(round);
   std::vector<Endorsement> endorsements;
+  endorsements.reserve(committee_of(round).threshold());
   for (std::uint32_t k = 0; k < committee_of(round).threshold(); ++k) {
     auto [member, signature] = read_word(in, round);
     endorsements.push_back({round.id(), member, sum, std::move(signature)});
   }
   in.finish();
-  return Certificate(std::move(manifest), name.blocks, endorsements, verifier);
+  return Certificate(manifest, name.blocks, endorsements, verifier);
 }
 
 }  // namespace veilsum::scheme

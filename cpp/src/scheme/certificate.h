@@ -48,7 +48,7 @@ class Certificate {
  public:
   /// @param endorsements t at least, by distinct members, all of this sum; the first t are kept
   /// @throws RoundError when they are fewer, of different sums, or do not hold
-  Certificate(Manifest manifest, std::optional<Digest> blocks,
+  Certificate(const Manifest& manifest, std::optional<Digest> blocks,
               const std::vector<Endorsement>& endorsements, const SignatureVerifier& verifier);
 
   const Round& round() const noexcept { return manifest_.round(); }

@@ -11,7 +11,8 @@
 
 namespace veilsum::scheme {
 
-MemberRequest::MemberRequest(Manifest manifest, std::optional<Digest> blocks, std::uint32_t member)
+MemberRequest::MemberRequest(const Manifest& manifest, std::optional<Digest> blocks,
+                             std::uint32_t member)
     : manifest_(manifest.without_shares()),
       name_{manifest_.digest(), blocks},
       member_(member),

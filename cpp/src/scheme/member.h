@@ -19,7 +19,7 @@ class MemberRequest {
   /// @param manifest with its sealed shares
   /// @param blocks digest of the aggregate's blocks, where names_blocks() says so
   /// @throws RoundError without uploads or the shares; ParameterError for nobody of the committee
-  MemberRequest(Manifest manifest, std::optional<Digest> blocks, std::uint32_t member);
+  MemberRequest(const Manifest& manifest, std::optional<Digest> blocks, std::uint32_t member);
 
   const Round& round() const noexcept { return manifest_.round(); }
   const Manifest& manifest() const noexcept { return manifest_; }

@@ -16,6 +16,7 @@
 #include "scheme/blocks_digest.h"
 #include "support/active_level.h"
 #include "support/child.h"
+#include "support/committees.h"
 #include "support/envelopes.h"
 #include "support/rounds.h"
 #include "support/signatures.h"
@@ -276,6 +277,46 @@ TEST("too few, too many weights, no verifier") {
       sum_files(signed_stage.round, signed_stage.paths, {}, nullptr, signed_stage.folder / "x", {}),
       ParameterError);
   CHECK_EQ(stage.folder.names().size(), 2u);
+}
+
+TEST("uploads to a committee: from files and in memory the same bytes, sealed shares and all") {
+  for (const bool tagged : {false, true}) {  // with tags no blocks are hashed
+    CommitteeShape shape{3, 2, tagged, true};
+    shape.size = 9 * make_plan(10, 16).block_capacity() + 100;
+    Stage stage(make_committee_round(shape), 3);
+    const std::string expected = text_of(stage.expected());
+    for (const bool resume : {false, true}) {
+      FileSumOptions options;
+      options.threads = resume ? 3 : 1;
+      options.resume = resume;
+      stage.sum(options);
+      CHECK(stage.total() == expected);
+    }
+    const AggregateFile file(stage.folder / "total", stage.round);
+    file.verify(2);
+    CHECK(file.manifest().has_shares());
+    for (std::size_t k = 0; k < 3; ++k) {
+      CHECK(*file.manifest().entries()[k].head.shares == *stage.uploads[k].head().shares);
+    }
+    // A share, or a block, that was changed, its checksum right.
+    const std::string good = contents_of(stage.paths[1]);
+    const std::size_t head =
+        scheme::upload_head_bytes(stage.round, stage.uploads[1].head().signed_by());
+    for (const std::size_t at : {head - 9, head - 4000, head + 5}) {
+      Bytes bad(good.begin(), good.end());
+      bad[at] ^= 1;
+      repair_checksum(bad);
+      put_contents(stage.paths[1], text_of(bad));
+      if (tagged && at > head) {
+        stage.sum();  // the tag is what finds it
+        CHECK(stage.total() != expected);
+        continue;
+      }
+      put_contents(stage.folder / "total", "old");
+      CHECK_THROWS(stage.sum(), VeilsumError);
+      CHECK_EQ(stage.total(), "old");
+    }
+  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "aggregate/aggregate.h"
 #include "check.h"
+#include "scheme/aggregate_file.h"
 #include "support/allocations.h"
 #include "support/committees.h"
 #include "support/damage.h"

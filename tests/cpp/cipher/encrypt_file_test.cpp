@@ -63,6 +63,7 @@ TEST("the bytes are those of encryption in memory: rings, levels, threads, round
       const std::vector<Tensor> update = random_update(round, 5, kAllTypes);
       EncryptOptions options;
       options.weight = 0.7;
+      if (roster) options.client = 1;
       options.rounding = roster ? cipher::Rounding::kStochastic : cipher::Rounding::kNearest;
       scheme::Upload upload =
           cipher::encrypt_with_seeds(round, pieces_of(update), options, kSealer, seeds_of(40));
@@ -104,8 +105,10 @@ TEST("spans, steps and keys that do not divide each other: the bytes are those o
       fields.roster = fake_roster(2);
       const Round round = make_round(plan, key, fields);
       const std::vector<Tensor> update = random_update(round, 6, {ElementType::kFloat16});
+      EncryptOptions in_memory;
+      in_memory.client = 0;
       scheme::Upload upload =
-          cipher::encrypt_with_seeds(round, pieces_of(update), {}, kSealer, seeds_of(50));
+          cipher::encrypt_with_seeds(round, pieces_of(update), in_memory, kSealer, seeds_of(50));
       sign(round, upload, 0);
       const std::optional<FileSigner> signer = FileSigner{
           0, [&](ByteView payload) { return fake_signature(round.roster()[0], payload); }};

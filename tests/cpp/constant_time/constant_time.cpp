@@ -450,8 +450,8 @@ void run_committee(Steps& steps, bool tagged, std::uint64_t clients) {
   for (std::uint64_t k = 0; k < 3; ++k) fields.roster.push_back(fake_identity(k));
   if (tagged) {
     scheme::GroupCommitment group;
-    const ByteView key = fake_identity(20).kem_key();
-    std::memcpy(group.reading_key.data(), key.data(), key.size());
+    const scheme::PublicIdentity reader = fake_identity(20);
+    std::copy(reader.kem_key().begin(), reader.kem_key().end(), group.reading_key.begin());
     fields.group = group;
   } else {
     fields.reader = fake_identity(20);
