@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from veilsum import _core, files
+from veilsum.arguments import type_name
 from veilsum.errors import ParameterError, WireFormatError
 
 __all__ = ["Identity", "Roster", "Signer", "load_public_key", "save_public_key"]
@@ -381,7 +382,7 @@ def _check_key(key: object, index: int) -> bytes:
     public = key if isinstance(key, (bytes, bytearray)) else getattr(key, "public_key", None)
     if not isinstance(public, (bytes, bytearray)):
         raise ParameterError(
-            f"client {index} of the roster is a {type(key).__qualname__}; give the "
+            f"client {index} of the roster is {type_name(key)}; give the "
             f"{_KEY_BYTES}-byte public_key of its Identity"
         )
     if len(public) != _KEY_BYTES:

@@ -216,7 +216,7 @@ def test_a_roster_numbers_its_clients(tmp_path):
         ([b"\x01" * 32, b"\x02" * 33], ["client 1", "33 bytes"]),
         ([b"\x01" * 32, b"\x02" * 32, b"\x01" * 32], ["clients 0 and 2", "same key"]),
         (["a" * 32], ["client 0", "str"]),
-        ([None], ["client 0", "NoneType"]),
+        ([None], ["client 0", "is None"]),
     ],
 )
 def test_a_bad_roster_says_which_client(keys, words):

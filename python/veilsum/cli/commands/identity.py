@@ -9,8 +9,10 @@ NAME.key stays with the client (mode 0600), NAME.pub goes to whoever makes the r
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 
-from veilsum.cli.common import add_force, add_json, refuse_existing, report
+from veilsum.cli.common import add_force, add_json, check_ending, refuse_existing, report
 from veilsum.errors import ParameterError, WireFormatError
 from veilsum.roster import Identity, load_public_key, save_public_key
 
@@ -48,11 +50,16 @@ def run(args: argparse.Namespace) -> int:
     ------
     FileExistsError
         When a file is in the way.
+    FileNotFoundError
+        When there is no such file to show; it names one that is likely meant.
+    ParameterError
+        When a new name ends in .key or .pub.
     """
     if args.action == "show":
         public_key = _read_public(args.name)
         report(args, public_key.hex(), {"public_key": public_key.hex()})
         return 0
+    check_ending(args.name, ".key", ".pub")
     secret_path, public_path = f"{args.name}.key", f"{args.name}.pub"
     refuse_existing([secret_path, public_path], force=args.force)
     identity = Identity.generate()
@@ -70,6 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _read_public(path: str) -> bytes:
     """Read the public key from either half of an identity."""
+    if not os.path.lexists(path):
+        halves = [f"{path}{end}" for end in (".pub", ".key") if os.path.lexists(f"{path}{end}")]
+        if halves:
+            there = f"{os.strerror(errno.ENOENT)}; there is {' and '.join(halves)}"
+            raise FileNotFoundError(errno.ENOENT, there, path)
     try:
         return load_public_key(path)
     except WireFormatError:
