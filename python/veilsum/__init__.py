@@ -79,6 +79,12 @@ _register()
 
 __version__: str = build_info()["version"]
 
+
+def __dir__() -> list[str]:
+    """List the public names: what completion offers is what a user may rely on."""
+    return sorted(__all__)
+
+
 __all__ = [
     "Accumulator",
     "Aggregate",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import re
 from typing import Any
 
@@ -18,7 +19,18 @@ from numpy.typing import NDArray
 
 from veilsum.errors import ParameterError
 
-__all__ = ["check_number", "check_type", "check_values", "check_whole", "shown", "type_name"]
+__all__ = [
+    "check_callback",
+    "check_flag",
+    "check_number",
+    "check_path",
+    "check_type",
+    "check_values",
+    "check_whole",
+    "counted",
+    "shown",
+    "type_name",
+]
 
 #: What no key, seed or value of an update is: the limits of base/shown.h, and of numbers those that
 #: people write, such as 0.5 or 1e300, not those that are measured.
@@ -52,6 +64,85 @@ def check_type(call: str, name: str, thing: object, *kinds: type) -> None:
         raise ParameterError(
             f"{name} is {type_name(thing)}, but must be {article} {wanted}: call {call}"
         )
+
+
+def check_flag(name: str, flag: object) -> bool:
+    """Refuse what is neither true nor false; a text such as "no" would count as true.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    flag : object
+        What was given.
+
+    Returns
+    -------
+    bool
+        The truth value.
+
+    Raises
+    ------
+    ParameterError
+        When it is something else than a truth value, 0 or 1.
+    """
+    if isinstance(flag, (bool, np.bool_, int, np.integer)) and flag in (0, 1):
+        return bool(flag)
+    raise ParameterError(f"{name} is {shown(flag)}; it must be True or False")
+
+
+def check_callback(name: str, callback: object) -> None:
+    """Refuse what cannot be called.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    callback : object
+        What was given; None for none.
+
+    Raises
+    ------
+    ParameterError
+        When it is something else.
+    """
+    if callback is not None and not callable(callback):
+        raise ParameterError(
+            f"{name} is {shown(callback)}; it must be a function of (values done, values in all), "
+            f"or None"
+        )
+
+
+def check_path(call: str, name: str, path: object, remedy: str = "") -> str:
+    """Refuse what is no path.
+
+    Parameters
+    ----------
+    call : str
+        How the function is called.
+    name : str
+        Of the parameter.
+    path : object
+        What was given.
+    remedy : str
+        What takes such a thing, as the end of the sentence.
+
+    Returns
+    -------
+    str
+        The path.
+
+    Raises
+    ------
+    ParameterError
+        When it is neither a text nor a path object of text.
+    """
+    found = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(found, str):
+        raise ParameterError(
+            f"{name} is {type_name(path)}, but must be the path of a file: call {call}{remedy}"
+        )
+    return found
 
 
 def check_whole(name: str, number: object) -> int:
@@ -159,6 +250,8 @@ def type_name(thing: object) -> str:
     """
     if thing is None:
         return "None"
+    if type(thing) is bytes:
+        return "bytes"
     name = type(thing).__qualname__
     return f"{'an' if name[0].lower() in 'aeiou' or name.startswith('nd') else 'a'} {name}"
 
@@ -193,3 +286,21 @@ def shown(value: object) -> str:
         text = str.__str__(value)
         return repr(text) if _SHOWN_WORD.fullmatch(text) else f"a text of {len(text)} characters"
     return type_name(value)
+
+
+def counted(number: int, thing: str) -> str:
+    """Write a number and what it counts.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    thing : str
+        One of them.
+
+    Returns
+    -------
+    str
+        Such as "1 value" or "7 values".
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"

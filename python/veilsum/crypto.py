@@ -12,15 +12,29 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from numbers import Real
 from os import PathLike as OsPathLike
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from veilsum import _core, cautions
-from veilsum.arguments import check_type, check_whole, shown, type_name
+from veilsum.arguments import (
+    check_callback,
+    check_flag,
+    check_type,
+    check_whole,
+    counted,
+    shown,
+    type_name,
+)
 from veilsum.engines.base import EncryptOptions, Progress
-from veilsum.errors import HeadroomError, KeyMismatchError, ParameterError, RoundError
+from veilsum.errors import (
+    HeadroomError,
+    KeyMismatchError,
+    ParameterError,
+    RoundError,
+    about_update,
+)
 from veilsum.keys.group import Group
 from veilsum.keys.identity import PublicIdentity, Signer
 from veilsum.layout import Layout
@@ -41,6 +55,8 @@ __all__ = [
 
 
 PathLike: TypeAlias = str | OsPathLike[str]
+
+MOST_THREADS: Final = 4096  # what the core takes (bindings/conversions.h)
 
 
 def keygen(plan: Plan) -> tuple[_core.SecretKey, _core.PublicKey]:
@@ -188,6 +204,7 @@ def encrypt_update(
         )
     if on_clip not in ("count", "error"):
         raise ParameterError(f"on_clip = {shown(on_clip)} is unknown; use 'count' or 'error'")
+    check_callback("progress", progress)
     client = client_number(rnd.roster, signer)
     pieces, dtypes = rnd.layout.pieces(update)
     plan = rnd.plan
@@ -207,7 +224,7 @@ def encrypt_update(
         index = _first_not_finite(pieces, dtypes)
         if index is None:
             raise
-        raise ParameterError(
+        raise about_update(
             f"{rnd.layout.locate(index)} is not finite (value {index} of the whole update); "
             f"Veilsum sums finite values, and nothing was encrypted"
         ) from None
@@ -412,7 +429,7 @@ def open_sum(
         opening_request(rnd, total, uploads),
         open=plan.cipher.opener(rnd, plan.parameters),
         verify=verifier_of(rnd),
-        export=export,
+        export=check_flag("export", export),
     )
 
 
@@ -569,6 +586,8 @@ def decrypt_sum(
         As in `decrypt`.
     """
     dtype = dtype_name(dtype)
+    average = check_flag("average", average)
+    check_callback("progress", progress)
     call = "decrypt(key, total)"
     check_type(call, "key", key, _core.SumKey)
     if isinstance(total, _core.AggregateFile):
@@ -692,7 +711,8 @@ def plan_weights(plan: Plan, weights: Sequence[float], uploads: int) -> list[int
     integers = integer_weights(given, plan.max_weight)
     if len(integers) != uploads:
         raise ParameterError(
-            f"there are {len(integers)} weights for {shown(uploads)} uploads; give one for each"
+            f"weights has {counted(len(integers), 'number')} for {counted(uploads, 'upload')}; "
+            f"give one for each"
         )
     fit_weights(plan, given, integers)
     return integers
@@ -726,7 +746,7 @@ def _listed(weights: Any) -> list[Any]:
         return list(weights)
     except TypeError:
         raise ParameterError(
-            f"weights is a {type(weights).__qualname__}; give one number for each upload"
+            f"weights is {type_name(weights)}; give one number for each upload"
         ) from None
 
 
@@ -916,7 +936,7 @@ def core_threads(threads: object) -> int:
     Raises
     ------
     ParameterError
-        When it is not a whole number of at least 1.
+        When it is not a whole number from 1 to 4096.
     """
     if threads is None:
         return 0
@@ -924,9 +944,10 @@ def core_threads(threads: object) -> int:
         number = 0 if isinstance(threads, bool) else operator.index(cast(Any, threads))
     except TypeError:
         number = 0
-    if number < 1:
+    if not 1 <= number <= MOST_THREADS:
         raise ParameterError(
-            f"threads is {shown(threads)}; it must be a whole number of at least 1"
+            f"threads is {shown(threads)}; it must be a whole number of at least 1, and at most "
+            f"{MOST_THREADS}"
         )
     return number
 
@@ -1001,7 +1022,7 @@ def _check_out(
     out: object, size: int, kind: str, dtype: str | None, output: str | None
 ) -> npt.NDArray[Any]:
     if not isinstance(out, np.ndarray):
-        raise ParameterError(f"out is a {type(out).__qualname__}; it must be a NumPy array")
+        raise ParameterError(f"out is {type_name(out)}; it must be a NumPy array")
     if kind not in ("flat", "array"):
         raise ParameterError("out is for a sum of a single array; this one has named tensors")
     if output == "torch" or dtype not in (None, str(out.dtype)):

@@ -34,9 +34,11 @@ __all__ = [
     "VeilsumError",
     "VeilsumWarning",
     "WireFormatError",
+    "about_update",
     "install_advice",
     "missing_extra",
     "named_failures",
+    "named_update",
     "one_line",
 ]
 
@@ -111,6 +113,51 @@ def install_advice(extra: str) -> str:
         The end of a sentence.
     """
     return f"install it with: pip install '.[{extra}]' in Veilsum's repository"
+
+
+def about_update(message: str) -> ParameterError:
+    """Make the error for an update that does not fit; who read it from a file can name the file.
+
+    Parameters
+    ----------
+    message : str
+        What does not fit.
+
+    Returns
+    -------
+    ParameterError
+        To be raised by the caller.
+    """
+    error = ParameterError(message)
+    error.about_update = True  # type: ignore[attr-defined]
+    return error
+
+
+@contextmanager
+def named_update(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file that an update was read from, in errors about the update.
+
+    Parameters
+    ----------
+    path : str or path
+        As the user knows it.
+
+    Yields
+    ------
+    None
+        While the update is looked at.
+
+    Raises
+    ------
+    ParameterError
+        Of the body; one about the update has the file's name in front.
+    """
+    try:
+        yield
+    except ParameterError as reason:
+        if not getattr(reason, "about_update", False):
+            raise
+        raise ParameterError(f"{os.fspath(path)}: {reason}") from None
 
 
 @contextmanager

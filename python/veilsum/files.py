@@ -11,6 +11,7 @@ import errno
 import io
 import math
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,6 +52,9 @@ _SECRET_KEYS: Final = (b"\x03\x00", b"\x03\x01")  # kinds of secret keys, of eit
 _LEDGER: Final = b"VSLEDG"  # see cpp/src/scheme/ledger_file.h
 _JOURNAL: Final = b"VSJRNL"  # see cpp/src/scheme/journal.h
 _HEAD: Final = 64
+_UPDATES: Final = (".npy", ".safetensors")
+_NO_MAGIC: Final = re.compile(r"not a Veilsum object \(magic missing\)$")
+_NPY_MAGIC: Final = b"\x93NUMPY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +263,7 @@ def check_suffix(path: PathLike, *, mapping: bool) -> None:
     """
     path = Path(path)
     found = _suffix(path)
-    if found not in (".npy", ".safetensors"):
+    if found not in _UPDATES:
         raise _unknown_suffix(path)
     if mapping != (found == ".safetensors"):
         what, suffix = ("named tensors", ".safetensors") if mapping else ("one array", ".npy")
@@ -378,6 +382,11 @@ def named_errors(path: PathLike) -> Iterator[None]:
         name = os.fspath(path)
         if str(reason).startswith(name):
             raise
+        if _NO_MAGIC.search(str(reason)) and _suffix(Path(name)) in _UPDATES:
+            kind = str(reason).partition(":")[0]
+            raise WireFormatError(
+                f"{name}: this is an update, but a {kind} is needed; are two arguments swapped?"
+            ) from None
         raise WireFormatError(f"{name}: {reason}") from None
 
 
@@ -588,7 +597,9 @@ def _suffix(path: Path) -> str:
 def _unknown_suffix(path: Path) -> ParameterError | OSError:
     if path.is_dir():
         return IsADirectoryError(
-            errno.EISDIR, "is a folder; give a .npy or .safetensors file in it", os.fspath(path)
+            errno.EISDIR,
+            "Is a directory; give a .npy or .safetensors file in it",
+            os.fspath(path),
         )
     ends = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
     how = {
@@ -603,7 +614,10 @@ def _unknown_suffix(path: Path) -> ParameterError | OSError:
 
 
 def _read_npy(path: Path) -> Array:
-    open_input(path).close()  # raises the operating system's own reason, before NumPy's
+    with open_input(path) as file:  # raises the operating system's own reason, before NumPy's
+        short = _npy_shortage(file)
+    if short is not None:
+        raise WireFormatError(f"{path} is not a .npy file of numbers: {short}")
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except (OSError, MemoryError):
@@ -611,6 +625,38 @@ def _read_npy(path: Path) -> Array:
     except Exception as reason:
         # NumPy parses the header as Python source: a damaged one fails in many ways.
         raise WireFormatError(f"{path} is not a .npy file of numbers: {reason}") from None
+
+
+def _npy_shortage(file: BinaryIO) -> str | None:
+    """Say what NumPy would say in its own terms: nothing there, cut short, or Python objects."""
+    size = os.fstat(file.fileno()).st_size
+    magic = file.read(len(_NPY_MAGIC) + 2)
+    if not magic:
+        return "it is empty"
+    if not _NPY_MAGIC.startswith(magic[: len(_NPY_MAGIC)]):
+        return "it does not begin as one; is it of another format?"
+    inside_header = "it is cut short: it ends inside its header"
+    if len(magic) < len(_NPY_MAGIC) + 2:
+        return inside_header
+    wide = 2 if magic[-2] == 1 else 4
+    length = file.read(wide)
+    if len(length) < wide or file.tell() + int.from_bytes(length, "little") > size:
+        return inside_header
+    try:
+        file.seek(0)
+        version = np.lib.format.read_magic(file)
+        read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+        shape, _, dtype = read[version[0]](file)
+    except Exception:
+        return None  # what is wrong with the header, or a third version, is NumPy's to say
+    if dtype.hasobject:
+        return (
+            "it holds Python objects, which only pickle can read; save an array of floats "
+            "(array.astype(numpy.float32))"
+        )
+    if size - file.tell() < dtype.itemsize * math.prod(shape):
+        return "it is cut short: it ends inside its data"
+    return None
 
 
 def _read_safetensors(path: Path) -> NamedTensors:

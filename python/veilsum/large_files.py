@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from veilsum import _core, cautions, files
-from veilsum.arguments import check_type, shown
+from veilsum.arguments import check_callback, check_flag, check_path, check_type, shown, type_name
 from veilsum.crypto import (
     Progress,
     check_signature,
@@ -31,7 +31,7 @@ from veilsum.crypto import (
     plan_weights,
     tag_key_of,
 )
-from veilsum.errors import ParameterError
+from veilsum.errors import ParameterError, named_update
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Signer
 from veilsum.keys.sealing import seal
@@ -157,6 +157,31 @@ def encrypt_file(
     refuse_row_mean(
         rnd.layout, "call RowMean(rnd).encrypt(update, rows=...), and save(path) of what it returns"
     )
+    call = "encrypt_file(rnd, source, target)"
+    check_path(call, "source", source, "; encrypt(rnd, update) takes what is in memory")
+    check_path(call, "target", target)
+    check_callback("progress", progress)
+    resume = check_flag("resume", resume)
+    with named_update(source):
+        return _encrypt_file(
+            rnd, source, target, weight, rounding, signer, group, on_clip, threads, progress, resume
+        )
+
+
+def _encrypt_file(
+    rnd: Round,
+    source: PathLike,
+    target: PathLike,
+    weight: float,
+    rounding: str,
+    signer: Signer | None,
+    group: Group | None,
+    on_clip: str,
+    threads: int | None,
+    progress: Progress | None,
+    resume: bool,
+) -> UploadFile:
+    """Do what `encrypt_file` says; errors about the update do not name its file."""
     factor = check_client_weight(weight)
     files.check_output(target, [source])
     client = client_number(rnd.roster, signer)
@@ -232,8 +257,8 @@ def encrypt_file(
             sign=None if signer is None else partial(_sign, signer),
             tag_key=tag_key,
             locate=lambda index: (
-                f"{layout.locate(index)} is not finite (value {index} of the whole update); "
-                f"Veilsum sums finite values, and nothing was encrypted"
+                f"{os.fspath(source)}: {layout.locate(index)} is not finite (value {index} of the "
+                f"whole update); Veilsum sums finite values, and nothing was encrypted"
             ),
         )
         cautions.warn_about_update(
@@ -244,6 +269,7 @@ def encrypt_file(
             weight=factor,
             rounding=rounding,
             clipped=clipped,
+            stacklevel=4,
         )
     number = None if signer is None else client
     return UploadFile(os.fspath(target), rnd.id, nbytes, clipped, number, digest)
@@ -297,8 +323,19 @@ def sum_files(
     OSError
         When a file cannot be read or written.
     """
-    check_type("sum_files(rnd, [path, path, ...], target)", "rnd", rnd, Round)
-    paths = [os.fspath(path) for path in uploads]
+    call = "sum_files(rnd, [path, path, ...], target)"
+    check_type(call, "rnd", rnd, Round)
+    if isinstance(uploads, (str, bytes, os.PathLike)) or not isinstance(uploads, Iterable):
+        raise ParameterError(
+            f"uploads is {type_name(uploads)}, but must be a list of paths: call {call}"
+        )
+    remedy = "; weighted_sum(rnd, uploads) takes what is in memory"
+    paths = [
+        check_path(call, f"upload {index}", path, remedy) for index, path in enumerate(uploads)
+    ]
+    check_path(call, "target", target)
+    check_callback("progress", progress)
+    resume = check_flag("resume", resume)
     files.check_output(target, paths)
     integers = None if weights is None else plan_weights(rnd.plan, weights, len(paths))
     _core.sum_files(
@@ -372,8 +409,12 @@ def decrypt_file(
     """
     dtype = dtype_name(dtype)
     call = "decrypt_file(key, AggregateFile(path, rnd), target)"
+    average = check_flag("average", average)
+    check_callback("progress", progress)
+    resume = check_flag("resume", resume)
     check_type(call, "key", key, _core.SumKey)
     check_type(call, "total", total, _core.AggregateFile)
+    check_path(call, "target", target)
     refuse_row_mean(
         total.round.layout,
         "call RowMean(rnd).decrypt(key, total), with total = Aggregate.load(path, rnd)",

@@ -23,8 +23,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from veilsum.arguments import shown, type_name
-from veilsum.errors import ParameterError, WireFormatError, missing_extra
+from veilsum.arguments import counted, shown, type_name
+from veilsum.errors import ParameterError, WireFormatError, about_update, missing_extra
 from veilsum.structures import TreePath, check_paths, flatten, is_nested, path_name, unflatten
 
 __all__ = ["BFLOAT16", "Layout", "NamedTensors", "TensorSpec"]
@@ -603,6 +603,12 @@ class Layout:
 
     def _match(self, update: object) -> list[_Leaf]:
         """Recognise every part of `update`, in the layout's order, or name what differs first."""
+        try:
+            return self._recognise(update)
+        except ParameterError as reason:
+            raise about_update(str(reason)) from None
+
+    def _recognise(self, update: object) -> list[_Leaf]:
         nested = is_nested(update)
         if not self.named:
             if isinstance(update, Mapping) or nested:
@@ -648,8 +654,9 @@ class Layout:
         count = math.prod(leaf.shape)
         if count != self.size:
             raise ParameterError(
-                f"update has {count} values (shape {_shape(leaf.shape)}), but the round sums "
-                f"{self.size}; pass {self.size} values or make a round with size={count}"
+                f"update has {counted(count, 'value')} (shape {_shape(leaf.shape)}), but the round "
+                f"sums {self.size}; pass {counted(self.size, 'value')} or make a round with "
+                f"size={count}"
             )
 
     def _names(self) -> str:

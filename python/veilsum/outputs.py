@@ -63,7 +63,7 @@ def find_destination(path: PathLike) -> Destination:
     # Asked first: what /dev/stdout leads to may be a pipe, which has no name to follow.
     named = _stat_or_none(name)
     if named is not None and stat.S_ISDIR(named.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "is a folder; give the name of a file", name)
+        raise IsADirectoryError(errno.EISDIR, "Is a directory; give the name of a file", name)
     if named is not None and not stat.S_ISREG(named.st_mode):
         raise ParameterError(
             f"the output {name} is a device, a pipe or a socket; outputs are files, which appear "
@@ -147,7 +147,7 @@ def open_input(path: PathLike) -> BinaryIO:
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, "is a folder; give the name of a file", name)
+            raise IsADirectoryError(errno.EISDIR, "Is a directory; give the name of a file", name)
         if not stat.S_ISREG(mode):
             raise ParameterError(f"{name} is not a regular file")
         return os.fdopen(descriptor, "rb")

@@ -283,6 +283,14 @@ class Round(_core.Round):
         _known[made.id] = made
         return made
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # A limit or a size that is set would change nothing: they stand in the core's round.
+        if not name.startswith("_"):
+            raise AttributeError(
+                f"a round does not change, so {name} cannot be set; make a new one"
+            )
+        super().__setattr__(name, value)
+
     def __reduce__(self) -> tuple[Callable[[bytes], Round], tuple[bytes]]:
         return Round.from_bytes, (self.to_bytes(),)
 
@@ -323,10 +331,10 @@ def new_layout(size: int | None, like: Any) -> Layout:
         When not just one of the two is given, or it is out of range.
     """
     if (size is None) == (like is None):
-        given = "neither" if size is None else "both"
+        given = "neither is" if size is None else "both are"
         raise ParameterError(
             f"a round needs either size (a flat vector) or like (an example update), and "
-            f"{given} is given"
+            f"{given} given"
         )
     if isinstance(like, Layout):
         return like

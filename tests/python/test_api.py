@@ -429,7 +429,7 @@ def test_mistake_a_model_that_has_grown(plan, keys):
 def test_mistake_both_or_neither_of_size_and_like(plan, keys):
     with pytest.raises(vs.ParameterError, match=r"either size .* or like .* neither is given"):
         make_round(plan, keys)
-    with pytest.raises(vs.ParameterError, match="both is given"):
+    with pytest.raises(vs.ParameterError, match="both are given"):
         make_round(plan, keys, size=3, like=np.zeros(3))
 
 

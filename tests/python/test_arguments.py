@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from veilsum.arguments import check_number, check_values, check_whole, type_name
+from veilsum.arguments import check_number, check_values, check_whole, counted, type_name
 
 SECRET_VALUE = 0.4711
 
@@ -67,13 +67,13 @@ def test_swapped_arguments_are_named_with_the_call(parts):
     assert "total is an Upload" in wrong(vs.decrypt, key, parts["uploads"][0])
     assert "rnd is a Plan" in wrong(vs.PadStore, plan, budget_bytes=1)
     assert "rnd is a Plan" in wrong(vs.Accumulator, plan)
-    assert "upload is a bytes" in wrong(vs.Accumulator(rnd).add, parts["uploads"][0].to_bytes())
+    assert "upload is bytes" in wrong(vs.Accumulator(rnd).add, parts["uploads"][0].to_bytes())
 
 
 def test_bytes_in_an_objects_place_are_not_printed(parts):
     raw = [upload.to_bytes() for upload in parts["uploads"]]
     said = wrong(vs.weighted_sum, parts["rnd"], raw)
-    assert said.startswith("upload 0 is a bytes, but must be an Upload")
+    assert said.startswith("upload 0 is bytes, but must be an Upload")
 
 
 def test_an_aggregate_on_disk_says_which_function_decrypts_it(parts, tmp_path):
@@ -100,7 +100,7 @@ def test_a_weight_that_is_one(parts, weight):
     [
         ({"rounding": 3}, "rounding = 3 is unknown"),
         ({"on_clip": None}, "on_clip = None is unknown"),
-        ({"progress": 1}, "progress=an int"),
+        ({"progress": 1}, "progress is 1; it must be a function of"),
         ({"pads": "store"}, "pads is a str, but must be a PadStore"),
     ],
     ids=lambda item: next(iter(item)) if isinstance(item, dict) else "",
@@ -128,9 +128,9 @@ def test_the_bytes_of_a_secret_key_stay_out_of_errors(parts):
 def test_objects_of_a_round_ask_for_it(parts, name, tmp_path):
     raw = parts["total"].to_bytes()
     kind = getattr(vs, name)
-    assert "a bytes; its parameters are data, round" in wrong(kind.from_bytes, raw)
+    assert ": bytes; its parameters are data, round" in wrong(kind.from_bytes, raw)
     assert "; its parameters are path, round" in wrong(kind.load, tmp_path / "x")
-    assert "a bytes, a Plan; its parameters are" in wrong(kind.from_bytes, raw, parts["plan"])
+    assert ": bytes, a Plan; its parameters are" in wrong(kind.from_bytes, raw, parts["plan"])
 
 
 def test_another_kind_of_object_is_named(parts, tmp_path):
@@ -231,3 +231,91 @@ def test_numbers():
     assert check_number("x", 3) == 3.0
     assert type_name(None) == "None"
     assert type_name(np.zeros(1)) == "an ndarray"
+
+
+def test_flags_and_callbacks_are_named(parts, tmp_path):
+    key, total, rnd = parts["key"], parts["total"], parts["rnd"]
+    total.save(tmp_path / "total.vs")
+    stored = vs.AggregateFile(tmp_path / "total.vs", rnd)
+    np.save(tmp_path / "u.npy", parts["update"])
+    files = (tmp_path / "u.npy", tmp_path / "a.up")
+    flag = "; it must be True or False"
+    assert wrong(vs.decrypt, key, total, average="yes") == "average is 'yes'" + flag
+    assert wrong(vs.decrypt_file, key, stored, "m.npy", average=2) == "average is 2" + flag
+    assert wrong(vs.decrypt_file, key, stored, "m.npy", resume="no") == "resume is 'no'" + flag
+    assert wrong(vs.encrypt_file, rnd, *files, resume=None) == "resume is None" + flag
+    assert wrong(vs.sum_files, rnd, ["a"], "t", resume="x") == "resume is 'x'" + flag
+    assert wrong(vs.open_sum, parts["secret"], rnd, total, export="n") == "export is 'n'" + flag
+    for call in (
+        lambda **more: vs.encrypt(rnd, parts["update"], **more),
+        lambda **more: vs.encrypt_file(rnd, *files, **more),
+        lambda **more: vs.sum_files(rnd, ["a"], "t", **more),
+        lambda **more: vs.decrypt(key, total, **more),
+        lambda **more: vs.decrypt_file(key, stored, "m.npy", **more),
+    ):
+        assert wrong(call, progress="yes").startswith("progress is 'yes'; it must be a function")
+    mean = np.mean([parts["update"]], axis=0)
+    for one in (True, 1, np.True_):
+        np.testing.assert_allclose(vs.decrypt(key, total, average=one), mean, atol=1e-4)
+
+
+def test_paths_that_are_none(parts, tmp_path):
+    rnd, update, key = parts["rnd"], parts["update"], parts["key"]
+    parts["total"].save(tmp_path / "total.vs")
+    stored = vs.AggregateFile(tmp_path / "total.vs", rnd)
+    assert wrong(vs.encrypt_file, rnd, update, "a.up") == (
+        "source is an ndarray, but must be the path of a file: call encrypt_file(rnd, source, "
+        "target); encrypt(rnd, update) takes what is in memory"
+    )
+    assert "target is an ndarray" in wrong(vs.encrypt_file, rnd, "u.npy", update)
+    for one in ("one/path", tmp_path, b"one", 7):
+        said = wrong(vs.sum_files, rnd, one, "total.vs")
+        assert "but must be a list of paths: call sum_files(rnd, [path, path, ...], target)" in said
+    assert "upload 0 is an Upload" in wrong(vs.sum_files, rnd, parts["uploads"], "total.vs")
+    assert "target is None" in wrong(vs.sum_files, rnd, ["a.up"], None)
+    assert "target is an int" in wrong(vs.decrypt_file, key, stored, 3)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 4097, 10_000, 1.5, True, "2"])
+def test_threads_out_of_range(parts, threads):
+    said = wrong(vs.encrypt, parts["rnd"], parts["update"], threads=threads)
+    assert said.startswith("threads is ")
+    assert said.endswith("; it must be a whole number of at least 1, and at most 4096")
+
+
+def test_as_many_threads_as_the_core_takes(parts):
+    vs.encrypt(parts["rnd"], parts["update"], threads=4096)
+    vs.Accumulator(parts["rnd"]).add(parts["uploads"][0], threads=4096)
+    assert "4096" in wrong(vs.Accumulator(parts["rnd"]).add, parts["uploads"][0], threads=4097)
+
+
+def test_counted():
+    assert [counted(n, "value") for n in (0, 1, 2)] == ["0 values", "1 value", "2 values"]
+    plan, public = vs.Plan(3), vs.keygen(vs.Plan(3))[1]
+    one, two = (vs.Round(plan, public, size=size) for size in (1, 2))
+    assert "has 1 value (shape [1]), " in wrong(vs.encrypt, two, np.zeros(1, np.float32))
+    assert "pass 1 value or make" in wrong(vs.encrypt, one, np.zeros(2, np.float32))
+    me = vs.Identity.generate()
+    assert "names 1 client, fewer" in wrong(vs.Round, plan, public, size=1, roster=[me])
+
+
+def test_a_round_does_not_change(parts):
+    rnd = parts["rnd"]
+    for name in ("limit", "size", "plan", "min_clients", "anything"):
+        with pytest.raises(AttributeError, match=f"a round does not change, so {name} cannot"):
+            setattr(rnd, name, 7)
+    assert rnd.size == 8
+
+
+def test_a_pad_budget_says_what_helps(parts):
+    rnd = parts["rnd"]
+    said = wrong(vs.PadStore, rnd, budget_bytes=1)
+    assert f"a whole upload takes {rnd.pad_bytes} (the round's pad_bytes): give that" in said
+
+
+@pytest.mark.parametrize(("version", "which"), [(1, "the older"), (3, "the newer")])
+def test_another_wire_version_says_what_helps(parts, version, which):
+    raw = bytearray(parts["rnd"].to_bytes())
+    raw[4:6] = version.to_bytes(2, "little")
+    with pytest.raises(vs.WireFormatError, match=f"make it anew .* or read it with {which} one"):
+        vs.Round.from_bytes(bytes(raw))

@@ -415,7 +415,7 @@ def test_mistake_opening_a_sum_of_one(run, study):
     run("encrypt", "round.vs", "update0.npy", "--out", "0.up")
     line = fail(run, 6, "sum", "round.vs", "0.up", "--out", "total.vs")
     assert "1" in line
-    assert "min_clients" in line or "at least 2" in line
+    assert "--min-clients" in line or "at least 2" in line
 
 
 def test_parameters_are_3(run, study):
@@ -431,7 +431,7 @@ def test_parameters_are_3(run, study):
     assert "given twice" in fail(run, 3, *base, "--size", 5, "--limit", "1", "--limit", "2")
     assert "needs --like" in fail(run, 3, *base, "--size", 5, "--limit", "w=2")
     assert "size is 0" in fail(run, 3, *base, "--size", 0)
-    assert "min_clients = 9" in fail(run, 3, *base, "--size", 5, "--min-clients", 9)
+    assert "--min-clients = 9" in fail(run, 3, *base, "--size", 5, "--min-clients", 9)
     np.save("counts.npy", np.zeros(5, np.int32))
     assert "int32" in fail(run, 3, *base, "--like", "counts.npy")
     np.save("nan.npy", np.full((20, 5), np.nan, np.float32))
@@ -607,7 +607,7 @@ def test_secrets_and_rounds_are_not_overwritten_unless_forced(run, summed):
     for name, words in again.items():
         before = Path(name).read_bytes()
         line = fail(run, 4, *words)
-        assert line.startswith(f"{name}: exists already")
+        assert line.startswith(f"{name}: File exists")
         assert "--force" in line
         assert Path(name).read_bytes() == before
     run(*again["me.key"], "--force")
@@ -620,7 +620,7 @@ def test_secrets_and_rounds_are_not_overwritten_unless_forced(run, summed):
 def test_a_public_half_alone_is_in_the_way_too(run):
     run("plan", "--clients", 2, "--out", "plan.vs")
     Path("authority.pub").write_text("precious")
-    assert fail(run, 4, "keygen", "--plan", "plan.vs").startswith("authority.pub: exists")
+    assert fail(run, 4, "keygen", "--plan", "plan.vs").startswith("authority.pub: File exists")
     assert not Path("authority.key").exists()
 
 
@@ -733,6 +733,127 @@ def test_writing_where_one_may_not(run, summed):
     run("open", "--key", "authority.key", "round.vs", "total.vs", "--out", "sum.key")
     line = fail(run, 4, "decrypt", "sum.key", "round.vs", "total.vs", "--out", "no/such/mean.npy")
     assert "no/such/mean.npy: No such file or directory" in line
+
+
+@pytest.fixture
+def misfits(run, study):
+    """Updates that do not fit the round, one a way, and a round that clips."""
+    wide = {"b": np.ones(200, np.float32), "w": np.ones((200, 4), np.float32)}
+    write_update("wide.safetensors", wide)
+    np.save("double.npy", np.zeros((20, 5)))
+    np.save("short.npy", np.zeros((3, 5), np.float32))
+    np.save("nan.npy", np.where(np.eye(20, 5), np.nan, 0).astype(np.float32))
+    np.save("fortran.npy", np.asfortranarray(np.load("nan.npy")))
+    base = ("round", "--plan", "plan.vs", "--public", "authority.pub")
+    run(*base, "--like", "wide.safetensors", "--limit", "0.5", "--out", "wide.vs")
+    run(*base, "--like", "update0.npy", "--most-rows", 10, "--out", "rows.vs")
+    run(*base, "--size", 7, "--out", "flat.vs")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("round.vs double.npy", "double.npy: update has dtype float64, but the round expects"),
+        ("round.vs short.npy", "short.npy: update has shape [3, 5], but the round expects"),
+        ("round.vs nan.npy", "nan.npy: update at [0, 0] is not finite (value 0 of the whole"),
+        ("round.vs fortran.npy", "fortran.npy: update at [0, 0] is not finite"),
+        ("rows.vs double.npy --rows 3", "double.npy: update has dtype float64"),
+        ("rows.vs nan.npy --rows 3", "nan.npy: tensor 'update' at [0, 0] is not finite"),
+        ("flat.vs short.npy", "short.npy: update has 15 values (shape [3, 5]), but the round sums "
+         "7; give 7 values, or a round with --size 15"),
+        ("wide.vs short.npy", "short.npy: update is an ndarray, but the round sums 2 named "
+         "tensors; give a .safetensors file"),
+        ("round.vs wide.safetensors", "give the round --like FILE.safetensors to sum named"),
+        ("round.vs update0.npy --threads 10000", "--threads is 10000; it must be a whole number"),
+        ("round.vs update0.npy --identity me.key", "a roster (--roster), or leave --identity out"),
+        ("round.vs fortran.npy --resume", "(numpy.ascontiguousarray), or leave out --resume"),
+        ("wide.vs wide.safetensors --refuse-clipping", "without --refuse-clipping"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_file_and_options(run, misfits, words, says):
+    run("identity", "new", "me")
+    assert says in fail(run, 3, "encrypt", *words.split(), "--out", "x.up")
+    assert not Path("x.up").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("plan --clients 3 --bits 40", "--bits = 40 is outside"),
+        ("plan --clients 1", "--clients = 1 is outside"),
+        ("plan --clients 3 --weight-bits 60", "--weight-bits = 60 is outside"),
+        ("sum round.vs 0.up 1.up --weights 1,2 --out t.vs", "(encrypt --weight, or round "
+         "--most-rows and encrypt --rows), or plan with --weight-bits 1 or more"),
+        ("sum round.vs 0.up 1.up --weights 1 --out t.vs", "--weights has 1 number for 2 uploads"),
+        ("round --plan plan.vs --public authority.pub --size 3 --limit -1 --out r.vs",
+         "--limit is -1.0; it must be finite"),
+        ("round --plan plan.vs --public authority.pub --size 3 --most-rows 0 --out r.vs",
+         "--most-rows is out of range"),
+        ("keygen --plan plan.vs --out new.key", "new.key would make new.key.key; give the name"),
+        ("keygen --plan plan.vs --out new.pub", "new.pub would make new.pub.pub; give the name"),
+        ("identity new me.key", "me.key would make me.key.key; give the name without .key"),
+    ],
+)  # fmt: skip
+def test_remedies_are_options(run, summed, words, says):
+    line = fail(run, 3, *words.split())
+    assert says in line
+    for python in ("(...", "=...", "True", "value_bits", "weight_bits", "RowMean"):
+        assert python not in line
+
+
+def test_an_update_in_a_rounds_place(run, misfits):
+    for update in ("update0.npy", "wide.safetensors"):
+        line = fail(run, 4, "encrypt", update, "round.vs", "--out", "x.up")
+        assert (
+            line
+            == f"{update}: this is an update, but a round is needed; are two arguments swapped?"
+        )
+
+
+def test_clipping_is_told_once(run, misfits):
+    done = run("encrypt", "wide.vs", "wide.safetensors", "--weight", 3, "--out", "x.up")
+    (line,) = done.err.splitlines()
+    assert line.startswith("veilsum: warning: 1,000 of 1,000 values")
+    assert "--limit b=X for this tensor" in line
+    assert "(see veilsum round --most-rows)" in line
+    # Too little for a warning: the note says it.
+    few = np.zeros((20, 5), np.float32)
+    few[3, 1] = 2
+    np.save("few.npy", few)
+    (line,) = run("encrypt", "round.vs", "few.npy", "--out", "y.up").err.splitlines()
+    assert line == "veilsum: note: 1 of 100 values were beyond the round's limit and clipped"
+
+
+def test_an_identity_by_its_name_says_which_files_are_there(run):
+    run("identity", "new", "alice")
+    line = fail(run, 4, "identity", "show", "alice")
+    assert line == "alice: No such file or directory; there is alice.pub and alice.key"
+    Path("alice.pub").unlink()
+    assert fail(run, 4, "identity", "show", "alice").endswith("; there is alice.key")
+    assert fail(run, 4, "identity", "show", "bob") == "bob: No such file or directory"
+
+
+def test_exit_codes_of_files_are_as_documented(run, summed):
+    """3 for a file that is not to be used, 4 for one that is missing, in the way or damaged."""
+    run("open", "--key", "authority.key", "round.vs", "total.vs", "--out", "sum.key")
+    opened = ("open", "--key", "authority.key", "round.vs", "total.vs", "--out")
+    encrypted = ("encrypt", "round.vs", "update0.npy", "--out")
+    Path("authority.key").chmod(0o640)
+    fail(run, 3, *opened, "s.key")
+    Path("authority.key").chmod(0o600)
+    for name in ("u.bin", "u.npz"):
+        Path(name).write_bytes(b"0")
+        fail(run, 3, "encrypt", "round.vs", name, "--out", "x.up")
+    fail(run, 3, *encrypted, "update0.npy")
+    fail(run, 3, *encrypted, "authority.key")
+    fail(run, 3, *encrypted, "authority.key.opened")
+    fail(run, 3, *encrypted, os.devnull)
+    Path("x.up.journal").write_bytes(b"left")
+    fail(run, 3, *encrypted, "x.up")
+    fail(run, 4, *opened, "sum.key")
+    fail(run, 4, "encrypt", "round.vs", "none.npy", "--out", "y.up")
+    Path("cut.npy").write_bytes(Path("update0.npy").read_bytes()[:-1])
+    fail(run, 4, "encrypt", "round.vs", "cut.npy", "--out", "y.up")
 
 
 # --- as a process --------------------------------------------------------------------------------
@@ -894,4 +1015,4 @@ def test_capital_names_and_folders_as_inputs(run, study):
         ("encrypt", "folder", "UPDATE0.NPY", "--out", "a.up"),
         ("round", "--plan", "folder", "--public", "authority.pub", "--size", 3, "--out", "r.vs"),
     ):
-        assert fail(run, 4, *words).startswith("folder: is a folder; give")
+        assert fail(run, 4, *words).startswith("folder: Is a directory; give")

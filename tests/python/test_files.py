@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -133,7 +134,7 @@ def test_capital_suffixes_are_the_same(tmp_path, name):
 def test_a_folder_in_a_file_s_place_is_named(tmp_path):
     for name in ("model", "model.npy", "model.safetensors", "model.pt"):
         (tmp_path / name).mkdir()
-        with pytest.raises(IsADirectoryError, match="is a folder; give") as caught:
+        with pytest.raises(IsADirectoryError, match="Is a directory; give") as caught:
             files.read_update(tmp_path / name)
         assert caught.value.filename == str(tmp_path / name)
 
@@ -463,3 +464,31 @@ def test_any_bytes_give_an_error_or_arrays(tmp_path_factory, data):
             files.read_update(folder / name)
         except (WireFormatError, ParameterError):
             continue
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_what_is_wrong_with_a_npy_file_is_said_in_plain_words(tmp_path, version):
+    """At every length: nothing there, cut inside its header or data, of another format, objects."""
+    whole, path = io.BytesIO(), tmp_path / "u.npy"
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.lib.format.write_array(whole, array, version=version)
+    raw = whole.getvalue()
+    data = len(raw) - array.nbytes
+    for length in range(len(raw)):
+        path.write_bytes(raw[:length])
+        says = "is empty" if length == 0 else "is cut short: it ends inside its "
+        says += "" if length == 0 else "header" if length < data else "data"
+        for read in (files.read_update, files.locate_update):
+            with pytest.raises(
+                vs.WireFormatError, match=f"u.npy is not a .npy file of.*it {says}$"
+            ):
+                read(path)
+    path.write_bytes(raw)
+    np.testing.assert_array_equal(files.read_update(path), array)
+    for other in (b"hello, this is a text", b"PK"):
+        path.write_bytes(other)
+        with pytest.raises(vs.WireFormatError, match="it does not begin as one"):
+            files.read_update(path)
+    np.save(path, np.array([{}, 1], object), allow_pickle=True)
+    with pytest.raises(vs.WireFormatError, match=r"it holds Python objects.*save an array of floa"):
+        files.read_update(path)

@@ -144,7 +144,7 @@ def test_weights_of_clients_and_aggregator(folder):
     assert np.abs(np.load("sum.npy") - expected).max() <= 8 * 0.5 / 32767 + 1e-9
     with pytest.raises(vs.HeadroomError, match=r"b\.up"):
         vs.sum_files(here.round, ["a.up", "b.up"], "x.vs", [20, 20])
-    with pytest.raises(vs.ParameterError, match="3 weights for 2 uploads"):
+    with pytest.raises(vs.ParameterError, match="weights has 3 numbers for 2 uploads"):
         vs.sum_files(here.round, ["a.up", "b.up"], "x.vs", [1, 2, 3])
 
 

@@ -197,7 +197,7 @@ def test_a_folder_and_a_circle_of_links(tmp_path):
         with pytest.raises(OSError, match="symbolic links") as caught:
             writer(tmp_path / "a.npy")
         assert caught.value.errno == errno.ELOOP
-    with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file"):
+    with pytest.raises(IsADirectoryError, match="Is a directory; give the name of a file"):
         find_destination(tmp_path)
 
 
@@ -234,7 +234,7 @@ def test_inputs_that_are_no_files_are_not_waited_for(tmp_path):
             with pytest.raises(vs.ParameterError, match="is not a regular file"):
                 read(path)
     for read in (files.read_update, vs.Plan.load, vs.Identity.load, open_input):
-        with pytest.raises(IsADirectoryError, match="is a folder; give"):
+        with pytest.raises(IsADirectoryError, match="Is a directory; give"):
             read(tmp_path)
 
 

@@ -193,3 +193,7 @@ def test_the_package_passes_mypy_strict():
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_completion_offers_public_names_only():
+    assert dir(veilsum) == sorted(veilsum.__all__)

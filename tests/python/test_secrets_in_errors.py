@@ -303,8 +303,8 @@ SHOWN_NAMES = {
     "__name__", "call", "capacity", "client", "clients", "columns", "count", "directory", "doing",
     "engine", "extra", "feature", "folder", "forced", "high", "index", "item.label", "key", "kind",
     "labels[item.itemid]", "low", "message", "min_clients", "missing", "name", "number", "other",
-    "package", "path", "path.suffix", "pattern", "row", "section", "setting", "size", "source",
-    "step", "t.name", "target", "tensor.name", "unknown", "value_bits", "what", "where",
+    "package", "path", "path.suffix", "pattern", "remedy", "row", "section", "setting", "size",
+    "source", "step", "t.name", "target", "tensor.name", "unknown", "value_bits", "what", "where",
 }  # fmt: skip
 
 
@@ -360,7 +360,7 @@ def test_messages_show_what_they_were_given_through_one_function():
         ("nearest", "'nearest'"),
         ("it's", "a text of 4 characters"),
         ("x" * 17, "a text of 17 characters"),
-        (b"\x00", "a bytes"),
+        (b"\x00", "bytes"),
         (np.zeros(3), "an ndarray"),
         ([1], "a list"),
         (Holder(), "a Holder"),

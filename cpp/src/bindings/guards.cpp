@@ -45,6 +45,7 @@ std::string type_of(py::handle thing) {
     if (overflow < 0 || number < 0) return "a negative int";
     if (number > 0x7fffffff) return "an int above 2^31";
   }
+  if (PyBytes_CheckExact(thing.ptr())) return "bytes";
   std::string name = "object";
   try {
     name = py::type::handle_of(thing).attr("__qualname__").cast<std::string>();

@@ -73,7 +73,8 @@ void check(const scheme::Round& round, const PadOptions& options) {
   if (options.budget_bytes < least) {
     throw ParameterError("budget_bytes = " + shown(options.budget_bytes) +
                          " holds no block of this round, which takes " + std::to_string(least) +
-                         " bytes; a whole upload takes " + std::to_string(all_pad_bytes(round)));
+                         " bytes; a whole upload takes " + std::to_string(all_pad_bytes(round)) +
+                         " (the round's pad_bytes): give that, or as much of it as memory allows");
   }
   if (options.uploads < 1 || options.uploads > kMostUploads) {
     throw ParameterError("uploads = " + shown(options.uploads) + " is outside 1 ... " +

@@ -228,7 +228,8 @@ Round::Round(std::shared_ptr<const Cipher> shared, Authority authority, RoundFie
     if (fields.roster.size() < fields.min_clients) {
       throw ParameterError(
           "the roster names " + std::to_string(fields.roster.size()) +
-          " clients, fewer than min_clients = " + std::to_string(fields.min_clients));
+          (fields.roster.size() == 1 ? " client" : " clients") +
+          ", fewer than min_clients = " + std::to_string(fields.min_clients));
     }
     check_distinct(fields.roster);
   }

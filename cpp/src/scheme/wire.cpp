@@ -97,7 +97,8 @@ void check_envelope_header(ByteView first_bytes, std::uint64_t actual_bytes, Obj
   const std::uint16_t version = in.u16();
   if (version != kWireVersion) {
     in.fail("format version " + std::to_string(version) + " is not supported (this is version " +
-            std::to_string(kWireVersion) + ")");
+            std::to_string(kWireVersion) + "); make it anew with this Veilsum, or read it with " +
+            (version < kWireVersion ? "the older" : "the newer") + " one that made it");
   }
   const std::uint16_t found = in.u16();
   if (found != static_cast<std::uint16_t>(kind)) {

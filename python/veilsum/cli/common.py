@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from veilsum.cli.remedies import in_options
+from veilsum.crypto import core_threads
 from veilsum.errors import ParameterError, VeilsumWarning
 from veilsum.large_files import journal_path
 
@@ -22,6 +24,7 @@ __all__ = [
     "add_force",
     "add_json",
     "add_resume",
+    "check_ending",
     "check_threads",
     "note",
     "print_table",
@@ -111,12 +114,37 @@ def check_threads(args: argparse.Namespace) -> int | None:
     Raises
     ------
     ParameterError
-        When it is below 1.
+        When it is below 1, or more than the core takes.
     """
     threads: int | None = args.threads
-    if threads is not None and threads < 1:
-        raise ParameterError(f"--threads is {threads}; it must be at least 1")
+    try:
+        core_threads(threads)
+    except ParameterError as reason:
+        raise ParameterError(f"--{reason}") from None
     return threads
+
+
+def check_ending(name: str, *endings: str) -> None:
+    """Refuse a name that already ends as the files that are made from it will.
+
+    Parameters
+    ----------
+    name : str
+        What the user gave.
+    *endings : str
+        What is put behind it.
+
+    Raises
+    ------
+    ParameterError
+        Naming the file that it would make.
+    """
+    for ending in endings:
+        if name.endswith(ending):
+            raise ParameterError(
+                f"{name} would make {name}{ending}; give the name without {ending}: {endings[0]} "
+                f"and {endings[1]} are added to it"
+            )
 
 
 def refuse_existing(paths: Sequence[str], *, force: bool) -> None:
@@ -139,7 +167,7 @@ def refuse_existing(paths: Sequence[str], *, force: bool) -> None:
     for path in paths:
         if os.path.lexists(path):
             raise FileExistsError(
-                17, "exists already; --force overwrites it, and what it holds is lost", path
+                17, "File exists; --force overwrites it, and what it holds is lost", path
             )
 
 
@@ -190,7 +218,7 @@ def warnings_as_lines() -> Iterator[None]:
 
         def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, VeilsumWarning):
-                print(f"veilsum: warning: {message}", file=sys.stderr)
+                print(f"veilsum: warning: {in_options(str(message))}", file=sys.stderr)
             else:
                 before(message, category, *place, **more)
 

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, NoReturn, Protocol
 
 from veilsum import __version__
 from veilsum.cli.common import warnings_as_lines
+from veilsum.cli.remedies import in_options
 from veilsum.cli.streams import steady_streams
 from veilsum.errors import (
     BackendUnavailableError,
@@ -95,8 +96,8 @@ EXIT_CODES: Final = {
     0: "done, also where the reader of its output left early",
     1: "unexpected failure",
     2: "wrong usage of the command line",
-    3: "a parameter is out of range, or more than the plan holds",
-    4: "a file is missing, unreadable, in the way, or not what it should be",
+    3: "an option does not fit: out of range, beyond the plan, or a file not to be used",
+    4: "a file is missing, unreadable, in the way, or its content is not what it should be",
     5: "a key that does not belong to this round or sum",
     6: "a rule of the round refuses it (too few clients, no signature, opened before, ...)",
     7: "an engine, instruction set or optional package is missing",
@@ -158,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if want_traceback:
                 traceback.print_exc()
             usage = isinstance(error, _UsageError)
-            text = " ".join(str(error).splitlines()) if usage else one_line(error)
+            text = " ".join(str(error).splitlines()) if usage else in_options(one_line(error))
             code = _tell(f"error: {text}", _exit_code(error))
     return code
 

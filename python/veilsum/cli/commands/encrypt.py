@@ -8,6 +8,9 @@ the upload is complete.
 from __future__ import annotations
 
 import argparse
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import veilsum
@@ -21,7 +24,7 @@ from veilsum.cli.common import (
 )
 from veilsum.cli.parties import add_group, group_of
 from veilsum.cli.progress import Progress
-from veilsum.errors import ParameterError
+from veilsum.errors import ParameterError, VeilsumWarning, named_update
 from veilsum.files import check_output, read_update
 from veilsum.report.units import format_bytes
 from veilsum.row_mean import is_row_mean
@@ -107,14 +110,16 @@ def run(args: argparse.Namespace) -> int:
             "progress": progress,
         }
         upload: Any
-        if by_rows is not None:
-            upload = by_rows.encrypt(read_update(args.update), args.rows, **options)
-            upload.save(args.out)
-        else:
-            upload = veilsum.encrypt_file(
-                rnd, args.update, args.out, weight=args.weight, resume=args.resume, **options
-            )
-    if upload.clipped:
+        with _noticed() as warned:
+            if by_rows is not None:
+                with named_update(args.update):
+                    upload = by_rows.encrypt(read_update(args.update), args.rows, **options)
+                upload.save(args.out)
+            else:
+                upload = veilsum.encrypt_file(
+                    rnd, args.update, args.out, weight=args.weight, resume=args.resume, **options
+                )
+    if upload.clipped and not any("were clipped" in text for text in warned):
         note(
             args,
             f"{upload.clipped:,} of {rnd.size:,} values were beyond the round's limit and clipped",
@@ -134,6 +139,22 @@ def run(args: argparse.Namespace) -> int:
         },
     )
     return 0
+
+
+@contextmanager
+def _noticed() -> Iterator[list[str]]:
+    """Pass warnings on, and list them: what a warning says, no note says again."""
+    texts: list[str] = []
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def notice(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, VeilsumWarning):
+                texts.append(str(message))
+            show(message, category, *place, **more)
+
+        warnings.showwarning = notice
+        yield texts
 
 
 def _by_rows(args: argparse.Namespace, rnd: veilsum.Round) -> veilsum.RowMean | None:

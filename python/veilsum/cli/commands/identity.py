@@ -11,9 +11,11 @@ NAME.key stays with the party (mode 0600), NAME.pub goes to whoever makes the ro
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 from pathlib import Path
 
-from veilsum.cli.common import add_force, add_json, refuse_existing, report
+from veilsum.cli.common import add_force, add_json, check_ending, refuse_existing, report
 from veilsum.errors import ParameterError
 from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.members import Member
@@ -62,8 +64,10 @@ def run(args: argparse.Namespace) -> int:
     ------
     FileExistsError
         When a file is in the way.
+    FileNotFoundError
+        When there is no such file to show; it names one that is likely meant.
     ParameterError
-        When an option does not go with the action.
+        When an option does not go with the action, or a new name ends in .key or .pub.
     WireFormatError
         When the file to show holds no identity.
     """
@@ -83,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
             {**_facts(member.identity), "ledger": ledger},
         )
         return 0
+    check_ending(args.name, ".key", ".pub")
     secret_path, public_path = f"{args.name}.key", f"{args.name}.pub"
     refuse_existing([secret_path, public_path], force=args.force)
     identity = Identity.generate(post_quantum=args.post_quantum)
@@ -109,6 +114,11 @@ def _facts(public: PublicIdentity) -> dict[str, object]:
 
 def _read_public(path: str) -> PublicIdentity:
     """Read the public half from either half of an identity."""
+    if not os.path.lexists(path):
+        halves = [f"{path}{end}" for end in (".pub", ".key") if os.path.lexists(f"{path}{end}")]
+        if halves:
+            there = f"{os.strerror(errno.ENOENT)}; there is {' and '.join(halves)}"
+            raise FileNotFoundError(errno.ENOENT, there, path)
     with open_input(path) as file:
         secret = file.read(5) == b"-----"
     return Identity.load(path).public if secret else PublicIdentity.load(path)

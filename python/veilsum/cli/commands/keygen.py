@@ -12,7 +12,7 @@ from pathlib import Path
 
 import veilsum
 from veilsum.cli.commands.plan import add_plan_options, plan_from
-from veilsum.cli.common import add_force, add_json, refuse_existing, report
+from veilsum.cli.common import add_force, add_json, check_ending, refuse_existing, report
 from veilsum.errors import ParameterError
 from veilsum.files import check_apart
 
@@ -52,13 +52,14 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ParameterError
-        When neither a plan file nor --clients is given, or both are, or a key is to overwrite the
-        plan.
+        When neither a plan file nor --clients is given, or both are, the name ends in .key or .pub,
+        or a key is to overwrite the plan.
     FileExistsError
         When a file is in the way.
     """
     if (args.plan is None) == (args.clients is None):
         raise ParameterError("give either --plan FILE or --clients N with the other plan options")
+    check_ending(args.out, ".key", ".pub")
     secret_path, public_path = f"{args.out}.key", f"{args.out}.pub"
     refuse_existing([secret_path, public_path, f"{secret_path}.opened"], force=args.force)
     for path in (secret_path, public_path):

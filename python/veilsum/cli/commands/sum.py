@@ -9,6 +9,7 @@ import argparse
 from typing import Any
 
 import veilsum
+from veilsum.arguments import counted
 from veilsum.cli.common import (
     add_json,
     add_resume,
@@ -115,6 +116,7 @@ def _weights(option: str | None, count: int, plan: veilsum.Plan) -> list[Any]:
                 raise ParameterError(f"--weights: {text!r} is not a number") from None
     if len(numbers) != count:
         raise ParameterError(
-            f"--weights has {len(numbers)} numbers for {count} uploads; give one for each"
+            f"--weights has {counted(len(numbers), 'number')} for {counted(count, 'upload')}; give "
+            f"one for each"
         )
     return plan_weights(plan, numbers, count)

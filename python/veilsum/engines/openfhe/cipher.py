@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from veilsum import _core
-from veilsum.arguments import shown
+from veilsum.arguments import shown, type_name
 from veilsum.engines.base import Cipher, CipherPlan, EncryptOptions, Opener, PlanRequest, Progress
 from veilsum.engines.openfhe import keys
 from veilsum.engines.openfhe.backend import ComplexValues, Values, drawn
@@ -155,7 +155,7 @@ class OpenFheCipher:
 
 def _own(plan: CipherPlan) -> CkksPlan:
     if not isinstance(plan, CkksPlan):
-        raise ParameterError(f"the plan is a {type(plan).__qualname__}, another engine's")
+        raise ParameterError(f"the plan is {type_name(plan)}, another engine's")
     return plan
 
 
