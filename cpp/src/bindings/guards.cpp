@@ -125,7 +125,7 @@ void hide_values(const py::detail::function_record& function, PyObject* const* a
 
 bool tells_about_the_build(std::string_view name) {
   return name == "build_info" || name == "isa_levels" || name == "max_threads" ||
-         name == "_set_round_type";
+         name.starts_with("_set_");  // what the package does when it is imported
 }
 
 /// False, with an error set, when the module cannot work. Under the interpreter's lock.

@@ -8,6 +8,8 @@
 
 #include "base/file_io.h"
 #include "ring/sha256.h"
+#include "scheme/kem_key.h"
+#include "scheme/kept_files.h"
 #include "scheme/ledger.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
@@ -146,6 +148,7 @@ void SecretKey::save(const std::string& path) {
   Bytes bytes = to_bytes();
   const ByteView parts[] = {bytes};
   try {
+    refuse_kept(path, bytes);
     write_file(path, parts, FileKind::kSecret);
   } catch (...) {
     secure_wipe(bytes.data(), bytes.size());

@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "base/file_io.h"
+#include "base/shown.h"
 #include "isa/dispatch.h"
 #include "ring/fields.h"
+#include "scheme/kept_files.h"
 #include "scheme/key_shares.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
@@ -114,7 +116,7 @@ void SumKey::save(const std::string& path) const {
   Bytes bytes = to_bytes();
   const ByteView parts[] = {bytes};
   try {
-    write_file(path, parts, FileKind::kSecret);
+    write_object(path, parts, FileKind::kSecret);
   } catch (...) {
     secure_wipe(bytes.data(), bytes.size());
     throw;

@@ -7,6 +7,7 @@ NAME.key.opened will record which rounds were opened: keep it beside the key.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import veilsum
 from veilsum.cli.commands.plan import add_plan_options, plan_from
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
         check_apart(path, [args.plan] if args.plan is not None else [])
     plan = veilsum.Plan.load(args.plan) if args.plan is not None else plan_from(args)
     secret, public = veilsum.keygen(plan)
+    if args.force:
+        Path(secret_path).unlink(missing_ok=True)  # nothing that is saved replaces a secret key
     secret.save(secret_path)
     public.save(public_path)
     report(
