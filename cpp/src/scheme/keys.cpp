@@ -22,6 +22,16 @@ constexpr std::size_t kMostParts = 64;
 /// Far more than any engine's key has.
 constexpr std::size_t kMostBodyBytes = std::size_t{1} << 27;
 
+/// What seals to it would fail, or protect nothing.
+void check_native(ByteView body) {
+  const char* const lattice = weakness_of_encapsulation_key(body.first(kEncapsulationKeyBytes));
+  const char* const curve = weakness_of_exchange_key(body.subspan(kEncapsulationKeyBytes));
+  if (lattice == nullptr && curve == nullptr) return;
+  throw ParameterError(std::string("the public key's ") +
+                       (lattice != nullptr ? "ML-KEM-768 part " : "X25519 part ") +
+                       (lattice != nullptr ? lattice : curve) + "; make a pair with keygen");
+}
+
 }  // namespace
 
 PublicKey::PublicKey(Engine engine, ByteView body, std::vector<KeyId> parts)
@@ -40,6 +50,7 @@ PublicKey::PublicKey(Engine engine, ByteView body, std::vector<KeyId> parts)
                          std::to_string(kMostParts) + " parts, not " +
                          std::to_string(parts_.size()));
   }
+  if (engine == Engine::kNative) check_native(body);
   const Digest digest = ring::labelled_hash("veilsum/2/public-key-id", {fields()});
   std::memcpy(id_.data(), digest.data(), id_.size());
 }
