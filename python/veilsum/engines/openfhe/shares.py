@@ -216,7 +216,7 @@ def combine_shares(rnd: _core.Round, shares: Iterable[DecryptionShare]) -> _core
     ------
     RoundError
         When a party is missing or there twice, or the shares are of different aggregates or of
-        another round.
+        another round, or do not say the same count and weight.
     WireFormatError
         When a residue is not below its prime.
     """
@@ -234,12 +234,21 @@ def combine_shares(rnd: _core.Round, shares: Iterable[DecryptionShare]) -> _core
                 f"the share of party {share.party} is of round {share.round_id.hex()[:16]}, not of "
                 f"round {rnd.id.hex()[:16]}"
             )
-        if (share.key.manifest, share.opened.digest) != (first.key.manifest, first.opened.digest):
-            raise RoundError("the shares are of different aggregates; open one and the same")
+        if _named(share) != _named(first):
+            raise RoundError(
+                "the shares are of different aggregates, or do not say the same of one; open one "
+                "and the same"
+            )
     body = Opened(first.opened.digest, WHOLE, _add(plan, [share.opened for share in items]))
     return _core.make_sum_key(
         rnd, first.key.manifest, first.count, first.total_weight, body.to_bytes()
     )
+
+
+def _named(share: DecryptionShare) -> tuple[bytes, int, int, bytes]:
+    """Say what a share opens, as far as it tells."""
+    key = share.key
+    return key.manifest, key.count, key.total_weight, share.opened.digest
 
 
 def _add(plan: CkksPlan, shares: list[Opened]) -> memoryview:
