@@ -113,9 +113,32 @@ bool SecretKey::opens(const PublicKey& key) const noexcept {
          std::find(key.parts().begin(), key.parts().end(), id()) != key.parts().end();
 }
 
+namespace {
+
+/// Names this thread for one scope.
+class Making {
+ public:
+  explicit Making(std::atomic<std::thread::id>& thread) : thread_(thread) {
+    thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  }
+  Making(const Making&) = delete;
+  Making& operator=(const Making&) = delete;
+  ~Making() { thread_.store({}, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::thread::id>& thread_;
+};
+
+}  // namespace
+
 SecretBuffer<std::uint8_t> LastOpening::get(
     const Digest& what, const std::function<void()>& may_make,
     const std::function<SecretBuffer<std::uint8_t>()>& make) {
+  if (making_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+    throw RoundError(
+        "this key is opening a sum, and was asked for another from within that: by an opener, or a "
+        "signal's handler; open one after the other");
+  }
   std::unique_lock<std::mutex> lock(guard_, std::defer_lock);
   if (process_.is_here()) {
     lock.lock();
@@ -126,13 +149,16 @@ SecretBuffer<std::uint8_t> LastOpening::get(
     return make();
   }
   if (what_ != what) {
-    if (allowed_ != what || !process_.is_here()) {  // a fork allows it to neither twice
+    const bool allowed = std::find(allowed_.begin(), allowed_.end(), what) != allowed_.end();
+    if (!allowed || !process_.is_here()) {  // a fork allows it to neither twice
       may_make();
-      allowed_ = what;
+      if (!allowed) allowed_.push_back(what);
+      if (allowed_.size() > kMostAllowed) allowed_.pop_front();
     }
+    const Making making(making_);
     made_ = make();
     what_ = what;
-    allowed_.reset();
+    std::erase(allowed_, what);
   }
   SecretBuffer<std::uint8_t> copy(made_.size());
   std::copy(made_.begin(), made_.end(), copy.begin());

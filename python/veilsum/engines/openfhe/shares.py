@@ -14,7 +14,7 @@ from typing import NoReturn, TypeAlias, final
 import numpy as np
 
 from veilsum import _core
-from veilsum.engines.openfhe.keys import plan_of
+from veilsum.engines.openfhe.keys import check_secret_key, plan_of
 from veilsum.engines.openfhe.opening import WHOLE, Opened, open_blocks, words_of
 from veilsum.engines.openfhe.plan import CkksPlan
 from veilsum.errors import ParameterError, RoundError, WireFormatError
@@ -173,7 +173,7 @@ def open_share(
     ParameterError
         When the round's key has one holder.
     KeyMismatchError
-        When the party's key is no part of the round's.
+        When the party's key is no part of the round's, or was made for another plan.
     RoundError
         When a rule of the round is broken; see `veilsum.open_sum`.
     """
@@ -184,6 +184,7 @@ def open_share(
         request = total
     else:
         request = total.opening_request(None if uploads is None else list(uploads))
+    check_secret_key(plan, secret)
     parties = [*rnd.public.parts, rnd.public.id]
     # A key that is no part of the round's is the core's to refuse.
     party = parties.index(secret.id) if secret.id in parties else 0
