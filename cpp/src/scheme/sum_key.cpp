@@ -90,9 +90,10 @@ KeyCoefficients SumKey::unpack_coefficients(ByteReader& in, const Round& round,
                                             std::uint64_t total_weight) {
   const isa::FieldTable& table = ring::field_table(key_bits(total_weight));
   const std::uint64_t offset = kErrorBound * total_weight;
-  KeyCoefficients keys(std::size_t{round.plan().degree()} * round.upload_keys());
-  const ByteView packed = in.raw(keys.size() / isa::kGroup * table.bits);
-  in.finish();
+  const std::size_t count = std::size_t{round.plan().degree()} * round.upload_keys();
+  const ByteView packed = in.raw(count / isa::kGroup * table.bits);
+  in.finish();  // before anything is allocated
+  KeyCoefficients keys(count);
   SecretBuffer<std::uint64_t> shifted(keys.size());
   isa::kernels().unpack_fields(packed.data(), keys.size(), table, shifted.data());
   std::uint64_t beyond = 0;
