@@ -772,11 +772,16 @@ def check_weight(weight: object, index: int) -> int | float:
     """
     if isinstance(weight, (bool, np.bool_)) or not isinstance(weight, Real):
         raise ParameterError(f"weight {index} is {shown(weight)}; it must be a number")
+    number: int | float
     try:
-        number: int | float = operator.index(cast(Any, weight))
+        number = operator.index(cast(Any, weight))
     except TypeError:
-        number = float(weight)
-    if not math.isfinite(number) or number <= 0:
+        try:
+            number = float(weight)
+        except OverflowError:  # a fraction, say
+            number = math.inf
+    # A whole number may be beyond any float.
+    if number <= 0 or (isinstance(number, float) and not math.isfinite(number)):
         raise ParameterError(
             f"weight {index} is {shown(number)}; weights are finite and above 0: leave an upload "
             f"that is not to count out of the sum"

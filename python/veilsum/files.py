@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from veilsum import _core
 from veilsum.errors import ParameterError, WireFormatError, named_failures
 from veilsum.layout import BFLOAT16, NamedTensors
 from veilsum.outputs import find_destination, give_rights, open_input
@@ -47,11 +48,6 @@ __all__ = [
 PathLike: TypeAlias = str | os.PathLike[str]
 Array: TypeAlias = npt.NDArray[Any]
 
-_PRIVATE_PEM: Final = b"-----BEGIN PRIVATE KEY-----"
-_SECRET_KEYS: Final = (b"\x03\x00", b"\x03\x01")  # kinds of secret keys, of either engine
-_LEDGER: Final = b"VSLEDG"  # see cpp/src/scheme/ledger_file.h
-_JOURNAL: Final = b"VSJRNL"  # see cpp/src/scheme/journal.h
-_HEAD: Final = 64
 _UPDATES: Final = (".npy", ".safetensors")
 _NO_MAGIC: Final = re.compile(r"not a Veilsum object \(magic missing\)$")
 _NPY_MAGIC: Final = b"\x93NUMPY"
@@ -291,22 +287,7 @@ def check_output(target: PathLike, inputs: Iterable[PathLike]) -> None:
     target = Path(target)
     if target.is_dir():
         raise ParameterError(f"the output {target} is a folder; give the name of a file")
-    found = find_destination(target)
-    if found.before is not None:
-        with open_input(found.path) as file:
-            head = file.read(_HEAD)
-        kept = None
-        if head.startswith(_PRIVATE_PEM) or (head[:4] == b"VSUM" and head[6:8] in _SECRET_KEYS):
-            kept = "a secret key"
-        elif head.startswith(_LEDGER):
-            kept = "the ledger of what a key opened or a member signed"
-        elif head.startswith(_JOURNAL):
-            kept = "the journal of a run that is not finished"
-        if kept is not None:
-            raise ParameterError(
-                f"the output {target} is {kept}, which cannot be made again; give the output "
-                f"another name"
-            )
+    _core.refuse_kept(target)
     check_apart(target, inputs)
 
 
@@ -408,11 +389,13 @@ def atomic_file(path: PathLike) -> Iterator[BinaryIO]:
     Raises
     ------
     ParameterError
-        When a device, a pipe or a socket is there.
+        When a device, a pipe or a socket is there, or what cannot be made again: a secret key, the
+        ledger of one, the journal of an unfinished run.
     OSError
         When it cannot be written.
     """
     target = find_destination(path)
+    _core.refuse_kept(path)
     temporary = _beside(target.path)
     descriptor = _create(temporary, path, 0o666 if target.before is None else 0o600)
     try:

@@ -735,8 +735,8 @@ def _check_limit(limit: object, where: str) -> float:
         )
     if not _MIN_LIMIT <= value <= _MAX_LIMIT:
         raise ParameterError(
-            f"{where} is {value:g}; it must be from {_MIN_LIMIT:g} to {_MAX_LIMIT:g}, and not far "
-            f"from the largest value of an update"
+            f"{where} is {shown(value)}; it must be from {_MIN_LIMIT:g} to {_MAX_LIMIT:g}, and "
+            f"not far from the largest value of an update"
         )
     return value
 

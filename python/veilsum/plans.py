@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, final
 from veilsum import _core, files
 from veilsum.arguments import check_whole, shown
 from veilsum.engines.base import Cipher, CipherPlan, PlanRequest
-from veilsum.engines.registry import cipher_by_number, cipher_named
+from veilsum.engines.registry import Engine, engine_by_number, engine_named
 from veilsum.errors import ParameterError
 from veilsum.outputs import open_input
 
@@ -65,9 +65,9 @@ class Plan:
         When the engine is not available here.
     """
 
-    __slots__ = ("_cipher", "_parameters")
+    __slots__ = ("_engine", "_parameters")
 
-    _cipher: Cipher
+    _engine: Engine
     _parameters: CipherPlan
 
     def __init__(
@@ -94,11 +94,19 @@ class Plan:
             profile=profile,
             parties=check_whole("parties", parties),
         )
-        cipher = cipher_named(engine)
-        self._fill(cipher, cipher.plan(request))
+        found = engine_named(engine)
+        self._fill(found, found.cipher.plan(request))
 
-    def _fill(self, cipher: Cipher, parameters: CipherPlan) -> None:
-        self._cipher = cipher
+    def _fill(self, engine: Engine, parameters: CipherPlan) -> None:
+        if hasattr(self, "_parameters"):
+            raise ParameterError("this plan is made already, and plans do not change; make another")
+        facts = parameters.facts
+        if facts.engine != engine.number:
+            raise ParameterError(
+                f"engine {shown(engine.name)} of number {engine.number} made a plan of engine "
+                f"number {facts.engine}, which is another's"
+            )
+        self._engine = engine
         self._parameters = parameters
 
     # --- what was asked ---------------------------------------------------------------------------
@@ -131,7 +139,7 @@ class Plan:
     @property
     def engine(self) -> str:
         """Name of the engine."""
-        return self._cipher.name
+        return self._engine.name
 
     @property
     def parties(self) -> int:
@@ -269,7 +277,7 @@ class Plan:
     @property
     def cipher(self) -> Cipher:
         """The engine's cipher."""
-        return self._cipher
+        return self._engine.cipher
 
     @property
     def parameters(self) -> CipherPlan:
@@ -335,9 +343,9 @@ class Plan:
         WireFormatError
             When they are malformed.
         """
-        cipher = cipher_by_number(fields[0] if fields else 0)
+        engine = engine_by_number(fields[0] if fields else 0)
         made = cls.__new__(cls)
-        made._fill(cipher, cipher.read_plan(fields))
+        made._fill(engine, engine.cipher.read_plan(fields))
         return made
 
     @classmethod

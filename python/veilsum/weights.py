@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, Final
 
 from veilsum.arguments import check_number
@@ -83,9 +84,14 @@ def fit_weights(plan: Any, given: Sequence[int | float], integers: Sequence[int]
         )
     if list(given) == list(integers):
         return
-    whole, total = math.fsum(given), sum(integers)
-    off = max(
-        abs(used / total - wanted / whole) for used, wanted in zip(integers, given, strict=True)
+    # Exact: the sum of weights, or one that is whole, may be beyond any float.
+    shares = [Fraction(wanted) for wanted in given]
+    whole, total = sum(shares), sum(integers)
+    off = float(
+        max(
+            abs(Fraction(used, total) - wanted / whole)
+            for used, wanted in zip(integers, shares, strict=True)
+        )
     )
     if off > SHARE_ERROR:
         warnings.warn(

@@ -191,9 +191,9 @@ class PlainCipher:
         if not ((flat >= -bound) & (flat <= bound)).all():
             raise TamperedSumError("a value is beyond what clipped updates can sum to")
         limits = np.repeat([limit for _, limit in rnd.segments], [n for n, _ in rnd.segments])
-        values[:] = flat * (limits / own.largest / (total.total_weight if average else 1))
-        if progress is not None:
+        if progress is not None:  # which may cancel: then zeros are left
             progress(rnd.size, rnd.size)
+        values[:] = flat * (limits / own.largest / (total.total_weight if average else 1))
         return values
 
 

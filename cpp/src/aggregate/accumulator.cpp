@@ -49,14 +49,25 @@ void Accumulator::check_usable() const {
   }
 }
 
-void Accumulator::begin(const UploadHead& head, std::uint64_t weight) {
+void Accumulator::note_manifest() noexcept {
+  count_.store(manifest_.entries().size(), std::memory_order_relaxed);
+  total_weight_.store(manifest_.total_weight(), std::memory_order_relaxed);
+}
+
+void Accumulator::begin(UploadHead head, std::uint64_t weight) {
+  {
+    const std::lock_guard<std::mutex> lock(guard_);
+    check_usable();
+  }
+  scheme::check_signature(round_, head, verifier_);  // asks the verifier, once
   const std::lock_guard<std::mutex> lock(guard_);
   check_usable();
   if (blocks_.empty()) {
     filled_.assign(static_cast<std::size_t>(round_.blocks()), 0);
     blocks_ = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(round_.payload_bytes()));
   }
-  manifest_.add(head, weight, verifier_);  // asks the verifier, once; refusals change nothing
+  manifest_.add_verified(std::move(head), weight);  // refusals change nothing
+  note_manifest();
   ++adding_;
 }
 
@@ -146,6 +157,7 @@ void Accumulator::add_checked(UploadCheck& upload, std::uint64_t weight, int thr
     {
       const std::lock_guard<std::mutex> lock(guard_);
       if (!spoiled) manifest_.remove(upload.head().digest());
+      note_manifest();
     }
     end(spoiled);
     throw;
@@ -231,32 +243,25 @@ std::unique_ptr<Incoming> Accumulator::receive(std::uint64_t total_bytes,
   }
 }
 
-std::uint64_t Accumulator::count() const {
-  const std::lock_guard<std::mutex> lock(guard_);
-  return manifest_.entries().size();
-}
-
-std::uint64_t Accumulator::total_weight() const {
-  const std::lock_guard<std::mutex> lock(guard_);
-  return manifest_.total_weight();
-}
-
 Aggregate Accumulator::finish() {
   std::unique_lock<std::mutex> lock(guard_);
+  if (!process_.is_here() && adding_ != 0) {  // perhaps by a thread that is in the parent only
+    throw RoundError(
+        "an upload is being added, or was when this process was forked; let all threads end before "
+        "the fork, or add the uploads to a new accumulator here");
+  }
   idle_.wait(lock, [&] { return adding_ == 0; });
   check_usable();
   check_enough(manifest_);
   finished_ = true;
-  return Aggregate(std::exchange(manifest_, Manifest(round_)), std::move(blocks_));
+  Aggregate sum(std::exchange(manifest_, Manifest(round_)), std::move(blocks_));
+  note_manifest();
+  return sum;
 }
 
 Incoming::Incoming(Accumulator& owner, std::uint64_t total_bytes, const std::string& folder)
     : owner_(owner), total_(total_bytes) {
-  if (total_ <= kSpoolInMemory) {
-    memory_.resize(static_cast<std::size_t>(total_));
-  } else {
-    spool_ = std::make_unique<SpoolFile>(folder);
-  }
+  if (total_ > kSpoolInMemory) spool_ = std::make_unique<SpoolFile>(folder);
 }
 
 Incoming::~Incoming() { --owner_.arriving_; }
@@ -270,20 +275,38 @@ void Incoming::refuse_closed() const {
   throw RoundError("this upload is finished and takes no more pieces");
 }
 
-void Incoming::store(std::uint64_t offset, ByteView bytes) {
-  if (spool_) {
-    spool_->write_at(offset, bytes);
-  } else if (!bytes.empty()) {
-    std::memcpy(memory_.data() + offset, bytes.data(), bytes.size());
+void Incoming::make_room(std::uint64_t begin, std::uint64_t end) {
+  if (spool_) return;
+  const auto last = static_cast<std::size_t>((end - 1) / kPageBytes);
+  if (pages_.empty()) pages_.resize(static_cast<std::size_t>((total_ - 1) / kPageBytes + 1));
+  for (auto page = static_cast<std::size_t>(begin / kPageBytes); page <= last; ++page) {
+    if (!pages_[page]) pages_[page] = std::make_unique<std::uint8_t[]>(kPageBytes);
   }
 }
 
-void Incoming::load(std::uint64_t offset, std::span<std::uint8_t> out) const {
-  if (spool_) {
-    spool_->read_at(offset, out);
-  } else if (!out.empty()) {
-    std::memcpy(out.data(), memory_.data() + offset, out.size());
+template <typename F>
+void Incoming::for_each_page(std::uint64_t offset, std::size_t bytes, F f) const {
+  for (std::size_t done = 0; done < bytes;) {
+    const auto at = static_cast<std::size_t>(offset + done);
+    const std::size_t within = at % kPageBytes;
+    const std::size_t count = std::min(kPageBytes - within, bytes - done);
+    f(std::span(pages_[at / kPageBytes].get() + within, count), done);
+    done += count;
   }
+}
+
+void Incoming::store(std::uint64_t offset, ByteView bytes) {
+  if (spool_) return spool_->write_at(offset, bytes);
+  for_each_page(offset, bytes.size(), [&](std::span<std::uint8_t> page, std::size_t done) {
+    std::memcpy(page.data(), bytes.data() + done, page.size());
+  });
+}
+
+void Incoming::load(std::uint64_t offset, std::span<std::uint8_t> out) const {
+  if (spool_) return spool_->read_at(offset, out);
+  for_each_page(offset, out.size(), [&](std::span<const std::uint8_t> page, std::size_t done) {
+    std::memcpy(out.data() + done, page.data(), page.size());
+  });
 }
 
 void Incoming::compare(std::uint64_t offset, ByteView bytes) const {
@@ -334,6 +357,7 @@ void Incoming::write(std::uint64_t offset, ByteView bytes) {
       throw WireFormatError("upload: more than " + std::to_string(kMostRuns) +
                             " separate pieces; send larger ones, or nearer to their order");
     }
+    for (const auto& run : fresh) make_room(run.first, run.second);
     if (!fresh.empty()) {
       runs_.erase(at, stop);
       runs_.emplace(joined_begin, joined_end);
@@ -404,7 +428,7 @@ void Incoming::finish(std::uint64_t weight, int threads) {
   std::unique_lock<std::mutex> lock(guard_);
   written_.wait(lock, [&] { return comparing_ == 0; });
   spool_.reset();
-  memory_ = Bytes();
+  pages_.clear();
 }
 
 }  // namespace veilsum::aggregate

@@ -19,6 +19,7 @@
 #include "aggregate/aggregate.h"
 #include "aggregate/upload_reader.h"
 #include "base/file_stream.h"
+#include "base/process.h"
 
 namespace veilsum::aggregate {
 
@@ -47,10 +48,14 @@ class Accumulator {
   /// @throws RoundError when as many are arriving as the plan has clients
   std::unique_ptr<Incoming> receive(std::uint64_t total_bytes, const std::string& folder);
 
-  std::uint64_t count() const;
-  std::uint64_t total_weight() const;
+  /// Both wait for nothing: a verifier, a signal handler and a forked child may ask too.
+  std::uint64_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
+  std::uint64_t total_weight() const noexcept {
+    return total_weight_.load(std::memory_order_relaxed);
+  }
   /// The sum so far, after uploads that are being added; takes no more uploads afterwards.
-  /// @throws RoundError when fewer than min_clients uploads were added
+  /// @throws RoundError when fewer than min_clients uploads were added; in a child that was forked
+  ///         while one was being added, which has half of it
   Aggregate finish();
 
  private:
@@ -60,8 +65,9 @@ class Accumulator {
   enum class Sign { kPlus, kMinus };
 
   void add_checked(UploadCheck& upload, std::uint64_t weight, int threads);
+  void note_manifest() noexcept;
   /// Registers an upload: the checks of the manifest.
-  void begin(const scheme::UploadHead& head, std::uint64_t weight);
+  void begin(scheme::UploadHead head, std::uint64_t weight);
   void end(bool spoiled) noexcept;
   struct Scratch;
   /// Adds blocks to the sum in place, or takes them out again.
@@ -81,15 +87,19 @@ class Accumulator {
   const scheme::Spans spans_;
   const scheme::SignatureVerifier* verifier_;
 
-  mutable std::mutex guard_;  // of everything below but the blocks
+  // Of everything below but the blocks. Never held while the verifier is asked, which may do
+  // anything: ask this accumulator, or wait for a thread that does.
+  mutable std::mutex guard_;
   std::condition_variable idle_;
   scheme::Manifest manifest_;
   std::uint64_t adding_ = 0;
   bool finished_ = false;
   bool spoiled_ = false;  // manifest and blocks may disagree
+  const ProcessMark process_;
 
-  // Not under guard_: an Incoming may be destroyed by a thread that a verifier, called under
-  // guard_, waits for (the interpreter's lock).
+  // What the manifest says, written under guard_.
+  std::atomic<std::uint64_t> count_{0};
+  std::atomic<std::uint64_t> total_weight_{0};
   std::atomic<std::uint64_t> arriving_{0};
 
   AlignedBuffer<std::uint8_t> blocks_;  // allocated by the first upload, under guard_
@@ -101,7 +111,7 @@ class Accumulator {
 /// with the same bytes. Dropped before finish(), it leaves no trace in the sum.
 class Incoming {
  public:
-  /// Uploads up to this size wait in memory.
+  /// Uploads up to this size wait in memory, which is taken as they come.
   static constexpr std::uint64_t kSpoolInMemory = std::uint64_t{1} << 20;
   /// Separate runs of bytes that may be missing at a time: tiny pieces in a hostile order would
   /// otherwise cost more memory than they carry.
@@ -125,6 +135,14 @@ class Incoming {
   void finish(std::uint64_t weight, int threads);
 
  private:
+  /// Of memory that waits for pieces: what a piece of one byte costs.
+  static constexpr std::size_t kPageBytes = std::size_t{1} << 12;
+
+  /// Makes room for a piece. Under guard_.
+  void make_room(std::uint64_t begin, std::uint64_t end);
+  /// Calls f(the rest of the page, bytes done) for the pages of a part of the upload.
+  template <typename F>
+  void for_each_page(std::uint64_t offset, std::size_t bytes, F f) const;
   void store(std::uint64_t offset, ByteView bytes);
   void load(std::uint64_t offset, std::span<std::uint8_t> out) const;
   void compare(std::uint64_t offset, ByteView bytes) const;
@@ -132,7 +150,7 @@ class Incoming {
 
   Accumulator& owner_;
   const std::uint64_t total_;
-  Bytes memory_;
+  std::vector<std::unique_ptr<std::uint8_t[]>> pages_;  // null before a byte of theirs has come
   std::unique_ptr<SpoolFile> spool_;
   mutable std::mutex guard_;
   std::condition_variable written_;              // or compared

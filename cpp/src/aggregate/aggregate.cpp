@@ -89,7 +89,7 @@ Aggregate Aggregate::without_shares() const {
 
 Bytes Aggregate::head_fields() const { return scheme::write_aggregate_fields(manifest()); }
 
-std::uint64_t Aggregate::wire_bytes() const noexcept {
+std::uint64_t Aggregate::wire_bytes() const {
   const bool shared = round().committee() != nullptr;
   const std::uint64_t shares =
       shared && manifest().has_shares()

@@ -35,7 +35,7 @@ class Aggregate {
   /// The same sum without its uploads' sealed shares: what readers download. Shares the blocks.
   Aggregate without_shares() const;
 
-  std::uint64_t wire_bytes() const noexcept;
+  std::uint64_t wire_bytes() const;
   Bytes to_bytes() const;
   void save(const std::string& path) const;
   /// Signatures of the manifest are checked by whoever opens, not here.

@@ -12,6 +12,7 @@
 #include "bindings/docstrings.h"
 #include "bindings/register.h"
 #include "scheme/aggregate_file.h"
+#include "scheme/kept_files.h"
 
 namespace veilsum::bindings {
 namespace {
@@ -231,7 +232,7 @@ void register_aggregate(py::module_& m) {
           [](const OpeningRequest& self, const std::filesystem::path& path) {
             const Bytes bytes = self.to_bytes();
             const ByteView parts[] = {bytes};
-            write_file(path.string(), parts, FileKind::kPublic);
+            scheme::write_object(path.string(), parts, FileKind::kPublic);
           },
           py::arg("path"))
       .def_static(

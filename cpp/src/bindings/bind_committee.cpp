@@ -12,6 +12,7 @@
 #include "ring/sha256.h"
 #include "scheme/aggregate_file.h"
 #include "scheme/combine.h"
+#include "scheme/kept_files.h"
 #include "scheme/member_ledger.h"
 #include "veilsum/errors.h"
 
@@ -34,7 +35,7 @@ void add_bytes(Class& type, Read read) {
           [](const T& self, const std::filesystem::path& path) {
             const Bytes bytes = self.to_bytes();
             const ByteView parts[] = {bytes};
-            write_file(path.string(), parts, FileKind::kPublic);
+            scheme::write_object(path.string(), parts, FileKind::kPublic);
           },
           py::arg("path"))
       .def_static(

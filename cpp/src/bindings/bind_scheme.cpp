@@ -10,6 +10,7 @@
 #include "bindings/docstrings.h"
 #include "bindings/register.h"
 #include "cipher/prepared.h"
+#include "scheme/kept_files.h"
 #include "scheme/keys.h"
 #include "scheme/opening.h"
 #include "scheme/plan.h"
@@ -78,9 +79,22 @@ class PythonCipherReader final : public scheme::CipherReader {
   const py::function& callable_;
 };
 
+constexpr const char* kOtherHalf =
+    "the secret key's halves do not belong together: its public half is another key's; restore the "
+    "key from a copy";
+
+/// Asks Python, which knows the KEM. Keys of other engines are their own business.
+bool halves_match(const scheme::SecretKey& key) {
+  if (key.public_key().engine() != scheme::Engine::kNative || !public_half()) return true;
+  const py::bytes found = public_half()(to_python(key.secret()));
+  const ByteView body = key.public_key().body();
+  return BufferView(found).view().size() == body.size() &&
+         std::equal(body.begin(), body.end(), BufferView(found).view().begin());
+}
+
 void save_public(const std::string& path, const Bytes& bytes) {
   const ByteView parts[] = {bytes};
-  write_file(path, parts, FileKind::kPublic);
+  scheme::write_object(path, parts, FileKind::kPublic);
 }
 
 /// (tag key's commitment, public reading key).
@@ -282,7 +296,9 @@ void register_keys(py::module_& m) {
 
   py::class_<SecretKey>(m, "SecretKey", docs::kSecretKey)
       .def(py::init([](const py::buffer& secret, const PublicKey& public_key) {
-             return SecretKey(BufferView(secret).view(), public_key);
+             SecretKey key(BufferView(secret).view(), public_key);
+             if (!halves_match(key)) throw ParameterError(kOtherHalf);
+             return key;
            }),
            py::arg("secret"), py::arg("public"))
       .def_property_readonly("id", [](const SecretKey& key) { return to_python(key.id()); })
@@ -293,7 +309,11 @@ void register_keys(py::module_& m) {
       .def("to_bytes", [](const SecretKey& key) { return secret_to_python(key.to_bytes()); })
       .def_static(
           "from_bytes",
-          [](const py::buffer& data) { return SecretKey::from_bytes(BufferView(data).view()); },
+          [](const py::buffer& data) {
+            SecretKey key = SecretKey::from_bytes(BufferView(data).view());
+            if (!halves_match(key)) throw WireFormatError(kOtherHalf);
+            return key;
+          },
           py::arg("data"))
       .def(
           "save",
@@ -302,7 +322,11 @@ void register_keys(py::module_& m) {
       .def_static(
           "load",
           [](const std::filesystem::path& path) {
-            return naming(path, [&] { return SecretKey::load(path.string()); });
+            return naming(path, [&] {
+              SecretKey key = SecretKey::load(path.string());
+              if (!halves_match(key)) throw WireFormatError(kOtherHalf);
+              return key;
+            });
           },
           py::arg("path"));
 }
@@ -635,6 +659,12 @@ void register_scheme(py::module_& m) {
   m.def(
       "_set_round_type", [](const py::function& wrap) { round_wrapper() = wrap; }, py::arg("wrap"),
       "What becomes of the rounds that objects belong to, when Python asks for them.");
+  m.def(
+      "_set_public_half", [](const py::function& half) { public_half() = half; }, py::arg("half"),
+      "How the public half of a native secret key is computed.");
+  m.def(
+      "refuse_kept", [](const std::filesystem::path& path) { scheme::refuse_kept(path.string()); },
+      py::arg("path"), "Refuses an output in the place of a file that nobody can make again.");
   m.def(
       "_set_signature_check", [](const py::function& check) { signature_check() = check; },
       py::arg("check"), "What certificates are checked with when they are read.");

@@ -53,6 +53,12 @@ inline py::object& signature_check() {
   return *check;
 }
 
+/// The Python function that computes the public half of a native secret key.
+inline py::object& public_half() {
+  static auto* const half = new py::object;
+  return *half;
+}
+
 inline py::object public_round(const scheme::Round& round) {
   py::object made = py::cast(round);
   return round_wrapper() ? round_wrapper()(made) : made;

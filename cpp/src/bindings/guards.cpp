@@ -126,7 +126,7 @@ void hide_values(const py::detail::function_record& function, PyObject* const* a
 
 bool tells_about_the_build(std::string_view name) {
   return name == "build_info" || name == "isa_levels" || name == "max_threads" ||
-         name == "_set_round_type" || name == "_set_signature_check";
+         name.starts_with("_set_");  // what the package does when it is imported
 }
 
 /// False, with an error set, when the module cannot work. Under the interpreter's lock.
@@ -142,6 +142,16 @@ bool is_ready(const py::detail::function_record& function) {
   return true;
 }
 
+/// Whether a constructor is called on an object that has its value already: pybind11 ignores that,
+/// and what a Python class does beside it would make it half another object.
+bool is_made(const py::detail::function_record& function, PyObject* self) {
+  auto* const type = reinterpret_cast<PyTypeObject*>(function.scope.ptr());
+  if (!function.is_constructor || !PyObject_TypeCheck(self, type)) return false;
+  return reinterpret_cast<py::detail::instance*>(self)
+      ->get_value_and_holder(py::detail::get_type_info(type))
+      .instance_registered();
+}
+
 PyObject* call_guarded(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
                        PyObject* names) {
   const py::detail::function_record* function = py::detail::function_record_ptr_from_PyObject(self);
@@ -149,6 +159,12 @@ PyObject* call_guarded(PyObject* self, PyObject* const* arguments, Py_ssize_t co
   if (function->is_method && count > 0 && arguments[0] == Py_None) {
     // To pybind11 that is a null pointer, which a bound member function is called on.
     refuse_types(*function, arguments, count, names);
+    return nullptr;
+  }
+  if (count > 0 && is_made(*function, arguments[0])) {
+    PyErr_SetString(guarded().parameter_error,
+                    "__init__ was called on an object that is made already; objects do not change "
+                    "into others: make a new one");
     return nullptr;
   }
   PyObject* result = guarded().call(self, arguments, count, names);

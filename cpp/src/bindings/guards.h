@@ -11,6 +11,7 @@ namespace veilsum::bindings {
 ///   prints their values.
 /// - Objects that were made by __new__ alone raise ParameterError wherever they are used. pybind11
 ///   gives them memory that nobody initialised.
+/// - __init__ on an object that is made raises ParameterError. pybind11 ignores it.
 /// - Nothing runs before `ready` has returned once: what it throws, every call raises. The
 /// functions
 ///   that tell about the build are called without it.

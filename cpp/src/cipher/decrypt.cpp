@@ -79,7 +79,8 @@ isa::Ahead next_block(const Job& job, const std::uint8_t* packed, std::uint64_t 
 }
 
 /// Decrypts a block of values to `out`, and adds its hash to `hash` unless that is null. False when
-/// a coefficient is out of range: no sum of this plan under this key looks like it.
+/// a coefficient is out of range, or a value beyond the limits: no sum of this plan under this key,
+/// and none of so much weight, looks like it.
 bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, Scratch& scratch,
                  std::uint8_t* out, ring::TagSum* hash) {
   const Round& round = job.round;
@@ -99,6 +100,7 @@ bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block
     job.options.tag->key.hash().add_block(
         block, {args.digits.narrow, args.digits.wide, plan.degree()}, coefficients, *hash);
   }
+  bool within = true;
   for_each_run(
       round, block, coefficients,
       [&](std::size_t segment, std::uint64_t first, std::uint32_t digit, std::uint32_t coefficient,
@@ -115,9 +117,9 @@ bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block
         run.in_float = run.type == isa::ElementType::kFloat32 &&
                        plan.base() <= std::uint64_t{1} << 24 && in_float_range(run.scale);
         run.out = out + (first - block * plan.block_capacity()) * element_bytes(job.options.type);
-        kernels.dequantise(run);
+        within &= kernels.dequantise(run);
       });
-  return true;
+  return within;
 }
 
 /// Wipes numbers that may not leave.

@@ -107,27 +107,27 @@ PreparedUpload::Contents PreparedUpload::consume() {
   return out;
 }
 
-std::size_t full_pad_bytes(const scheme::Round& round) noexcept {
+std::size_t full_pad_bytes(const scheme::Round& round) {
   const ring::Ring& ring = round.plan().ring();
   return ring.limbs() * (ring.degree() / isa::kGroup) * isa::kResidueBytes;
 }
 
-std::size_t pad_bytes(const scheme::Round& round, std::uint64_t block) noexcept {
+std::size_t pad_bytes(const scheme::Round& round, std::uint64_t block) {
   return round.plan().ring().limbs() * (round.block_coefficients(block) / isa::kGroup) *
          isa::kResidueBytes;
 }
 
-std::uint64_t first_pad_bytes(const scheme::Round& round, std::uint64_t blocks) noexcept {
+std::uint64_t first_pad_bytes(const scheme::Round& round, std::uint64_t blocks) {
   const std::uint64_t full = full_pad_bytes(round);
   const std::uint64_t last_values = round.value_blocks() - 1;  // the one that may be short
   return blocks * full - (blocks > last_values ? full - pad_bytes(round, last_values) : 0);
 }
 
-std::uint64_t all_pad_bytes(const scheme::Round& round) noexcept {
+std::uint64_t all_pad_bytes(const scheme::Round& round) {
   return first_pad_bytes(round, round.blocks());
 }
 
-std::uint64_t pad_buffer_bytes(const scheme::Round& round) noexcept {
+std::uint64_t pad_buffer_bytes(const scheme::Round& round) {
   return round.blocks() * full_pad_bytes(round);
 }
 

@@ -117,13 +117,13 @@ class PreparedUpload {
 
 /// Bytes of the pad of a full block, and of block `block`, which is smaller when its coefficients
 /// are fewer. Pads lie at multiples of the first.
-std::size_t full_pad_bytes(const scheme::Round& round) noexcept;
-std::size_t pad_bytes(const scheme::Round& round, std::uint64_t block) noexcept;
+std::size_t full_pad_bytes(const scheme::Round& round);
+std::size_t pad_bytes(const scheme::Round& round, std::uint64_t block);
 /// Bytes of the pads of the first `blocks` blocks, and of a whole upload.
-std::uint64_t first_pad_bytes(const scheme::Round& round, std::uint64_t blocks) noexcept;
-std::uint64_t all_pad_bytes(const scheme::Round& round) noexcept;
+std::uint64_t first_pad_bytes(const scheme::Round& round, std::uint64_t blocks);
+std::uint64_t all_pad_bytes(const scheme::Round& round);
 /// Bytes of a buffer for the pads of a whole upload: with the gap behind a short block.
-std::uint64_t pad_buffer_bytes(const scheme::Round& round) noexcept;
+std::uint64_t pad_buffer_bytes(const scheme::Round& round);
 
 /// Writes the pad of one block.
 void make_pad_into(const scheme::Round& round, const UploadSecrets& secrets, std::uint64_t block,

@@ -261,6 +261,7 @@ struct QuantiseResult {
 /// `in_float` (kFloat32, narrow digits, all |v| < 2^24, scale within 2^-60 ... 2^60):
 /// with hi = float(scale), lo = float(scale - hi), out = fma(v, hi, v * lo), in float. Otherwise
 /// double(v) * scale, rounded to float for kFloat32.
+/// No sum of that weight has v > offset (a digit is at most 2 * levels a unit of weight).
 struct Dequantise {
   const std::uint32_t* narrow;  ///< exactly one of the two is set
   const std::uint64_t* wide;
@@ -372,7 +373,8 @@ struct KernelTable {
   bool (*decrypt_block)(const DecryptBlock& args);
   bool (*noise_in_bounds)(const NoiseCheck& args);
   QuantiseResult (*quantise)(const Quantise& args);  ///< Constant time for finite input.
-  void (*dequantise)(const Dequantise& args);
+  /// True when no v is above the offset. All are written, whatever they are.
+  bool (*dequantise)(const Dequantise& args);
 
   /// out[e] = the run's value at point e, in [0, P). Constant time in words and powers.
   void (*tag_run)(const TagRun& args, std::uint64_t out[kTagEvaluations]);

@@ -23,8 +23,8 @@ void put_words(std::span<const std::uint64_t> words, std::uint8_t* out) {
 
 /// Elements of the tag's field, a word each.
 ring::Elements get_words(const ring::PrimeField& field, ByteReader& in, std::size_t count) {
+  const ByteView words = in.raw(count * 8);  // before anything is allocated
   ring::Elements out(count);
-  const ByteView words = in.raw(count * 8);
   std::memcpy(out.data(), words.data(), words.size());
   std::uint64_t beyond = 0;
   for (const std::uint64_t word : out.span()) beyond |= (field.modulus() - 1) - word;
@@ -122,8 +122,9 @@ KeyShare read_share(const ShareLayout& layout, ByteView bytes) {
   ByteReader in(bytes, "key share");
   const ring::PrimeField& field = layout.keys().field();
   const std::size_t width = layout.columns() + padded(layout.masks());
+  const ByteView packed = in.raw(ring::packed_bytes(field, width));  // before anything is allocated
   ring::Elements all(width);
-  ring::unpack_elements(field, in.raw(ring::packed_bytes(field, width)), all.span());
+  ring::unpack_elements(field, packed, all.span());
   KeyShare share(layout);
   const auto after_keys = all.begin() + layout.columns();
   const auto after_masks = after_keys + layout.masks();
@@ -151,9 +152,9 @@ SecretBuffer<std::uint8_t> write_answer(const ShareLayout& layout, const KeyShar
 KeyShare read_answer(const ShareLayout& layout, ByteView bytes) {
   ByteReader in(bytes, "answer");
   const ring::PrimeField& field = layout.keys().field();
+  const ByteView packed = in.raw(ring::packed_bytes(field, layout.columns()));
   KeyShare share(layout);
-  ring::unpack_elements(field, in.raw(ring::packed_bytes(field, layout.columns())),
-                        share.keys.span());
+  ring::unpack_elements(field, packed, share.keys.span());
   if (layout.tags()) share.tag = get_words(layout.tags()->field(), in, isa::kTagEvaluations);
   in.finish();
   return share;

@@ -11,6 +11,8 @@
 #include "base/file_io.h"
 #include "base/file_stream.h"
 #include "ring/sha256.h"
+#include "scheme/kem_key.h"
+#include "scheme/kept_files.h"
 #include "scheme/ledger.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
@@ -44,6 +46,16 @@ void refuse_hard_links(const std::string& path) {
   }
 }
 
+/// What seals to it would fail, or protect nothing.
+void check_native(ByteView body) {
+  const char* const lattice = weakness_of_encapsulation_key(body.first(kEncapsulationKeyBytes));
+  const char* const curve = weakness_of_exchange_key(body.subspan(kEncapsulationKeyBytes));
+  if (lattice == nullptr && curve == nullptr) return;
+  throw ParameterError(std::string("the public key's ") +
+                       (lattice != nullptr ? "ML-KEM-768 part " : "X25519 part ") +
+                       (lattice != nullptr ? lattice : curve) + "; make a pair with keygen");
+}
+
 }  // namespace
 
 PublicKey::PublicKey(Engine engine, ByteView body, std::vector<KeyId> parts)
@@ -62,6 +74,7 @@ PublicKey::PublicKey(Engine engine, ByteView body, std::vector<KeyId> parts)
                          std::to_string(kMostParts) + " parts, not " +
                          std::to_string(parts_.size()));
   }
+  if (engine == Engine::kNative) check_native(body);
   const Digest digest = ring::labelled_hash("veilsum/2/public-key-id", {fields()});
   std::memcpy(id_.data(), digest.data(), id_.size());
 }
@@ -124,9 +137,32 @@ bool SecretKey::opens(const PublicKey& key) const noexcept {
          std::find(key.parts().begin(), key.parts().end(), id()) != key.parts().end();
 }
 
+namespace {
+
+/// Names this thread for one scope.
+class Making {
+ public:
+  explicit Making(std::atomic<std::thread::id>& thread) : thread_(thread) {
+    thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  }
+  Making(const Making&) = delete;
+  Making& operator=(const Making&) = delete;
+  ~Making() { thread_.store({}, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::thread::id>& thread_;
+};
+
+}  // namespace
+
 SecretBuffer<std::uint8_t> LastOpening::get(
     const Digest& what, const std::function<void()>& may_make,
     const std::function<SecretBuffer<std::uint8_t>()>& make) {
+  if (making_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+    throw RoundError(
+        "this key is opening a sum, and was asked for another from within that: by an opener, or a "
+        "signal's handler; open one after the other");
+  }
   std::unique_lock<std::mutex> lock(guard_, std::defer_lock);
   if (process_.is_here()) {
     lock.lock();
@@ -137,13 +173,16 @@ SecretBuffer<std::uint8_t> LastOpening::get(
     return make();
   }
   if (what_ != what) {
-    if (allowed_ != what || !process_.is_here()) {  // a fork allows it to neither twice
+    const bool allowed = std::find(allowed_.begin(), allowed_.end(), what) != allowed_.end();
+    if (!allowed || !process_.is_here()) {  // a fork allows it to neither twice
       may_make();
-      allowed_ = what;
+      if (!allowed) allowed_.push_back(what);
+      if (allowed_.size() > kMostAllowed) allowed_.pop_front();
     }
+    const Making making(making_);
     made_ = make();
     what_ = what;
-    allowed_.reset();
+    std::erase(allowed_, what);
   }
   SecretBuffer<std::uint8_t> copy(made_.size());
   std::copy(made_.begin(), made_.end(), copy.begin());
@@ -173,6 +212,7 @@ void SecretKey::save(const std::string& path) {
   Bytes bytes = to_bytes();
   const ByteView parts[] = {bytes};
   try {
+    refuse_kept(path, bytes);
     write_file(path, parts, FileKind::kSecret);
   } catch (...) {
     secure_wipe(bytes.data(), bytes.size());

@@ -5,11 +5,14 @@
 #pragma once
 
 #include <array>
+#include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -63,16 +66,22 @@ class OpeningLedger;
 /// What a cipher made for one opening that it must not make twice. Thread-safe.
 class LastOpening {
  public:
+  /// Openings that failed and may be tried again, at most: the oldest is forgotten, and is then
+  /// refused as one that was made.
+  static constexpr std::size_t kMostAllowed = 64;
+
   /// The bytes that were made for `what`, or those that `make` gives now.
   /// @param may_make throws when nothing may be made any more
+  /// @throws RoundError when `make` itself comes back here on its own thread
   SecretBuffer<std::uint8_t> get(const Digest& what, const std::function<void()>& may_make,
                                  const std::function<SecretBuffer<std::uint8_t>()>& make);
 
  private:
-  std::mutex guard_;  // held while something is made, which may take seconds
+  std::mutex guard_;                       // held while something is made, which may take seconds
+  std::atomic<std::thread::id> making_{};  // whose thread holds it
   const ProcessMark process_;
   std::optional<Digest> what_;
-  std::optional<Digest> allowed_;  // what may still be made: making it failed, and gave nothing out
+  std::deque<Digest> allowed_;  // what may still be made: making it failed, and gave nothing out
   SecretBuffer<std::uint8_t> made_;
 };
 

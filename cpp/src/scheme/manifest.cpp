@@ -11,8 +11,19 @@ namespace veilsum::scheme {
 
 void Manifest::check(const UploadHead& head, std::uint64_t weight,
                      const SignatureVerifier* verifier) const {
-  const Cipher& plan = round_.cipher();
   check_signature(round_, head, verifier);
+  check_verified(head, weight);
+}
+
+void Manifest::check_verified(const UploadHead& head, std::uint64_t weight) const {
+  const Cipher& plan = round_.cipher();
+  // First of all: one that counts already needs no room, and no other plan.
+  if (uploads_.contains(head.digest())) {
+    throw RoundError(head.name() + " is in this sum already; an upload counts once");
+  }
+  if (head.signature && clients_.contains(head.signature->client)) {
+    throw RoundError(head.name() + " has uploaded already; the first upload stands");
+  }
   if (weight == 0) {
     throw ParameterError("the weight of " + head.name() +
                          " is 0; leave the upload out of the sum instead");
@@ -27,16 +38,15 @@ void Manifest::check(const UploadHead& head, std::uint64_t weight,
                         std::to_string(plan.max_weight()) +
                         "; a plan with more clients or weight_bits would hold it");
   }
-  if (uploads_.contains(head.digest())) {
-    throw RoundError(head.name() + " is in this sum already; an upload counts once");
-  }
-  if (head.signature && clients_.contains(head.signature->client)) {
-    throw RoundError(head.name() + " has uploaded already; the first upload stands");
-  }
 }
 
 void Manifest::add(UploadHead head, std::uint64_t weight, const SignatureVerifier* verifier) {
   check(head, weight, verifier);
+  append(std::move(head), weight);
+}
+
+void Manifest::add_verified(UploadHead head, std::uint64_t weight) {
+  check_verified(head, weight);
   append(std::move(head), weight);
 }
 

@@ -26,6 +26,8 @@ class Manifest {
   /// @throws HeadroomError when the weights would exceed the plan's
   /// @throws ParameterError for weight 0 or a missing verifier
   void add(UploadHead head, std::uint64_t weight, const SignatureVerifier* verifier);
+  /// The same for a head that check_signature() has passed: asks no verifier, which may take long.
+  void add_verified(UploadHead head, std::uint64_t weight);
   /// The checks of add() alone; add() would succeed after it.
   void check(const UploadHead& head, std::uint64_t weight, const SignatureVerifier* verifier) const;
 
@@ -55,6 +57,7 @@ class Manifest {
   void read_shares(ByteReader& in);
 
  private:
+  void check_verified(const UploadHead& head, std::uint64_t weight) const;
   void append(UploadHead head, std::uint64_t weight);
 
   Round round_;

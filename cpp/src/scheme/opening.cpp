@@ -94,6 +94,14 @@ void check_sum_key(const SumKey& key, const Manifest& manifest) {
     throw KeyMismatchError(
         "the sum key was opened for another set of uploads of this round than this aggregate sums");
   }
+  // The digest names these too, but whoever wrote the key's bytes wrote them beside it.
+  if (key.count() != manifest.entries().size() || key.total_weight() != manifest.total_weight()) {
+    throw KeyMismatchError("the sum key says that it sums " + std::to_string(key.count()) +
+                           " uploads of total weight " + std::to_string(key.total_weight()) +
+                           ", the aggregate has " + std::to_string(manifest.entries().size()) +
+                           " of " + std::to_string(manifest.total_weight()) +
+                           ": the key was altered; open the sum again");
+  }
 }
 
 namespace {

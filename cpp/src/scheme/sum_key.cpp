@@ -6,14 +6,23 @@
 #include <utility>
 
 #include "base/file_io.h"
+#include "base/shown.h"
 #include "isa/dispatch.h"
 #include "ring/fields.h"
+#include "scheme/kept_files.h"
 #include "scheme/key_shares.h"
 #include "scheme/wire.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::scheme {
 namespace {
+
+/// "3 uploads of total weight 4", when no sum of this round has so many; else nothing.
+std::string counts_beyond(const Round& round, std::uint64_t count, std::uint64_t total_weight) {
+  const std::uint64_t most = round.cipher().max_weight();
+  if (count >= round.min_clients() && count <= total_weight && total_weight <= most) return {};
+  return shown(count) + " uploads of total weight " + shown(total_weight);
+}
 
 /// Width of a sum key's packed coefficients, c + 8 W in [0, 16 W].
 std::uint32_t key_bits(std::uint64_t total_weight) {
@@ -38,6 +47,7 @@ SumKey::SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
       keys_(std::move(keys)),
       tag_(std::move(tag)),
       blocks_digest_(blocks_digest) {
+  check_counts();
   if (tag_.has_value() != round.tagged() ||
       blocks_digest_.has_value() != names_blocks(round, count == total_weight)) {
     throw ParameterError("a sum key has a tag, or names the blocks, just as its round asks");
@@ -51,7 +61,18 @@ SumKey::SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
       count_(count),
       total_weight_(total_weight),
       exportable_(true),
-      body_(std::move(body)) {}
+      body_(std::move(body)) {
+  check_counts();
+}
+
+void SumKey::check_counts() const {
+  const std::string beyond = counts_beyond(round_, count_, total_weight_);
+  if (!beyond.empty()) {
+    throw ParameterError("a sum key of " + beyond + ", which this round cannot have (" +
+                         std::to_string(round_.min_clients()) + " uploads at least, a weight of " +
+                         std::to_string(round_.cipher().max_weight()) + " at most)");
+  }
+}
 
 SecretBuffer<std::uint8_t> SumKey::pack_coefficients() const {
   const isa::FieldTable& table = ring::field_table(key_bits(total_weight_));
@@ -69,9 +90,10 @@ KeyCoefficients SumKey::unpack_coefficients(ByteReader& in, const Round& round,
                                             std::uint64_t total_weight) {
   const isa::FieldTable& table = ring::field_table(key_bits(total_weight));
   const std::uint64_t offset = kErrorBound * total_weight;
-  KeyCoefficients keys(std::size_t{round.plan().degree()} * round.upload_keys());
-  const ByteView packed = in.raw(keys.size() / isa::kGroup * table.bits);
-  in.finish();
+  const std::size_t count = std::size_t{round.plan().degree()} * round.upload_keys();
+  const ByteView packed = in.raw(count / isa::kGroup * table.bits);
+  in.finish();  // before anything is allocated
+  KeyCoefficients keys(count);
   SecretBuffer<std::uint64_t> shifted(keys.size());
   isa::kernels().unpack_fields(packed.data(), keys.size(), table, shifted.data());
   std::uint64_t beyond = 0;
@@ -114,7 +136,7 @@ void SumKey::save(const std::string& path) const {
   Bytes bytes = to_bytes();
   const ByteView parts[] = {bytes};
   try {
-    write_file(path, parts, FileKind::kSecret);
+    write_object(path, parts, FileKind::kSecret);
   } catch (...) {
     secure_wipe(bytes.data(), bytes.size());
     throw;
@@ -132,11 +154,8 @@ SumKey SumKey::from_bytes(ByteView bytes, const Round& round) {
   const Digest manifest = in.array<32>();
   const std::uint32_t count = in.u32();
   const std::uint64_t total_weight = in.u64();
-  if (count < round.min_clients() || count > round.cipher().max_weight() || total_weight < count ||
-      total_weight > round.cipher().max_weight()) {
-    in.fail("says it sums " + std::to_string(count) + " uploads of total weight " +
-            std::to_string(total_weight) + ", which this round cannot have");
-  }
+  const std::string beyond = counts_beyond(round, count, total_weight);
+  if (!beyond.empty()) in.fail("says it sums " + beyond + ", which this round cannot have");
   if (round.cipher().engine() == Engine::kNative) {
     std::optional<Digest> blocks_digest;
     if (names_blocks(round, count == total_weight)) blocks_digest = in.array<32>();

@@ -31,6 +31,7 @@ class SumKey {
          std::optional<ring::TagSum> tag = std::nullopt,
          std::optional<Digest> blocks_digest = std::nullopt);
   /// Of another engine. Such a key holds nothing of any single upload.
+  /// @throws ParameterError, both: for a count or a weight that no sum of the round has
   SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
          std::uint64_t total_weight, SecretBuffer<std::uint8_t> body);
 
@@ -56,6 +57,7 @@ class SumKey {
   static SumKey load(const std::string& path, const Round& round);
 
  private:
+  void check_counts() const;
   SecretBuffer<std::uint8_t> pack_coefficients() const;
   static KeyCoefficients unpack_coefficients(ByteReader& in, const Round& round,
                                              std::uint64_t total_weight);

@@ -244,14 +244,14 @@ std::size_t least_head_bytes(const Cipher& cipher) noexcept {
   return kEnvelopeHeaderBytes + 32 + kNoHeadBytes + cipher.part_bytes() + 8;
 }
 
-std::uint64_t upload_head_bytes(const Round& round, SignatureKind kind) noexcept {
+std::uint64_t upload_head_bytes(const Round& round, SignatureKind kind) {
   const Committee* committee = round.committee();
   const std::uint64_t shares =
       committee == nullptr ? 0 : std::uint64_t{committee->size()} * sealed_share_bytes(round);
   return kEnvelopeHeaderBytes + 32 + head_bytes(round, kind) + shares + 8;
 }
 
-std::uint64_t upload_bytes(const Round& round, SignatureKind kind) noexcept {
+std::uint64_t upload_bytes(const Round& round, SignatureKind kind) {
   return upload_head_bytes(round, kind) + round.payload_bytes() + kEnvelopeTrailerBytes;
 }
 

@@ -192,10 +192,10 @@ class Upload {
 };
 
 /// Bytes of an upload of this round as it travels.
-std::uint64_t upload_bytes(const Round& round, SignatureKind kind) noexcept;
+std::uint64_t upload_bytes(const Round& round, SignatureKind kind);
 /// Bytes of an upload before its blocks: envelope header, round id, head, sealed shares of a
 /// committee's round, length of the blocks.
-std::uint64_t upload_head_bytes(const Round& round, SignatureKind kind) noexcept;
+std::uint64_t upload_head_bytes(const Round& round, SignatureKind kind);
 /// Of an unsigned upload to one key holder.
 std::size_t least_head_bytes(const Cipher& cipher) noexcept;
 /// Reads them, given an upload's size as a whole.

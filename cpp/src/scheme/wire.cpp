@@ -9,6 +9,7 @@
 
 #include "base/file_stream.h"
 #include "isa/dispatch.h"
+#include "scheme/kept_files.h"
 
 namespace veilsum::scheme {
 namespace {
@@ -76,7 +77,7 @@ void seal_to_file(const std::string& path, FileKind file_kind, ObjectKind kind,
   std::vector<ByteView> all{frame.header};
   all.insert(all.end(), parts.begin(), parts.end());
   all.emplace_back(frame.trailer);
-  write_file(path, all, file_kind);
+  write_object(path, all, file_kind);
 }
 
 Bytes envelope_header(ObjectKind kind, std::uint64_t total_bytes) {

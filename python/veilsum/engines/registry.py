@@ -7,20 +7,41 @@ is refused, whether a user names it or bytes do.
 from __future__ import annotations
 
 import importlib
-from typing import Final
+import re
+from typing import Final, NamedTuple, cast
 
-from veilsum.arguments import shown
+from veilsum.arguments import shown, type_name
 from veilsum.engines.base import Cipher
 from veilsum.errors import ParameterError, WireFormatError
 
-__all__ = ["cipher_by_number", "cipher_named", "engine_names", "register"]
+__all__ = ["Engine", "engine_by_number", "engine_named", "engine_names", "register"]
 
 #: Module and number of the engines of this package. Each module has its cipher as `CIPHER`.
 _ENGINES: Final = {
     "native": ("veilsum.engines.native", 1),
     "openfhe": ("veilsum.engines.openfhe.cipher", 2),
 }
-_added: dict[str, Cipher] = {}
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_STEPS: Final = (
+    "plan",
+    "read_plan",
+    "keygen",
+    "check_public_key",
+    "encrypt",
+    "opener",
+    "decrypt",
+)
+
+
+class Engine(NamedTuple):
+    """An engine as it was registered: what its cipher says of itself later changes nothing."""
+
+    name: str  #: what users call it
+    number: int  #: what it is on the wire
+    cipher: Cipher
+
+
+_added: dict[str, Engine] = {}
 
 
 def engine_names() -> list[str]:
@@ -28,8 +49,8 @@ def engine_names() -> list[str]:
     return [*_ENGINES, *_added]
 
 
-def cipher_named(name: str) -> Cipher:
-    """Return an engine's cipher.
+def engine_named(name: str) -> Engine:
+    """Return an engine.
 
     Parameters
     ----------
@@ -46,12 +67,12 @@ def cipher_named(name: str) -> Cipher:
     if name not in _ENGINES:
         known = " or ".join(f"'{engine}'" for engine in engine_names())
         raise ParameterError(f"engine {shown(name)} is unknown; use {known}")
-    found: Cipher = importlib.import_module(_ENGINES[name][0]).CIPHER
-    return found
+    module, number = _ENGINES[name]
+    return Engine(name, number, importlib.import_module(module).CIPHER)
 
 
-def cipher_by_number(number: int) -> Cipher:
-    """Return the cipher that a plan's bytes name.
+def engine_by_number(number: int) -> Engine:
+    """Return the engine that a plan's bytes name.
 
     Parameters
     ----------
@@ -65,10 +86,10 @@ def cipher_by_number(number: int) -> Cipher:
     """
     for name, (_, known) in _ENGINES.items():
         if number == known:
-            return cipher_named(name)
-    for cipher in _added.values():
-        if number == cipher.number:
-            return cipher
+            return engine_named(name)
+    for engine in _added.values():
+        if number == engine.number:
+            return engine
     raise WireFormatError(f"plan: engine number {shown(number)} is unknown")
 
 
@@ -78,22 +99,47 @@ def register(cipher: Cipher) -> None:
     Parameters
     ----------
     cipher : Cipher
-        Of a name and a number that no other engine has; the same one may come again.
+        Of a name (small letters, digits and underscores, a letter first) and a number (1 to 255)
+        that no other engine has; the same one may come again.
 
     Raises
     ------
     ParameterError
-        When its name or number is taken.
+        When it is no cipher, or its name or number is malformed or taken.
     """
+    new = _checked(cipher)
     numbers = {number for _, number in _ENGINES.values()}
-    others = [other for other in _added.values() if other is not cipher]
+    others = [other for other in _added.values() if other.cipher is not cipher]
+    before = [other for other in _added.values() if other.cipher is cipher]
     if (
-        cipher.name in _ENGINES
-        or cipher.number in numbers
-        or any(cipher.name == other.name or cipher.number == other.number for other in others)
+        new.name in _ENGINES
+        or new.number in numbers
+        or any(new.name == other.name or new.number == other.number for other in others)
+        or any(new != other for other in before)
     ):
         raise ParameterError(
-            f"engine {shown(cipher.name)} of number {shown(cipher.number)} would stand in "
-            f"another's place"
+            f"engine {shown(new.name)} of number {shown(new.number)} would stand in another's place"
         )
-    _added[cipher.name] = cipher
+    _added[new.name] = new
+
+
+def _checked(cipher: object) -> Engine:
+    """Read what a cipher says of itself, once: it might say something else the next time."""
+    missing = [step for step in _STEPS if not callable(getattr(cipher, step, None))]
+    if missing:
+        raise ParameterError(
+            f"cipher is {type_name(cipher)}, which is no engine: it has no {', '.join(missing)}; "
+            f"veilsum.engines.base.Cipher says what one has"
+        )
+    name, number = getattr(cipher, "name", None), getattr(cipher, "number", None)
+    if type(name) is not str or not _NAME.fullmatch(name):
+        raise ParameterError(
+            f"the engine's name is {shown(name)}; it must be 1 to 32 small letters, digits and "
+            f"underscores, a letter first"
+        )
+    if type(number) is not int or not 1 <= number <= 255:
+        raise ParameterError(
+            f"the number of engine {shown(name)} is {shown(number)}; it must be a whole number "
+            f"from 1 to 255"
+        )
+    return Engine(name, number, cast(Cipher, cipher))

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
 from veilsum import _core
 
-__all__ = ["generate_key_pair", "open_sealed", "open_with", "seal"]
+__all__ = ["generate_key_pair", "open_sealed", "open_with", "public_half", "seal"]
 
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _MLKEM_PUBLIC_BYTES = 1184
@@ -34,9 +34,27 @@ def generate_key_pair() -> tuple[_core.SecretKey, _core.PublicKey]:
     """
     lattice = mlkem.MLKEM768PrivateKey.generate()
     curve = x25519.X25519PrivateKey.generate()
-    public = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
-    made = _core.PublicKey(_NATIVE, public)
-    return _core.SecretKey(lattice.private_bytes_raw() + curve.private_bytes_raw(), made), made
+    key = lattice.private_bytes_raw() + curve.private_bytes_raw()
+    made = _core.PublicKey(_NATIVE, public_half(key))
+    return _core.SecretKey(key, made), made
+
+
+def public_half(key: bytes) -> bytes:
+    """Compute the public half of a key pair.
+
+    Parameters
+    ----------
+    key : bytes
+        96 bytes: an ML-KEM-768 seed and an X25519 private key.
+
+    Returns
+    -------
+    bytes
+        1216 bytes.
+    """
+    lattice = mlkem.MLKEM768PrivateKey.from_seed_bytes(key[:_MLKEM_SEED_BYTES])
+    curve = x25519.X25519PrivateKey.from_private_bytes(key[_MLKEM_SEED_BYTES:])
+    return lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
 
 
 def seal(key: bytes, info: bytes, secret: bytes) -> bytes:
@@ -120,3 +138,6 @@ def _public_key(key: bytes) -> hpke.MLKEM768X25519PublicKey:
         mlkem.MLKEM768PublicKey.from_public_bytes(key[:_MLKEM_PUBLIC_BYTES]),
         x25519.X25519PublicKey.from_public_bytes(key[_MLKEM_PUBLIC_BYTES:]),
     )
+
+
+_core._set_public_half(public_half)

@@ -23,6 +23,7 @@
 #include "support/active_level.h"
 #include "support/child.h"
 #include "support/freed_memory.h"
+#include "support/toy_engine.h"
 #include "support/updates.h"
 #include "veilsum/errors.h"
 
@@ -335,6 +336,17 @@ TEST("pads of another round are refused, whatever else is the same") {
   CHECK_THROWS_WITH(cipher::encrypt(other, pieces_of(update), {}, kSealer, store), RoundError,
                     short_hex(other.id()));
   CHECK_EQ(store.ready_bytes(), all_pad_bytes(round));
+}
+
+TEST("a round of another engine has no pads, and says so wherever it is asked for them") {
+  const Round round = make_toy_round(make_toy_key());
+  const std::string why = "this is for the native engine's rounds";
+  CHECK_THROWS_WITH(full_pad_bytes(round), RoundError, why);
+  CHECK_THROWS_WITH(cipher::pad_bytes(round, 0), RoundError, why);
+  CHECK_THROWS_WITH(cipher::first_pad_bytes(round, 1), RoundError, why);
+  CHECK_THROWS_WITH(all_pad_bytes(round), RoundError, why);
+  CHECK_THROWS_WITH(cipher::pad_buffer_bytes(round), RoundError, why);
+  CHECK_THROWS_WITH(PadStore(round, {1 << 20, 1, 1}), RoundError, why);
 }
 
 TEST("budget and counts: both edges") {

@@ -487,7 +487,9 @@ void check_dequantise(const Digits& digits, std::int64_t offset, double scale, b
     args.scale = scale;
     args.type = sizeof(Out) == sizeof(float) ? ElementType::kFloat32 : ElementType::kFloat64;
     args.out = out.data();
-    table.dequantise(args);
+    bool within = true;
+    for (std::size_t i = 0; i < count; ++i) within = within && digits[i] <= 2 * offset;
+    CHECK_EQ(table.dequantise(args), within);
     for (std::size_t i = 0; i < count; ++i) {
       const Out expected = dequantise_one<Out>(digits[i] - offset, scale, in_float);
       CHECK_EQ(out[i], expected);
@@ -536,6 +538,42 @@ TEST("dequantise in float: the product with the scale as a sum of two floats") {
       check_dequantise<float>(digits, offset, scale, true);
     }
   }
+}
+
+TEST("dequantise says whether a digit is above twice the offset, wherever it stands") {
+  on_every_level([&](const KernelTable& table) {
+    for (const bool as_wide : {false, true}) {
+      for (const bool in_float : {false, true}) {
+        if (as_wide && in_float) continue;
+        for (const ElementType type : {ElementType::kFloat32, ElementType::kFloat64}) {
+          if (in_float && type == ElementType::kFloat64) continue;
+          const std::uint64_t most = as_wide    ? (std::uint64_t{1} << 51) - 2
+                                     : in_float ? (std::uint64_t{1} << 24) - 2
+                                                : 0xfffffffe;
+          for (std::size_t count = 1; count <= 70; ++count) {
+            std::vector<std::uint32_t> narrow(count, static_cast<std::uint32_t>(most));
+            std::vector<std::uint64_t> wide(count, most);
+            std::vector<double> out(count);
+            isa::Dequantise args{};
+            args.narrow = as_wide ? nullptr : narrow.data();
+            args.wide = as_wide ? wide.data() : nullptr;
+            args.in_float = in_float;
+            args.count = count;
+            args.offset = static_cast<std::int64_t>(most / 2);
+            args.scale = 0.25;
+            args.type = type;
+            args.out = out.data();
+            CHECK(table.dequantise(args));
+            for (std::size_t at = 0; at < count; ++at) {
+              ++narrow[at], ++wide[at];
+              CHECK(!table.dequantise(args));
+              --narrow[at], --wide[at];
+            }
+          }
+        }
+      }
+    }
+  });
 }
 
 TEST("dequantise in float: half an ulp and 2^-22 of one from the exact product at most") {

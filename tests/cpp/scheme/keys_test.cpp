@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstring>
@@ -19,6 +20,7 @@
 #include "check.h"
 #include "ring/sha256.h"
 #include "scheme/ledger.h"
+#include "scheme/wire.h"
 #include "support/child.h"
 #include "support/damage.h"
 #include "support/envelopes.h"
@@ -126,7 +128,7 @@ TEST("the id is the hash of the public bytes, and the secret key has it too") {
   Bytes bytes = copy_of(key.public_key().body());
   for (const std::size_t at :
        {std::size_t{0}, std::size_t{1183}, std::size_t{1184}, std::size_t{1215}}) {
-    bytes[at] ^= 0x80;
+    bytes[at] ^= 0x20;
     ids.insert(PublicKey(bytes).id());
   }
   CHECK_EQ(ids.size(), 5u);
@@ -137,6 +139,29 @@ TEST("the secret half decides nothing about the id") {
   const SecretKey other(make_key(2).secret(), key.public_key());
   CHECK(other.id() == key.id());
   CHECK(copy_of(other.secret()) == copy_of(make_key(2).secret()));
+}
+
+TEST(
+    "a native public key that protects nothing is refused, made or read; another engine's is not") {
+  const Bytes good = copy_of(make_key().public_key().body());
+  Bytes zeros = good, beyond = good, low_order = good, spelling = good;
+  std::fill(zeros.begin(), zeros.begin() + 1152, 0);
+  beyond[0] = 0x01, beyond[1] = 0x0d;  // 3329
+  std::fill(low_order.begin() + 1184, low_order.end(), 0);
+  spelling.back() |= 0x80;
+  const std::pair<Bytes, const char*> weak[] = {{zeros, "ML-KEM-768 part has no coefficient but 0"},
+                                                {beyond, "not below 3329"},
+                                                {low_order, "X25519 part is a point of low order"},
+                                                {spelling, "not in canonical form"}};
+  for (const auto& [body, why] : weak) {
+    CHECK_THROWS_WITH(PublicKey(body), ParameterError, why);
+    const Bytes bytes = scheme::seal(scheme::ObjectKind::kPublicKey, {fields_of_key(1, {}, body)});
+    CHECK_THROWS_WITH(PublicKey::from_bytes(bytes), WireFormatError, why);
+    CHECK(copy_of(PublicKey(scheme::Engine::kPlain, body, {}).body()) == body);
+  }
+  Bytes largest = good;
+  largest[0] = 0x00, largest[1] = 0x0d;  // 3328
+  CHECK_EQ(PublicKey(largest).body().size(), kPublicKeyBytes);
 }
 
 TEST("keys of another length are refused") {

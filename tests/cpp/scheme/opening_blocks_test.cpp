@@ -257,13 +257,14 @@ TEST("a key that is read from its file makes no second body of what was opened")
   CHECK_EQ(opener.calls.load(), 2);
 }
 
+/// Gives nothing out.
+class FailingOpener final : public scheme::BlockOpener {
+  SecretBuffer<std::uint8_t> open(ByteView, const scheme::SharedBlocks&) const override {
+    throw std::bad_alloc();
+  }
+};
+
 TEST("an opening is recorded before its body is made; one that failed is tried again here alone") {
-  /// Gives nothing out.
-  class Failing final : public scheme::BlockOpener {
-    SecretBuffer<std::uint8_t> open(ByteView, const scheme::SharedBlocks&) const override {
-      throw std::bad_alloc();
-    }
-  };
   const TemporaryFolder folder;
   SecretKey key = make_toy_key();
   key.save(folder / "key");
@@ -272,7 +273,7 @@ TEST("an opening is recorded before its body is made; one that failed is tried a
   const auto uploads = make_toy_uploads(round, 4);
   const OpeningRequest request = sum_toys(round, uploads).request(Kind::kUploads);
   const OpeningRequest other = sum_toys(round, make_toy_uploads(round, 3)).request(Kind::kUploads);
-  CHECK_THROWS(open_toy(key, request, Failing()), std::bad_alloc);
+  CHECK_THROWS(open_toy(key, request, FailingOpener()), std::bad_alloc);
   CHECK_EQ(contents_of(folder / "key.opened").size(), kLedgerHead + 76);
   // Of a process that was killed nobody knows what it gave out before.
   const SecretKey restarted = SecretKey::load(folder / "key");
@@ -283,6 +284,54 @@ TEST("an opening is recorded before its body is made; one that failed is tried a
   open_toy(key, request, opener);
   CHECK_EQ(opener.calls.load(), 1);
   CHECK_EQ(contents_of(folder / "key.opened").size(), kLedgerHead + 76);
+}
+
+TEST("openings that failed are tried again after others, and at most so many are remembered") {
+  constexpr auto kMost = static_cast<std::uint64_t>(scheme::LastOpening::kMostAllowed);
+  const SecretKey key = make_toy_key();
+  const ToyBlockOpener opener;
+  std::vector<OpeningRequest> requests;
+  for (std::uint64_t n = 0; n <= kMost + 1; ++n) {
+    const Round round = make_toy_round(key, 20, 100 + n);
+    requests.push_back(sum_toys(round, make_toy_uploads(round, 2)).request(Kind::kUploads));
+  }
+  for (std::uint64_t n = 0; n <= kMost; ++n) {  // one more than are remembered
+    CHECK_THROWS(open_toy(key, requests[n], FailingOpener()), std::bad_alloc);
+  }
+  // The oldest is refused as one that was made; all others, and a new one in between, are not.
+  CHECK_THROWS_WITH(open_toy(key, requests[0], opener), RoundError, "is gone");
+  open_toy(key, requests[1], opener);
+  open_toy(key, requests[kMost + 1], opener);
+  for (std::uint64_t n = 2; n <= kMost; ++n) open_toy(key, requests[n], opener);
+  CHECK_EQ(opener.calls.load(), static_cast<int>(kMost + 1));
+  // What was made is made once.
+  CHECK_THROWS_WITH(open_toy(key, requests[1], opener), RoundError, "is gone");
+}
+
+TEST(
+    "an opener that opens another sum with the same key is refused, and does not wait for itself") {
+  class Nested final : public scheme::BlockOpener {
+   public:
+    Nested(const SecretKey& key, const OpeningRequest& other) : key_(key), other_(other) {}
+    SecretBuffer<std::uint8_t> open(ByteView secret,
+                                    const scheme::SharedBlocks& blocks) const override {
+      CHECK_THROWS_WITH(open_toy(key_, other_, toy_), RoundError, "from within that");
+      return toy_.open(secret, blocks);
+    }
+
+   private:
+    const SecretKey& key_;
+    const OpeningRequest& other_;
+    ToyBlockOpener toy_;
+  };
+  const SecretKey key = make_toy_key();
+  const Round round = make_toy_round(key, 20, 1), second = make_toy_round(key, 20, 2);
+  const OpeningRequest request =
+      sum_toys(round, make_toy_uploads(round, 2)).request(Kind::kUploads);
+  const OpeningRequest other =
+      sum_toys(second, make_toy_uploads(second, 2)).request(Kind::kUploads);
+  open_toy(key, request, Nested(key, other));
+  open_toy(key, other, ToyBlockOpener());  // it was not even recorded
 }
 
 TEST("an opening that cannot be recorded makes nothing") {

@@ -18,6 +18,7 @@
 #include "ring/sha256.h"
 #include "scheme/ledger.h"
 #include "support/active_level.h"
+#include "support/allocations.h"
 #include "support/committees.h"
 #include "support/damage.h"
 #include "support/envelopes.h"
@@ -684,6 +685,19 @@ TEST("a sum key without a key's worth of coefficients, or with one too many, is 
   payload = payload_of(open_afresh(key, request_of_seeds(two, {1, 2})).to_bytes());
   std::copy(one.id().begin(), one.id().end(), payload.begin());
   CHECK_THROWS_WITH(SumKey::from_bytes(envelope_of(8, payload), one), WireFormatError, "follow");
+}
+
+TEST("a sum key takes no memory that its bytes do not justify") {
+  const SecretKey key = make_key();
+  const Round round = make_round(make_plan(10, 16), key, fields_of({{10, 1.0}}, 256));
+  Bytes payload = payload_of(open_afresh(key, request_of_seeds(round, {1, 2})).to_bytes());
+  const std::size_t whole = payload.size();
+  payload.resize(100);
+  const Bytes bytes = envelope_of(8, payload);
+  const std::size_t before = allocated_bytes.load();
+  CHECK_THROWS_WITH(SumKey::from_bytes(bytes, round), WireFormatError, "truncated");
+  if (kCountsAllocations) CHECK(allocated_bytes.load() - before < 16 * 1024);
+  CHECK(whole > 256 * 1024);
 }
 
 TEST("requests and sum keys of version 1 are refused by a sentence that names both versions") {

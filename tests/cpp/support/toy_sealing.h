@@ -38,9 +38,16 @@ inline Bytes toy_stream(const char* label, std::initializer_list<ByteView> parts
   return out;
 }
 
-/// The public half of a toy key.
+/// The public half of a toy key: in the form of a real one, every coefficient of 12 bits and the
+/// coordinate below their modulus.
 inline Bytes toy_public_key(ByteView secret) {
-  return toy_stream("toy public key", {secret}, scheme::kPublicKeyBytes);
+  Bytes key = toy_stream("toy public key", {secret}, scheme::kPublicKeyBytes);
+  for (std::size_t at = 0; at < 1152; at += 3) {
+    key[at + 1] &= 0xf7;
+    key[at + 2] &= 0x7f;
+  }
+  key.back() &= 0x7f;
+  return key;
 }
 
 /// Sealed: salt, the secret under a mask, and a long tag over everything.

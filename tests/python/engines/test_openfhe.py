@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import math
 import pickle
+import struct
 
 import numpy as np
 import pytest
 
 import veilsum as vs
 from engines.conftest import uniform
+from security import forging
 from veilsum import _core
 from veilsum.engines import openfhe
 from veilsum.engines.base import PlanRequest
 from veilsum.engines.openfhe import backend, opening
+from veilsum.engines.openfhe import keys as openfhe_keys
 from veilsum.engines.openfhe.backend import ContextRequest, context_for
 from veilsum.engines.openfhe.plan import make_plan, read_plan
 
@@ -528,3 +531,70 @@ def test_blocks_and_keys_go_to_openfhe_in_its_own_format(parties):
     key = openfhe.export_public_key(parties.public)
     assert parties.public.id.hex().encode() in key
     assert parties.public.body[-size:] in key
+
+
+# --- keys of another plan, and what errors say ---------------------------------------------------
+
+
+def joint_key_that_lies(plan, part):
+    """A last party's key of a plan, which names another plan's key as a part."""
+    own = plan.parameters
+    head = _core.PublicKey(2, openfhe_keys._head(own), [])
+    words = own.context.keygen(np.empty(0, np.uint64))[1].astype("<u8").tobytes()
+    return _core.PublicKey(2, head.body + words, [part.id])
+
+
+@pytest.mark.parametrize(
+    "made_for, used_in",
+    [
+        ({"clients": 5, "value_bits": 8, "parties": 2}, {"clients": 2, "value_bits": 2}),
+        ({"clients": 5, "value_bits": 8, "parties": 1}, {"clients": 5, "value_bits": 8}),
+        (
+            # Two primes in the half of the ring: as many words.
+            {"clients": 10, "value_bits": 16, "weight_bits": 8, "parties": 2, "profile": "n8192"},
+            {"clients": 10, "value_bits": 8, "profile": "n16384"},
+        ),
+    ],
+)
+def test_a_partys_key_of_another_plan_opens_nothing(made_for, used_in):
+    first = vs.Plan(**made_for, engine="openfhe")
+    profile = {} if "profile" in used_in else {"profile": first.profile}
+    plan = vs.Plan(**used_in, **profile, engine="openfhe", parties=2)
+    assert plan.parameters.polynomial == first.parameters.polynomial
+    secret, public = openfhe.party_keygen(first)
+    joint = joint_key_that_lies(plan, public)
+    rnd = vs.Round(plan, joint, size=10, trust_aggregator=True)
+    total = vs.weighted_sum(rnd, [vs.encrypt(rnd, np.zeros(10, np.float32)) for _ in range(2)])
+    with pytest.raises(vs.KeyMismatchError, match="made for another plan than the round's"):
+        openfhe.open_share(secret, rnd, total)
+
+
+@pytest.mark.parametrize("numbers", [(5, 5), (2, 2), (3, 4)])
+def test_shares_must_say_the_same_of_one_aggregate(numbers):
+    plan = vs.Plan(5, 8, weight_bits=1, engine="openfhe", parties=2)
+    one, public = openfhe.party_keygen(plan)
+    two, public = openfhe.party_keygen(plan, public)
+    rnd = vs.Round(plan, public, size=10)
+    uploads = [vs.encrypt(rnd, uniform(10, seed)) for seed in range(3)]
+    total = vs.weighted_sum(rnd, uploads)
+    shares = [openfhe.open_share(each, rnd, total, uploads=uploads) for each in (one, two)]
+    raw = bytes(shares[0].to_bytes()[16:-4])
+    lie = raw[:64] + struct.pack("<IQ", *numbers) + raw[76:]
+    liar = openfhe.DecryptionShare.from_bytes(forging.seal(forging.SUM_KEY, lie), rnd)
+    for given in ([liar, shares[1]], [shares[1], liar]):
+        with pytest.raises(vs.RoundError, match="do not say the same"):
+            openfhe.combine_shares(rnd, given)
+    key = openfhe.combine_shares(rnd, shares)
+    assert (key.count, key.total_weight) == (3, 3)
+
+
+def test_no_message_has_a_decrypted_number(parties):
+    """Under wrong keys, with the numbers that would have been found."""
+    rnd, total, key = run(parties, [uniform(4), uniform(4, 1)])
+    texts = set()
+    for _ in range(3):
+        body = body_of(parties, secret_body(parties.plan), total.blocks)
+        with pytest.raises(vs.TamperedSumError) as caught:
+            vs.decrypt(_core.make_sum_key(rnd, key.manifest, 2, 2, body), total)
+        texts.add(str(caught.value))
+    assert len(texts) == 1  # nothing in it depends on what was decrypted

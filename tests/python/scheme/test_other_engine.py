@@ -125,7 +125,7 @@ def test_a_round_needs_a_plan_and_a_key_of_one_engine():
         core.Round(None, stage.public, SEGMENTS)
     with pytest.raises(core.RoundError, match="of engine 'plain'"):
         core.Round(core.Plan(clients=10), stage.public, SEGMENTS)
-    native = core.PublicKey(1, bytes(sealed.PUBLIC_BYTES))
+    native = core.PublicKey(1, sealed.SecretKey(bytes(64), bytes(32)).public)
     with pytest.raises(core.RoundError, match="of engine 'native'"):
         core.Round(cipher(), native, SEGMENTS)
 

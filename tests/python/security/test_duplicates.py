@@ -159,3 +159,22 @@ def test_a_finished_aggregator_takes_no_more(stage, tmp_path):
         arriving.finish()
     with pytest.raises(vs.RoundError, match="finished"):
         aggregator.finish()
+
+
+@pytest.mark.parametrize("way", ONE_BY_ONE)
+def test_a_repetition_in_a_full_sum_is_told_as_one(stage, tmp_path, way):
+    """No other plan would help: neither with more clients nor with weights."""
+    for signed in (False, True):
+        rnd = stage.round(signed=signed)
+        uploads = stage.uploads(rnd, rnd.plan.clients)
+        aggregator = vs.Accumulator(rnd)
+        for upload in uploads:
+            add_to(aggregator, way, upload, tmp_path)
+        again = [uploads[0], stage.upload(rnd, 1)] if signed else [uploads[0]]
+        for repeated in again:
+            for weight in (1, 2):
+                with pytest.raises(vs.RoundError, match=ONCE):
+                    add_to(aggregator, way, repeated, tmp_path, weight)
+        if not signed:
+            with pytest.raises(vs.HeadroomError, match="more clients"):
+                add_to(aggregator, way, stage.upload(rnd, 1), tmp_path)

@@ -550,8 +550,10 @@ def test_another_authoritys_key(stage):
     rnd, uploads, total, _ = sums_of(stage)
     stranger, _ = vs.keygen(stage.plan)
     secret = stage.fresh_secret()
-    # A right secret under a wrong name, and the other way round.
-    swapped = [vs.SecretKey(b"\1" * 96, stranger.public_key), stranger]
+    # A right secret under a wrong name, where that can be, and the other way round.
+    swapped = [stranger]
+    if stage.sums_again:
+        swapped.append(vs.SecretKey(b"\1" * 96, stranger.public_key))
     for wrong in swapped:
         with pytest.raises(vs.KeyMismatchError, match="does not open round"):
             stage.open(rnd, total, uploads[:2], wrong)

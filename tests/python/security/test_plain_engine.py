@@ -85,7 +85,7 @@ def test_nothing_that_is_installed_knows_it():
         register()
 
 
-class Another:
+class Another(plain_cipher.PlainCipher):
     """Says that it is some engine."""
 
     def __init__(self, name, number):
@@ -103,3 +103,20 @@ def test_no_engine_takes_anothers_place(name, number):
     assert registry.engine_names() == before
     registry.register(plain_cipher.CIPHER)  # the same one may come again
     assert registry.engine_names() == before
+
+
+@pytest.mark.parametrize("call", ["rnd.pad_bytes", "vs.PadStore(rnd, budget_bytes=1 << 20)"])
+def test_pads_are_the_native_engines_alone(call):
+    """In a child: an error where none may be ends the process."""
+    body = f"""
+plan = vs.Plan(3, engine="plain")
+rnd = vs.Round(plan, vs.keygen(plan)[1], size=10)
+try:
+    {call}
+except vs.RoundError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + body], check=True, capture_output=True, text=True
+    )
+    assert "this is for the native engine's rounds" in done.stdout

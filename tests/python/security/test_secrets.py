@@ -141,6 +141,7 @@ def test_errors_show_no_secret(stage, tmp_path):
             note(vs.decrypt, made, total) if stage.encrypts else vs.decrypt(made, total)
     path = tmp_path / "key"
     for made, load in ((secret, vs.SecretKey.load), (key, lambda p: vs.SumKey.load(p, rnd))):
+        path.unlink(missing_ok=True)
         made.save(path)
         path.chmod(0o644)
         note(load, path)

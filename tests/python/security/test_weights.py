@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -220,3 +221,26 @@ def test_a_unit_sum_key_may_travel(stage):
         assert key.exportable
         again = vs.SumKey.from_bytes(key.to_bytes(), rnd)
         assert vs.decrypt(again, total).tobytes() == vs.decrypt(key, total).tobytes()
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [[1.7e308, 1.0e308], [10**400, 0.5], [10**400, 10**400], [1.0, 10**309],
+     [Fraction(10**400), 1.5], [5e-324, 1.7e308]],
+    ids=["floats", "int and float", "ints", "float and int", "fraction", "far apart"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::veilsum.VeilsumWarning")  # proportions that no plan holds
+def test_weights_beyond_any_float(stage, weights):
+    """Proportions are exact, whatever their sum; what is no number of a plan is refused by name."""
+    own = stage.weighing
+    rnd = own.round()
+    uploads = own.uploads(rnd, 2)
+    if weights in ([10**400, 10**400], [Fraction(10**400), 1.5]):
+        with pytest.raises((vs.HeadroomError, vs.ParameterError), match="weight 0 is"):
+            vs.weighted_sum(rnd, uploads, weights)
+        return
+    most = rnd.plan.max_weight
+    total = vs.weighted_sum(rnd, uploads, weights)
+    assert total.total_weight == most
+    share = Fraction(weights[0]) / (Fraction(weights[0]) + Fraction(weights[1]))
+    assert abs(total.weights[0] - share * most) <= 1

@@ -287,48 +287,62 @@ QuantiseResult quantise_type(const Quantise& args) {
 /// offset is exact, and so is the difference.
 template <ElementType kType, class Digit>
 struct Dequantiser {
-  Real offset, scale;
+  Real offset, scale, greatest;
 
   explicit Dequantiser(const Dequantise& args)
-      : offset(splat(kTwo52 + static_cast<double>(args.offset))), scale(splat(args.scale)) {}
+      : offset(splat(kTwo52 + static_cast<double>(args.offset))),
+        scale(splat(args.scale)),
+        greatest(splat(0.0)) {}
 
-  void four(const Digit* in, char* out) const {
+  void four(const Digit* in, char* out) {
     const Vec digit = sizeof(Digit) == 4 ? _mm256_cvtepu32_epi64(load_half(in)) : load(in);
-    const Real value = _mm256_mul_pd(_mm256_sub_pd(raise(digit), offset), scale);
+    const Real v = _mm256_sub_pd(raise(digit), offset);
+    greatest = _mm256_max_pd(greatest, v);
+    const Real value = _mm256_mul_pd(v, scale);
     if constexpr (kType == ElementType::kFloat64) {
       _mm256_storeu_pd(reinterpret_cast<double*>(out), value);
     } else {
       _mm_storeu_ps(reinterpret_cast<float*>(out), _mm256_cvtpd_ps(value));
     }
   }
-  void eight(const Digit* in, char* out) const {
+  void eight(const Digit* in, char* out) {
     four(in, out);
     four(in + 4, out + 4 * element_bytes<kType>());
+  }
+  bool within(std::int64_t most) const {
+    const Real beyond = _mm256_cmp_pd(greatest, splat(static_cast<double>(most)), _CMP_GT_OQ);
+    return _mm256_movemask_pd(beyond) == 0;
   }
 };
 
 /// |v| < 2^24, so the digit minus the offset is exact modulo 2^32.
 struct FloatDequantiser {
-  Vec offset;
+  Vec offset, beyond;  // of `beyond` a sign is set once a v was above the offset
   __m256 high, low;
 
   explicit FloatDequantiser(const Dequantise& args)
-      : offset(_mm256_set1_epi32(static_cast<int>(static_cast<std::uint32_t>(args.offset)))) {
+      : offset(_mm256_set1_epi32(static_cast<int>(static_cast<std::uint32_t>(args.offset)))),
+        beyond(_mm256_setzero_si256()) {
     const auto scale = static_cast<float>(args.scale);
     high = _mm256_set1_ps(scale);
     low = _mm256_set1_ps(static_cast<float>(args.scale - static_cast<double>(scale)));
   }
-  void eight(const std::uint32_t* in, char* out) const {
-    const __m256 v = _mm256_cvtepi32_ps(_mm256_sub_epi32(load(in), offset));
+  void eight(const std::uint32_t* in, char* out) {
+    const Vec whole = _mm256_sub_epi32(load(in), offset);
+    beyond = _mm256_or_si256(beyond, _mm256_sub_epi32(offset, whole));
+    const __m256 v = _mm256_cvtepi32_ps(whole);
     _mm256_storeu_ps(reinterpret_cast<float*>(out),
                      _mm256_fmadd_ps(v, high, _mm256_mul_ps(v, low)));
+  }
+  bool within(std::int64_t /*most*/) const {
+    return _mm256_movemask_ps(_mm256_castsi256_ps(beyond)) == 0;
   }
 };
 
 template <ElementType kType, class Digit, class Dequantiser>
-void dequantise_values(const Dequantise& args, const Digit* in) {
+bool dequantise_values(const Dequantise& args, const Digit* in) {
   constexpr std::size_t kBytes = element_bytes<kType>();
-  const Dequantiser dequantiser(args);
+  Dequantiser dequantiser(args);
   char* out = static_cast<char*>(args.out);
   const std::size_t whole = args.count / kStep * kStep;
   for (std::size_t i = 0; i < whole; i += kStep) {
@@ -339,27 +353,28 @@ void dequantise_values(const Dequantise& args, const Digit* in) {
   }
   const std::size_t left = args.count - whole;
   if (left != 0) {
-    alignas(32) Digit last[kStep] = {};
+    alignas(32) Digit last[kStep] = {};  // zeros are within any bound
     alignas(32) char last_out[kStep * kBytes];
     __builtin_memcpy(last, in, sizeof(Digit) * left);
     dequantiser.eight(last, last_out);
     __builtin_memcpy(out, last_out, left * kBytes);
   }
+  return dequantiser.within(args.offset);
 }
 
 template <ElementType kType>
-void dequantise_type(const Dequantise& args) {
+bool dequantise_type(const Dequantise& args) {
   if (args.narrow == nullptr) {
-    dequantise_values<kType, std::uint64_t, Dequantiser<kType, std::uint64_t>>(args, args.wide);
-    return;
+    return dequantise_values<kType, std::uint64_t, Dequantiser<kType, std::uint64_t>>(args,
+                                                                                      args.wide);
   }
   if constexpr (kType == ElementType::kFloat32) {
     if (args.in_float) {
-      dequantise_values<kType, std::uint32_t, FloatDequantiser>(args, args.narrow);
-      return;
+      return dequantise_values<kType, std::uint32_t, FloatDequantiser>(args, args.narrow);
     }
   }
-  dequantise_values<kType, std::uint32_t, Dequantiser<kType, std::uint32_t>>(args, args.narrow);
+  return dequantise_values<kType, std::uint32_t, Dequantiser<kType, std::uint32_t>>(args,
+                                                                                    args.narrow);
 }
 
 }  // namespace
@@ -378,12 +393,9 @@ QuantiseResult quantise(const Quantise& args) {
   return {0, false};
 }
 
-void dequantise(const Dequantise& args) {
-  if (args.type == ElementType::kFloat64) {
-    dequantise_type<ElementType::kFloat64>(args);
-  } else {
-    dequantise_type<ElementType::kFloat32>(args);
-  }
+bool dequantise(const Dequantise& args) {
+  return args.type == ElementType::kFloat64 ? dequantise_type<ElementType::kFloat64>(args)
+                                            : dequantise_type<ElementType::kFloat32>(args);
 }
 
 }  // namespace veilsum::isa::avx2

@@ -39,7 +39,7 @@ bool decrypt_several(const DecryptBlock& args);
 bool check_several(const NoiseCheck& args);
 
 QuantiseResult quantise(const Quantise& args);
-void dequantise(const Dequantise& args);
+bool dequantise(const Dequantise& args);
 void tag_run(const TagRun& args, std::uint64_t out[kTagEvaluations]);
 void sum_fields(const SumFields& args);
 void pack_fields(const std::uint64_t* in, std::size_t coefficients, const FieldTable& table,

@@ -241,26 +241,31 @@ inline void for_each_output(const Dequantise& args, const Step& step) {
   for (; i < args.count; i += kLanes) step(i, lanes_mask(args.count - i, kLanes));
 }
 
-void dequantise_floats(const Dequantise args) {
+bool dequantise_floats(const Dequantise args) {
   const auto high = static_cast<float>(args.scale);
   const auto low = static_cast<float>(args.scale - static_cast<double>(high));
   const __m512 highs = _mm512_set1_ps(high);
   const __m512 lows = _mm512_set1_ps(low);
   const Vec offset = _mm512_set1_epi32(static_cast<int>(args.offset));
   float* out = static_cast<float*>(args.out);
+  Vec beyond = _mm512_setzero_si512();  // a sign is set once a v was above the offset
   for_each_output<16, 4>(args, [&](std::size_t i, __mmask16 mask) {
     const Vec digits = _mm512_maskz_loadu_epi32(mask, args.narrow + i);
-    const __m512 v = _mm512_cvtepi32_ps(_mm512_sub_epi32(digits, offset));
+    const Vec whole = _mm512_sub_epi32(digits, offset);
+    beyond = _mm512_or_si512(beyond, _mm512_sub_epi32(offset, whole));
+    const __m512 v = _mm512_cvtepi32_ps(whole);
     _mm512_mask_storeu_ps(out + i, mask, _mm512_fmadd_ps(v, highs, _mm512_mul_ps(v, lows)));
   });
+  return _mm512_movepi32_mask(beyond) == 0;
 }
 
 /// Narrow digits and the offset are exact doubles, and so is their difference, below 2^52.
 template <bool kNarrow, ElementType kType>
-void dequantise_doubles(const Dequantise args) {
+bool dequantise_doubles(const Dequantise args) {
   const __m512d scale = _mm512_set1_pd(args.scale);
   const __m512d offset = _mm512_set1_pd(static_cast<double>(args.offset));
   const Vec whole_offset = _mm512_set1_epi64(args.offset);
+  __m512d greatest = _mm512_setzero_pd();
   for_each_output<8, element_bytes<kType>()>(args, [&](std::size_t i, __mmask16 lanes) {
     const auto mask = static_cast<__mmask8>(lanes);
     __m512d v;
@@ -271,6 +276,7 @@ void dequantise_doubles(const Dequantise args) {
       const Vec digits = _mm512_maskz_loadu_epi64(mask, args.wide + i);
       v = _mm512_cvtepi64_pd(_mm512_sub_epi64(digits, whole_offset));
     }
+    greatest = _mm512_max_pd(greatest, v);
     const __m512d value = _mm512_mul_pd(v, scale);
     if constexpr (kType == ElementType::kFloat64) {
       _mm512_mask_storeu_pd(static_cast<double*>(args.out) + i, mask, value);
@@ -278,15 +284,14 @@ void dequantise_doubles(const Dequantise args) {
       _mm256_mask_storeu_ps(static_cast<float*>(args.out) + i, mask, _mm512_cvtpd_ps(value));
     }
   });
+  return _mm512_cmp_pd_mask(greatest, offset, _CMP_GT_OQ) == 0;
 }
 
 template <bool kNarrow>
-void dequantise_any(const Dequantise& args) {
-  if (args.type == ElementType::kFloat64) {
-    dequantise_doubles<kNarrow, ElementType::kFloat64>(args);
-  } else {
-    dequantise_doubles<kNarrow, ElementType::kFloat32>(args);
-  }
+bool dequantise_any(const Dequantise& args) {
+  return args.type == ElementType::kFloat64
+             ? dequantise_doubles<kNarrow, ElementType::kFloat64>(args)
+             : dequantise_doubles<kNarrow, ElementType::kFloat32>(args);
 }
 
 }  // namespace
@@ -305,14 +310,11 @@ QuantiseResult quantise(const Quantise& args) {
   return {0, false};
 }
 
-void dequantise(const Dequantise& args) {
+bool dequantise(const Dequantise& args) {
   if (args.in_float && args.type == ElementType::kFloat32 && args.narrow != nullptr) {
-    dequantise_floats(args);
-  } else if (args.narrow != nullptr) {
-    dequantise_any<true>(args);
-  } else {
-    dequantise_any<false>(args);
+    return dequantise_floats(args);
   }
+  return args.narrow != nullptr ? dequantise_any<true>(args) : dequantise_any<false>(args);
 }
 
 }  // namespace veilsum::isa::avx512

@@ -41,7 +41,7 @@ bool decrypt_block_several(const DecryptBlock& args);
 bool noise_in_bounds_several(const NoiseCheck& args);
 
 QuantiseResult quantise(const Quantise& args);
-void dequantise(const Dequantise& args);
+bool dequantise(const Dequantise& args);
 void tag_run(const TagRun& args, std::uint64_t out[kTagEvaluations]);
 
 void sum_fields(const SumFields& args);

@@ -225,17 +225,20 @@ QuantiseResult quantise(const Quantise& args) {
 /// Digit minus offset lies strictly between -2^52 and 2^52, so its conversion is exact; the product
 /// with the scale is one rounding and the conversion to float32 another. In float the scale is a
 /// sum of two floats, so that the result is the nearest float but for a few in 2^24.
-void dequantise(const Dequantise& args) {
+bool dequantise(const Dequantise& args) {
+  std::int64_t beyond = 0;  // below 0 once a v was above the offset
   const auto digit = [&](std::size_t i) {
-    return (args.narrow != nullptr ? static_cast<std::int64_t>(args.narrow[i])
-                                   : static_cast<std::int64_t>(args.wide[i])) -
-           args.offset;
+    const std::int64_t v = (args.narrow != nullptr ? static_cast<std::int64_t>(args.narrow[i])
+                                                   : static_cast<std::int64_t>(args.wide[i])) -
+                           args.offset;
+    beyond |= args.offset - v;
+    return v;
   };
   if (args.type == ElementType::kFloat64) {
     double* out = static_cast<double*>(args.out);
     for (std::size_t i = 0; i < args.count; ++i)
       out[i] = static_cast<double>(digit(i)) * args.scale;
-    return;
+    return beyond >= 0;
   }
   float* out = static_cast<float*>(args.out);
   if (args.in_float) {
@@ -245,11 +248,12 @@ void dequantise(const Dequantise& args) {
       const auto v = static_cast<float>(digit(i));
       out[i] = std::fma(v, high, v * low);
     }
-    return;
+    return beyond >= 0;
   }
   for (std::size_t i = 0; i < args.count; ++i) {
     out[i] = static_cast<float>(static_cast<double>(digit(i)) * args.scale);
   }
+  return beyond >= 0;
 }
 
 }  // namespace veilsum::isa::scalar

@@ -37,7 +37,7 @@ void encrypt_from_pad(const EncryptFromPad& args);
 bool decrypt_block(const DecryptBlock& args);
 bool noise_in_bounds(const NoiseCheck& args);
 QuantiseResult quantise(const Quantise& args);
-void dequantise(const Dequantise& args);
+bool dequantise(const Dequantise& args);
 void tag_run(const TagRun& args, std::uint64_t out[kTagEvaluations]);
 void sum_fields(const SumFields& args);
 void pack_fields(const std::uint64_t* in, std::size_t coefficients, const FieldTable& table,

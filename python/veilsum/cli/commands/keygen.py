@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     plan = veilsum.Plan.load(args.plan) if args.plan is not None else plan_from(args)
     secret, public = veilsum.keygen(plan)
     _set_aside(Path(f"{secret_path}.opened"))
+    if args.force:
+        Path(secret_path).unlink(missing_ok=True)  # nothing that is saved replaces a secret key
     secret.save(secret_path)
     public.save(public_path)
     report(

@@ -217,10 +217,10 @@ def _check_slots(slots: ComplexValues, plan: CkksPlan, weight: int, at: int) -> 
     error = float(np.abs(slots.imag).max())
     if error > plan.error_bound:
         raise TamperedSumError(
-            f"the sum is off by {error:.3g} of the limit near value {shown(at)}, where N = "
-            f"{plan.ring_degree}, a modulus of {plan.log2_modulus} bits and noise for "
-            f"{plan.clients} clients give at most {plan.error_bound:.3g}: an upload was made up, "
-            f"or a share is of another key. No value is given out"
+            f"the sum is off by more than {plan.error_bound:.3g} of the limit near value "
+            f"{shown(at)}, which is the most that N = {plan.ring_degree}, a modulus of "
+            f"{plan.log2_modulus} bits and noise for {plan.clients} clients give: an upload was "
+            f"made up, or a share is of another key. No value is given out"
         )
     beyond = np.abs(slots.real) > weight + plan.error_bound
     if beyond.any():

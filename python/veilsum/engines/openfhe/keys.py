@@ -21,6 +21,7 @@ from veilsum.errors import KeyMismatchError, ParameterError, RoundError, WireFor
 __all__ = [
     "HasFacts",
     "check_public_key",
+    "check_secret_key",
     "keygen",
     "party_keygen",
     "plan_of",
@@ -133,6 +134,28 @@ def check_public_key(plan: CkksPlan, public: _core.PublicKey) -> None:
             f"the public key is of {joined} parties, the plan of {plan.parties}: a round takes the "
             f"last party's"
         )
+
+
+def check_secret_key(plan: CkksPlan, secret: _core.SecretKey) -> None:
+    """Refuse a party's key of another plan, though the round's key names it as a part.
+
+    Its residues would be taken for those of another ring or prime, or be hidden by the noise that
+    this plan asks for, which may be far too little for that one.
+
+    Raises
+    ------
+    KeyMismatchError
+        When it was made for another plan.
+    WireFormatError
+        When its public half is malformed.
+    """
+    try:
+        public_words(plan, secret.public_key)
+    except KeyMismatchError:
+        raise KeyMismatchError(
+            "the secret key was made for another plan than the round's; whoever made the round's "
+            "key named it as a part all the same: make the key anew, with all parties"
+        ) from None
 
 
 def public_words(plan: CkksPlan, public: _core.PublicKey) -> Words:

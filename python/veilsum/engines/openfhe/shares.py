@@ -14,7 +14,7 @@ from typing import NoReturn, TypeAlias, final
 import numpy as np
 
 from veilsum import _core
-from veilsum.engines.openfhe.keys import plan_of
+from veilsum.engines.openfhe.keys import check_secret_key, plan_of
 from veilsum.engines.openfhe.opening import WHOLE, Opened, open_blocks, words_of
 from veilsum.engines.openfhe.plan import CkksPlan
 from veilsum.errors import ParameterError, RoundError, WireFormatError
@@ -173,7 +173,7 @@ def open_share(
     ParameterError
         When the round's key has one holder.
     KeyMismatchError
-        When the party's key is no part of the round's.
+        When the party's key is no part of the round's, or was made for another plan.
     RoundError
         When a rule of the round is broken; see `veilsum.open_sum`.
     """
@@ -184,6 +184,7 @@ def open_share(
         request = total
     else:
         request = total.opening_request(None if uploads is None else list(uploads))
+    check_secret_key(plan, secret)
     parties = [*rnd.public.parts, rnd.public.id]
     # A key that is no part of the round's is the core's to refuse.
     party = parties.index(secret.id) if secret.id in parties else 0
@@ -216,7 +217,7 @@ def combine_shares(rnd: _core.Round, shares: Iterable[DecryptionShare]) -> _core
     ------
     RoundError
         When a party is missing or there twice, or the shares are of different aggregates or of
-        another round.
+        another round, or do not say the same count and weight.
     WireFormatError
         When a residue is not below its prime.
     """
@@ -234,12 +235,21 @@ def combine_shares(rnd: _core.Round, shares: Iterable[DecryptionShare]) -> _core
                 f"the share of party {share.party} is of round {share.round_id.hex()[:16]}, not of "
                 f"round {rnd.id.hex()[:16]}"
             )
-        if (share.key.manifest, share.opened.digest) != (first.key.manifest, first.opened.digest):
-            raise RoundError("the shares are of different aggregates; open one and the same")
+        if _named(share) != _named(first):
+            raise RoundError(
+                "the shares are of different aggregates, or do not say the same of one; open one "
+                "and the same"
+            )
     body = Opened(first.opened.digest, WHOLE, _add(plan, [share.opened for share in items]))
     return _core.make_sum_key(
         rnd, first.key.manifest, first.count, first.total_weight, body.to_bytes()
     )
+
+
+def _named(share: DecryptionShare) -> tuple[bytes, int, int, bytes]:
+    """Say what a share opens, as far as it tells."""
+    key = share.key
+    return key.manifest, key.count, key.total_weight, share.opened.digest
 
 
 def _add(plan: CkksPlan, shares: list[Opened]) -> memoryview:
