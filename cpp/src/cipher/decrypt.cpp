@@ -213,14 +213,14 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
               good.store(false, std::memory_order_relaxed);
             }
           }
-          if (tagged) total->add(*hash);
+          if (total && hash) total->add(*hash);
         });
     if (!tagged && !good.load()) refuse_sum();
     if (options.progress) {
       options.progress(std::min((first + items) * group_values, round.size()), round.size());
     }
   }
-  const bool holds = !tagged || total->sum().equals(options.tag->expected);
+  const bool holds = !total || total->sum().equals(options.tag->expected);
   if (!good.load() || !holds) refuse_sum();
   withheld.release();
 }

@@ -249,7 +249,8 @@ class FileDecryption {
   bool take_over(std::uint64_t first, std::uint64_t& count) {
     const auto found = done_.find(first);
     if (found == done_.end() || found->second.spans.empty() ||
-        found->second.spans.size() > spans_.count() - first) {
+        found->second.spans.size() > spans_.count() - first ||
+        found->second.hash.has_value() != total_hash_.has_value()) {
       return false;
     }
     count = found->second.spans.size();
@@ -274,7 +275,7 @@ class FileDecryption {
           if (crc != results_[item].out) good.store(false);
         });
     if (good.load()) {
-      if (total_hash_) total_hash_->add(*found->second.hash);
+      if (total_hash_ && found->second.hash) total_hash_->add(*found->second.hash);
       return true;
     }
     count = std::min(spans_in_portion(options_.threads), spans_.count() - first);
@@ -310,10 +311,10 @@ class FileDecryption {
           for_each_step(first + item, [&](std::uint64_t block, std::uint64_t blocks) {
             decrypt_step(block, blocks, *lease, result, hash ? &*hash : nullptr);
           });
-          if (portion_) portion_->add(*hash);
+          if (portion_ && hash) portion_->add(*hash);
         });
     pool_.for_each([](Scratch& scratch) { scratch.writes.flush(); });
-    if (portion_) total_hash_->add(portion_->sum());
+    if (portion_ && total_hash_) total_hash_->add(portion_->sum());
     // What was refused already is not told before the end, but no later run may take it over.
     if (!output_->journaled() || !good_.load()) return;
     ByteWriter record(16 + 8 * results_.size() + kHashBytes);

@@ -294,7 +294,7 @@ scheme::Upload encrypt(PreparedUpload& prepared, std::span<const Piece> pieces,
             encrypt_one(job, pieces, block, scratch, blocks.data() + round.block_offset(block),
                         hash ? &*hash : nullptr);
           }
-          if (total) total->add(*hash);
+          if (total && hash) total->add(*hash);
         });
     if (!job.finite.load()) refuse_non_finite(round, pieces);
     if (options.progress) {

@@ -288,7 +288,7 @@ class FileEncryption {
         const std::uint64_t beyond = encryptor.clipped() - before;
         clipped += beyond;
         record_done(first, count, beyond);
-        if (portion_) total_->add(portion_->sum());
+        if (portion_ && total_) total_->add(portion_->sum());
       }
       for (std::uint64_t i = 0; i < count; ++i) {
         const SpanResult& result = results_[static_cast<std::size_t>(i)];
@@ -324,7 +324,10 @@ class FileEncryption {
   /// True when an earlier run made these spans and their bytes are still right.
   bool take_over(std::uint64_t first, std::uint64_t count, std::uint64_t& clipped) {
     const auto found = done_.find(first);
-    if (found == done_.end() || found->second.checksums.size() != count) return false;
+    if (found == done_.end() || found->second.checksums.size() != count ||
+        found->second.hash.has_value() != total_.has_value()) {
+      return false;
+    }
     for (std::uint64_t i = 0; i < count; ++i) {
       if (!begun_.contains(first + i)) return false;
     }
@@ -344,7 +347,7 @@ class FileEncryption {
         });
     if (good.load()) {
       clipped += found->second.clipped;
-      if (total_) total_->add(*found->second.hash);
+      if (total_ && found->second.hash) total_->add(*found->second.hash);
       return true;
     }
     results_.assign(static_cast<std::size_t>(count), {});
@@ -440,7 +443,7 @@ class FileEncryption {
       result.crc = isa::kernels().crc32c(result.crc, bytes.data(), bytes.size());
       scratch.writes.write_at(head_bytes_ + spans_.offset_of(block), bytes);
     }
-    if (portion_) portion_->add(*hash);
+    if (portion_ && hash) portion_->add(*hash);
     if (hashed_) {
       result.pieces = scheme::piece_digests(scratch.out.span().first(spans_.bytes(span)));
     }

@@ -27,8 +27,6 @@ class TagKey {
   TagKey(const scheme::Round& round, ByteView group_key);
   TagKey(const TagKey&) = delete;
   TagKey& operator=(const TagKey&) = delete;
-  TagKey(TagKey&&) = default;
-  TagKey& operator=(TagKey&&) = default;
 
   const scheme::Round& round() const noexcept { return round_; }
   const ring::TagHash& hash() const noexcept { return hash_; }

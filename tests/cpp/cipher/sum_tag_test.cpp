@@ -100,6 +100,7 @@ struct TaggedSum {
   TaggedSum(const Round& of, const SecretKey& secret, std::vector<std::uint64_t> weights)
       : round(of), key(key_for(of)), sums(of.size(), 0), expected(key.field()) {
     std::vector<const Upload*> pointers;
+    pointers.reserve(weights.size());
     for (std::size_t k = 0; k < weights.size(); ++k) {
       const Update update = random_update(round, k);
       Tagging tag{key, {}};
@@ -108,7 +109,7 @@ struct TaggedSum {
       for (std::size_t v = 0; v < sums.size(); ++v) {
         sums[v] += static_cast<std::int64_t>(weights[k]) * levels.values[v];
       }
-      expected.add_weighted(*tag.hash, weights[k]);
+      expected.add_weighted(tag.hash.value(), weights[k]);
       total_weight += weights[k];
     }
     for (const Upload& upload : uploads) pointers.push_back(&upload);
@@ -319,8 +320,8 @@ TEST("changes of one coefficient, in range or not, in values or in padding: one 
   const auto refused = [&](auto change) {
     Bytes blocks = sum.made->blocks;
     change(blocks.data());
+    int calls = 0;
     try {
-      int calls = 0;
       DecryptOptions options;
       options.progress = [&](std::uint64_t, std::uint64_t) { ++calls; };
       (void)decrypt<float>(sum, blocks, &check, options);
@@ -328,6 +329,7 @@ TEST("changes of one coefficient, in range or not, in values or in padding: one 
     } catch (const TamperedSumError& error) {
       if (text.empty()) text = error.what();
       CHECK_EQ(text, std::string(error.what()));
+      CHECK_EQ(calls, 1);  // whatever was changed, it was worked through
     }
   };
   const std::uint64_t last = round.value_blocks() - 1;
