@@ -80,10 +80,9 @@ Round::Round(std::shared_ptr<const Cipher> shared, const PublicKey& public_key, 
                            " clients, the plan holds " + std::to_string(cipher.clients()));
     }
     if (fields.roster.size() < fields.min_clients) {
-      throw ParameterError(
-          "the roster names " + std::to_string(fields.roster.size()) +
-          (fields.roster.size() == 1 ? " client" : " clients") +
-          ", fewer than min_clients = " + std::to_string(fields.min_clients));
+      throw ParameterError("the roster names " + std::to_string(fields.roster.size()) +
+                           (fields.roster.size() == 1 ? " client" : " clients") +
+                           ", fewer than min_clients = " + std::to_string(fields.min_clients));
     }
     for (std::size_t i = 0; i < fields.roster.size(); ++i) {
       if (const char* reason = weakness(fields.roster[i])) {
