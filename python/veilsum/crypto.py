@@ -323,6 +323,11 @@ class Accumulator(_core.Accumulator):
         """
         check_type("Accumulator(rnd)", "rnd", rnd, Round)
         super().__init__(rnd, verify=verifier_of(rnd))
+        self._round_id = rnd.id
+
+    def __repr__(self) -> str:
+        name = self._round_id.hex()[:16]
+        return f"<veilsum.Accumulator of round {name}: {counted(self.count, 'upload')}>"
 
     def add(self, upload: _core.Upload, weight: int = 1, threads: int | None = None) -> None:
         """Add an upload to the sum.

@@ -79,6 +79,11 @@ class UploadFile:
     client: int | None
     digest: bytes
 
+    def __repr__(self) -> str:
+        who = "unsigned" if self.client is None else f"client {self.client}"
+        name = self.round_id.hex()[:16]
+        return f"<veilsum.UploadFile of round {name}: {self.nbytes} bytes, {who}, in {self.path}>"
+
     @property
     def signed(self) -> bool:
         """Whether it carries a signature."""

@@ -319,3 +319,34 @@ def test_another_wire_version_says_what_helps(parts, version, which):
     raw[4:6] = version.to_bytes(2, "little")
     with pytest.raises(vs.WireFormatError, match=f"make it anew .* or read it with {which} one"):
         vs.Round.from_bytes(bytes(raw))
+
+
+def test_texts_of_objects_have_one_style(parts, tmp_path):
+    """`<veilsum.Name ...: facts>`, but for what can be typed again as it stands."""
+    parts["total"].save(tmp_path / "total.vs")
+    np.save(tmp_path / "u.npy", parts["update"])
+    rnd = parts["rnd"]
+    name = rnd.id.hex()[:16]
+    accumulator = vs.Accumulator(rnd)
+    accumulator.add(parts["uploads"][0])
+    upload = vs.encrypt_file(rnd, tmp_path / "u.npy", tmp_path / "a.up")
+    of_round = f"of round {name}: "
+    for thing, text in (
+        (parts["secret"], f"<veilsum.SecretKey {parts['public'].id.hex()}>"),
+        (parts["public"], f"<veilsum.PublicKey {parts['public'].id.hex()}>"),
+        (rnd, f"<veilsum.Round {name}: 8 values>"),
+        (parts["uploads"][0], f"<veilsum.Upload {of_round}{upload.nbytes} bytes, unsigned>"),
+        (
+            upload,
+            f"<veilsum.UploadFile {of_round}{upload.nbytes} bytes, unsigned, in {upload.path}>",
+        ),
+        (accumulator, f"<veilsum.Accumulator {of_round}1 upload>"),
+        (parts["total"], f"<veilsum.Aggregate {of_round}3 uploads, total weight 3>"),
+        (
+            vs.AggregateFile(tmp_path / "total.vs", rnd),
+            f"<veilsum.AggregateFile {of_round}3 uploads, total weight 3, in {tmp_path}/total.vs>",
+        ),
+        (parts["total"].opening_request(), f"<veilsum.OpeningRequest {of_round}3 uploads>"),
+        (parts["key"], f"<veilsum.SumKey {of_round}3 uploads>"),
+    ):
+        assert repr(thing) == text

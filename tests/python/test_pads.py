@@ -211,8 +211,8 @@ def test_closing(rnd, update):
 def test_the_text_shows_numbers_only(rnd):
     store = ready(rnd)
     text = (
-        f"PadStore(round {rnd.id.hex()[:16]}, ready_bytes={store.ready_bytes}, "
-        f"budget_bytes={store.budget_bytes})"
+        f"<veilsum.PadStore of round {rnd.id.hex()[:16]}: {store.ready_bytes} of "
+        f"{store.budget_bytes} bytes ready>"
     )
     assert repr(store) == str(store) == text
 

@@ -217,8 +217,8 @@ void register_aggregate(py::module_& m) {
   request
       .def("__repr__",
            [](const OpeningRequest& self) {
-             return "OpeningRequest(round " + short_hex(self.manifest.round().id()) +
-                    ", count=" + std::to_string(self.manifest.entries().size()) + ")";
+             return "<veilsum.OpeningRequest of round " + short_hex(self.manifest.round().id()) +
+                    ": " + std::to_string(self.manifest.entries().size()) + " uploads>";
            })
       .def("to_bytes", [](const OpeningRequest& self) { return to_python(self.to_bytes()); })
       .def_static(
@@ -250,9 +250,9 @@ void register_aggregate(py::module_& m) {
   aggregate.def_property_readonly("nbytes", &Aggregate::wire_bytes)
       .def("__repr__",
            [](const Aggregate& self) {
-             return "Aggregate(round " + short_hex(self.round().id()) +
-                    ", count=" + std::to_string(self.manifest().entries().size()) +
-                    ", total_weight=" + std::to_string(self.manifest().total_weight()) + ")";
+             return "<veilsum.Aggregate of round " + short_hex(self.round().id()) + ": " +
+                    std::to_string(self.manifest().entries().size()) + " uploads, total weight " +
+                    std::to_string(self.manifest().total_weight()) + ">";
            })
       .def_property_readonly(
           "blocks", [](const Aggregate& self) { return view_of(py::cast(self), self.blocks()); })
@@ -328,10 +328,10 @@ void register_aggregate(py::module_& m) {
       .def_property_readonly("path", [](const AggregateFile& self) { return self.file().path(); })
       .def("__repr__",
            [](const AggregateFile& self) {
-             return "AggregateFile(" + self.file().path() + ", round " +
-                    short_hex(self.round().id()) +
-                    ", count=" + std::to_string(self.manifest().entries().size()) +
-                    ", total_weight=" + std::to_string(self.manifest().total_weight()) + ")";
+             return "<veilsum.AggregateFile of round " + short_hex(self.round().id()) + ": " +
+                    std::to_string(self.manifest().entries().size()) + " uploads, total weight " +
+                    std::to_string(self.manifest().total_weight()) + ", in " + self.file().path() +
+                    ">";
            })
       .def(
           "opening_request", [](const AggregateFile& self) { return self.opening_request(0); },

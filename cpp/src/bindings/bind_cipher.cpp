@@ -88,9 +88,9 @@ void register_pad_store(py::module_& m) {
            py::call_guard<py::gil_scoped_release>())  // waits for threads that never want the lock
       .def("__repr__",
            [](const PadStore& store) {
-             return "PadStore(round " + short_hex(store.round().id()) +
-                    ", ready_bytes=" + std::to_string(store.ready_bytes()) +
-                    ", budget_bytes=" + std::to_string(store.options().budget_bytes) + ")";
+             return "<veilsum.PadStore of round " + short_hex(store.round().id()) + ": " +
+                    std::to_string(store.ready_bytes()) + " of " +
+                    std::to_string(store.options().budget_bytes) + " bytes ready>";
            })
       .def("__reduce__", [](const PadStore&) {
         throw py::type_error(

@@ -273,7 +273,8 @@ void register_keys(py::module_& m) {
            })
       .def("__hash__", [](const PublicKey& key) { return py::hash(to_python(key.id())); })
       .def_property_readonly("id", [](const PublicKey& key) { return to_python(key.id()); })
-      .def("__repr__", [](const PublicKey& key) { return "PublicKey(" + to_hex(key.id()) + ")"; })
+      .def("__repr__",
+           [](const PublicKey& key) { return "<veilsum.PublicKey " + to_hex(key.id()) + ">"; })
       .def("to_bytes", [](const PublicKey& key) { return to_python(key.to_bytes()); })
       .def_static(
           "from_bytes",
@@ -304,7 +305,7 @@ void register_keys(py::module_& m) {
       .def_property_readonly("id", [](const SecretKey& key) { return to_python(key.id()); })
       .def_property_readonly("public_key", &SecretKey::public_key)
       .def("__repr__",
-           [](const SecretKey& key) { return "SecretKey(id " + to_hex(key.id()) + ")"; })
+           [](const SecretKey& key) { return "<veilsum.SecretKey " + to_hex(key.id()) + ">"; })
       .def("__reduce__", [](const SecretKey&) { refuse_pickle("SecretKey"); })
       .def("to_bytes", [](const SecretKey& key) { return secret_to_python(key.to_bytes()); })
       .def_static(
@@ -500,12 +501,12 @@ void register_upload(py::module_& m) {
                              [](const Upload& upload) { return to_python(upload.head().digest()); })
       .def("__repr__",
            [](const Upload& upload) {
-             return "Upload(round " + short_hex(upload.round_id()) +
-                    ", nbytes=" + std::to_string(upload.wire_bytes()) +
+             return "<veilsum.Upload of round " + short_hex(upload.round_id()) + ": " +
+                    std::to_string(upload.wire_bytes()) + " bytes, " +
                     (upload.head().signature
-                         ? ", client=" + std::to_string(upload.head().signature->client)
-                         : std::string(", unsigned")) +
-                    ")";
+                         ? "client " + std::to_string(upload.head().signature->client)
+                         : std::string("unsigned")) +
+                    ">";
            })
       .def(
           "signing_payload",
@@ -595,8 +596,8 @@ void register_sum_key(py::module_& m) {
       .def_property_readonly("body", [](const SumKey& key) { return to_python(key.body()); })
       .def("__repr__",
            [](const SumKey& key) {
-             return "SumKey(round " + short_hex(key.round().id()) +
-                    ", count=" + std::to_string(key.count()) + ")";
+             return "<veilsum.SumKey of round " + short_hex(key.round().id()) + ": " +
+                    std::to_string(key.count()) + " uploads>";
            })
       .def("__reduce__", [](const SumKey&) { refuse_pickle("SumKey"); })
       .def("to_bytes", [](const SumKey& key) { return secret_to_python(key.to_bytes()); })

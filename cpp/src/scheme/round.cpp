@@ -226,10 +226,9 @@ Round::Round(std::shared_ptr<const Cipher> shared, Authority authority, RoundFie
                            " clients, the plan holds " + std::to_string(cipher.clients()));
     }
     if (fields.roster.size() < fields.min_clients) {
-      throw ParameterError(
-          "the roster names " + std::to_string(fields.roster.size()) +
-          (fields.roster.size() == 1 ? " client" : " clients") +
-          ", fewer than min_clients = " + std::to_string(fields.min_clients));
+      throw ParameterError("the roster names " + std::to_string(fields.roster.size()) +
+                           (fields.roster.size() == 1 ? " client" : " clients") +
+                           ", fewer than min_clients = " + std::to_string(fields.min_clients));
     }
     check_distinct(fields.roster);
   }
