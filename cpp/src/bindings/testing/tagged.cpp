@@ -169,8 +169,7 @@ void register_tagged(py::module_& m) {
         py::arg("group_key"), py::arg("pieces"), py::arg("dtypes"), py::arg("seal"), py::kw_only(),
         py::arg("seeds") = py::none(), py::arg("pads").none(true) = py::none(),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("on_clip") = "count",
-        py::arg("threads") = 0, py::arg("progress") = py::none(),
-        py::arg("client") = py::none());
+        py::arg("threads") = 0, py::arg("progress") = py::none(), py::arg("client") = py::none());
   m.def("encrypt_file_tagged", &encrypt_file_tagged, py::arg("round"), py::arg("group_key"),
         py::arg("sources"), py::arg("target"), py::arg("seal"), py::kw_only(), py::arg("seeds"),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("threads") = 0,
