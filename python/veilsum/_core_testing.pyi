@@ -171,6 +171,7 @@ def encrypt_seeded(
     on_clip: str = "count",
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    client: int | None = None,
 ) -> Upload: ...
 def pad_store_seeded(
     round: Round,
@@ -195,6 +196,7 @@ def encrypt_tagged(
     on_clip: str = "count",
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    client: int | None = None,
 ) -> tuple[Upload, list[int]]: ...
 def encrypt_file_tagged(
     round: Round,

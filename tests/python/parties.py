@@ -6,6 +6,7 @@ door) and as the oracle's. Tests ask it for uploads of either kind.
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 from cryptography.exceptions import InvalidTag
 
 import veilsum._core as core
-from oracle import blocks, plans, scheme, sealed, wire
+from oracle import blocks, group, identity, plans, scheme, sealed, tag, wire
 from oracle.streams import label_hash
 
 #: Arguments of veilsum.Plan that together use every ring, one and several digits, narrow and wide.
@@ -185,14 +186,27 @@ class Stage:
             dtypes,
             self.seeds(number),
             self.sealer(number),
+            client=self.client(number),
             **options,
         )
 
-    def head(self, number, clipped=0):
-        """The oracle's head of client `number`, unsigned."""
+    def client(self, number):
+        """Who uploads, where anybody knows clients by number."""
+        return number if self.oracle_round.roster else None
+
+    def head(self, number, clipped=0, client=None):
+        """The oracle's head of an upload, unsigned; sealed as `client`'s, by default its own."""
         upload_seed, _, nonce = self.seeds(number)
         randomness = seed_of("m", self.name, number) + seed_of("ephemeral", self.name, number)
-        return wire.make_head(self.oracle_round, upload_seed, nonce, randomness, clipped)
+        client = self.client(number) if client is None else client
+        return wire.make_head(
+            self.oracle_round,
+            upload_seed,
+            nonce,
+            randomness,
+            clipped,
+            wire.NO_CLIENT if client is None else client,
+        )
 
     def oracle_keys(self, number):
         """r_0, r_1, ... of client `number`."""
@@ -224,7 +238,11 @@ class Stage:
             rounding_seed=rounding_seed,
             **options,
         )
-        return OracleUpload(made, self.head(number, made.clipped))
+        return OracleUpload(made, self.oracle_head(number, made))
+
+    def oracle_head(self, number, made):
+        """The head of an upload that the oracle made, unsigned."""
+        return self.head(number, made.clipped)
 
     def oracle_bytes(self, upload):
         """An oracle upload as it travels."""
@@ -233,7 +251,7 @@ class Stage:
     def oracle_sum(self, uploads, weights=None):
         weights = weights or [1] * len(uploads)
         pairs = [(u.head, u.blocks) for u in uploads]
-        return wire.make_sum(self.oracle_plan, self.oracle_round.id, pairs, weights)
+        return wire.make_sum(self.oracle_round, pairs, weights)
 
     def oracle_key(self, total):
         """The oracle's sum key of an oracle sum."""
@@ -257,8 +275,142 @@ class Stage:
         return core.open_sum(secret, self.round, total.opening_request(), open=unseal, **options)
 
 
+@functools.cache
+def person_of(*name, post_quantum=False):
+    """A party's secret keys."""
+    parts = [seed_of("person", *name, part) for part in range(5)]
+    lattice = parts[4] if post_quantum else b""
+    return identity.Secret(parts[0], parts[1] + parts[2], parts[3], lattice)
+
+
+class RosterStage(Stage):
+    """A round with a roster: of a committee or of one key holder, with tags or without.
+
+    Every third client and member signs with ML-DSA-65 as well. The round of the core is read from
+    the oracle's bytes.
+    """
+
+    def __init__(
+        self,
+        door,
+        arguments,
+        segments,
+        *,
+        name="",
+        clients=3,
+        members=None,
+        threshold=2,
+        tagged=True,
+        upload_keys=1,
+        step=None,
+        layout=b"",
+    ):
+        self.people = [person_of("client", k, post_quantum=k % 3 == 2) for k in range(clients)]
+        super().__init__(
+            door,
+            arguments,
+            segments,
+            name=name,
+            layout=layout,
+            roster=[one.public for one in self.people],
+            upload_keys=upload_keys,
+        )
+        rnd = self.oracle_round
+        rnd.step = step
+        self.members = []
+        if members is not None:
+            # As many as the clients: they are the members.
+            own = [person_of("member", k, post_quantum=k % 3 == 1) for k in range(members)]
+            self.members = self.people if members == clients else own
+            rnd.committee = wire.Committee(tuple(one.public for one in self.members), threshold)
+            rnd.public = b""
+        self.group = None
+        self.server = person_of("server")
+        if tagged:
+            reading = sealed.SecretKey(seed_of("d", "g") + seed_of("z", "g"), seed_of("x", "g"))
+            self.group = group.Secret(seed_of("tag key", name), reading)
+            rnd.group = self.group.commitment
+        elif rnd.committee:
+            rnd.reader = self.server.public
+        self.round = core.Round.from_bytes(rnd.to_bytes())
+
+    @property
+    def reader(self):
+        """What opens answers."""
+        return self.group.reading if self.group else self.server.kem
+
+    def randomness(self, number, key):
+        """What client `number` seals to a key with."""
+        return seed_of("m", self.name, number, key) + seed_of("ephemeral", self.name, number, key)
+
+    def sealer(self, number):
+        return lambda key, info, secret: sealed.seal(
+            key, info, secret, self.randomness(number, bytes(key))
+        )
+
+    def encrypt(self, number, values, dtypes=None, **options):
+        """The core's upload of client `number`, unsigned."""
+        if not self.group:
+            return super().encrypt(number, values, dtypes, **options)
+        dtypes = dtypes or ["float64"] * len(self.segments)
+        upload, found = self.door.encrypt_tagged(
+            self.round,
+            self.round,
+            self.group.tag_key,
+            self.pieces(values, dtypes),
+            dtypes,
+            self.sealer(number),
+            seeds=self.seeds(number),
+            client=number,
+            **options,
+        )
+        assert len(found) == tag.EVALUATIONS
+        return upload
+
+    def oracle_encrypt(self, number, values, dtypes=None, **options):
+        return super().oracle_encrypt(number, values, dtypes, tagged=self.tagged, **options)
+
+    @property
+    def tagged(self):
+        return self.oracle_round.tagged
+
+    def oracle_head(self, number, made):
+        """The head of an upload that the oracle made, unsigned."""
+        rnd, (seed, _, nonce) = self.oracle_round, self.seeds(number)
+        own = None
+        if self.group:
+            own = tag.tag_of(
+                self.oracle_plan, rnd.id, self.group.tag_key, made.digits, number, nonce
+            )
+        if rnd.committee:
+            keys = [identity.kem_key(member) for member in rnd.committee.members]
+            randomness = [self.randomness(number, key) for key in keys]
+        else:
+            randomness = self.randomness(number, rnd.public)
+        return wire.make_head(rnd, seed, nonce, randomness, made.clipped, number, own)
+
+    def sign(self, number, upload):
+        """The same head, signed by its client."""
+        data = b"".join(upload.blocks)
+        head = wire.sign(self.oracle_round, number, self.people[number], upload.head, data)
+        return OracleUpload(upload.made, head)
+
+    def oracle_digits(self, total, key):
+        digits = scheme.decrypt_digits(
+            self.oracle_plan,
+            self.oracle_round.seed,
+            self.oracle_round.split(total.blocks),
+            key.keys,
+            self.size,
+            self.tagged,
+        )
+        if self.group:
+            assert wire.tag_holds(self.oracle_round, key, total, self.group.tag_key, digits)
+        return digits
+
+
 def unseal(key, info, data):
-    """A seed, or None: what core.open_sum calls."""
+    """A secret, or None: what core.open_sum calls."""
     holder = sealed.SecretKey(key[:64], key[64:])
     try:
         return sealed.unseal(holder, info, data)

@@ -15,6 +15,7 @@ import argparse
 import json
 import random
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -279,9 +280,9 @@ def sealed_vectors() -> dict:
     rows = []
     for number in range(3):
         secret = key_of("sealed", number)
-        info = sealed.key_info(
-            seed("id", number), seed("n", number)[:16], sealed.key_id(secret.public)
-        )
+        client = (wire.NO_CLIENT, 0, 7)[number]
+        nonce, key_id = seed("n", number)[:16], sealed.key_id(secret.public)
+        info = sealed.key_info(seed("id", number), client, nonce, key_id)
         randomness = seed("m", number) + seed("ephemeral", number)
         plaintext = seed("plaintext", number)
         data = sealed.seal(secret.public, info, plaintext, randomness)
@@ -313,7 +314,7 @@ def identity_of(name: str, kind: int) -> identity.Secret:
     return identity.Secret(seed("ed25519", name), kem, seed("x25519", "identity", name), lattice)
 
 
-def signature_of(signer: identity.Secret, message: bytes, kept: set[str]) -> bytes:
+def signature_of(signer: identity.Secret, message: bytes, kept: Collection[str]) -> bytes:
     """ML-DSA's signatures differ from call to call: one in the files that holds stays."""
     for known in sorted(kept):
         if identity.verify(signer.public, bytes.fromhex(known), message):
@@ -324,10 +325,12 @@ def signature_of(signer: identity.Secret, message: bytes, kept: set[str]) -> byt
 class Scheme:
     """Two uploads of one round, their sum, its key: everything from seeds."""
 
-    def __init__(self, name: str, roster: list[bytes] | None = None):
-        (clients, bits, weight_bits, security, ring_name, optimise), keys = SCHEMES[name]
+    def __init__(
+        self, name: str, clients: Sequence[identity.Secret] = (), kept: Collection[str] = ()
+    ):
+        (most, bits, weight_bits, security, ring_name, optimise), keys = SCHEMES[name]
         self.name = name
-        self.plan = Plan(clients, bits, weight_bits, security, ring_name)
+        self.plan = Plan(most, bits, weight_bits, security, ring_name)
         self.secret = key_of("key", name)
         self.round = wire.Round(
             self.plan,
@@ -335,7 +338,7 @@ class Scheme:
             SEGMENTS,
             self.secret.public,
             b"layout of the vectors",
-            roster=roster or [],
+            roster=[one.public for one in clients],
             optimise=optimise,
             upload_keys=keys,
         )
@@ -361,11 +364,17 @@ class Scheme:
                 self.seeds(client)["nonce"],
                 self.seeds(client)["randomness"],
                 upload.clipped,
+                client if clients else wire.NO_CLIENT,
             )
             for client, upload in enumerate(self.uploads)
         ]
+        for client, signer in enumerate(clients):
+            digest_of = wire.blocks_digest(b"".join(self.uploads[client].blocks))
+            payload = wire.signing_payload(self.round.id, client, self.heads[client], digest_of)
+            signature = signature_of(signer, payload, kept)
+            self.heads[client].signature = wire.Signature(client, digest_of, signature)
         pairs = [(h, u.blocks) for h, u in zip(self.heads, self.uploads, strict=True)]
-        self.total = wire.make_sum(self.plan, self.round.id, pairs, self.weights)
+        self.total = wire.make_sum(self.round, pairs, self.weights)
         self.sum_key = wire.open_sum(self.round, self.secret, self.total)
 
     def seeds(self, client: int) -> dict[str, bytes]:
@@ -479,20 +488,17 @@ def identity_vectors() -> dict:
                 "signature": signature_of(one, message, kept).hex(),
             }
         )
-    example = Scheme("n2048", [one.public for one in clients])
+    example = Scheme("n2048", clients, kept)
     uploads = []
-    for client, signer in enumerate(clients):
-        head, data = example.heads[client], b"".join(example.uploads[client].blocks)
-        blocks_digest = wire.blocks_digest(data)
-        payload = wire.signing_payload(example.round.id, client, head, blocks_digest)
-        signature = signature_of(signer, payload, kept)
-        head.signature = wire.Signature(client, blocks_digest, signature)
+    for client, head in enumerate(example.heads):
+        data = b"".join(example.uploads[client].blocks)
+        payload = wire.signing_payload(example.round.id, client, head, wire.blocks_digest(data))
         uploads.append(
             {
                 "client": client,
                 "sealed_key": head.part.hex(),
                 "payload": payload.hex(),
-                "signature": signature.hex(),
+                "signature": head.signature.signature.hex(),
                 "sha256": digest(wire.upload_bytes(example.round.id, head, data)),
             }
         )

@@ -132,8 +132,8 @@ def rounds(found: Collection, rnd: wire.Round) -> None:
     add("key_short", "the public key is one byte short", public=rnd.public[:-1])
     add("trust", "trust in the aggregator, which the native engine needs not", trust_aggregator=1)
     add("flag", "a flag that is neither 0 nor 1", trust_aggregator=2)
-    engine = len(rnd.fields()) - len(sealed.public_fields(rnd.public))
-    found.patch("round", "key_engine", "the public key of another engine", engine, b"\x02")
+    authority = len(rnd.sums_fields())
+    found.patch("round", "key_engine", "the public key of another engine", authority + 1, b"\x02")
     found.patch("round", "segments", "more segments than bytes", 16 + 32 + 9, b"\xff\xff\xff\xff")
     found.patch("round", "plan", "a plan that nobody would make", 11, b"\x01")
 

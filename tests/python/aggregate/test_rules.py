@@ -79,7 +79,7 @@ def oracle_total(stage, uploads, weights=None):
     for upload in uploads:
         _, head, blocks = wire.read_upload(upload.to_bytes())
         parts.append((head, split(stage, blocks)))
-    return wire.make_sum(stage.oracle_plan, stage.round.id, parts, weights or [1] * len(uploads))
+    return wire.make_sum(stage.oracle_round, parts, weights or [1] * len(uploads))
 
 
 def request_of(stage, total):
@@ -209,11 +209,12 @@ def with_head(stage, upload, head):
     return core.Upload.from_bytes(wire.upload_bytes(round_id, head, blocks), stage.round)
 
 
-def resealed(stage, number, *, rnd=None, nonce=None, public=None):
+def resealed(stage, number, *, rnd=None, nonce=None, public=None, client=wire.NO_CLIENT):
     """The head of client `number`, its seed sealed in another context than it says."""
     seed, _, own = stage.seeds(number)
     rnd = rnd or stage.oracle_round
-    info = sealed.key_info(rnd.id, nonce or own, sealed.key_id(public or rnd.public))
+    key_id = sealed.key_id(public or rnd.public)
+    info = sealed.key_info(rnd.id, client, nonce or own, key_id)
     randomness = seed_of("reseal", number) + seed_of("reseal x", number)
     return wire.Head(own, sealed.seal(public or rnd.public, info, seed, randomness))
 
@@ -241,6 +242,7 @@ def foreign_heads(stage, other, number):
         **{f"altered {part}": flipped(head, byte) for part, byte in altered.items()},
         "another round": resealed(stage, number, rnd=other.oracle_round),
         "another nonce": resealed(stage, number, nonce=seed_of("nonce")[:16]),
+        "another client": resealed(stage, number, client=1),
         "another nonce beside it": replace(head, nonce=seed_of("nonce")[:16]),
         "another key holder": resealed(stage, number, public=stranger),
         "another upload's, copied": replace(donor, nonce=head.nonce),
@@ -276,7 +278,7 @@ def test_an_upload_that_does_not_fit_its_sealed_key(door, active_level, signed_o
     """Its client sealed another seed than it encrypted with, and signed it: the sum is refused."""
     stage = stage_of(door, "roster" if signed_ones else "plain")
     uploads = [signed(stage, k) if signed_ones else upload_of(stage, k) for k in range(2)]
-    bad = with_head(stage, upload_of(stage, 2), stage.head(9))
+    bad = with_head(stage, upload_of(stage, 2), stage.head(9, client=2 if signed_ones else None))
     options = {}
     if signed_ones:
         bad.attach_signature(2, signer(2).sign(bad.signing_payload(stage.round, 2)))

@@ -50,15 +50,7 @@ def oracle_digits(stage, number, values, dtypes, weight=1.0, rounding="nearest")
 
 def oracle_hash(stage, digits):
     """h of all digits of a vector, by the wire format."""
-    plan = stage.oracle_plan
-    prime = tag.prime_of(plan.base)
-    key = tag.round_key(stage.oracle_round.id, GROUP_KEY)
-    rows, first = [], 0
-    for count, coefficients in plan.block_sizes(stage.size):
-        row = digits[first : first + count] + [0] * (coefficients * plan.digits - count)
-        rows.append([row[at : at + coefficients] for at in range(0, len(row), coefficients)])
-        first += count
-    return list(tag.Hash(plan.base, key, prime).vector(rows))
+    return list(tag.hash_of(stage.oracle_plan, stage.oracle_round.id, GROUP_KEY, digits))
 
 
 def encrypt(stage, number, values, dtypes, **options):

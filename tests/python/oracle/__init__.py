@@ -7,6 +7,9 @@ twice, in two languages and two algorithms, to pass.
 
 Modules, lowest first: `aes` (FIPS 197 in tables of integers), `streams` (labels and AES-CTR
 streams), `ring` (primes, NTT, residues, `round` and `lift`, packing), `plans` (bounds and
-geometry), `blocks` (quantising, digits, messages, fields), `mlkem` and `sealed` (an upload's seed,
-sealed), `scheme` (upload keys, uploads, sums, decryption), `wire` (bytes).
+geometry), `blocks` (quantising, digits, messages, fields), `mlkem` and `sealed` (an upload's
+secrets, sealed), `identity` (parties), `scheme` (upload keys, uploads, sums, decryption), `tag`
+(what finds a changed sum), `shamir` and `sharing` (what a committee's members hold), `tree` (the
+hash over sealed shares), `wire` (bytes), `committee` (what members exchange), `group` (the
+clients' keys).
 """

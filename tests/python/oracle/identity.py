@@ -7,11 +7,12 @@ keys are written out here and in `mlkem`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, x25519
 
-from . import mlkem, streams
+from . import mlkem, sealed, streams
 
 ED25519, POST_QUANTUM = 1, 2
 ED25519_BYTES, KEM_BYTES, ML_DSA_BYTES = 32, mlkem.PUBLIC_BYTES + 32, 1952
@@ -31,7 +32,7 @@ class Secret:
     x25519_private: bytes
     ml_dsa_seed: bytes = b""
 
-    @property
+    @cached_property
     def public(self) -> bytes:
         """What rosters list."""
         signing = ed25519.Ed25519PrivateKey.from_private_bytes(self.ed25519_private)
@@ -44,6 +45,11 @@ class Secret:
             out += self._lattice().public_key().public_bytes_raw()
         assert len(out) == FIELDS_BYTES[out[0]]
         return out
+
+    @property
+    def kem(self) -> sealed.SecretKey:
+        """What opens what is sealed to this party."""
+        return sealed.SecretKey(self.mlkem_seed, self.x25519_private)
 
     def sign(self, message: bytes) -> bytes:
         """Ed25519's signature is the same at every call, ML-DSA's is not."""
@@ -58,6 +64,11 @@ class Secret:
 def identity_id(public: bytes) -> bytes:
     """32 bytes that name a public identity."""
     return streams.label_hash("veilsum/2/identity-id", public)
+
+
+def kem_key(public: bytes) -> bytes:
+    """What is sealed to."""
+    return public[33 : 33 + KEM_BYTES]
 
 
 def signing_input(public: bytes, message: bytes) -> bytes:

@@ -69,15 +69,18 @@ def block_errors(key: bytes, block: int, coefficients: int) -> list[int]:
     return streams.cbd(key, index, coefficients)
 
 
-def block_lengths(plan: Plan, size: int, keys: int) -> list[int]:
-    """Coefficients of each block of an upload: value blocks, then one check block a key."""
-    return [length for _, length in plan.block_sizes(size)] + [plan.degree] * keys
+def block_lengths(plan: Plan, size: int, checks: int) -> list[int]:
+    """Coefficients of each block of an upload: value blocks, then check blocks.
+
+    There is a check block for each key, or, where there are tags, none.
+    """
+    return [length for _, length in plan.block_sizes(size)] + [plan.degree] * checks
 
 
-def split_blocks(plan: Plan, size: int, keys: int, data: bytes) -> list[bytes]:
+def split_blocks(plan: Plan, size: int, checks: int, data: bytes) -> list[bytes]:
     """An upload's blocks, packed, one after another."""
     out, at = [], 0
-    for length in block_lengths(plan, size, keys):
+    for length in block_lengths(plan, size, checks):
         step = plan.block_bytes(length)
         out.append(data[at : at + step])
         at += step
@@ -142,11 +145,13 @@ def encrypt_digits(
     digits: list[int],
     upload_seed: bytes,
     keys: Rows,
+    tagged: bool = False,
 ) -> list[bytes]:
-    """All blocks of an upload, check blocks included."""
+    """All blocks of an upload, check blocks included where there is no tag."""
     key = streams.upload_key(round_id, upload_seed)
     out, first = [], 0
-    sizes = plan.block_sizes(len(digits)) + [(0, plan.degree)] * len(keys)
+    checks = 0 if tagged else len(keys)
+    sizes = plan.block_sizes(len(digits)) + [(0, plan.degree)] * checks
     for number, (count, coefficients) in enumerate(sizes):
         messages = blocks.encode_block(digits[first : first + count], plan, coefficients)
         fields = blocks.encrypt_block(
@@ -172,6 +177,7 @@ def encrypt(
     rounding_seed: bytes,
     weight: float = 1.0,
     rounding: str = "nearest",
+    tagged: bool = False,
 ) -> Upload:
     """A whole upload from its seeds."""
     words = None
@@ -179,7 +185,7 @@ def encrypt(
         words = rounding_words(plan, round_id, rounding_seed, len(values))
     digits, clipped = quantise(plan, runs, values, weight, words)
     keys = upload_keys(plan, round_id, upload_seed, key_count)
-    made = encrypt_digits(plan, round_id, round_seed, digits, upload_seed, keys)
+    made = encrypt_digits(plan, round_id, round_seed, digits, upload_seed, keys, tagged)
     return Upload(made, keys, clipped, digits)
 
 
@@ -213,10 +219,16 @@ def check_blocks(plan: Plan, round_seed: bytes, packed: list[bytes], keys: Rows)
 
 
 def decrypt_digits(
-    plan: Plan, round_seed: bytes, packed: list[bytes], keys: Rows, size: int
+    plan: Plan,
+    round_seed: bytes,
+    packed: list[bytes],
+    keys: Rows,
+    size: int,
+    tagged: bool = False,
 ) -> list[int]:
-    """Summed digits of every value."""
-    check_blocks(plan, round_seed, packed, keys)
+    """Summed digits of every value; whether a tag holds is the caller's to check."""
+    if not tagged:
+        check_blocks(plan, round_seed, packed, keys)
     out: list[int] = []
     for number, (count, _) in enumerate(plan.block_sizes(size)):
         fields = ring.unpack_rows(packed[number], plan.field_bits)

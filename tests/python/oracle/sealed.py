@@ -1,4 +1,4 @@
-"""The sealed key of an upload: HPKE (RFC 9180), base mode, single shot, written out.
+"""Sealing of an upload's secrets: HPKE (RFC 9180), base mode, single shot, written out.
 
 KEM 0x647A (ML-KEM-768 + X25519), KDF HKDF-SHA256, AEAD AES-256-GCM. X25519, AES-GCM, HMAC and the
 opening of ML-KEM are `cryptography`'s and Python's; the combination is this file's, with the
@@ -11,6 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from cryptography.hazmat.primitives.asymmetric import mlkem as library_mlkem
 from cryptography.hazmat.primitives.asymmetric import x25519
@@ -23,7 +24,9 @@ KEM, KDF, AEAD = 0x647A, 0x0001, 0x0002
 KEM_LABEL = bytes([0x5C, 0x2E, 0x2F, 0x2F, 0x5E, 0x5C])
 PUBLIC_BYTES = mlkem.PUBLIC_BYTES + 32
 ENCAPSULATED_BYTES = mlkem.CIPHERTEXT_BYTES + 32
-SEALED_BYTES = ENCAPSULATED_BYTES + 32 + 16
+#: What sealing adds to a secret, and a sealed key without a tag.
+SEAL_BYTES = ENCAPSULATED_BYTES + 16
+SEALED_BYTES = SEAL_BYTES + 32
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class SecretKey:
     mlkem_seed: bytes
     x25519_private: bytes
 
-    @property
+    @cached_property
     def public(self) -> bytes:
         """The public key's body."""
         private = x25519.X25519PrivateKey.from_private_bytes(self.x25519_private)
@@ -102,9 +105,22 @@ def unseal(secret: SecretKey, info: bytes, sealed: bytes) -> bytes:
     return AESGCM(key).decrypt(nonce, sealed[ENCAPSULATED_BYTES:], b"")
 
 
-def key_info(round_id: bytes, nonce: bytes, key_id: bytes) -> bytes:
+def key_info(round_id: bytes, client: int, nonce: bytes, key_id: bytes) -> bytes:
     """What a sealed key is bound to."""
-    return b"veilsum/2/sealed-key" + round_id + nonce + key_id
+    return b"veilsum/2/sealed-key" + round_id + client.to_bytes(4, "little") + nonce + key_id
+
+
+def share_info(
+    round_id: bytes, client: int, nonce: bytes, member: int, identity_id: bytes
+) -> bytes:
+    """What a member's sealed share is bound to."""
+    context = round_id + client.to_bytes(4, "little") + nonce
+    return b"veilsum/2/sealed-share" + context + member.to_bytes(4, "little") + identity_id
+
+
+def answer_info(round_id: bytes, certified: bytes, member: int) -> bytes:
+    """What a member's sealed answer is bound to."""
+    return b"veilsum/2/sealed-answer" + round_id + certified + member.to_bytes(4, "little")
 
 
 def public_fields(body: bytes, engine: int = ENGINE_NATIVE, parts: Sequence[bytes] = ()) -> bytes:

@@ -44,13 +44,16 @@ def uniform(key: bytes, index: int, p: int, count: int) -> Vector:
 
 
 def evaluate(polynomial: list[Vector], members: int, p: int) -> list[Vector]:
-    return [
-        [
-            sum(c * pow(k + 1, i, p) for i, c in enumerate(column)) % p
-            for column in zip(*polynomial, strict=True)
-        ]
-        for k in range(members)
-    ]
+    out = []
+    for k in range(members):
+        powers = [pow(k + 1, i, p) for i in range(len(polynomial))]
+        out.append(
+            [
+                sum(c * power for c, power in zip(column, powers, strict=True)) % p
+                for column in zip(*polynomial, strict=True)
+            ]
+        )
+    return out
 
 
 def share(secret: Vector, threshold: int, members: int, p: int, key: bytes, index: int):
@@ -75,7 +78,12 @@ def interpolate(points: list[int], values: Vector, x: int, p: int) -> int:
 
 def reconstruct(members: list[int], rows: list[Vector], p: int) -> Vector:
     points = [k + 1 for k in members]
-    return [interpolate(points, list(column), 0, p) for column in zip(*rows, strict=True)]
+    unit = [[int(i == k) for i in range(len(points))] for k in range(len(points))]
+    weights = [interpolate(points, row, 0, p) for row in unit]
+    return [
+        sum(w * x for w, x in zip(weights, column, strict=True)) % p
+        for column in zip(*rows, strict=True)
+    ]
 
 
 def centred(x: int, p: int) -> int:

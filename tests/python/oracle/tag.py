@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from . import streams
+from .plans import Plan
 
 TAG_POINT, TAG_MULTIPLIER, TAG_MASK = 5, 6, 7
 EVALUATIONS = 2
@@ -105,6 +106,31 @@ class Hash:
 
     def vector(self, blocks: list[list[list[int]]]) -> tuple[int, ...]:
         return add(self.prime, *(self.block(b, rows) for b, rows in enumerate(blocks)))
+
+
+def digit_rows(plan: Plan, digits: list[int]) -> list[list[list[int]]]:
+    """Digits of a vector -> [block][d][i], digit d of coefficient i; filled up with zeros."""
+    out, first = [], 0
+    for count, coefficients in plan.block_sizes(len(digits)):
+        row = digits[first : first + count] + [0] * (coefficients * plan.digits - count)
+        out.append([row[at : at + coefficients] for at in range(0, len(row), coefficients)])
+        first += count
+    return out
+
+
+def hash_of(plan: Plan, round_id: bytes, group_key: bytes, digits: list[int]) -> tuple[int, ...]:
+    """h of all digits of a vector, in a round of a group."""
+    made = Hash(plan.base, round_key(round_id, group_key), prime_of(plan.base))
+    return made.vector(digit_rows(plan, digits))
+
+
+def tag_of(
+    plan: Plan, round_id: bytes, group_key: bytes, digits: list[int], client: int, nonce: bytes
+) -> tuple[int, ...]:
+    """What an upload's client seals: h of its digits, masked."""
+    prime, key = prime_of(plan.base), round_key(round_id, group_key)
+    own = mask(prime, key, client, nonce)
+    return add(prime, hash_of(plan, round_id, group_key, digits), own)
 
 
 def add(prime: int, *sums: tuple[int, ...]) -> tuple[int, ...]:

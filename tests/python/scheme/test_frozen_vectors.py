@@ -334,6 +334,7 @@ def test_identities_and_a_round_with_both_kinds(door):
             tuple(bytes.fromhex(facts[k]) for k in ("upload_seed", "rounding_seed", "nonce")),
             lambda _key, _info, _seed, sealed_key=sealed_key: sealed_key,
             rounding=facts["rounding"],
+            client=signed["client"],
         )
         client = signed["client"]
         assert upload.signing_payload(rnd, client).hex() == signed["payload"]

@@ -73,10 +73,12 @@ scheme::Upload encrypt_seeded(const scheme::Round& round, const std::vector<py::
                               const std::vector<std::string>& dtypes, const SeedBytes& seeds,
                               const py::function& seal, double weight, const std::string& rounding,
                               const std::string& on_clip, int threads,
-                              const std::optional<py::function>& progress) {
+                              const std::optional<py::function>& progress,
+                              const std::optional<std::uint32_t>& client) {
   const std::vector<cipher::Piece> views = bindings::make_pieces(pieces, dtypes);
-  const cipher::EncryptOptions options =
+  cipher::EncryptOptions options =
       bindings::make_encrypt_options(weight, rounding, on_clip, threads, progress);
+  options.client = client.value_or(scheme::kNoClient);
   const cipher::UploadSeeds given = upload_seeds(seeds);
   const bindings::PythonSealer sealer(seal);
   const py::gil_scoped_release unlocked;  // the arrays are held by the caller's arguments
@@ -117,7 +119,7 @@ void register_door(py::module_& m) {
   m.def("encrypt_seeded", &encrypt_seeded, py::arg("round"), py::arg("pieces"), py::arg("dtypes"),
         py::arg("seeds"), py::arg("seal"), py::kw_only(), py::arg("weight") = 1.0,
         py::arg("rounding") = "nearest", py::arg("on_clip") = "count", py::arg("threads") = 0,
-        py::arg("progress") = py::none());
+        py::arg("progress") = py::none(), py::arg("client") = py::none());
   m.def("pad_store_seeded", &pad_store_seeded, py::arg("round"), py::kw_only(),
         py::arg("budget_bytes"), py::arg("uploads"), py::arg("threads"), py::arg("seeds"));
   m.def(

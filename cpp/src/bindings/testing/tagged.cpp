@@ -59,11 +59,13 @@ py::tuple encrypt_tagged(const scheme::Round& round, const scheme::Round& key_ro
                          const std::vector<std::string>& dtypes, const py::function& seal,
                          const std::optional<SeedBytes>& seeds, cipher::PadStore* pads,
                          double weight, const std::string& rounding, const std::string& on_clip,
-                         int threads, const std::optional<py::function>& progress) {
+                         int threads, const std::optional<py::function>& progress,
+                         const std::optional<std::uint32_t>& client) {
   const std::vector<cipher::Piece> views = bindings::make_pieces(pieces, dtypes);
   cipher::EncryptOptions options =
       bindings::make_encrypt_options(weight, rounding, on_clip, threads, progress);
   const bindings::PythonSealer sealer(seal);
+  options.client = client.value_or(scheme::kNoClient);
   const cipher::TagKey key(key_round, view_of(group_key));
   cipher::Tagging tag{key, {}};
   options.tag = &tag;
@@ -167,7 +169,7 @@ void register_tagged(py::module_& m) {
         py::arg("group_key"), py::arg("pieces"), py::arg("dtypes"), py::arg("seal"), py::kw_only(),
         py::arg("seeds") = py::none(), py::arg("pads").none(true) = py::none(),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("on_clip") = "count",
-        py::arg("threads") = 0, py::arg("progress") = py::none());
+        py::arg("threads") = 0, py::arg("progress") = py::none(), py::arg("client") = py::none());
   m.def("encrypt_file_tagged", &encrypt_file_tagged, py::arg("round"), py::arg("group_key"),
         py::arg("sources"), py::arg("target"), py::arg("seal"), py::kw_only(), py::arg("seeds"),
         py::arg("weight") = 1.0, py::arg("rounding") = "nearest", py::arg("threads") = 0,
