@@ -55,9 +55,9 @@ def ledger_folder() -> tempfile.TemporaryDirectory[str]:
     What a member records has to last as long as its identity: here, until the process ends. So it
     may lie in memory, where the system has such a folder, and members need not wait for a disk.
     """
-    memory = "/dev/shm"  # noqa: S108 - the folder made in it is the user's own
-    place = memory if os.path.isdir(memory) and os.access(memory, os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="veilsum-member-", dir=place)
+    memory = Path("/dev/shm")  # noqa: S108 - the folder made in it is the user's own
+    there = memory.is_dir() and os.access(memory, os.W_OK)
+    return tempfile.TemporaryDirectory(prefix="veilsum-member-", dir=memory if there else None)
 
 
 class MemberService:

@@ -1,4 +1,4 @@
-"""Clouds that open together: the same models, silent and lying members, and what a member refuses."""
+"""Clouds that open together: the same models, silent and lying members, what members refuse."""
 
 from __future__ import annotations
 
@@ -488,9 +488,9 @@ def test_a_member_opens_a_round_of_its_own_history_roster_and_training_only(
         }
     for name, changes in wrong.items():
         description, requests = asked(method, **changes)
-        with pytest.raises(vs.RoundError, match="opens none of it|nothing of it is opened"):
+        with pytest.raises(vs.RoundError, match=r"opens none of it|nothing of it is opened"):
             member.endorse(description, requests[0])
-        with pytest.raises(vs.RoundError, match="opens none of it|nothing of it is opened"):
+        with pytest.raises(vs.RoundError, match=r"opens none of it|nothing of it is opened"):
             member.answer(description, b"", requests[0])
         assert name
     description, requests = asked(method)
