@@ -9,6 +9,7 @@ signed and answered is in its ledger before it leaves.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -47,7 +48,7 @@ class Member:
         The public half of the member's identity.
     """
 
-    __slots__ = ("_identity", "_least", "_ledger")
+    __slots__ = ("_held", "_identity", "_least", "_ledger")
 
     def __init__(self, identity: Identity, ledger: PathLike, *, min_clients: int = 2) -> None:
         """Go on with a member's ledger.
@@ -77,6 +78,9 @@ class Member:
         if self._least < 2:
             raise ParameterError("min_clients is below 2: a sum of one upload is that upload")
         self._ledger = _core.MemberLedger(os.fspath(ledger), identity.public.id)
+        # What the last endorsement opened, for the answer that mostly follows: the digest of the
+        # request, and its shares, which the core wipes when they are dropped.
+        self._held: tuple[bytes, _core.OpenedShares] | None = None
 
     @classmethod
     def create(cls, identity: Identity, ledger: PathLike, *, min_clients: int = 2) -> Member:
@@ -166,8 +170,10 @@ class Member:
         OSError
             When the ledger cannot be written.
         """
-        _whole(self._open(rnd, request))
+        opened = self._open(rnd, request)
+        _whole(opened)
         self._record(rnd, request.sum)
+        self._held = _digest(request), opened
         payload = _core.endorsement_payload(rnd, request.member, request.sum)
         return _core.Endorsement(rnd, request.member, request.sum, self._identity.sign(payload))
 
@@ -203,7 +209,9 @@ class Member:
                 f"the certificate belongs to round {certificate.round.id.hex()[:16]}, not to round "
                 f"{rnd.id.hex()[:16]}"
             )
-        opened = self._open(rnd, request)
+        opened = self._opened_before(rnd, request)
+        if opened is None:
+            opened = self._open(rnd, request)
         if certificate.sum != request.sum:
             raise RoundError(
                 "the certificate is for another sum of this round than the request; members answer "
@@ -215,6 +223,7 @@ class Member:
         if sealed is None:
             fresh = _core.seal_answer(opened, request.member, seal)
             sealed = self._ledger.answer(rnd, request.sum, fresh)
+        self._held = None
         payload = _core.answer_payload(rnd, request.member, request.sum, sealed)
         signature = self._identity.sign(payload)
         return _core.Answer(rnd, request.member, request.sum, sealed, signature)
@@ -231,6 +240,15 @@ class Member:
         _core.check_request(request, self._identity.public, self._least, Roster.verify)
         return _core.open_shares(request, self._open_share)
 
+    def _opened_before(self, rnd: Round, request: _core.MemberRequest) -> _core.OpenedShares | None:
+        """Return what `endorse` opened of these very bytes, which were checked then."""
+        check_type("answer(rnd, certificate, request)", "rnd", rnd, Round)
+        check_type("answer(rnd, certificate, request)", "request", request, _core.MemberRequest)
+        if self._held is None or request.round.id != rnd.id:
+            return None
+        digest, opened = self._held
+        return opened if digest == _digest(request) else None
+
     def _open_share(self, key: bytes, info: bytes, sealed: bytes) -> bytes | None:
         del key  # the identity knows its own
         return self._identity.open(info, sealed)
@@ -243,6 +261,11 @@ class Member:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Member holds secrets and cannot be pickled or copied")
+
+
+def _digest(request: _core.MemberRequest) -> bytes:
+    """Name a request by its round and all its bytes."""
+    return hashlib.sha256(request.round.id + request.to_bytes()).digest()
 
 
 def request_for(

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from veilsum._core import Aggregate, Endorsement, Upload
+from veilsum._core import Aggregate, Answer, Certificate, Endorsement, Upload, check_answer
 from veilsum.crypto import Accumulator
 from veilsum.errors import RoundError, WireFormatError
 from veilsum.federated.replica import write_plain_sum
 from veilsum.hybrid import PlainPart
-from veilsum.members import certify, request_for
+from veilsum.keys.roster import Roster
+from veilsum.members import request_for
 from veilsum.rounds import Round
 
 _ENTROPY_SAMPLE = 32 * 1024
@@ -67,6 +68,9 @@ class AggregatorServer:
         self._plain: dict[int, np.ndarray] = {}
         self._plain_sum = b""
         self._total: Aggregate | None = None
+        self._certificate: Certificate | None = None
+        # Signatures of members that hold: public half, signature, what was signed.
+        self._held: set[tuple[bytes, bytes, bytes]] = set()
 
     @property
     def seen(self) -> tuple[SeenUpload, ...]:
@@ -169,6 +173,8 @@ class AggregatorServer:
         self._round = None
         self._sum = None
         self._total = total
+        self._certificate = None
+        self._held = set()
         # Readers need no sealed shares.
         self._aggregate = total.without_shares().to_bytes()
         if total.round.committee is not None:
@@ -205,7 +211,70 @@ class AggregatorServer:
         total = self._closed()
         rnd = total.round
         read = [Endorsement.from_bytes(one, rnd) for one in endorsements]
-        return certify(rnd, total, read).to_bytes()
+        self._certificate = Certificate(total, read, self._verify)
+        return self._certificate.to_bytes()
+
+    def _verify(self, public: bytes, signature: bytes, message: bytes) -> bool:
+        """Check a signature of the last closed round once, however often it is asked for."""
+        asked = (public, signature, message)
+        if asked not in self._held and Roster.verify(public, signature, message):
+            self._held.add(asked)
+        return asked in self._held
+
+    def check_endorsement(self, member: int, endorsement: bytes) -> None:
+        """Refuse what is not a member's word for the last closed round's sum.
+
+        Parameters
+        ----------
+        member : int
+            Its place in the committee.
+        endorsement : bytes
+            From that member.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When it is another member's, or for another round or sum, or its signature does not
+            hold.
+        veilsum.WireFormatError
+            When it is malformed.
+        """
+        total = self._closed()
+        read = Endorsement.from_bytes(endorsement, total.round)
+        _from(member, read.member, "endorsement")
+        before = len(self._held)
+        try:
+            Certificate(total, [read], self._verify)
+        except RoundError:
+            if len(self._held) == before:
+                raise
+            # Its signature holds; that one word alone is too few is no fault of it.
+
+    def check_answer(self, member: int, answer: bytes) -> None:
+        """Refuse what is not a member's answer to what `certify` made.
+
+        What an answer holds is sealed to the readers, who find out whether it is right.
+
+        Parameters
+        ----------
+        member : int
+            Its place in the committee.
+        answer : bytes
+            From that member.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When it is another member's, or for another round or sum, its signature does not hold,
+            or nothing was certified.
+        veilsum.WireFormatError
+            When it is malformed.
+        """
+        if self._certificate is None:
+            raise RoundError("no sum was certified")
+        read = Answer.from_bytes(answer, self._certificate.round)
+        _from(member, read.member, "answer")
+        check_answer(read, self._certificate, Roster.verify)
 
     def _closed(self) -> Aggregate:
         if self._total is None:
@@ -216,6 +285,11 @@ class AggregatorServer:
     def aggregate(self) -> bytes:
         """The last closed round's sum, still encrypted; empty before."""
         return self._aggregate
+
+
+def _from(member: int, signed: int, what: str) -> None:
+    if signed != member:
+        raise RoundError(f"it sent the {what} of member {signed + 1}")
 
 
 def join_parts(encrypted: bytes, plain: bytes) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from veilsum._core import PublicKey
+from veilsum._core import Certificate, PublicKey
 from veilsum.arguments import shown
 from veilsum.errors import ParameterError, RoundError
 from veilsum.federated.authority import read_authority
@@ -67,6 +67,7 @@ class Agreement:
         self._group = group
         self._roster = Roster([PublicIdentity.from_bytes(one) for one in roster])
         self._min_clients = min_clients
+        self._certificate: tuple[bytes, bytes, Certificate] | None = None
         if not 2 <= min_clients <= len(self._roster):
             raise ParameterError(
                 f"min_clients is {shown(min_clients)}; must be from 2 to the {len(self._roster)} "
@@ -114,7 +115,7 @@ class Agreement:
             limit=dict(limits),
             min_clients=self._min_clients,
             roster=self._roster,
-            group=None if self._group is None else self._group.commitment,
+            group=self._commitment,
             step=self._step(place),
         )
 
@@ -146,7 +147,7 @@ class Agreement:
         agreed = {
             "plan": proposed.plan == self._plan,
             "authority": self._opens(proposed),
-            "group": proposed.group == (None if self._group is None else self._group.commitment),
+            "group": proposed.group == self._commitment,
             "roster": proposed.roster == tuple(self._roster),
             "least number of clients": proposed.min_clients == self._min_clients,
             "history": proposed.step == self._step(place),
@@ -185,6 +186,7 @@ class Agreement:
             self._opens(rnd)
             and rnd.roster == tuple(self._roster)
             and rnd.min_clients == self._min_clients
+            and rnd.group == self._commitment
             and step is not None
             and step.training == self._training
         )
@@ -193,6 +195,31 @@ class Agreement:
                 f"round {rnd.id.hex()[:16]} is not of this training as it was agreed; nothing of "
                 "it is opened"
             )
+
+    def read_certificate(self, data: bytes, rnd: Round) -> Certificate:
+        """Read and check a certificate; the last one again costs nothing.
+
+        A cloud sees it twice: as a member before it answers, and as a reader.
+
+        Parameters
+        ----------
+        data : bytes
+            From the aggregator.
+        rnd : Round
+            The round.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When it is malformed, of another round, or a signature in it does not hold.
+        """
+        if self._certificate is None or self._certificate[:2] != (rnd.id, data):
+            self._certificate = rnd.id, data, Certificate.from_bytes(data, rnd)
+        return self._certificate[2]
+
+    @property
+    def _commitment(self) -> tuple[bytes, bytes] | None:
+        return None if self._group is None else self._group.commitment
 
     def _step(self, place: Place) -> TrainingStep:
         return TrainingStep(self._training, place.step, place.purpose, place.head)

@@ -13,7 +13,6 @@ under and is of no use under another.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum._core import Certificate, MemberRequest
+from veilsum._core import MemberRequest
 from veilsum.arguments import shown
 from veilsum.crypto import encrypt
 from veilsum.data import Feature, Preprocessor, Study
@@ -31,6 +30,7 @@ from veilsum.federated import shares, statistics
 from veilsum.federated.aggregator import join_parts
 from veilsum.federated.agreement import Agreement
 from veilsum.federated.authority import read_authority
+from veilsum.federated.committee import ledger_folder
 from veilsum.federated.config import TrainConfig
 from veilsum.federated.contribution import UPDATE, Contribution, encode, private_parts
 from veilsum.federated.distributed_noise import NoisePlan
@@ -147,7 +147,7 @@ class Client:
         self._history: History | None = None
         self._group: Group | None = None
         # A cloud of a run lives as long as its process, and so does what it endorsed.
-        self._ledger = tempfile.TemporaryDirectory(prefix="veilsum-member-")
+        self._ledger = ledger_folder()
         self._member = Member.create(
             self._identity, Path(self._ledger.name) / "ledger", min_clients=config.min_clients
         )
@@ -306,10 +306,10 @@ class Client:
             As `endorse`, and when the certificate is for another sum.
         """
         rnd = self._opens(round_description)
-        made = self._member.answer(
-            rnd, Certificate.from_bytes(certificate, rnd), MemberRequest.from_bytes(request, rnd)
-        )
-        return made.to_bytes()
+        certified = _made(self._updates, "agree").read_certificate(certificate, rnd)
+        return self._member.answer(
+            rnd, certified, MemberRequest.from_bytes(request, rnd)
+        ).to_bytes()
 
     def _opens(self, round_description: bytes) -> Round:
         """Read a round that the cloud is asked to open, refusing what was not agreed."""

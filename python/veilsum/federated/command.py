@@ -193,6 +193,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> TrainingRun:
     if config.run.tensorboard:
         observers.append(_Shielded(EventsWriter(), "the writing of TensorBoard events"))
     if not quiet:
+        print(f"sums are opened by {config.who_opens}", file=sys.stderr)
         print("preparing: data, keys, encrypted statistics", file=sys.stderr, flush=True)
     return train(config, observers, None if quiet else _reading())
 

@@ -8,14 +8,15 @@ as enough others answer.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from veilsum._core import Certificate, MemberRequest
-from veilsum.errors import ParameterError, RoundError, VeilsumError
+from veilsum.errors import ParameterError, RoundError, VeilsumError, one_line
 from veilsum.federated.aggregator import AggregatorServer
 from veilsum.federated.opened import write_opening
 from veilsum.keys.identity import Identity, PublicIdentity
@@ -48,12 +49,23 @@ class CommitteeMember(Protocol):
         ...
 
 
+def ledger_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for the ledger of a member whose identity is in this process alone.
+
+    What a member records has to last as long as its identity: here, until the process ends. So it
+    may lie in memory, where the system has such a folder, and members need not wait for a disk.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - the folder made in it is the user's own
+    there = memory.is_dir() and os.access(memory, os.W_OK)
+    return tempfile.TemporaryDirectory(prefix="veilsum-member-", dir=memory if there else None)
+
+
 class MemberService:
     """A member that is no cloud: it opens sums of the roster that it was told, and sees none."""
 
     def __init__(self) -> None:
         self._identity = Identity.generate()
-        self._folder = tempfile.TemporaryDirectory(prefix="veilsum-member-")
+        self._folder = ledger_folder()
         self._ledger = Path(self._folder.name) / "ledger"
         self._member = Member.create(self._identity, self._ledger)
         self._roster: tuple[PublicIdentity, ...] = ()
@@ -140,6 +152,8 @@ class MemberService:
 class Opening:
     """What opened a sum, and what that took.
 
+    Members are asked until a threshold of them gave what holds; whoever is not named was not asked.
+
     Parameters
     ----------
     data : bytes
@@ -147,7 +161,9 @@ class Opening:
     endorsed, answered : tuple of int
         Members whose endorsements are in the certificate, and whose answers were taken.
     silent : dict of int to str
-        Members who gave neither, and why.
+        Members who were asked in vain, or are not there, and why.
+    members : int
+        Of the committee.
     request_bytes, endorsement_bytes, certificate_bytes, answer_bytes : int
         Of one message of each kind.
     """
@@ -156,6 +172,7 @@ class Opening:
     endorsed: tuple[int, ...]
     answered: tuple[int, ...]
     silent: dict[int, str]
+    members: int
     request_bytes: int
     endorsement_bytes: int
     certificate_bytes: int
@@ -188,31 +205,46 @@ def open_together(
     """
     requests = aggregator.member_requests()
     silent: dict[int, str] = {k: "not there" for k, one in enumerate(members) if one is None}
-    words: dict[int, bytes] = {}
-    for k, member in enumerate(members):
-        if member is None:
-            continue
-        try:
-            words[k] = member.endorse(description, requests[k])
-        except VeilsumError as reason:
-            silent[k] = str(reason)
+
+    def ask(
+        order: Sequence[int], what: Callable[[int, CommitteeMember], bytes]
+    ) -> dict[int, bytes]:
+        """Ask members one after another until a threshold of them gave something that holds."""
+        given: dict[int, bytes] = {}
+        for k in order:
+            member = members[k]
+            if member is None or len(given) == threshold:
+                continue
+            try:
+                given[k] = what(k, member)
+            except (VeilsumError, OSError) as reason:  # its ledger may be out of space
+                silent[k] = one_line(reason)
+        return given
+
+    def endorse(k: int, member: CommitteeMember) -> bytes:
+        word = member.endorse(description, requests[k])
+        aggregator.check_endorsement(k, word)
+        return word
+
+    everybody = range(len(members))
+    words = ask(everybody, endorse)
     _enough(len(words), threshold, "endorse", silent)
     certificate = aggregator.certify(list(words.values()))
-    answers: dict[int, bytes] = {}
+
+    def answer(k: int, member: CommitteeMember) -> bytes:
+        share = member.answer(description, certificate, requests[k])
+        aggregator.check_answer(k, share)
+        return share
+
     # Those who endorsed first; the certificate moves members that have not, where some are lost.
-    for k, member in enumerate(members):
-        if member is None or len(answers) == threshold:
-            continue
-        try:
-            answers[k] = member.answer(description, certificate, requests[k])
-        except VeilsumError as reason:
-            silent[k] = str(reason)
+    answers = ask(sorted(everybody, key=lambda k: k not in words), answer)
     _enough(len(answers), threshold, "answer", silent)
     return Opening(
         write_opening(certificate, list(answers.values())),
         tuple(words),
-        tuple(answers),
+        tuple(sorted(answers)),
         silent,
+        len(members),
         max(map(len, requests)),
         max(map(len, words.values())),
         len(certificate),

@@ -548,6 +548,16 @@ class TrainConfig:
         return self.encryption.threshold or 2 * self.members // 3 + 1
 
     @property
+    def who_opens(self) -> str:
+        """Who opens the sums, in words."""
+        if self.encryption.authority == "single":
+            return "one key holder, who could open every upload"
+        kind = "clouds" if self.encryption.authority == "clouds" else "members of their own"
+        if self.threshold == self.members:
+            return f"all {self.members} {kind} together: every one of them must answer"
+        return f"any {self.threshold} of {self.members} {kind} together"
+
+    @property
     def min_clients(self) -> int:
         """Fewest clouds whose sum may be opened, with 0 resolved to all that take part."""
         return self.aggregation.min_clients or self.participants

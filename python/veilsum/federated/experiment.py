@@ -113,6 +113,16 @@ def _record(method: str, number: int, outcome: RoundOutcome) -> Record:
         "encrypted_fraction": outcome.encrypted_fraction,
         "entropy": [upload.entropy for upload in outcome.uploads],
     }
+    if outcome.opened_by is not None:
+        by = outcome.opened_by
+        record["opened_by"] = {
+            "members": by.members,
+            "endorsed": list(by.endorsed),
+            "answered": list(by.answered),
+            "silent": [
+                {"member": member, "reason": reason} for member, reason in sorted(by.silent.items())
+            ],
+        }
     if outcome.zeroed is not None:
         record["zeroed"] = outcome.zeroed
     if outcome.skipped:

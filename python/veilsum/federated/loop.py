@@ -230,6 +230,11 @@ def _describe(
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(started)),
         "configuration": config.to_mapping(),
         "min_clients": config.min_clients,
+        "authority": {
+            "kind": config.encryption.authority,
+            "members": config.members,
+            "threshold": config.threshold,
+        },
         "environment": environment.describe(device, threads),
         "study": {
             "name": study.name,

@@ -1,8 +1,9 @@
 """What is measured each round, and the log that keeps it.
 
 Federated loop. A record is one JSON object. Everything in it follows from the configuration and the
-machine, except what stands under "seconds" and "entropy" (of ciphertexts, which no seed repeats):
-two runs with the same seed differ only there.
+machine, except what stands under "seconds" and "entropy" (of ciphertexts, which no seed repeats)
+and the reasons of members that refused a sum, which may name its round: two runs with the same
+seed differ only there.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ shares, sensitivities and updates.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -106,6 +106,7 @@ def read_sum(
     sum_key: bytes,
     threads: int | None = None,
     group: Group | None = None,
+    read_certificate: Callable[[bytes, Round], Certificate] = Certificate.from_bytes,
 ) -> OpenedSum:
     """Decrypt a sum.
 
@@ -121,6 +122,8 @@ def read_sum(
         For decryption.
     group : Group or None
         The clients' keys, where a committee opens for them.
+    read_certificate : callable
+        Reads and checks a certificate; a member has done that before it answered.
 
     Raises
     ------
@@ -136,7 +139,7 @@ def read_sum(
         certificate, answers = read_opening(sum_key)
         key = combine(
             rnd,
-            Certificate.from_bytes(certificate, rnd),
+            read_certificate(certificate, rnd),
             [Answer.from_bytes(one, rnd) for one in answers],
             total,
             group=group,

@@ -284,7 +284,7 @@ class Replica:
             history.
         """
         place = _follows(rnd, self._update_place())
-        total = read_sum(rnd, aggregate, sum_key, self._threads, self._agreement.group)
+        total = self._read_sum(rnd, aggregate, sum_key)
         if self._masks is not None:
             count = self._masks.mask.size - self._masks.mask.count
             values = read_plain_sum(plain, rnd, count) if count else np.zeros(0)
@@ -318,7 +318,7 @@ class Replica:
             follow from the history.
         """
         place = _follows(rnd, self._shares_place())
-        opened = read_sum(rnd, aggregate, sum_key, self._threads, self._small_sums.group)
+        opened = self._read_sum(rnd, aggregate, sum_key)
         totals = shares.totals_of(opened)
         self._passes.observe(totals)
         self._record(place, opened)
@@ -343,7 +343,7 @@ class Replica:
         """
         masks, place = self._mask_place()
         _follows(rnd, place)
-        opened = read_sum(rnd, aggregate, sum_key, self._threads, self._small_sums.group)
+        opened = self._read_sum(rnd, aggregate, sum_key)
         masks.observe(opened)
         self._record(place, opened)
 
@@ -367,6 +367,12 @@ class Replica:
             )
         self._passes = SharePasses(self._rule.cap)
         self._history.skip(digest_state(self.state))
+
+    def _read_sum(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> OpenedSum:
+        agreed = self._agreement
+        return read_sum(
+            rnd, aggregate, sum_key, self._threads, agreed.group, agreed.read_certificate
+        )
 
     def _record(self, place: Place, opened: OpenedSum) -> None:
         state = digest_state(self.state)

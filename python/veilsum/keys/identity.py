@@ -14,6 +14,7 @@ import binascii
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, NoReturn, Protocol, TypeAlias, cast, final, runtime_checkable
 
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
@@ -232,9 +233,9 @@ class PublicIdentity(_core.PublicIdentity):
             return False
         first, second = signature[:_ED25519_SIGNATURE], signature[_ED25519_SIGNATURE:]
         try:
-            Ed25519PublicKey.from_public_bytes(self.ed25519).verify(first, message)
+            _ed25519(self.ed25519).verify(first, message)
             if self.post_quantum:
-                MLDSA65PublicKey.from_public_bytes(self.ml_dsa).verify(second, message)
+                _ml_dsa(self.ml_dsa).verify(second, message)
         except (InvalidSignature, ValueError):
             return False
         return True
@@ -495,6 +496,17 @@ class Identity:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("an Identity is a secret and cannot be pickled or copied; use save(path)")
+
+
+# Parsed once: a member checks the signatures of the same clients round after round.
+@lru_cache(maxsize=1024)
+def _ed25519(key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(key)
+
+
+@lru_cache(maxsize=1024)
+def _ml_dsa(key: bytes) -> MLDSA65PublicKey:
+    return MLDSA65PublicKey.from_public_bytes(key)
 
 
 def _is_bytes(data: object) -> bool:

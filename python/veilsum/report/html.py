@@ -70,6 +70,21 @@ def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
     return path
 
 
+def _by(run: RunFiles) -> str:
+    """Say who opened, where that was more than one."""
+    if run.committee is None:
+        return ""
+    total, enough, kind = _together(run)
+    return f", by {'all' if enough == total else f'{enough} of'} {total} {kind} together"
+
+
+def _together(run: RunFiles) -> tuple[int, int, str]:
+    """Members, threshold, and what the members are called."""
+    committee = run.committee or {"members": 1, "threshold": 1, "kind": "single"}
+    kind = "clouds" if committee["kind"] == "clouds" else "members"
+    return committee["members"], committee["threshold"], kind
+
+
 def _figure(plot: Plot, caption: str) -> str:
     return figure(plot.svg, caption)
 
@@ -96,7 +111,8 @@ def _head(run: RunFiles) -> str:
         f"{len(clouds)} clouds trained one model on {_number(study['rows'])} {run.rows_are} of the "
         f"study {study['name']} to predict {study['outcome']}, without any cloud's rows or "
         "updates leaving it in readable form: in every round each cloud encrypted its update, an "
-        "aggregator without any key summed the ciphertexts, and only the sum was opened. "
+        "aggregator without any key summed the ciphertexts, and only the sum was "
+        f"opened{_by(run)}. "
         f"{ended}, started {summary['started']}."
     )
     return (
@@ -258,26 +274,10 @@ def _protection(run: RunFiles) -> str:
     least, clouds = summary["min_clients"], len(summary["clouds"])
     plain = last.get("encrypted_fraction", 1.0) < 1
     enough = f"all {clouds} clouds" if least == clouds else f"at least {least} of {clouds} clouds"
-    request = last.get("bytes", {}).get("opening_request", 0)
-    if summary["configuration"]["encryption"]["engine"] == "native":
-        authority = (
-            f"the sealed keys and heads of all uploads: {format_bytes(request)} in the last round",
-            "blocks, and so any update or mean",
-        )
-    else:
-        authority = (
-            f"all uploads, which it sums again: {format_bytes(request)} in the last round",
-            "a cloud's rows; it could decrypt an update, which the protocol does not ask it to",
-        )
     parties = _table(
         ("party", "holds", "sees", "never sees"),
         [
-            (
-                "cloud",
-                "its rows, its updates, its signing key",
-                "rounds, encrypted sums, sum keys, the global model",
-                "another cloud's rows, update, loss or weight",
-            ),
+            _cloud(run),
             (
                 "aggregator",
                 "no key, no model",
@@ -287,17 +287,7 @@ def _protection(run: RunFiles) -> str:
                 if plain
                 else "any update, any mean, the model",
             ),
-            (
-                "coordinator",
-                "the held-out rows, no key",
-                "rounds, encrypted sums, sum keys, the global model",
-                "any cloud's rows, update, loss or weight",
-            ),
-            (
-                "authority",
-                "the secret key",
-                *authority,
-            ),
+            *_openers(run),
         ],
         text=4,
     )
@@ -316,12 +306,13 @@ def _protection(run: RunFiles) -> str:
     )
     return (
         "<h2>What protects the updates</h2>\n"
-        f"<p>A sum is opened only when {enough} signed an upload for it, each at most once; the "
-        "authority checks this itself, and opens a round once. Clouds apply their weights before "
+        f"<p>A sum is opened only when {enough} signed an upload for it, each at most once; "
+        f"{_checked(run)} Clouds apply their weights before "
         "they encrypt, so single weights are as hidden as single updates.</p>\n"
         + _hybrid(run)
         + _privacy(run)
         + parties
+        + _opened_by(run)
         + _weights(run)
         + seen
         + '<p class="note">Bytes that look random have an entropy near 8; float32 updates have '
@@ -331,6 +322,112 @@ def _protection(run: RunFiles) -> str:
     )
 
 
+def _checked(run: RunFiles) -> str:
+    if run.committee is None:
+        return "the authority checks this itself, and opens a round once."
+    total, enough, kind = _together(run)
+    return (
+        f"each of the {total} {kind} who open checks this itself and gives its word for one sum "
+        f"of a step, and it takes {enough} of them for the same sum. A tag, whose key only the "
+        "clouds have, shows whether the opened sum is that of what they encrypted."
+    )
+
+
+def _cloud(run: RunFiles) -> tuple[str, str, str, str]:
+    holds, opened = "its rows, its updates, its signing key", "sum keys"
+    if run.committee is not None:
+        holds = "its rows, its updates, its identity, the clouds' group keys"
+        opened = "certificates and answers"
+        if run.committee["kind"] == "clouds":
+            opened += ", the shares sealed to it"
+    return (
+        "cloud",
+        holds,
+        f"rounds, encrypted sums, {opened}, the global model",
+        "another cloud's rows, update, loss or weight",
+    )
+
+
+def _openers(run: RunFiles) -> list[tuple[str, str, str, str]]:
+    """Rows of the table of parties: who reads beside the clouds, and who opens."""
+    size = format_bytes(run.opened(ENCRYPTED)[-1].get("bytes", {}).get("opening_request", 0))
+    never = "any cloud's rows, update, loss or weight"
+    if run.committee is None:
+        reads = "rounds, encrypted sums, sum keys, the global model"
+        native = run.summary["configuration"]["encryption"]["engine"] == "native"
+        authority = (
+            (
+                f"the sealed keys and heads of all uploads: {size} in the last round",
+                "blocks, and so any update or mean",
+            )
+            if native
+            else (
+                f"all uploads, which it sums again: {size} in the last round",
+                "a cloud's rows; it could decrypt an update, which the protocol does not ask it to",
+            )
+        )
+        return [
+            ("coordinator", "the held-out rows, no key", reads, never),
+            ("authority", "the secret key", *authority),
+        ]
+    total, enough, kind = _together(run)
+    reads = "rounds, encrypted sums, certificates and answers, the global model"
+    own = "its identity" if kind == "members" else "as a cloud"
+    return [
+        ("coordinator", "the held-out rows, the group keys of the first cloud", reads, never),
+        (
+            f"who opens: {enough} of {total} {kind}",
+            f"each: {own}, the ledger of what it endorsed",
+            "each: its own sealed share of every key and the heads of all uploads: "
+            f"{size} in the last round",
+            f"blocks; and {enough - 1} of them together: any key"
+            if enough > 2
+            else "blocks; and one of them alone: any key",
+        ),
+    ]
+
+
+_MANY_ROUNDS = 10
+
+
+def _opened_by(run: RunFiles) -> str:
+    """Say for each round who endorsed and who answered; nothing with one key holder."""
+    records = [record for record in run.opened(ENCRYPTED) if "opened_by" in record]
+    if run.committee is None or not records:
+        return ""
+    one = "cloud" if run.committee["kind"] == "clouds" else "member"
+
+    def listed(members: list[int]) -> str:
+        return ", ".join(str(member + 1) for member in members)
+
+    rows = [
+        (
+            record["round"],
+            listed(by["endorsed"]),
+            listed(by["answered"]),
+            "; ".join(f"{one} {lost['member'] + 1}: {lost['reason']}" for lost in by["silent"]),
+            format_seconds(phase_seconds(record, "open")),
+        )
+        for record in records
+        for by in [record["opened_by"]]
+    ]
+    total, enough, kind = _together(run)
+    table = _table(
+        ("round", f"{one}s who endorsed", f"{one}s who answered", "asked in vain", "opening"),
+        rows,
+        text=4,
+        caption=f"The sum of updates of each round. {enough} of {total} {kind} are enough; the "
+        "others were not asked.",
+    )
+    if len(rows) > _MANY_ROUNDS:
+        vain = sum(bool(record["opened_by"]["silent"]) for record in records)
+        table = (
+            f"<details><summary>All {len(rows)} rounds; in {vain} of them some were asked in "
+            f"vain</summary>{table}</details>"
+        )
+    return f"<h3>Who opened</h3>\n{table}"
+
+
 def _hybrid(run: RunFiles) -> str:
     """Say what travelled in the clear, and what that saved; nothing where all was encrypted."""
     last = run.opened(ENCRYPTED)[-1]
@@ -338,7 +435,7 @@ def _hybrid(run: RunFiles) -> str:
     if fraction >= 1:
         return ""
     plan, values = run.summary["plan"], run.summary["model"]["values"]
-    whole = plan["fixed_bytes"] + plan["bytes_per_value"] * values
+    whole = _fixed_bytes(run) + plan["bytes_per_value"] * values
     saved = whole - last["bytes"].get("upload", 0)
     return (
         f"<p><strong>{fraction:.1%} of an update's values were encrypted in round "
@@ -348,6 +445,25 @@ def _hybrid(run: RunFiles) -> str:
         f"{format_bytes(abs(saved))} {'smaller' if saved >= 0 else 'larger'}; every "
         f"{run.summary['configuration']['hybrid']['renew_every']} rounds another sum chooses the "
         "values. What plain values give away is measured by veilsum compare.</p>\n"
+    )
+
+
+def _fixed_bytes(run: RunFiles) -> float:
+    """Return what an upload has beside its values: as planned, or of a committee as measured."""
+    plan, last = run.summary["plan"], run.opened(ENCRYPTED)[-1]
+    if run.committee is None:
+        return float(plan["fixed_bytes"])
+    encrypted = last.get("encrypted_fraction", 1.0) * run.summary["model"]["values"]
+    return float(max(0.0, _encrypted_bytes(run) - plan["bytes_per_value"] * encrypted))
+
+
+def _encrypted_bytes(run: RunFiles) -> float:
+    """Size of an upload without its plain part."""
+    last = run.opened(ENCRYPTED)[-1]
+    options = run.summary["configuration"]["hybrid"]
+    plain = (1 - last.get("encrypted_fraction", 1.0)) * run.summary["model"]["values"]
+    return float(
+        last["bytes"].get("upload", 0) - plain * (2 if options["plain_dtype"] == "bfloat16" else 4)
     )
 
 
@@ -388,14 +504,25 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
     summary = run.summary
     sizes = run.opened(ENCRYPTED)[-1]["bytes"]
     clouds, values = len(summary["clouds"]), int(summary["model"]["values"])
+    readers = "each cloud, coordinator"
     directions = {
         "round": ("coordinator", "everyone", clouds + 2),
         "upload": ("each cloud", "aggregator", clouds),
         "opening_request": ("aggregator", "authority", 1),
-        "sum_key": ("authority", "each cloud, coordinator", clouds + 1),
-        "aggregate": ("aggregator", "each cloud, coordinator", clouds + 1),
-        "plain_sum": ("aggregator", "each cloud, coordinator", clouds + 1),
+        "sum_key": ("authority", readers, clouds + 1),
+        "aggregate": ("aggregator", readers, clouds + 1),
+        "plain_sum": ("aggregator", readers, clouds + 1),
     }
+    if run.committee is not None:
+        total, enough, kind = _together(run)
+        everyone = clouds + 1 + (total if kind == "members" else 0)
+        directions |= {
+            "round": ("coordinator", "everyone", everyone),
+            "opening_request": ("aggregator", f"{enough} {kind}", enough),
+            "endorsement": (f"{enough} {kind}", "aggregator", enough),
+            "certificate": ("aggregator", f"{enough} {kind}, {readers}", enough + clouds + 1),
+            "answer": (f"{enough} {kind}", f"{readers}, of each", enough * (clouds + 1)),
+        }
     rows = [
         (
             MESSAGES[key],
@@ -408,17 +535,27 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
         if key in sizes
     ]
     plan = summary["plan"]
+    beside = (
+        "a sealed key and a check block"
+        if run.committee is None
+        else f"sealed shares for {run.committee['members']} {_together(run)[2]}"
+    )
+    sealed = (
+        "The encrypted sum travels with the sealed keys of its uploads."
+        if run.committee is None
+        else "The encrypted sum travels to its readers without the sealed shares; requests take "
+        "those to the members, each its own."
+    )
     return (
         "<h2>What travels</h2>\n"
         f"<p>An update has {_number(values)} values. Encrypted at {plan['value_bits']} bits they "
-        f"take {plan['bytes_per_value']:.3f} bytes each (4 in clear fp32) plus a sealed key and a "
-        f"check block of {format_bytes(plan['fixed_bytes'])} that does not grow with the model. "
+        f"take {plan['bytes_per_value']:.3f} bytes each (4 in clear fp32) plus {beside} of "
+        f"{format_bytes(_fixed_bytes(run))} that do not grow with the model. "
         "Messages were passed inside one process; sizes are measured, no network was "
         "involved.</p>\n"
         + _figure(
             plots["bytes"],
-            "Sizes in the last round, in decimal units. The encrypted sum travels with the "
-            "sealed keys of its uploads.",
+            f"Sizes in the last round, in decimal units. {sealed}",
         )
         + _table(("message", "from", "to", "size", "a round", "together"), rows, text=3)
     )
@@ -552,8 +689,7 @@ def _limits(run: RunFiles) -> str:
         "the sum of the others. So at least two clouds of every sum are assumed to be honest; with "
         f"at least {run.summary['min_clients']} clouds in a sum here, a single cloud is exposed "
         f"only if {run.summary['min_clients'] - 1} others conspire.",
-        "The authority is one key holder here. Together with the aggregator it could open single "
-        "uploads; keep the two apart, or use a threshold authority when it is available.",
+        *_trust(run),
         "A cloud that sends wrong numbers spoils the sum unnoticed: ranges are applied on its own "
         "machine, and encrypted uploads cannot be inspected.",
         "All parties ran in one process, exchanging bytes. Sizes and computation are real; "
@@ -565,6 +701,41 @@ def _limits(run: RunFiles) -> str:
     ]
     listed = "".join(f"<li>{escape(item)}</li>" for item in items)
     return f"<h2>What this does not show or protect against</h2>\n<ul>{listed}</ul>"
+
+
+def _trust(run: RunFiles) -> list[str]:
+    """Say what breaks when those who open conspire."""
+    if run.committee is None:
+        return [
+            "The authority is one key holder here. Together with the aggregator it could open "
+            "single uploads; keep the two apart, or have the clouds open together "
+            '(encryption.authority = "clouds").'
+        ]
+    total, enough, kind = _together(run)
+    conspire = 2 * enough - total
+    some = f"{conspire} of the {kind}" if conspire > 1 else f"one of the {kind}"
+    items = [
+        f"No single party can open anything here: an upload's key is shared among {total} {kind}, "
+        f"and {enough - 1} of them learn nothing of it. {enough} who conspire can open every "
+        f"upload that they get. An aggregator that conspires with {some} can have two sums of a "
+        "round opened, and their difference is an update; with fewer it cannot. A member whose "
+        "ledger was restored from a copy, or whose identity is in use twice, counts as one that "
+        "conspires.",
+        "The coordinator reads the sums with the first cloud's group keys: it stands with that "
+        "cloud, and what it sees that cloud sees anyway. Whoever has the group keys can read "
+        "opened sums, and together with the aggregator make a wrong sum look right.",
+    ]
+    if enough == total:
+        items.append(
+            f"All {total} {kind} must answer here: a single one that is silent ends the run. With "
+            "four or more, fewer are enough."
+        )
+    else:
+        items.append(
+            f"Up to {total - enough} of the {kind} may be silent; more than that end the run, and "
+            "nothing of its last round is opened."
+        )
+    return items
 
 
 def _terms(run: RunFiles) -> str:

@@ -50,6 +50,9 @@ MESSAGES = {
     "round": "round description",
     "upload": "upload",
     "opening_request": "opening request",
+    "endorsement": "endorsement",
+    "certificate": "certificate",
+    "answer": "answer",
     "sum_key": "sum key",
     "aggregate": "encrypted sum",
     "plain_sum": "sum of the plain parts",
@@ -101,7 +104,7 @@ def write_plots(run: RunFiles) -> dict[str, Plot]:
     figures: list[tuple[str, Callable[[Axes, RunFiles], str], tuple[float, float]]] = [
         ("auc", _draw_auc, (6.4, 3.6)),
         ("loss", _draw_loss, (6.4, 3.6)),
-        ("bytes", _draw_bytes, (6.4, 2.9)),
+        ("bytes", _draw_bytes, (6.4, 2.9 if run.committee is None else 3.5)),
         ("seconds", _draw_seconds, (6.4, 2.9)),
     ]
 

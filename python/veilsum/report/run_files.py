@@ -61,6 +61,12 @@ class RunFiles:
         return str(self.summary["study"].get("rows_are", "patients"))
 
     @property
+    def committee(self) -> dict[str, Any] | None:
+        """Kind, members and threshold of those who opened together; None for one key holder."""
+        authority = self.summary.get("authority", {"kind": "single"})
+        return None if authority["kind"] == "single" else dict(authority)
+
+    @property
     def methods(self) -> list[str]:
         """Names of the methods with at least one round, in the order in which they ran."""
         return list(dict.fromkeys(str(record["method"]) for record in self.records))

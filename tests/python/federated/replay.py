@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -32,6 +33,7 @@ from veilsum.federated.participation import Conditions
 SUMS = ("receive_statistics", "receive_weights", "follow_weights", "follow_mask", "receive",
         "follow")  # fmt: skip
 UPLOADS = ("statistics_upload", "weight_upload", "sensitivity_upload", "upload")
+OPENINGS = ("endorse", "answer")
 OTHERS = ("agree", "prepare", "train", "skip")
 
 
@@ -102,9 +104,8 @@ def _keeping(kind: str) -> Callable[..., Any]:
     return told
 
 
-for _kind in (*SUMS, *UPLOADS, *OTHERS):
-    if hasattr(Client, _kind):
-        setattr(Recorder, _kind, _keeping(_kind))
+for _kind in (*SUMS, *UPLOADS, *OPENINGS, *OTHERS):
+    setattr(Recorder, _kind, _keeping(_kind))
 
 
 @dataclass(frozen=True)
@@ -190,8 +191,12 @@ class Player:
 
     def __init__(self, transcript: Transcript) -> None:
         self.client = Client(transcript.client._index, transcript.study, transcript.config)
-        self.client._identity = transcript.client._identity
+        identity = self.client._identity = transcript.client._identity
+        ledger = Path(self.client._ledger.name) / "again"
+        least = transcript.config.min_clients
+        self.client._member = vs.Member.create(identity, ledger, min_clients=least)
         self.encrypted: list[tuple[bytes, str]] = []
+        self.endorsed: dict[tuple[int, str], bytes] = {}
         self.refused: list[tuple[Message, vs.VeilsumError]] = []
 
     def tell(self, message: Message) -> bool:
@@ -203,6 +208,8 @@ class Player:
         except vs.VeilsumError as error:
             self.refused.append((message, error))
             return False
+        if message.kind in OPENINGS:
+            self._opens_one_sum(message)
         for rnd, what in seen:
             plain = b""
             if message.kind == "upload" and self.client._config.is_hybrid:
@@ -212,6 +219,14 @@ class Player:
                     plain = b""  # a mask of everything: there is no plain part
             self.encrypted.append((rnd, hashlib.sha256(what.encode() + plain).hexdigest()))
         return True
+
+    def _opens_one_sum(self, message: Message) -> None:
+        """Fail where the cloud gave its word or its share for two sums of one step."""
+        rnd = vs.Round.from_bytes(message.arguments[0])
+        asked = vs.MemberRequest.from_bytes(message.arguments[-1], rnd)
+        assert rnd.step is not None
+        before = self.endorsed.setdefault((rnd.step.number, rnd.step.purpose), asked.sum)
+        assert before == asked.sum, "a cloud opened two sums of one step"
 
     def play(self, messages: Iterable[Message]) -> dict[bytes, str]:
         """Bring it all of them; return what it encrypted for each round."""

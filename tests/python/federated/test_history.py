@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import veilsum as vs
 from veilsum.federated import TrainConfig
+from veilsum.federated.agreement import Agreement, stands_at
 from veilsum.federated.config import LOCAL_OPTIONS, AggregationOptions
 from veilsum.federated.history import (
     MASK,
@@ -25,7 +26,6 @@ from veilsum.federated.history import (
     Place,
     Record,
     digest_state,
-    is_place,
 )
 from veilsum.federated.loop import Federation
 from veilsum.federated.methods import EncryptedAveraging
@@ -171,14 +171,40 @@ def test_equal_heads_mean_equal_histories(one: list[Any], two: list[Any]) -> Non
     assert (first == second) == (had == others)
 
 
-def test_a_place_s_name_says_all_of_it() -> None:
+def test_a_round_names_all_of_its_place() -> None:
+    plan = vs.Plan(clients=2)
+    signers = [vs.Identity.generate().public.to_bytes() for _ in range(2)]
+    training = bytes(range(32))
+    key = vs.keygen(plan)[1].to_bytes()
+    agreement = Agreement(plan.to_bytes(), key, signers, 2, training)
     place = Place(3, "shares.2", b"\xab" * 32)
-    assert place.name == "history.3.shares.2." + "ab" * 32
-    assert is_place(place.name)
-    assert not is_place("update.history.3")
-    ((name, array),) = place.tensors.items()
-    assert name == place.name
-    assert array.size == 0
+    like, limits = {"weight": np.zeros(1)}, {"weight": 1.0}
+    rnd = agreement.make_round(like, limits, place)
+    assert rnd.step == vs.TrainingStep(training, 3, "shares.2", b"\xab" * 32)
+    data = rnd.to_bytes()
+    assert stands_at(agreement.read_round(data, like, limits, place), place)
+    others = (
+        replace(place, step=4),
+        replace(place, purpose="shares.1"),
+        replace(place, head=b"\xab" * 31 + b"\xac"),
+    )
+    for other in others:
+        assert not stands_at(rnd, other)
+        with pytest.raises(vs.RoundError, match="another history than was agreed"):
+            agreement.read_round(data, like, limits, other)
+    # The same place of another training, and a round that stands in none, are no rounds of it.
+    elsewhere = Agreement(plan.to_bytes(), key, signers, 2, bytes(32))
+    stray = vs.Round(
+        plan,
+        vs.PublicKey.from_bytes(key),
+        like=like,
+        limit=limits,
+        roster=[vs.PublicIdentity.from_bytes(one) for one in signers],
+    )
+    assert not stands_at(stray, place)
+    for foreign in (elsewhere.make_round(like, limits, place), stray):
+        with pytest.raises(vs.RoundError, match="another history than was agreed"):
+            agreement.read_round(foreign.to_bytes(), like, limits, place)
 
 
 def arrays() -> dict[str, np.ndarray]:

@@ -275,6 +275,6 @@ def test_a_run_on_the_openfhe_engine_follows_plaintext_averaging(
         openfhe.describe()
     except vs.BackendUnavailableError:
         pytest.skip("OpenFHE is not available here")
-    run = train(make_config("encryption.engine=openfhe"))
+    run = train(make_config("encryption.engine=openfhe", "encryption.authority=single"))
     native = train(make_config())
     assert run.records[-1]["auc"] == pytest.approx(native.records[-1]["auc"], abs=1e-3)

@@ -97,7 +97,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "no pads": ("encryption.pads_ahead=false",),
     "few pads": ("encryption.pad_budget_mib=1",),
-    "openfhe": ("encryption.engine=openfhe",),
+    "openfhe": ("encryption.engine=openfhe", "encryption.authority=single"),
+    "one key holder": ("encryption.authority=single",),
+    "committee": (
+        "encryption.authority=committee",
+        "encryption.members=5",
+        "encryption.threshold=3",
+    ),
     "hybrid": (
         "hybrid.fraction=0.1",
         "hybrid.sensitivity=gradient",

@@ -100,8 +100,14 @@ def test_the_mean_is_right_for_whoever_took_part(
             np.testing.assert_array_equal(client._replica.parameters[name], array)
 
 
-def test_a_cloud_that_is_away_for_rounds_takes_all_missed_sums_in(make_config: Make) -> None:
-    config = make_config("aggregation.min_clients=2", "training.rounds=5")
+@pytest.mark.parametrize("authority", ["single", "committee"])
+def test_a_cloud_that_is_away_for_rounds_takes_all_missed_sums_in(
+    make_config: Make, authority: str
+) -> None:
+    # Where the clouds open themselves, they take sums in to do so: test_committee.py.
+    config = make_config(
+        "aggregation.min_clients=2", "training.rounds=5", f"encryption.authority={authority}"
+    )
     script = {(0, n): "before" for n in (1, 2, 3)} | {(2, 2): "after", (2, 3): "before"}
     method = EncryptedAveraging(
         config, prepare(config).federation.clouds, conditions=Scripted(script)

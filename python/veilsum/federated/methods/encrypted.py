@@ -355,11 +355,10 @@ class EncryptedAveraging:
 
     def _open(self, description: bytes, clouds: Sequence[CloudRound], watch: Stopwatch) -> _Opened:
         if self.members and self._config.encryption.authority == "clouds":
-            # Members open what follows from their own history; who was not drawn has it too.
+            # Members open what follows from their own history: whoever was not drawn, or was away,
+            # takes in first what it missed.
             for cloud in clouds:
-                if cloud.state != "absent" and self._conditions.answers(
-                    cloud.client, self._replica.history.step
-                ):
+                if self._conditions.answers(cloud.client, self._replica.history.step):
                     self._catch_up(cloud, watch)
         with watch.phase("aggregate"):
             request = self.aggregator.close_round()
