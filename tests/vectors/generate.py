@@ -23,6 +23,14 @@ FOLDER = HERE / "v2"
 sys.path[:0] = [str(HERE), str(HERE.parent / "python")]
 
 from generate_bad import bad_objects  # noqa: E402
+from generate_bad_committee import bad_committee_objects  # noqa: E402
+from generate_committee import (  # noqa: E402
+    CASES,
+    CommitteeRound,
+    Kept,
+    committee_vectors,
+    signatures_in,
+)
 from generate_plans import plan_vectors  # noqa: E402
 
 from oracle import blocks, identity, mlkem, ring, scheme, sealed, streams, wire  # noqa: E402
@@ -561,7 +569,11 @@ def vectors(search: bool) -> dict[str, bytes]:
     """File name -> content."""
     schemes = {name: Scheme(name) for name in SCHEMES}
     example = schemes["n2048"]
-    bad = bad_objects(example.round, example.objects())
+    path = FOLDER / "committee.json"
+    kept = Kept(signatures_in(json.loads(path.read_text())) if path.exists() else ())
+    committees = {name: CommitteeRound(name, kept) for name in CASES}
+    bad = bad_objects(example.round, example.objects()) + bad_committee_objects(committees)
+    assert len({one.name for one in bad}) == len(bad)
     made = {
         "ring.json": ring_vectors(),
         "streams.json": stream_vectors(),
@@ -572,15 +584,20 @@ def vectors(search: bool) -> dict[str, bytes]:
         "sealed.json": sealed_vectors(),
         "identities.json": identity_vectors(),
         "scheme.json": scheme_vectors(schemes),
+        "committee.json": committee_vectors(committees),
         "bad.json": {
-            "what": "objects that must be refused: bad/<name>.bin, read as `kind` (with "
-            "objects/round.bin where the kind needs a round), fail at `step` with `error`: when "
-            "they are read, when the sum is opened, or when objects/sum_key.bin and "
-            "objects/aggregate.bin, one of them replaced by the object, decrypt",
+            "what": "objects that must be refused: bad/<name>.bin, read as `kind` (with the round "
+            "of the folder `objects` where the kind needs one), fail at `step` with `error`. read: "
+            "when they are read; a group's keys, when client 0 opens them. open: when the key "
+            "holder opens the sum. endorse: when member 0 endorses. certify, combine: beside the "
+            "other members' good ones, t in all, combine with the decryption that follows. "
+            "decrypt: when sum_key.bin and aggregate.bin of that folder, one of them replaced, "
+            "decrypt",
             "rows": [
                 {
                     "name": one.name,
                     "kind": one.kind,
+                    "objects": one.objects,
                     "step": one.step,
                     "error": one.error,
                     "why": one.why,
@@ -593,6 +610,9 @@ def vectors(search: bool) -> dict[str, bytes]:
         made["uniform_rejections.json"] = search_rejections()
     out = {name: (json.dumps(content, indent=1) + "\n").encode() for name, content in made.items()}
     out |= {f"objects/{name}.bin": data for name, data in example.objects().items()}
+    for name, made_round in committees.items():
+        files = made_round.objects().items()
+        out |= {f"committee/{name}/{kind}.bin": data for kind, data in files}
     out |= {f"bad/{one.name}.bin": one.data for one in bad}
     return out
 

@@ -24,6 +24,7 @@ class Bad:
     error: str
     why: str
     data: bytes
+    objects: str  # the folder with the good ones of the same round
 
 
 def patched(data: bytes, at: int, new: bytes) -> bytes:
@@ -39,21 +40,23 @@ def resized(data: bytes, payload: bytes) -> bytes:
 class Collection:
     """Bad objects as they are found."""
 
-    def __init__(self, objects: dict[str, bytes]):
-        self.objects = objects
+    def __init__(self, objects: dict[str, bytes], folder: str = "objects"):
+        self.objects, self.folder = objects, folder
         self.rows: list[Bad] = []
 
     def add(
         self, kind: str, fault: str, why: str, data: bytes, error: str = WIRE, step: str = "read"
     ) -> None:
-        assert data != self.objects.get(kind)
-        self.rows.append(Bad(f"bad_{kind}_{fault}", kind, step, error, why, data))
+        assert data not in self.objects.values()
+        where = "" if self.folder == "objects" else self.folder.replace("committee/", "_")
+        name = f"bad{where}_{kind}_{fault}"
+        self.rows.append(Bad(name, kind, step, error, why, data, self.folder))
 
     def patch(
         self, kind: str, fault: str, why: str, at: int, new: bytes, error: str = WIRE
     ) -> None:
         """`at` counts from the start of the payload."""
-        data = self.objects["upload_0" if kind == "upload" else kind]
+        data = self.objects.get(kind) or self.objects[f"{kind}_0"]
         self.add(kind, fault, why, patched(data, wire.HEADER_BYTES + at, new), error)
 
 

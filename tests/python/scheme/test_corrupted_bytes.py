@@ -10,14 +10,15 @@ bytes it was read from. Never another exception, a crash, or memory that the byt
 
 import functools
 import struct
+from dataclasses import replace
 
 import pytest
 
 core = pytest.importorskip("veilsum._core", reason="the core is not built")
 
 import veilsum as vs  # noqa: E402
-from oracle import identity, sealed, wire  # noqa: E402
-from parties import PLANS, Stage, seed_of  # noqa: E402
+from oracle import committee, identity, sealed, wire  # noqa: E402
+from parties import PLANS, RosterStage, Stage, seed_of  # noqa: E402
 
 SIZE = 3
 FORGERY_ERRORS = (core.WireFormatError, core.RoundError, core.KeyMismatchError)
@@ -25,6 +26,21 @@ KINDS = (
     "plan", "public key", "secret key", "round", "upload", "signed upload", "aggregate",
     "opening request", "sum key",
 )  # fmt: skip
+#: Of a committee's round whose clients read, of one whose answers a server reads, and of one key
+#: holder's with tags.
+ROSTER_KINDS = (
+    "round", "upload", "aggregate", "readers' aggregate", "opening request", "member request",
+    "endorsement", "certificate", "answer", "sum key",
+)  # fmt: skip
+ROSTER_ROUNDS = {"clients": (3, True), "server": (4, False), "holder": (None, True)}
+ROSTER_SPECIMENS = [
+    (where, kind)
+    for where, (members, _) in ROSTER_ROUNDS.items()
+    for kind in ROSTER_KINDS
+    if (kind in ("round", "upload", "aggregate", "sum key"))
+    or (kind == "opening request") == (members is None)
+]
+ALL_KINDS = (*KINDS, *ROSTER_SPECIMENS)
 
 
 @functools.cache
@@ -45,8 +61,74 @@ def stage_of(door, roster=False):
 
 
 @functools.cache
+def roster_objects(door, where):
+    """Small objects of a round with a roster, by the oracle."""
+    members, tagged = ROSTER_ROUNDS[where]
+    stage = RosterStage(
+        door,
+        PLANS["n2048"],
+        [(SIZE, 1.0)],
+        name=f"corrupt/{where}",
+        members=members,
+        threshold=3,
+        tagged=tagged,
+        step=wire.Step(bytes(32), 1, b"update", bytes(32)),
+    )
+    rnd = stage.oracle_round
+    uploads = [stage.sign(k, stage.oracle_encrypt(k, [0.1 * k] * SIZE)) for k in range(2)]
+    total = stage.oracle_sum(uploads)
+    made = {"round": rnd, "upload": stage.oracle_bytes(uploads[0]), "aggregate": total}
+    if members is None:
+        made |= {"opening request": total.request(), "sum key": stage.oracle_key(total)}
+    else:
+        requests = [committee.make_request(rnd, total, k) for k in range(members)]
+        certified = requests[0].sum_digest(rnd)
+        words = [
+            committee.endorse(rnd, k, secret, certified) for k, secret in enumerate(stage.members)
+        ]
+        certificate = committee.certify(rnd, total, words)
+        answers = []
+        for k, secret in enumerate(stage.members):
+            share = committee.open_shares(rnd, requests[k], secret)
+            drawn = stage.randomness("answer", bytes([k]))
+            answers.append(committee.answer(rnd, k, secret, certified, share, drawn))
+        made |= {
+            "readers' aggregate": replace(total, forwards=False),
+            "member request": requests[1],
+            "endorsement": words[1],
+            "certificate": certificate,
+            "answer": answers[0],
+            "sum key": committee.combine(rnd, certificate, answers, stage.reader),
+        }
+    return stage.round, {
+        kind: thing if isinstance(thing, bytes) else thing.to_bytes()
+        for kind, thing in made.items()
+    }
+
+
+def roster_specimen(door, where, kind):
+    rnd, made = roster_objects(door, where)
+    if kind == "round":
+        return made[kind], core.Round.from_bytes
+    of_kind = {
+        "upload": core.Upload,
+        "aggregate": core.Aggregate,
+        "readers' aggregate": core.Aggregate,
+        "opening request": core.OpeningRequest,
+        "member request": core.MemberRequest,
+        "endorsement": core.Endorsement,
+        "certificate": core.Certificate,
+        "answer": core.Answer,
+        "sum key": core.SumKey,
+    }[kind]
+    return made[kind], lambda data: of_kind.from_bytes(data, rnd)
+
+
+@functools.cache
 def specimen(door, kind):
     """(bytes of a small object, its reader)."""
+    if kind in ROSTER_SPECIMENS:
+        return roster_specimen(door, *kind)
     stage = stage_of(door, kind == "signed upload")
     uploads = [stage.encrypt(k, [0.1 * k] * SIZE) for k in range(2)]
     if kind == "signed upload":
@@ -105,7 +187,7 @@ def accepts_or_refuses(read, data):
     return True
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS, ids=str)
 def test_specimens_are_good(door, kind):
     data, read = specimen(door, kind)
     assert read(data).to_bytes() == data
@@ -119,6 +201,63 @@ def test_every_byte_of_an_upload_flipped(door, active_level, pattern):
         work[place] ^= pattern
         refuses(read, work)
         work[place] ^= pattern
+
+
+@pytest.mark.parametrize("kind", ROSTER_SPECIMENS, ids=str)
+def test_objects_of_rosters_damaged(door, kind, rng):
+    """Truncated, or a byte flipped, without a checksum that fits."""
+    data, read = specimen(door, kind)
+    view, work = memoryview(data), bytearray(data)
+    for place in sampled(len(data), 100, 211):
+        refuses(read, view[:place])
+        change = 1 << rng.randrange(8)
+        work[place] ^= change
+        refuses(read, work)
+        work[place] ^= change
+
+
+def clients_signatures(data, rnd):
+    """Where they stand in a certificate."""
+    out = set()
+    for _, head in committee.read_certificate(data, rnd).total.entries:
+        at = data.index(head.signature.signature)
+        out |= set(range(at, at + len(head.signature.signature)))
+    return out
+
+
+@pytest.mark.parametrize("where", ["clients", "server"])
+def test_what_ties_a_certificate_together(door, where, rng):
+    """Members' words are for all of it but clients' signatures, which are what members look at."""
+    data, read = specimen(door, (where, "certificate"))
+    theirs = clients_signatures(data, wire.read_round(specimen(door, (where, "round"))[0]))
+    own = set(range(16, len(data) - 4)) - theirs
+    for places, refused in ((own, True), (theirs, False)):
+        for place in rng.sample(sorted(places), 60):
+            work = bytearray(data)
+            work[place] ^= 1 << rng.randrange(8)
+            reseal(door, work)
+            assert accepts_or_refuses(read, work) != refused
+
+
+@pytest.mark.parametrize("where", ["clients", "server"])
+def test_what_ties_a_member_request_together(door, where, rng):
+    """A member's sealed shares, and their paths, are those that the heads name."""
+    data, read = specimen(door, (where, "member request"))
+    rnd = wire.read_round(specimen(door, (where, "round"))[0])
+    request = committee.read_request(data, rnd)
+    first = (
+        len(data)
+        - 4
+        - sum(
+            len(part) + 32 * len(path)
+            for part, path in zip(request.parts, request.paths, strict=True)
+        )
+    )
+    for place in rng.sample(range(first, len(data) - 4), 60):
+        work = bytearray(data)
+        work[place] ^= 1 << rng.randrange(8)
+        reseal(door, work)
+        refuses(read, work)
 
 
 @pytest.mark.parametrize("kind", ["upload", "signed upload"])
@@ -145,7 +284,7 @@ def test_every_value_of_every_byte_forged(door, kind):
     assert accepted > 0  # another number of clients is a plan, another seed is a key
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("plan", "secret key")])
+@pytest.mark.parametrize("kind", [k for k in ALL_KINDS if k not in ("plan", "secret key")], ids=str)
 def test_forgeries_of_every_kind(door, active_level, kind, rng):
     """As for damage, with the checksum made to fit."""
     data, read = specimen(door, kind)
@@ -159,12 +298,12 @@ def test_forgeries_of_every_kind(door, active_level, kind, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("plan", "secret key")])
+@pytest.mark.parametrize("kind", [k for k in ALL_KINDS if k not in ("plan", "secret key")], ids=str)
 def test_every_byte_of_every_kind_forged(door, kind):
     """Of sums every seventh, which meets every byte of a packed group of fifty."""
     data, read = specimen(door, kind)
     work = bytearray(data)
-    step = 7 if kind in ("aggregate", "opening request") else 1
+    step = 7 if kind in ("aggregate", "opening request") or kind in ROSTER_SPECIMENS else 1
     for place in sampled(len(data) - 4, 300, step):
         for change in (0x01, 0x80):
             work[place] ^= change
