@@ -421,7 +421,8 @@ def open_sum(
     RoundError
         When the aggregate sums fewer than the round's min_clients, holds an upload twice, a sealed
         key that was not made for this round, or a bad signature, or when the round was opened for
-        another aggregate. The blocks are not looked at: nothing here notices a changed sum.
+        another aggregate. The blocks are not looked at: what notices
+        a changed sum is the tag, when it is decrypted.
     """
     call = "open_sum(secret, rnd, total)"
     check_type(call, "secret", secret, _core.SecretKey)

@@ -44,7 +44,7 @@ class RoundError : public VeilsumError {
 };
 
 /// Blocks that cannot be the sum of what the clients encrypted: damaged, or under another key. No
-/// value of them is ever given out. A sum that is changed with care is not noticed.
+/// value of them is ever given out. Without a tag, a sum that is changed with care is not noticed.
 class TamperedSumError : public VeilsumError {
  public:
   using VeilsumError::VeilsumError;

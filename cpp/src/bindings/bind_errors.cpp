@@ -87,7 +87,7 @@ void register_errors(py::module_& m) {
   t.tampered =
       make(m, "TamperedSumError",
            "Blocks that cannot be the sum of what the clients encrypted: damaged, or under "
-           "another key. Most changes that are made on purpose are not noticed: blocks "
+           "another key. Without a tag, most changes that are made on purpose are not noticed: blocks "
            "are not authenticated, see SECURITY.md.",
            root);
   t.backend = make(m, "BackendUnavailableError",
