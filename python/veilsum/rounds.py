@@ -162,6 +162,7 @@ class Round(_core.Round):
         self._plan = plan
         self._layout = layout
         self._roster: tuple[PublicIdentity, ...] | None = None
+        self._committee: tuple[Committee | None] | None = None
         _known[self.id] = self
 
     @property
@@ -184,8 +185,10 @@ class Round(_core.Round):
     @property
     def committee(self) -> Committee | None:
         """The members, where a committee opens; None where one key holder does."""
-        core = super().committee
-        return None if core is None else Committee.of_core(core)
+        if self._committee is None:
+            core = super().committee
+            self._committee = (None if core is None else Committee.of_core(core),)
+        return self._committee[0]
 
     @property
     def reader(self) -> PublicIdentity | None:
@@ -280,6 +283,7 @@ class Round(_core.Round):
         made._plan = plan
         made._layout = layout
         made._roster = None
+        made._committee = None
         _known[made.id] = made
         return made
 

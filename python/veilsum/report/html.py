@@ -373,6 +373,7 @@ def _openers(run: RunFiles) -> list[tuple[str, str, str, str]]:
     total, enough, kind = _together(run)
     reads = "rounds, encrypted sums, certificates and answers, the global model"
     own = "its identity" if kind == "members" else "as a cloud"
+    hidden = "blocks" if kind == "members" else "another cloud's upload"
     return [
         ("coordinator", "the held-out rows, the group keys of the first cloud", reads, never),
         (
@@ -380,9 +381,8 @@ def _openers(run: RunFiles) -> list[tuple[str, str, str, str]]:
             f"each: {own}, the ledger of what it endorsed",
             "each: its own sealed share of every key and the heads of all uploads: "
             f"{size} in the last round",
-            f"blocks; and {enough - 1} of them together: any key"
-            if enough > 2
-            else "blocks; and one of them alone: any key",
+            f"{hidden}; and {f'{enough - 1} of them together' if enough > 2 else 'one alone'}: any "
+            "key",
         ),
     ]
 
@@ -413,7 +413,7 @@ def _opened_by(run: RunFiles) -> str:
     ]
     total, enough, kind = _together(run)
     table = _table(
-        ("round", f"{one}s who endorsed", f"{one}s who answered", "asked in vain", "opening"),
+        ("round", f"{one}s who endorsed", f"{one}s who answered", "silent or refused", "opening"),
         rows,
         text=4,
         caption=f"The sum of updates of each round. {enough} of {total} {kind} are enough; the "
@@ -422,8 +422,8 @@ def _opened_by(run: RunFiles) -> str:
     if len(rows) > _MANY_ROUNDS:
         vain = sum(bool(record["opened_by"]["silent"]) for record in records)
         table = (
-            f"<details><summary>All {len(rows)} rounds; in {vain} of them some were asked in "
-            f"vain</summary>{table}</details>"
+            f"<details><summary>All {len(rows)} rounds; in {vain} of them some were silent or "
+            f"refused</summary>{table}</details>"
         )
     return f"<h3>Who opened</h3>\n{table}"
 
@@ -549,7 +549,7 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
     return (
         "<h2>What travels</h2>\n"
         f"<p>An update has {_number(values)} values. Encrypted at {plan['value_bits']} bits they "
-        f"take {plan['bytes_per_value']:.3f} bytes each (4 in clear fp32) plus {beside} of "
+        f"take {plan['bytes_per_value']:.3f} bytes each (4 in clear fp32) plus {beside}, "
         f"{format_bytes(_fixed_bytes(run))} that do not grow with the model. "
         "Messages were passed inside one process; sizes are measured, no network was "
         "involved.</p>\n"

@@ -78,6 +78,35 @@ def test_everything_travels_as_bytes(clinics, tmp_path):
     assert np.abs(found - clinics.updates().sum(axis=0)).max() <= 2 * STEP + 1e-6
 
 
+def test_an_answer_goes_on_with_what_its_endorsement_opened(clinics, monkeypatch):
+    """Shares are opened once for a sum that was just endorsed, and for any other request anew."""
+    opened = []
+
+    def counting(request, opener):
+        opened.append(request.sum)
+        return real(request, opener)
+
+    real = _core.open_shares
+    total, fewer = clinics.total(), clinics.total(clients=range(clinics.count - 1))
+    member, me = clinics.members[1], clinics.people[1]
+    certificate = clinics.certify(total, members=[0, 2, 3])
+    asked, other = vs.request_for(total, me), vs.request_for(fewer, me)
+    assert asked.sum != other.sum
+    monkeypatch.setattr(_core, "open_shares", counting)
+    member.endorse(clinics.round, asked)
+    assert opened == [asked.sum]
+    with pytest.raises(vs.RoundError, match="another sum"):
+        member.answer(clinics.round, certificate, other)
+    assert opened == [asked.sum, other.sum]
+    again = vs.MemberRequest.from_bytes(asked.to_bytes(), clinics.round)
+    first = member.answer(clinics.round, certificate, again)
+    assert opened == [asked.sum, other.sum]
+    # Dropped with the answer: asked once more, the member opens once more, and says the same.
+    assert member._held is None
+    assert member.answer(clinics.round, certificate, asked).to_bytes() == first.to_bytes()
+    assert opened == [asked.sum, other.sum, asked.sum]
+
+
 def test_files(tmp_path):
     """From file to file, in portions and resumable, with a tag and a committee."""
     clinics = Clinics(tmp_path, 3, size=70_000)

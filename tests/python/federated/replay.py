@@ -72,9 +72,10 @@ def altered(aggregate: bytes, rnd: vs.Round, steps: int = 1) -> bytes:
         How much of the quantised value to add.
     """
     end = len(aggregate) - 4
-    start = next(
+    # The last place that says how many bytes follow: a random byte before a 1 may say so earlier.
+    start = max(
         at + 8
-        for at in range(16, end)
+        for at in range(16, end - 7)
         if int.from_bytes(aggregate[at : at + 8], "little") == end - at - 8
     )
     bits = rnd.plan.field_bits

@@ -102,11 +102,20 @@ def test_a_silent_cloud_does_no_harm(
     away = Silent({(silent, number) for number in (0, 1, 3)})
     method = EncryptedAveraging(config, federation.clouds, conditions=away)
     for number in (1, 2, 3):
-        by = method.run_round(number).opened_by
+        outcome = method.run_round(number)
+        by = outcome.opened_by
         assert by is not None
         there = [k for k in range(4) if number == 2 or k != silent]
         assert by.endorsed == by.answered == tuple(there[:3])
         assert by.silent == ({} if number == 2 else {silent: "not there"})
+        sizes = outcome.message_bytes
+        for cloud in outcome.clouds:
+            opens = cloud.client in by.answered
+            more = (sizes["endorsement"] + sizes["answer"]) * opens
+            assert cloud.up_bytes == sizes["upload"] + more
+            asked_for = (sizes["opening_request"] + sizes["certificate"]) * opens
+            read = sizes["round"] + sizes["aggregate"] + len(by.data)
+            assert cloud.down_bytes == read + asked_for
     everybody_has_it(method)
     assert same(method.parameters, run(config, federation).parameters)
 

@@ -122,6 +122,104 @@ def test_what_the_authority_sees(
     assert "with check blocks" not in text
 
 
+def of_committee(folder: Path, kind: str, members: int, threshold: int) -> Path:
+    """Make a run one that a committee opened: what the loop writes then."""
+    summary = json.loads((folder / "run.json").read_text())
+    summary["authority"] = {"kind": kind, "members": members, "threshold": threshold}
+    (folder / "run.json").write_text(json.dumps(summary))
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        if record["method"] != ENCRYPTED:
+            continue
+        del record["bytes"]["sum_key"]
+        record["bytes"] |= {"endorsement": 152, "certificate": 792, "answer": 3_352}
+        record["opened_by"] = {
+            "members": members,
+            "endorsed": list(range(threshold)),
+            "answered": list(range(members - threshold, members)),
+            "silent": [{"member": 0, "reason": "lost <its> ledger"}] if members > threshold else [],
+        }
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "threshold", "expected", "absent"),
+    [
+        (
+            "clouds",
+            4,
+            3,
+            (
+                "by 3 of 4 clouds together",
+                "who opens: 3 of 4 clouds",
+                "another cloud&#x27;s upload; and 2 of them together: any key",
+                "conspires with 2 of the clouds can have two sums",
+                "Up to 1 of the clouds may be silent",
+                "clouds who endorsed",
+                "cloud 1: lost &lt;its&gt; ledger",
+                "sealed shares for 4 clouds, 25.8 kB that do not grow",
+                "the shares sealed to it",
+            ),
+            ("must answer", "members of their own"),
+        ),
+        (
+            "committee",
+            5,
+            3,
+            (
+                "by 3 of 5 members together",
+                "conspires with one of the members can have two sums",
+                "Up to 2 of the members may be silent",
+                "member 1: lost &lt;its&gt; ledger",
+                "sealed shares for 5 members",
+                "blocks; and 2 of them together: any key",
+            ),
+            ("must answer", "the shares sealed to it"),
+        ),
+        (
+            "clouds",
+            2,
+            2,
+            (
+                "by all 2 clouds together",
+                "another cloud&#x27;s upload; and one alone: any key",
+                "All 2 clouds must answer here",
+            ),
+            ("may be silent", "lost &lt;its&gt; ledger"),
+        ),
+    ],
+)
+def test_a_run_that_a_committee_opened(
+    make_run: Callable[..., Path],
+    kind: str,
+    members: int,
+    threshold: int,
+    expected: tuple[str, ...],
+    absent: tuple[str, ...],
+) -> None:
+    text = write_report(of_committee(make_run(), kind, members, threshold)).read_text()
+    always = ("Who opened", "endorsement", "certificate", "answer", "first cloud&#x27;s group keys")
+    for words in (*expected, *always):
+        assert words in text, words
+    for words in (*absent, "sum key", "check block", "one key holder", "no key</td>"):
+        assert words not in text, words
+    assert Page(text).open == []
+
+
+def test_who_opened_many_rounds_is_folded(make_run: Callable[..., Path]) -> None:
+    text = write_report(of_committee(make_run(rounds=12), "clouds", 4, 3)).read_text()
+    assert "All 12 rounds; in 12 of them some were silent or refused" in text
+
+
+def test_one_key_holder_is_no_committee(make_run: Callable[..., Path]) -> None:
+    text = write_report(make_run()).read_text()
+    assert "Who opened" not in text
+    assert "The authority is one key holder here" in text
+    assert "a sealed key and a check block, 12.3 kB that do not grow" in text
+    assert "endorsement" not in text
+
+
 def test_plots_are_files_too(make_run: Callable[..., Path]) -> None:
     folder = make_run(methods=ALL)
     write_report(folder)

@@ -366,6 +366,15 @@ class EncryptedAveraging:
         with watch.phase("open"):
             number = self._replica.history.step
             sum_key = self._open_sum(description, request, number)
+        by = self._opening
+        if by is not None and self._config.encryption.authority == "clouds":
+            for k in {*by.endorsed, *by.answered}:
+                clouds[k].down_bytes += by.request_bytes
+            for k in by.endorsed:
+                clouds[k].up_bytes += by.endorsement_bytes
+            for k in by.answered:
+                clouds[k].down_bytes += by.certificate_bytes
+                clouds[k].up_bytes += by.answer_bytes
         return _Opened(description, aggregate, sum_key)
 
     def _sum_updates(
