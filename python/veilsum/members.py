@@ -219,14 +219,16 @@ class Member:
             )
         _whole(opened)
         self._record(rnd, request.sum)
-        sealed = self._ledger.answered(rnd, request.sum)
-        if sealed is None:
-            fresh = _core.seal_answer(opened, request.member, seal)
-            sealed = self._ledger.answer(rnd, request.sum, fresh)
+        signed = self._ledger.answered(rnd, request.sum)
+        if signed is None:
+            sealed = _core.seal_answer(opened, request.member, seal)
+            payload = _core.answer_payload(rnd, request.member, request.sum, sealed)
+            # Hedged signatures differ from call to call, so what is kept is both.
+            signed = self._identity.sign(payload) + sealed
+            signed = self._ledger.answer(rnd, request.sum, signed)
         self._held = None
-        payload = _core.answer_payload(rnd, request.member, request.sum, sealed)
-        signature = self._identity.sign(payload)
-        return _core.Answer(rnd, request.member, request.sum, sealed, signature)
+        size = self._identity.public.signature_bytes
+        return _core.Answer(rnd, request.member, request.sum, signed[size:], signed[:size])
 
     def _open(self, rnd: Round, request: _core.MemberRequest) -> _core.OpenedShares:
         call = "endorse(rnd, request)"

@@ -56,8 +56,8 @@ def test_swapped_arguments_are_named_with_the_call(parts):
     said = wrong(vs.encrypt, parts["update"], rnd)
     assert said == "rnd is an ndarray, but must be a Round: call encrypt(rnd, update)"
     assert "Round(plan, public" in wrong(vs.Round, public, plan, size=8)
-    assert "public is a tuple" in wrong(vs.Round, plan, vs.keygen(plan), size=8)
-    assert "public is a SecretKey" in wrong(vs.Round, plan, secret, size=8)
+    assert "authority is a tuple" in wrong(vs.Round, plan, vs.keygen(plan), size=8)
+    assert "authority is a SecretKey" in wrong(vs.Round, plan, secret, size=8)
     assert "rnd is a list" in wrong(vs.weighted_sum, parts["uploads"], rnd)
     assert "must be a list" in wrong(vs.weighted_sum, rnd, parts["uploads"][0])
     assert "secret is a Round" in wrong(vs.open_sum, rnd, secret, total)
@@ -177,7 +177,12 @@ def test_a_plan_has_an_ordinary_signature():
         "clients", "value_bits", "weight_bits", "security", "optimise", "profile", "engine",
         "parties",
     ]  # fmt: skip
-    assert list(inspect.signature(vs.Round).parameters)[:4] == ["plan", "public", "size", "like"]
+    assert list(inspect.signature(vs.Round).parameters)[:4] == [
+        "plan",
+        "authority",
+        "size",
+        "like",
+    ]
     for arguments, options in (((), {}), ((10, 16, 0), {}), ((10,), {"bits": 16})):
         with pytest.raises(TypeError):
             vs.Plan(*arguments, **options)
