@@ -69,6 +69,6 @@ class Pair:
             f"{values:,} parameters, {config.data.clouds} clouds of {config.data.study} one after "
             f"another in one process, {config.training.epochs} epochs a round on the CPU, "
             f"{self._threads.core} thread(s) and pads ahead on one more; all of the round but the "
-            "evaluation: training, encrypting, signing, summing, opening, and a decryption for "
-            "each cloud and the coordinator"
+            "evaluation: training, encrypting, signing, summing, opening by "
+            f"{config.who_opens}, and a decryption for each cloud and the coordinator"
         )

@@ -13,6 +13,7 @@ import pytest
 import veilsum as vs
 from federated.replay import altered
 from veilsum import _core
+from veilsum.cli import main
 from veilsum.data import Study
 from veilsum.federated import TrainConfig, train
 from veilsum.federated.authority import read_authority, write_committee
@@ -707,6 +708,33 @@ def test_members_and_threshold(
 ) -> None:
     config = make_config(*options)
     assert (config.members, config.threshold) == (members, threshold)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "any 3 of 4 clouds together"),
+        (("data.clouds=3",), "all 3 clouds together: every one of them must answer"),
+        (
+            ("encryption.authority=committee", "encryption.members=5"),
+            "any 4 of 5 members of their own together",
+        ),
+        (("encryption.authority=single",), "one key holder, who could open every upload"),
+    ],
+)
+def test_a_run_says_at_its_start_who_opens(
+    make_config: Make,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: Sequence[str],
+    words: str,
+) -> None:
+    settings = [
+        f'run.directory="{tmp_path}"', "run.device=cpu", "run.threads=1", "model.hidden=[2]",
+        "run.tensorboard=false", "training.rounds=1", "training.epochs=1", *options,
+    ]  # fmt: skip
+    assert main(["train", *(word for one in settings for word in ("--set", one))]) == 0
+    assert f"sums are opened by {words}\n" in capsys.readouterr().err
 
 
 WHOLE_RUNS = {
