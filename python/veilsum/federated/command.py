@@ -64,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="native or openfhe; short for --set encryption.engine=NAME",
+        help="native or openfhe (with encryption.authority=single); short for --set "
+        "encryption.engine=NAME",
     )
     parser.add_argument("--name", metavar="NAME", help="folder of this run under runs/")
     parser.add_argument(
