@@ -715,10 +715,11 @@ def plan_weights(plan: Plan, weights: Sequence[float], uploads: int) -> list[int
     """
     given = check_weights(weights)
     integers = integer_weights(given, plan.max_weight)
+    uploads = check_whole("uploads", uploads)
     if len(integers) != uploads:
         raise ParameterError(
-            f"weights has {counted(len(integers), 'number')} for {counted(uploads, 'upload')}; "
-            f"give one for each"
+            f"weights has {counted(len(integers), 'number')} for {shown(uploads)} "
+            f"{'upload' if uploads == 1 else 'uploads'}; give one for each"
         )
     fit_weights(plan, given, integers)
     return integers

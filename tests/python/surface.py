@@ -13,6 +13,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,11 +69,37 @@ def samples(folder: Path) -> dict[str, Any]:
         aggregator, aggregator.receive(uploads[0].nbytes),
         _core.PadStore(rnd, budget_bytes=1 << 20),
     ]  # fmt: skip
+    found += committee_samples(folder)
     made = {type(thing).__name__: thing for thing in found}
     made["Cipher"] = residues  # of which there are kinds only
     missing = sorted({kind.__name__ for kind in core_classes()} - made.keys())
     assert not missing, f"surface.samples makes no {missing}"
     return made
+
+
+def committee_samples(folder: Path) -> list[Any]:
+    """What the members of a committee exchange."""
+    people = [veilsum.Identity.generate() for _ in range(2)]
+    group = veilsum.Group.create(people[0], veilsum.Roster(people))
+    committee = veilsum.Committee(people)
+    rnd = veilsum.Round(
+        veilsum.Plan(2), committee, size=SIZE, roster=people, group=group.commitment
+    )
+    update = np.linspace(-0.5, 0.5, SIZE, dtype=np.float32)
+    uploads = [veilsum.encrypt(rnd, update, signer=one, group=group) for one in people]
+    total = veilsum.weighted_sum(rnd, uploads)
+    apart = Path(tempfile.mkdtemp(dir=folder))  # a ledger is made once
+    paths = [apart / f"{k}.ledger" for k in range(2)]
+    members = [veilsum.Member.create(one, path) for one, path in zip(people, paths, strict=True)]
+    requests = [veilsum.request_for(total, one) for one in people]
+    words = [one.endorse(rnd, ask) for one, ask in zip(members, requests, strict=True)]
+    certificate = veilsum.certify(rnd, total, words)
+    answer = members[0].answer(rnd, certificate, requests[0])
+    shares = _core.open_shares(requests[1], lambda _, info, sealed: people[1].open(info, sealed))
+    ledger = _core.MemberLedger(paths[0], people[0].public.id)
+    return [
+        _core.Committee(committee), requests[0], words[0], certificate, answer, shares, ledger,
+    ]  # fmt: skip
 
 
 def core_classes() -> list[type]:

@@ -84,12 +84,12 @@ void register_errors(py::module_& m) {
                  "A rule of the round is broken: wrong round, duplicate, too few clients, bad "
                  "signature, reopened.",
                  root);
-  t.tampered =
-      make(m, "TamperedSumError",
-           "Blocks that cannot be the sum of what the clients encrypted: damaged, or under "
-           "another key. Without a tag, most changes that are made on purpose are not noticed: blocks "
-           "are not authenticated, see SECURITY.md.",
-           root);
+  t.tampered = make(
+      m, "TamperedSumError",
+      "Blocks that cannot be the sum of what the clients encrypted: damaged, or under "
+      "another key. Without a tag, most changes that are made on purpose are not noticed: blocks "
+      "are not authenticated, see SECURITY.md.",
+      root);
   t.backend = make(m, "BackendUnavailableError",
                    "An engine, instruction set or optional library that is missing here.", root);
   py::register_exception_translator(&translate);

@@ -9,6 +9,7 @@
 
 #include "base/parallel.h"
 #include "base/process.h"
+#include "base/shown.h"
 #include "cipher/block_encryptor.h"
 #include "cipher/element.h"
 #include "cipher/pad_store.h"
@@ -192,7 +193,7 @@ void check_pieces(const Round& round, std::span<const Piece> pieces,
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     if (pieces[i].count != round.segments()[i].count) {
       throw ParameterError("tensor " + std::to_string(i) + " of the update has " +
-                           std::to_string(pieces[i].count) + " values, the round's layout " +
+                           shown(pieces[i].count) + " values, the round's layout " +
                            std::to_string(round.segments()[i].count));
     }
     if (reinterpret_cast<std::uintptr_t>(pieces[i].values) % element_bytes(pieces[i].type) != 0) {

@@ -16,6 +16,7 @@
 
 #include "base/parallel.h"
 #include "base/process.h"
+#include "base/shown.h"
 #include "base/wipe.h"
 #include "cipher/block_encryptor.h"
 #include "cipher/element.h"
@@ -119,7 +120,7 @@ void check_sources(const Round& round, std::span<const FilePiece> pieces,
     const FilePiece& piece = pieces[i];
     if (piece.count != round.segments()[i].count) {
       throw ParameterError("tensor " + std::to_string(i) + " of the update has " +
-                           std::to_string(piece.count) + " values, the round's layout " +
+                           shown(piece.count) + " values, the round's layout " +
                            std::to_string(round.segments()[i].count));
     }
     if (piece.offset > piece.file->size() ||

@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kHeadBytes = 64;
 constexpr std::string_view kEnvelope = "VSUM";
 constexpr std::string_view kPrivatePem = "-----BEGIN PRIVATE KEY-----";
-constexpr std::string_view kLedger = "VSLEDG";    // ledger_file.cpp
+constexpr std::string_view kLedger = "VSLEDG";   // ledger_file.cpp
 constexpr std::string_view kJournal = "VSJRNL";  // journal.cpp
 
 /// In its envelope (wire.h): the kind stands behind magic and version; 0x0103 was another engine's

@@ -206,13 +206,14 @@ SecretKey SecretKey::from_bytes(ByteView bytes) {
 }
 
 void SecretKey::save(const std::string& path) {
-  // First the ledger: a key file without one was used elsewhere, and opens nothing.
-  const std::string ledger = ledger_path(path);
-  const bool made = ledger_->keep_at(ledger);
   Bytes bytes = to_bytes();
   const ByteView parts[] = {bytes};
+  const std::string ledger = ledger_path(path);
+  bool made = false;
   try {
     refuse_kept(path, bytes);
+    // First the ledger: a key file without one was used elsewhere, and opens nothing.
+    made = ledger_->keep_at(ledger);
     write_file(path, parts, FileKind::kSecret);
   } catch (...) {
     secure_wipe(bytes.data(), bytes.size());

@@ -93,9 +93,7 @@ void LedgerFile::check_header(int fd, std::uint64_t size) const {
   if (found.size() == expected.size() &&
       isa::kernels().crc32c(0, found.data(), checked) == stored &&
       std::equal(found.begin(), found.begin() + kOwnerAt, expected.begin())) {
-    throw KeyMismatchError(path_ + " is the " + words.what + " of " + words.owner + " " +
-                           short_hex(ByteView(found).subspan(kOwnerAt, owner_.size())) +
-                           ", not of " + short_hex(owner_) +
+    throw KeyMismatchError(path_ + " is the " + words.what + " of another " + words.owner +
                            "; move it away together with what it belongs to");
   }
   throw WireFormatError(path_ + " is not a " + words.what + ", or its header is damaged; " +
@@ -148,8 +146,13 @@ LedgerFile::Session LedgerFile::open(Access access) {
     if (!zeros && !std::equal(found.begin(), found.end(), first.begin())) {
       check_header(file.get(), size);
     }
-    write_all_at(file.get(), 0, first, path_);
-    if (::fsync(file.get()) != 0) throw_errno("cannot sync", path_);
+    try {
+      write_all_at(file.get(), 0, first, path_);
+      if (::fsync(file.get()) != 0) throw_errno("cannot sync", path_);
+    } catch (...) {
+      if (size == 0) ::unlink(path_.c_str());  // nothing was there, and nothing half-made stays
+      throw;
+    }
     sync_folder_of(path_);
   } else {
     check_header(file.get(), size);

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from veilsum._core import Certificate, MemberRequest
+from veilsum.arguments import shown
 from veilsum.errors import ParameterError, RoundError, VeilsumError, one_line
 from veilsum.federated.aggregator import AggregatorServer
 from veilsum.federated.opened import write_opening
@@ -256,6 +257,6 @@ def _enough(count: int, threshold: int, what: str, silent: dict[int, str]) -> No
     if count < threshold:
         missing = "; ".join(f"member {k + 1}: {reason}" for k, reason in sorted(silent.items()))
         raise RoundError(
-            f"{count} members {what} the sum, and it takes {threshold} ({missing}); nothing was "
-            "opened"
+            f"{count} members {what} the sum, and it takes {shown(threshold)} ({missing}); nothing "
+            "was opened"
         )

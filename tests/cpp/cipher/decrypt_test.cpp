@@ -199,7 +199,8 @@ TEST("check blocks of every ring: any bit above the noise, wherever it is") {
   }
 }
 
-TEST("values: the last sum within the limits is decrypted, the first beyond refused, in any block") {
+TEST(
+    "values: the last sum within the limits is decrypted, the first beyond refused, in any block") {
   for (const Plan& plan : {make_plan(10, 16), make_plan(2, 2), make_plan(2, 32)}) {
     for (const std::uint64_t upload_keys : {1u, 3u}) {
       const World world(plan, 3 * plan.block_capacity() + 100, upload_keys);
@@ -209,7 +210,8 @@ TEST("values: the last sum within the limits is decrypted, the first beyond refu
       Tamperer tamperer(sum.key);
       const std::uint64_t end = std::uint64_t{1} << plan.field_bits();
       CHECK(tamperer.limit() < end);  // there is something out of range
-      // Two clients' greatest digits in every place: fewer than the plan holds, so its range is wider.
+      // Two clients' greatest digits in every place: fewer than the plan holds, so its range is
+      // wider.
       std::uint64_t greatest = 0;
       for (std::uint32_t d = 0; d < plan.digits(); ++d) {
         greatest = greatest * plan.base() + 4 * static_cast<std::uint64_t>(plan.levels());
@@ -219,7 +221,8 @@ TEST("values: the last sum within the limits is decrypted, the first beyond refu
       for (std::uint64_t block = 0; block < round.value_blocks(); ++block) {
         // The last one whose first digit is a value: what is handed out is looked at, no more.
         const std::uint64_t values = round.block_values(block);
-        const std::uint64_t end_at = std::min<std::uint64_t>(round.block_coefficients(block), values);
+        const std::uint64_t end_at =
+            std::min<std::uint64_t>(round.block_coefficients(block), values);
         for (const std::uint64_t at : {std::uint64_t{0}, end_at - 1}) {
           const Bytes good = sum.blocks;
           for (const std::uint64_t x : {std::uint64_t{0}, last}) {
@@ -231,7 +234,8 @@ TEST("values: the last sum within the limits is decrypted, the first beyond refu
               CHECK(changed <= plan.digits());
             });
           }
-          for (const std::uint64_t x : {last + 1, tamperer.limit() - 1, tamperer.limit(), end - 1}) {
+          for (const std::uint64_t x :
+               {last + 1, tamperer.limit() - 1, tamperer.limit(), end - 1}) {
             tamperer.set(sum.blocks.data(), block, static_cast<std::size_t>(at), x);
             on_every_active_level([&] { CHECK_THROWS(decrypt(sum), TamperedSumError); });
           }

@@ -236,8 +236,9 @@ TEST("keys of the other sort, of another length, of version 1 or damaged are ref
   const auto read_secret = [](const Bytes& bytes) {
     return SecretKey::from_bytes(bytes).to_bytes();
   };
-  // The header, the number of parts and the length; another engine's keys are any bytes. Of a public
-  // half also what makes a coefficient 3329 or more, or the coordinate another spelling of one.
+  // The header, the number of parts and the length; another engine's keys are any bytes. Of a
+  // public half also what makes a coefficient 3329 or more, or the coordinate another spelling of
+  // one.
   const DamageReport secret_flips = flip_every_byte(secret_bytes, read_secret, 8);
   const auto some_of_the_body = [](std::size_t refused) {
     return refused > 9u * (16 + 1 + 4) && refused < 9u * (16 + 1 + 4) + 1152;

@@ -338,7 +338,12 @@ def test_a_cloud_that_was_left_out_of_a_pass_has_no_share(
 ) -> None:
     # Beside the others' sum alone its weight would count more than it should.
     method = EncryptedAveraging(
-        make_config("aggregation.weights=dynamic", "aggregation.min_clients=3"), federation.clouds
+        make_config(
+            "aggregation.weights=dynamic",
+            "aggregation.min_clients=3",
+            "encryption.authority=single",
+        ),
+        federation.clouds,
     )
     replica = method._replica
     description, other = replica.propose_shares(), replica.propose_shares()
