@@ -474,8 +474,8 @@ class TrainConfig:
         options = self.encryption
         if options.authority != "committee" and options.members:
             raise ParameterError(
-                f"encryption.members is {options.members} with authority {shown(options.authority)}; "
-                'it is for authority = "committee"'
+                f"encryption.members is {options.members} with authority "
+                f'{shown(options.authority)}; it is for authority = "committee"'
             )
         if options.authority == "single":
             if options.threshold:
@@ -486,8 +486,8 @@ class TrainConfig:
             return
         if options.engine != "native":
             raise ParameterError(
-                f"engine {shown(options.engine)} has no committees with a threshold and no sum tags; "
-                'say encryption.authority = "single" with it'
+                f"engine {shown(options.engine)} has no committees with a threshold and no sum "
+                'tags; say encryption.authority = "single" with it'
             )
         if self.members < 2 or not self.members < 2 * self.threshold <= 2 * self.members:
             raise ParameterError(
