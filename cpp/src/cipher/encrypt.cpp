@@ -216,7 +216,12 @@ void seal_with_tag(const Round& round, const EncryptOptions& options, std::uint3
                    const UploadSeeds& seeds, const scheme::Sealer& sealer,
                    scheme::UploadHead& head) {
   std::optional<ring::TagSum> tag;
-  if (round.tagged()) tag = options.tag->key.tag(*options.tag->hash, client, head.nonce);
+  if (round.tagged()) {
+    if (options.tag == nullptr || !options.tag->hash) {
+      throw RoundError("the blocks of a tagged upload are made and hashed before it is sealed");
+    }
+    tag = options.tag->key.tag(*options.tag->hash, client, head.nonce);
+  }
   scheme::seal_secrets(round, client, seeds.key, tag ? &*tag : nullptr, sealer, head);
 }
 

@@ -78,7 +78,7 @@ class LastOpening {
 
  private:
   std::mutex guard_;                       // held while something is made, which may take seconds
-  std::atomic<std::thread::id> making_{};  // whose thread holds it
+  std::atomic<std::thread::id> making_;  // whose thread holds it
   const ProcessMark process_;
   std::optional<Digest> what_;
   std::deque<Digest> allowed_;  // what may still be made: making it failed, and gave nothing out

@@ -205,12 +205,11 @@ Round::Round(std::shared_ptr<const Cipher> shared, Authority authority, RoundFie
              const std::array<std::uint8_t, 32>& seed) {
   if (shared == nullptr) throw ParameterError("a round needs a plan");
   const Cipher& cipher = *shared;
-  if (const auto* key = std::get_if<PublicKey>(&authority)) {
-    if (key->engine() != cipher.engine()) {
-      throw RoundError("the public key is of engine '" + engine_name(key->engine()) +
-                       "', the plan of engine '" + engine_name(cipher.engine()) +
-                       "'; a round has one engine, which its plan chooses");
-    }
+  const auto* key = std::get_if<PublicKey>(&authority);
+  if (key != nullptr && key->engine() != cipher.engine()) {
+    throw RoundError("the public key is of engine '" + engine_name(key->engine()) +
+                     "', the plan of engine '" + engine_name(cipher.engine()) +
+                     "'; a round has one engine, which its plan chooses");
   }
   const auto* committee = std::get_if<Committee>(&authority);
   check_readers(cipher, committee, fields);

@@ -86,6 +86,7 @@ Values encrypt_file_tagged(const scheme::Round& round, const std::string& group_
                            const SeedBytes& seeds, double weight, const std::string& rounding,
                            int threads, const std::optional<py::function>& progress, bool resume) {
   std::vector<cipher::FilePiece> pieces;
+  pieces.reserve(sources.size());
   for (const auto& [path, offset, dtype, count] : sources) {
     pieces.push_back({std::make_shared<const InputFile>(path.string()), offset,
                       bindings::element_type(dtype), count});
