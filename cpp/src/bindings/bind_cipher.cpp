@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 
 #include "aggregate/aggregate.h"
+#include "base/wipe.h"
 #include "bindings/arrays.h"
 #include "bindings/conversions.h"
 #include "bindings/docstrings.h"
@@ -136,10 +138,20 @@ py::array decrypt(const scheme::SumKey& key, const aggregate::Aggregate& total, 
     throw ParameterError("out must be a writeable, contiguous, one-dimensional " + dtype +
                          " array of " + std::to_string(size) + " values");
   }
-  void* values = result.mutable_data();
+  // With a tag nobody may look at a number before it holds, and a progress function could.
+  py::array place = out && held ? fresh_array(type, size) : result;
+  void* values = place.mutable_data();
+  void* given = result.mutable_data();
+  const auto bytes = static_cast<std::size_t>(size * type.itemsize());
   {
     const py::gil_scoped_release unlocked;  // writes an array that nobody else has, or `out`
-    cipher::decrypt(key, total.manifest(), total.blocks(), options, values);
+    try {
+      cipher::decrypt(key, total.manifest(), total.blocks(), options, values);
+    } catch (...) {
+      if (given != values) secure_wipe(given, bytes);
+      throw;
+    }
+    if (given != values) std::memcpy(given, values, bytes);
   }
   return result;
 }

@@ -77,7 +77,7 @@ class LastOpening {
                                  const std::function<SecretBuffer<std::uint8_t>()>& make);
 
  private:
-  std::mutex guard_;                       // held while something is made, which may take seconds
+  std::mutex guard_;                     // held while something is made, which may take seconds
   std::atomic<std::thread::id> making_;  // whose thread holds it
   const ProcessMark process_;
   std::optional<Digest> what_;

@@ -606,3 +606,17 @@ def test_bytes(tmp_path):
         )
         sizes.append(made.nbytes)
     assert sizes[0] - sizes[1] <= 3_600
+
+
+def test_progress_sees_no_number_before_the_tag_holds(tmp_path):
+    """Whoever watches `out` while a tagged sum is decrypted sees what was there before."""
+    clinics = Clinics(tmp_path, 2, size=3000)
+    total = clinics.total()
+    key = opened(clinics, total)
+    out = np.full(clinics.size, 7, np.float32)
+    seen = []
+    found = clinics.decrypt(key, total, out=out, progress=lambda *_: seen.append(out.copy()))
+    assert found is out
+    assert seen
+    assert all(np.all(one == 7) for one in seen)
+    assert not np.any(out == 7)
