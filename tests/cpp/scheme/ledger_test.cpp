@@ -163,7 +163,7 @@ TEST("another key's ledger, or one of another kind, is refused and left as it is
   const std::string theirs = file_of({{1, 10}}, digest(77));
   put_contents(path, theirs);
   OpeningLedger ledger(kOwner);
-  CHECK_THROWS_WITH(ledger.attach(path), KeyMismatchError, to_hex(digest(77)).substr(0, 16));
+  CHECK_THROWS_WITH(ledger.attach(path), KeyMismatchError, "of another key");
   CHECK_THROWS(ledger.keep_at(path), KeyMismatchError);
   CHECK_EQ(contents_of(path), theirs);
   put_contents(path, ledger_head(2, kOwner));
