@@ -55,9 +55,9 @@ class MemberLedger {
   /// The manifest that was endorsed for a round.
   std::optional<Digest> endorsed(const Digest& round_id);
 
-  /// Records the sealed answer for an endorsed manifest, unless one is there.
+  /// Records the answer for an endorsed manifest, unless one is there.
   /// @param reader digest of whom it is sealed to
-  /// @param sealed 1 to kMostAnswerBytes bytes
+  /// @param sealed signature and sealed share, bytes to this layer: 1 to kMostAnswerBytes bytes
   /// @return the answer that counts, and is the only one to hand out: `sealed`, or the bytes that
   ///         were recorded before
   /// @throws RoundError when this manifest was not endorsed here, or the round was answered for

@@ -502,7 +502,8 @@ def test_a_round_of_the_package(tmp_path, tagged, clients, members):
         assert (opened.keys, opened.tag) == (share.keys, share.tag)
         # The member's file has its word and its answer.
         at = bytes([1]) + info.id + one.certified + info.id + bytes(8) + bytes(32)
-        answered = bytes([2]) + info.id + one.certified + committee.reader_id(info) + one.sealed
+        answered = bytes([2]) + info.id + one.certified + committee.reader_id(info)
+        answered += one.signature + one.sealed
         owner = identity.identity_id(judges[member].public)
         ledger = wire.ledger(wire.MEMBER_SIGNED, owner, [at, answered])
         assert (tmp_path / f"{member}.ledger").read_bytes() == ledger
