@@ -172,7 +172,7 @@ class Member:
         """
         opened = self._open(rnd, request)
         _whole(opened)
-        self._record(rnd, request.sum)
+        self._ledger.endorse(rnd, request.sum)
         self._held = _digest(request), opened
         payload = _core.endorsement_payload(rnd, request.member, request.sum)
         return _core.Endorsement(rnd, request.member, request.sum, self._identity.sign(payload))
@@ -218,7 +218,7 @@ class Member:
                 "what a threshold of them endorsed"
             )
         _whole(opened)
-        self._record(rnd, request.sum)
+        self._ledger.endorse(rnd, request.sum)
         signed = self._ledger.answered(rnd, request.sum)
         if signed is None:
             sealed = _core.seal_answer(opened, request.member, seal)
@@ -254,9 +254,6 @@ class Member:
     def _open_share(self, key: bytes, info: bytes, sealed: bytes) -> bytes | None:
         del key  # the identity knows its own
         return self._identity.open(info, sealed)
-
-    def _record(self, rnd: Round, total: bytes) -> None:
-        self._ledger.endorse(rnd, total)
 
     def __repr__(self) -> str:
         return f"<veilsum.Member {self._identity.public.id.hex()[:16]}>"

@@ -60,6 +60,13 @@ std::optional<Digest> named_blocks(const Total& total) {
   return total.blocks_digest(0);
 }
 
+std::vector<std::uint32_t> clients_of(const scheme::Manifest& manifest) {
+  std::vector<std::uint32_t> out;
+  out.reserve(manifest.entries().size());
+  for (const auto& entry : manifest.entries()) out.push_back(scheme::client_of(entry.head));
+  return out;
+}
+
 /// What a member opened, kept out of Python.
 struct Shares {
   Round round;
@@ -104,13 +111,7 @@ void register_objects(py::module_& m) {
       .def_property_readonly(
           "count", [](const MemberRequest& self) { return self.manifest().entries().size(); })
       .def_property_readonly("clients",
-                             [](const MemberRequest& self) {
-                               std::vector<std::uint32_t> out;
-                               for (const auto& entry : self.manifest().entries()) {
-                                 out.push_back(scheme::client_of(entry.head));
-                               }
-                               return out;
-                             })
+                             [](const MemberRequest& self) { return clients_of(self.manifest()); })
       .def_property_readonly("sum", [](const MemberRequest& self) {
         return to_python(self.name().digest(self.round()));
       });
@@ -155,13 +156,7 @@ void register_objects(py::module_& m) {
                     ", count=" + std::to_string(self.manifest().entries().size()) + ")";
            })
       .def_property_readonly("clients",
-                             [](const Certificate& self) {
-                               std::vector<std::uint32_t> out;
-                               for (const auto& entry : self.manifest().entries()) {
-                                 out.push_back(scheme::client_of(entry.head));
-                               }
-                               return out;
-                             })
+                             [](const Certificate& self) { return clients_of(self.manifest()); })
       .def_property_readonly("sum", [](const Certificate& self) { return to_python(self.sum()); });
   add_bytes<Certificate>(certificate, [](ByteView bytes, const Round& round) {
     if (!signature_check()) throw ParameterError("signatures cannot be checked yet");

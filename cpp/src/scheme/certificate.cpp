@@ -10,7 +10,30 @@
 #include "veilsum/errors.h"
 
 namespace veilsum::scheme {
-namespace {
+const Committee& committee_of(const Round& round) {
+  if (const Committee* committee = round.committee()) return *committee;
+  throw RoundError("round " + short_hex(round.id()) +
+                   " has one key holder, who opens it by open_sum(); members endorse and answer "
+                   "where the round has a committee");
+}
+
+std::uint32_t read_member(ByteReader& in, const Round& round) {
+  const std::uint32_t member = in.u32();
+  if (member >= committee_of(round).size()) {
+    in.fail("the committee has no member number " + std::to_string(member));
+  }
+  return member;
+}
+
+void write_word(ByteWriter& out, std::uint32_t member, const Signature& signature) {
+  out.u32(member);
+  out.raw(signature.bytes());
+}
+
+std::pair<std::uint32_t, Signature> read_word(ByteReader& in, const Round& round) {
+  const std::uint32_t member = read_member(in, round);
+  return {member, Signature(in.raw(signature_bytes(member_of(round, member).kind())))};
+}
 
 const PublicIdentity& member_of(const Round& round, std::uint32_t member) {
   const Committee& committee = committee_of(round);
@@ -21,28 +44,13 @@ const PublicIdentity& member_of(const Round& round, std::uint32_t member) {
   return committee.members()[member];
 }
 
-/// Number and signature, as endorsements and certificates have them.
-void write_word(ByteWriter& out, std::uint32_t member, const Signature& signature) {
-  out.u32(member);
-  out.raw(signature.bytes());
-}
-
-std::pair<std::uint32_t, Signature> read_word(ByteReader& in, const Round& round) {
-  const std::uint32_t member = in.u32();
-  const Committee& committee = committee_of(round);
-  if (member >= committee.size()) {
-    in.fail("the committee has no member number " + std::to_string(member));
+void check_word(const Round& round, std::uint32_t member, const Signature& signature,
+                ByteView payload, const SignatureVerifier& verifier, const std::string& what) {
+  const PublicIdentity& signer = member_of(round, member);
+  if (signature.kind() != signer.kind() || !verifier.verify(signer, signature, payload)) {
+    throw RoundError("the " + what + " of member " + std::to_string(member) +
+                     " does not hold: it was altered, or somebody else made it");
   }
-  return {member, Signature(in.raw(signature_bytes(committee.members()[member].kind())))};
-}
-
-}  // namespace
-
-const Committee& committee_of(const Round& round) {
-  if (const Committee* committee = round.committee()) return *committee;
-  throw RoundError("round " + short_hex(round.id()) +
-                   " has one key holder, who opens it by open_sum(); members endorse and answer "
-                   "where the round has a committee");
 }
 
 Digest SumName::digest(const Round& round) const {
@@ -68,12 +76,8 @@ Bytes endorsement_payload(const Round& round, std::uint32_t member, const Digest
 
 void Endorsement::check(const Round& round, const SignatureVerifier& verifier) const {
   check_round_id(round_id, round, "the endorsement");
-  const PublicIdentity& signer = member_of(round, member);
-  if (signature.kind() != signer.kind() ||
-      !verifier.verify(signer, signature, endorsement_payload(round, member, sum))) {
-    throw RoundError("the endorsement of member " + std::to_string(member) +
-                     " does not hold: it was altered, or somebody else made it");
-  }
+  check_word(round, member, signature, endorsement_payload(round, member, sum), verifier,
+             "endorsement");
 }
 
 Bytes Endorsement::to_bytes() const {

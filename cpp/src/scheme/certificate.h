@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "scheme/manifest.h"
@@ -76,5 +78,21 @@ class Certificate {
 /// The committee of a round.
 /// @throws RoundError for a round of one key holder
 const Committee& committee_of(const Round& round);
+
+/// A member's number, as everything that members exchange has it.
+/// @throws WireFormatError for nobody of the round's committee
+std::uint32_t read_member(ByteReader& in, const Round& round);
+/// A member's number and signature, as endorsements, certificates and answers have them.
+void write_word(ByteWriter& out, std::uint32_t member, const Signature& signature);
+std::pair<std::uint32_t, Signature> read_word(ByteReader& in, const Round& round);
+
+/// The identity of a member.
+/// @throws RoundError for nobody of the round's committee
+const PublicIdentity& member_of(const Round& round, std::uint32_t member);
+/// Refuses what a member did not sign.
+/// @param what messages call it: "endorsement", "answer"
+/// @throws RoundError
+void check_word(const Round& round, std::uint32_t member, const Signature& signature,
+                ByteView payload, const SignatureVerifier& verifier, const std::string& what);
 
 }  // namespace veilsum::scheme

@@ -55,10 +55,7 @@ MemberRequest MemberRequest::from_bytes(ByteView bytes, const Round& round) {
   MemberRequest request(Manifest::read(in, round));
   request.name_.manifest = request.manifest_.digest();
   if (names_blocks(round, true)) request.name_.blocks = in.array<32>();
-  request.member_ = in.u32();
-  if (request.member_ >= committee.size()) {
-    in.fail("the committee has no member number " + std::to_string(request.member_));
-  }
+  request.member_ = read_member(in, round);
   request.part_bytes_ = sealed_share_bytes(round);
   const std::size_t length = part_path_length(committee.size(), request.member_);
   for (const ManifestEntry& entry : request.manifest_.entries()) {
@@ -171,29 +168,20 @@ Bytes seal_answer(const Round& round, const Digest& sum, std::uint32_t member,
 void Answer::check(const Certificate& certificate, const SignatureVerifier& verifier) const {
   const Round& round = certificate.round();
   check_round_id(round_id, round, "the answer");
-  const Committee& committee = committee_of(round);
-  if (member >= committee.size()) {
-    throw RoundError("a committee of " + std::to_string(committee.size()) +
-                     " has no member number " + std::to_string(member));
-  }
+  (void)member_of(round, member);
   if (sum != certificate.sum()) {
     throw RoundError("member " + std::to_string(member) + " answered another sum of round " +
                      short_hex(round.id()) + " than the certificate's");
   }
-  const PublicIdentity& signer = committee.members()[member];
-  if (signature.kind() != signer.kind() ||
-      !verifier.verify(signer, signature, answer_payload(round, member, sum, sealed))) {
-    throw RoundError("the answer of member " + std::to_string(member) +
-                     " does not hold: it was altered, or somebody else made it");
-  }
+  check_word(round, member, signature, answer_payload(round, member, sum, sealed), verifier,
+             "answer");
 }
 
 Bytes Answer::to_bytes() const {
   ByteWriter out(128 + signature.bytes().size() + sealed.size());
   out.raw(round_id);
   out.raw(sum);
-  out.u32(member);
-  out.raw(signature.bytes());
+  write_word(out, member, signature);
   out.raw(sealed);
   return seal(ObjectKind::kAnswer, {out.bytes()});
 }
@@ -203,12 +191,7 @@ Answer Answer::from_bytes(ByteView bytes, const Round& round) {
   const Digest round_id = in.array<32>();
   check_round_id(round_id, round, "the answer");
   const Digest sum = in.array<32>();
-  const std::uint32_t member = in.u32();
-  const Committee& committee = committee_of(round);
-  if (member >= committee.size()) {
-    in.fail("the committee has no member number " + std::to_string(member));
-  }
-  Signature signature(in.raw(signature_bytes(committee.members()[member].kind())));
+  auto [member, signature] = read_word(in, round);
   const ByteView sealed = in.raw(kSealBytes + ShareLayout(round).answer_bytes());
   in.finish();
   return {round_id, member, sum, Bytes(sealed.begin(), sealed.end()), std::move(signature)};
