@@ -18,8 +18,8 @@ from bench.peers import environments
 from bench.peers.worker import Worker, WorkerError
 from bench.profiles import Profile
 from bench.results import Ratio
-from veilsum.compare.aes import Bulk
-from veilsum.compare.sums import Sum
+from veilsum.lab.compare.aes import Bulk
+from veilsum.lab.compare.sums import Sum
 
 CLIENTS = 10
 UPLOADS = 10

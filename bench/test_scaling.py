@@ -16,7 +16,7 @@ import veilsum as vs
 from bench.measure import Measure
 from bench.profiles import Profile
 from bench.terms import memory_available
-from veilsum.compare.sums import LIMIT, Sum, check_mean, make_update
+from veilsum.lab.compare.sums import LIMIT, Sum, check_mean, make_update
 
 CORES = os.cpu_count() or 1
 OPERATIONS = ("encrypt", "decrypt")

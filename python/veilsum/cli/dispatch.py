@@ -81,12 +81,12 @@ _COMMANDS: Final = {
     ),
     "train": _Command(
         "The main job",
-        "veilsum.federated.command",
+        "veilsum.cli.commands.train",
         "Train one model over several clouds, with encrypted aggregation.",
     ),
     "compare": _Command(
         "The main job",
-        "veilsum.compare.command",
+        "veilsum.cli.commands.compare",
         "Run the paper's experiments: leakage, costs, AES, accuracy.",
     ),
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from veilsum.errors import ParameterError
-from veilsum.federated.run_directory import (
+from veilsum.training.run_directory import (
     CENTRALISED,
     CONFIG,
     ENCRYPTED,

@@ -1,0 +1,113 @@
+"""The authority: whoever can open sealed keys.
+
+Federated loop. It sees sealed keys, never updates: a kilobyte an upload, whatever the model's
+size. It opens a round once, and only for the roster and the number of clients that it was told
+when training began, whatever the aggregator asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from veilsum._core import OpeningRequest, SecretKey
+from veilsum.arguments import shown
+from veilsum.crypto import keygen, open_sum
+from veilsum.errors import KeyMismatchError, ParameterError, RoundError
+from veilsum.keys.identity import PublicIdentity
+from veilsum.keys.roster import Roster
+from veilsum.plans import Plan
+from veilsum.rounds import Round
+
+
+class AuthorityService:
+    """Holds one secret key a plan and hands out sum keys.
+
+    Everything it receives and returns is bytes. The secret keys stay inside; they are wiped when
+    the object is freed.
+    """
+
+    def __init__(self) -> None:
+        self._secrets: dict[bytes, SecretKey] = {}
+        self._roster: tuple[PublicIdentity, ...] = ()
+        self._min_clients = 0
+
+    def issue_key(self, plan: bytes) -> bytes:
+        """Make a key pair for a plan and return the public half.
+
+        Parameters
+        ----------
+        plan : bytes
+            The plan.
+
+        Raises
+        ------
+        veilsum.WireFormatError
+            When the plan is malformed.
+        """
+        secret, public = keygen(Plan.from_bytes(plan))
+        self._secrets[public.id] = secret
+        return bytes(public.to_bytes())
+
+    def enrol(self, roster: Sequence[bytes], min_clients: int) -> None:
+        """Fix whose sums may be opened.
+
+        Parameters
+        ----------
+        roster : sequence of bytes
+            The clients' public identities, in order.
+        min_clients : int
+            Fewest clients whose sum may be opened, at least 2.
+
+        Raises
+        ------
+        veilsum.WireFormatError
+            When an identity is malformed.
+        veilsum.ParameterError
+            When the numbers do not fit each other.
+        veilsum.RoundError
+            When a roster was fixed before.
+        """
+        if self._roster:
+            raise RoundError("the authority has a roster already; it is fixed for the run")
+        clients = tuple(Roster([PublicIdentity.from_bytes(one) for one in roster]))
+        if not 2 <= min_clients <= len(clients):
+            raise ParameterError(
+                f"min_clients is {shown(min_clients)}; must be from 2 to the {len(clients)} clients"
+            )
+        self._roster = clients
+        self._min_clients = min_clients
+
+    def open(self, round_description: bytes, request: bytes) -> bytes:
+        """Open a sum and return its key, which decrypts that sum and nothing else.
+
+        Parameters
+        ----------
+        round_description : bytes
+            The round.
+        request : bytes
+            The aggregator's opening request.
+
+        Raises
+        ------
+        veilsum.KeyMismatchError
+            When the round was made for another key.
+        veilsum.RoundError
+            When the round has another roster or asks for fewer clients than was fixed, was opened
+            before for another sum, or a sealed key was tampered with.
+        veilsum.WireFormatError
+            When either is malformed.
+        """
+        rnd = Round.from_bytes(round_description)
+        secret = self._secrets.get(rnd.public.id)
+        if secret is None:
+            raise KeyMismatchError(
+                f"round {rnd.id.hex()[:16]} was made for key {rnd.public.id.hex()}, which this "
+                "authority does not hold"
+            )
+        if rnd.roster != self._roster or rnd.min_clients < self._min_clients:
+            raise RoundError(
+                f"round {rnd.id.hex()[:16]} asks for {len(rnd.roster)} clients, at least "
+                f"{rnd.min_clients}; this authority opens sums of at least {self._min_clients} of "
+                f"its own roster of {len(self._roster)}"
+            )
+        return open_sum(secret, rnd, OpeningRequest.from_bytes(request, rnd)).to_bytes()

@@ -1,0 +1,119 @@
+"""A run's folder: made fresh, never overwritten, whole after every interruption.
+
+Federated loop, bottom. Knows file names and nothing of what the files mean:
+
+    config.toml         the resolved configuration; `veilsum train` repeats the run from it
+    run.json            what the run was and came to; replaced as a whole
+    metrics.jsonl       one record a round and method; only ever appended to
+    model.safetensors   the final global model
+    events/             TensorBoard
+    plots/, report.html made from the files above; can be made again at any time
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from veilsum.errors import ParameterError
+from veilsum.files import atomic_file
+from veilsum.training.config import TrainConfig
+
+CONFIG = "config.toml"
+SUMMARY = "run.json"
+METRICS = "metrics.jsonl"
+MODEL = "model.safetensors"
+EVENTS = "events"
+
+ENCRYPTED = "veilsum"
+PLAINTEXT = "fedavg"
+CENTRALISED = "centralised"
+HE_FL = "he-fl"
+DP_FL = "dp-fl"
+"""Names of the methods in records."""
+
+
+def create_run_directory(config: TrainConfig, study: str = "") -> Path:
+    """Make the folder of a new run and write its configuration.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        `run.directory` and `run.name` say where; without a name it is the study and the time,
+        with a number after it when that is taken.
+    study : str
+        The study's own name for that, such as that of synthetic rows; empty for the configured.
+
+    Returns
+    -------
+    Path
+        The new folder.
+
+    Raises
+    ------
+    veilsum.ParameterError
+        When the configured name is taken.
+    OSError
+        When the folder cannot be made.
+    """
+    parent = Path(config.run.directory)
+    parent.mkdir(parents=True, exist_ok=True)
+    if config.run.name:
+        folder = parent / config.run.name
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            raise ParameterError(
+                f"{folder} exists; runs are never overwritten: choose another run.name, or leave "
+                "it out to get a fresh one"
+            ) from None
+    else:
+        folder = _fresh(parent, f"{study or config.data.study}-{datetime.now():%Y%m%d-%H%M%S}")
+    write_whole(folder / CONFIG, config.to_toml())
+    return folder
+
+
+def _fresh(parent: Path, stem: str) -> Path:
+    number = 1
+    while True:
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that readers see the old content or the new, never a part.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    text : str
+        Its content.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; an old file stays as it was.
+    """
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Write run.json.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    summary : dict
+        JSON values.
+    """
+    write_whole(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")

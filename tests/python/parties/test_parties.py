@@ -1,0 +1,657 @@
+"""The parties: what each holds, what each refuses, and that only bytes pass between them."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import math
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import veilsum as vs
+from replay import altered
+from veilsum.data import Study
+from veilsum.learning.local_training import LocalTrainer
+from veilsum.parties.aggregator import AggregatorServer, byte_entropy
+from veilsum.parties.client import Client
+from veilsum.parties.key_holder import AuthorityService
+from veilsum.parties.member import MemberService
+from veilsum.protocol import statistics
+from veilsum.protocol.agreement import Agreement
+from veilsum.protocol.history import UPDATES
+from veilsum.protocol.opened import read_sum
+from veilsum.protocol.participation import participants
+from veilsum.protocol.replica import Replica
+from veilsum.training.config import TrainConfig
+from veilsum.training.run import Federation
+from veilsum.transport.in_process import EncryptedAveraging
+
+SECRETS = (
+    vs.SecretKey,
+    vs.SumKey,
+    vs.Identity,
+    vs.Group,
+    vs.Member,
+    Client,
+    AuthorityService,
+    MemberService,
+    Replica,
+    LocalTrainer,
+    Study,
+    torch.Tensor,
+    torch.nn.Module,
+    np.ndarray,
+)
+
+
+def reachable(root: object) -> Iterator[object]:
+    """Everything that an object holds: attributes, containers, closures, defaults, owners.
+
+    Modules, classes and the globals of functions are what every party's code shares; they are not
+    followed.
+    """
+    seen: set[int] = set()
+    stack: list[object] = [root]
+    while stack:
+        thing = stack.pop()
+        if id(thing) in seen or isinstance(thing, (types.ModuleType, type)):
+            continue
+        seen.add(id(thing))
+        yield thing
+        if isinstance(thing, types.FunctionType):
+            stack += [cell.cell_contents for cell in thing.__closure__ or ()]
+            stack += [thing.__defaults__, thing.__kwdefaults__, thing.__dict__]
+        else:
+            stack += gc.get_referents(thing)
+
+
+def secrets_in(root: object) -> set[str]:
+    return {type(thing).__name__ for thing in reachable(root) if isinstance(thing, SECRETS)}
+
+
+@pytest.fixture
+def method(config: TrainConfig, federation: Federation) -> EncryptedAveraging:
+    """The clouds open together."""
+    return EncryptedAveraging(config, federation.clouds)
+
+
+@pytest.fixture
+def single(make_config: Callable[..., TrainConfig], federation: Federation) -> EncryptedAveraging:
+    """One key holder opens."""
+    return EncryptedAveraging(make_config("encryption.authority=single"), federation.clouds)
+
+
+@pytest.fixture(params=["single", "clouds", "committee"])
+def any_method(
+    request: pytest.FixtureRequest,
+    make_config: Callable[..., TrainConfig],
+    federation: Federation,
+) -> EncryptedAveraging:
+    """Whoever opens."""
+    config = make_config(f"encryption.authority={request.param}")
+    return EncryptedAveraging(config, federation.clouds)
+
+
+def described(method: EncryptedAveraging) -> bytes:
+    return method._replica.propose_round()
+
+
+def uploads(method: EncryptedAveraging, description: bytes, number: int = 1) -> list[bytes]:
+    made = []
+    for client in method.clients:
+        client.train(number)
+        made.append(client.upload(description, number))
+    return made
+
+
+def test_the_aggregator_holds_no_key_no_update_and_no_model(any_method: EncryptedAveraging) -> None:
+    method = any_method
+    assert secrets_in(method.aggregator) == set()
+    description = described(method)
+    method.aggregator.open_round(description)
+    for upload in uploads(method, description):
+        method.aggregator.receive(upload)
+        assert secrets_in(method.aggregator) == set()
+    method.aggregator.close_round()
+    assert secrets_in(method.aggregator) == set()
+    for one in (*method.clients, method._replica):
+        one.skip(1)
+    method.run_round(2)
+    assert secrets_in(method.aggregator) == set()
+
+
+def test_a_round_is_read_once_for_one_public_state(method: EncryptedAveraging) -> None:
+    replica = method.clients[0]._replica
+    assert replica is not None
+    first, second = described(method), described(method)
+    rnd = replica.read_round(first)
+    assert replica.read_round(bytes(bytearray(first))) is rnd
+    assert replica.read_round(second).id != rnd.id
+    # The coordinator's own proposal is what it reads back.
+    assert method._replica.read_round(second).to_bytes() == second
+    method.run_round(1)
+    for stale in (first, second):
+        with pytest.raises(vs.RoundError, match="ranges"):
+            replica.read_round(stale)
+
+
+def test_the_walk_finds_what_is_there(
+    method: EncryptedAveraging, single: EncryptedAveraging
+) -> None:
+    # The other way round: the same walk does find the secrets of those who have some.
+    assert "SecretKey" in secrets_in(single.authority)
+    assert "SecretKey" not in secrets_in(method.authority)
+    assert {
+        "Identity", "Group", "Member", "LocalTrainer", "Replica", "Tensor", "Study",
+    } <= secrets_in(method.clients[0])  # fmt: skip
+    assert "Group" not in secrets_in(single.clients[0])
+    assert "Identity" in secrets_in(MemberService())
+
+    class Leaky(AggregatorServer):
+        def __init__(self, client: Client) -> None:
+            super().__init__()
+            self.callback = lambda: client
+
+    assert "Identity" in secrets_in(Leaky(method.clients[0]))
+
+
+def test_the_authority_holds_no_update_and_no_model(single: EncryptedAveraging) -> None:
+    single.run_round(1)
+    assert secrets_in(single.authority) - {"AuthorityService"} == {"SecretKey"}
+
+
+def test_members_of_their_own_hold_no_update_no_model_and_no_group(
+    make_config: Callable[..., TrainConfig], federation: Federation
+) -> None:
+    config = make_config("encryption.authority=committee", "encryption.members=3")
+    method = EncryptedAveraging(config, federation.clouds)
+    method.run_round(1)
+    assert len(method.members) == 3
+    for member in method.members:
+        assert secrets_in(member) - {"MemberService"} == {"Identity", "Member"}
+
+
+def test_clouds_share_nothing_but_public_things(method: EncryptedAveraging) -> None:
+    method.run_round(1)
+    own = [
+        {id(thing) for thing in reachable(client) if isinstance(thing, SECRETS)}
+        for client in method.clients
+    ]
+    assert not own[0] & own[1]
+
+
+@pytest.mark.parametrize("party", [AggregatorServer, AuthorityService, MemberService, Client])
+def test_parties_take_and_give_bytes(party: type) -> None:
+    for name, member in inspect.getmembers(party, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        signature = inspect.signature(member)
+        kinds = {p.annotation for n, p in signature.parameters.items() if n != "self"}
+        assert kinds <= {"bytes", "int", "Sequence[bytes]"}, name
+        assert signature.return_annotation in {"bytes", "list[bytes]", "None"}, name
+
+
+def test_all_clouds_and_the_coordinator_end_with_the_same_model(method: EncryptedAveraging) -> None:
+    method.run_round(1)
+    method.run_round(2)
+    for client in method.clients:
+        assert client._replica is not None
+        for name, array in method.parameters.items():
+            np.testing.assert_array_equal(client._replica.parameters[name], array)
+
+
+def test_an_update_is_encrypted_once(method: EncryptedAveraging) -> None:
+    description = described(method)
+    client = method.clients[0]
+    client.train(1)
+    client.upload(description, 1)
+    with pytest.raises(vs.RoundError, match="train comes first"):
+        client.upload(description, 1)
+
+
+def test_a_round_is_trained_once_and_the_statistics_are_encrypted_once(
+    method: EncryptedAveraging,
+) -> None:
+    # Twice the same update, or the same statistics, in sums of different clouds would give away one
+    # cloud's own by their difference, wherever min_clients leaves room for that.
+    client = method.clients[0]
+    client.train(1)
+    client.upload(described(method), 1)
+    with pytest.raises(vs.RoundError, match="train for round 1 after round 1"):
+        client.train(1)
+    # A round begins where the last one ended for this cloud: with its sum, or word of a skip.
+    with pytest.raises(vs.RoundError, match="the history has come to round 1"):
+        client.train(2)
+    with pytest.raises(vs.RoundError, match="told that round 2 is skipped, but"):
+        client.skip(2)
+    client.skip(1)
+    with pytest.raises(vs.RoundError, match="train for round 1 after round 1"):
+        client.train(1)
+    with pytest.raises(vs.RoundError, match="the history has come to round 2"):
+        client.train(3)
+    client.train(2)
+    with pytest.raises(vs.RoundError, match="statistics were encrypted before"):
+        client.statistics_upload(b"")
+
+
+def test_a_cloud_trains_only_where_it_was_drawn(
+    make_config: Callable[..., TrainConfig], federation: Federation
+) -> None:
+    config = make_config("training.participation=0.5")
+    method = EncryptedAveraging(config, federation.clouds)
+    drawn = participants(config.terms, 1)
+    for index, client in enumerate(method.clients):
+        if index in drawn:
+            client.train(1)
+        else:
+            with pytest.raises(vs.RoundError, match="was not drawn for round 1"):
+                client.train(1)
+
+
+def test_clouds_that_were_handed_different_sums_encrypt_for_no_common_round(
+    single: EncryptedAveraging,
+) -> None:
+    # With one key holder sums have no tag: an altered one opens. test_committee.py has the others.
+    method = single
+    description = described(method)
+    method.aggregator.open_round(description)
+    for upload in uploads(method, description):
+        method.aggregator.receive(upload)
+    key = method.authority.open(description, method.aggregator.close_round())
+    rnd, honest = vs.Round.from_bytes(description), method.aggregator.aggregate
+    other = altered(honest, rnd)
+    sums = [
+        vs.decrypt(vs.SumKey.from_bytes(key, rnd), vs.Aggregate.from_bytes(one, rnd))
+        for one in (honest, other)
+    ]
+    changed = sum(int((sums[0][name] != sums[1][name]).sum()) for name in sums[0])
+    assert changed == 1  # it decrypts, to a model of the aggregator's choice
+    method._replica.advance(rnd, honest, key)
+    for index, client in enumerate(method.clients):
+        client.receive(other if index == 0 else honest, key)
+        client.train(2)
+    description = described(method)
+    with pytest.raises(vs.RoundError, match="another history than was agreed"):
+        method.clients[0].upload(description, 2)
+    for client in method.clients[1:]:
+        client.upload(description, 2)
+
+
+def test_clouds_that_were_handed_different_sums_of_weights_encrypt_for_no_common_round(
+    make_config: Callable[..., TrainConfig], federation: Federation
+) -> None:
+    # Told a large sum, all clouds but one would count for next to nothing.
+    method = EncryptedAveraging(
+        make_config(
+            "aggregation.weights=dynamic",
+            "encryption.pads_ahead=false",
+            "encryption.authority=single",
+        ),
+        federation.clouds,
+    )
+    description = method._replica.propose_shares()
+    method.aggregator.open_round(description)
+    for client in method.clients:
+        client.train(1)
+        method.aggregator.receive(client.weight_upload(description))
+    key = method.authority.open(description, method.aggregator.close_round())
+    rnd, honest = vs.Round.from_bytes(description), method.aggregator.aggregate
+    other = altered(honest, rnd)
+    assert read_sum(rnd, other, key).sums["relative"] != read_sum(rnd, honest, key).sums["relative"]
+    for index, client in enumerate(method.clients):
+        client.receive_weights(other if index == 0 else honest, key)
+        # Without a cap one pass is all; the sums of another one over fewer clouds would differ by
+        # the weight of who is left out.
+        with pytest.raises(vs.RoundError, match="no more passes are due"):
+            client.weight_upload(description)
+    method._replica.take_shares(method._replica.read_shares(description), honest, key)
+    description = described(method)
+    with pytest.raises(vs.RoundError, match="another history than was agreed"):
+        method.clients[0].upload(description, 1)
+    for client in method.clients[1:]:
+        client.upload(description, 1)
+
+
+def test_clouds_without_a_part_in_a_pass_follow_it(
+    make_config: Callable[..., TrainConfig], federation: Federation
+) -> None:
+    config = make_config(
+        "aggregation.weights=dynamic",
+        "aggregation.max_share=0.4",
+        "training.participation=0.75",
+    )
+    method = EncryptedAveraging(config, federation.clouds)
+    for number in (1, 2, 3, 4):
+        assert not method.run_round(number).skipped
+    for client in method.clients:
+        assert client._replica is not None
+        assert client._replica.history.head == method._replica.history.head
+
+
+def test_a_cloud_that_was_left_out_of_a_pass_has_no_share(
+    make_config: Callable[..., TrainConfig], federation: Federation
+) -> None:
+    # Beside the others' sum alone its weight would count more than it should.
+    method = EncryptedAveraging(
+        make_config(
+            "aggregation.weights=dynamic",
+            "aggregation.min_clients=3",
+            "encryption.authority=single",
+        ),
+        federation.clouds,
+    )
+    replica = method._replica
+    description, other = replica.propose_shares(), replica.propose_shares()
+    method.aggregator.open_round(description)
+    for client in method.clients:
+        client.train(1)
+    for client in method.clients[1:]:
+        method.aggregator.receive(client.weight_upload(description))
+    # One weight goes nowhere, for the same round or for another one of the same place.
+    method.clients[0].weight_upload(other)
+    key = method.authority.open(description, method.aggregator.close_round())
+    for client in method.clients:
+        client.follow_weights(description, method.aggregator.aggregate, key)
+    replica.take_shares(replica.read_shares(description), method.aggregator.aggregate, key)
+    description = described(method)
+    with pytest.raises(vs.RoundError, match="weight_upload comes first"):
+        method.clients[0].upload(description, 1)
+    for client in method.clients[1:]:
+        client.upload(description, 1)
+
+
+def test_steps_out_of_order_are_refused(config: TrainConfig, federation: Federation) -> None:
+    client = Client(0, federation.clouds[0], config)
+    with pytest.raises(vs.RoundError, match="agree comes first"):
+        client.statistics_upload(b"")
+    with pytest.raises(vs.RoundError, match="receive_statistics comes first"):
+        client.train(1)
+    with pytest.raises(vs.RoundError, match="receive_statistics comes first"):
+        client.upload(b"", 1)
+    with pytest.raises(vs.RoundError, match="receive_statistics comes first"):
+        client.receive(b"", b"")
+
+
+def test_a_cloud_refuses_a_roster_without_it(config: TrainConfig, federation: Federation) -> None:
+    client = Client(0, federation.clouds[0], config)
+    others = [vs.Identity.generate().public.to_bytes() for _ in range(4)]
+    with pytest.raises(vs.RoundError, match="another identity than cloud 1's own"):
+        client.agree(b"", b"", b"", b"", b"", others)
+
+
+def test_a_cloud_agrees_once(
+    make_config: Callable[..., TrainConfig], federation: Federation, method: EncryptedAveraging
+) -> None:
+    """Whoever came second would have his key encrypted to, or a roster of strangers summed with."""
+    client = Client(0, federation.clouds[0], make_config("encryption.authority=single"))
+    plan = vs.Plan(4).to_bytes()
+    roster = [client.public_identity] + [vs.Identity.generate().public.to_bytes() for _ in range(3)]
+
+    def agree() -> None:
+        key = vs.keygen(vs.Plan.from_bytes(plan))[1].to_bytes()
+        client.agree(bytes(32), plan, key, plan, key, roster)
+
+    with pytest.raises(vs.WireFormatError):
+        key = vs.keygen(vs.Plan(4))[1].to_bytes()
+        client.agree(bytes(32), plan, key, plan, b"damaged", roster)
+    with pytest.raises(vs.ParameterError, match="id has 31 bytes"):
+        client.agree(bytes(31), plan, key, plan, key, roster)
+    assert client._statistics is None  # nothing of an agreement that failed stands
+    agree()
+    before = (client._statistics, client._updates)
+    with pytest.raises(vs.RoundError, match="fixed for the run"):
+        agree()
+    assert (client._statistics, client._updates) == before
+    # In the middle of a run as well, where the same holds of the statistics.
+    client = method.clients[0]
+    with pytest.raises(vs.RoundError, match="fixed for the run"):
+        agree()
+    client.train(1)
+    client.upload(described(method), 1)
+    replica = client._replica
+    with pytest.raises(vs.RoundError, match="received before"):
+        client.receive_statistics(b"", b"")
+    assert client._replica is replica
+
+
+def _other_authority(agreed: Agreement) -> dict[str, Any]:
+    if agreed.committee is None:
+        return {"authority": vs.keygen(agreed.plan)[1]}
+    return {"authority": vs.Committee([*agreed.committee.members[:-1], vs.Identity.generate()], 3)}
+
+
+def _all_must_agree(agreed: Agreement) -> dict[str, Any]:
+    assert agreed.committee is not None
+    return {"authority": vs.Committee(agreed.committee.members, 4)}
+
+
+def _one_key_holder(agreed: Agreement) -> dict[str, Any]:
+    return {"authority": vs.keygen(agreed.plan)[1]}
+
+
+def _other_group(agreed: Agreement) -> dict[str, Any]:
+    signer = vs.Identity.generate()
+    return {"group": vs.Group.create(signer, vs.Roster([signer])).commitment}
+
+
+def _no_tag(agreed: Agreement) -> dict[str, Any]:
+    # Read by a server that is no cloud, and without a tag.
+    return {"group": None, "reader": vs.Identity.generate()}
+
+
+def _stranger(agreed: Agreement) -> dict[str, Any]:
+    return {"roster": [*list(agreed._roster)[:-1], vs.Identity.generate()]}
+
+
+def _fewer_clients(agreed: Agreement) -> dict[str, Any]:
+    return {"min_clients": 2}
+
+
+def _wider(agreed: Agreement) -> dict[str, Any]:
+    return {"limit": 1e9}
+
+
+def _nowhere(agreed: Agreement) -> dict[str, Any]:
+    return {"step": None}
+
+
+def _other_training(agreed: Agreement) -> dict[str, Any]:
+    return {"step": vs.TrainingStep(bytes(32), 1, UPDATES, bytes(32))}
+
+
+def _proposed(method: EncryptedAveraging) -> dict[str, Any]:
+    """The arguments of the round that is due."""
+    agreed, (like, limits) = method._updates, method._replica._description
+    return {
+        "authority": agreed._authority,
+        "like": like,
+        "limit": limits,
+        "min_clients": 4,
+        "roster": agreed._roster,
+        "group": None if agreed.group is None else agreed.group.commitment,
+        "step": agreed._step(method._replica.history.place(UPDATES)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("authority", "change", "named"),
+    [
+        *(
+            (authority, change, named)
+            for authority in ("single", "clouds", "committee")
+            for change, named in (
+                (_other_authority, "authority"),
+                (_stranger, "roster"),
+                (_fewer_clients, "least number of clients"),
+                (_wider, "ranges"),
+                (_nowhere, "history"),
+                (_other_training, "history"),
+                (_other_group, "group"),
+            )
+        ),
+        ("clouds", _all_must_agree, "authority"),
+        ("clouds", _one_key_holder, "authority"),
+        ("committee", _one_key_holder, "authority"),
+        ("clouds", _no_tag, "group"),
+    ],
+)
+def test_a_cloud_encrypts_for_no_round_that_was_not_agreed(
+    make_config: Callable[..., TrainConfig],
+    federation: Federation,
+    authority: str,
+    change: Callable[[Agreement], dict[str, Any]],
+    named: str,
+) -> None:
+    config = make_config(f"encryption.authority={authority}")
+    method = EncryptedAveraging(config, federation.clouds)
+    agreed = method._updates
+    options = _proposed(method) | change(agreed)
+    opens = options.pop("authority")
+    bad = vs.Round(agreed.plan, opens, **options)
+    client = method.clients[0]
+    client.train(1)
+    with pytest.raises(vs.RoundError, match=f"has another {named} than was agreed"):
+        client.upload(bad.to_bytes(), 1)
+    # Refusing costs nothing: the right round is still possible.
+    client.upload(described(method), 1)
+
+
+def test_a_cloud_refuses_a_round_of_another_plan(single: EncryptedAveraging) -> None:
+    plan = vs.Plan(clients=5, value_bits=16)
+    options = _proposed(single) | {"authority": vs.keygen(plan)[1]}
+    bad = vs.Round(plan, options.pop("authority"), **options)
+    single.clients[0].train(1)
+    with pytest.raises(vs.RoundError, match="has another plan, authority than was agreed"):
+        single.clients[0].upload(bad.to_bytes(), 1)
+
+
+def test_a_cloud_refuses_a_round_of_another_plan_for_its_committee(
+    method: EncryptedAveraging,
+) -> None:
+    plan = vs.Plan(clients=5, value_bits=16)
+    options = _proposed(method)
+    bad = vs.Round(plan, options.pop("authority"), **options)
+    method.clients[0].train(1)
+    with pytest.raises(vs.RoundError, match="has another plan than was agreed"):
+        method.clients[0].upload(bad.to_bytes(), 1)
+
+
+def test_the_aggregator_takes_each_client_once(method: EncryptedAveraging) -> None:
+    description = described(method)
+    method.aggregator.open_round(description)
+    made = uploads(method, description)
+    method.aggregator.receive(made[0])
+    with pytest.raises(vs.RoundError):
+        method.aggregator.receive(made[0])
+    assert [seen.client for seen in method.aggregator.seen] == [0]
+
+
+def test_the_aggregator_refuses_damaged_and_late_uploads(method: EncryptedAveraging) -> None:
+    description = described(method)
+    made = uploads(method, description)
+    with pytest.raises(vs.RoundError, match="no round is open"):
+        method.aggregator.receive(made[0])
+    with pytest.raises(vs.RoundError, match="no round is open"):
+        method.aggregator.close_round()
+    method.aggregator.open_round(description)
+    for at in (0, len(made[0]) // 2, len(made[0]) - 1):
+        damaged = bytearray(made[0])
+        damaged[at] ^= 1
+        with pytest.raises(vs.VeilsumError):
+            method.aggregator.receive(bytes(damaged))
+    method.aggregator.open_round(described(method))
+    with pytest.raises(vs.RoundError):
+        method.aggregator.receive(made[0])
+
+
+def test_the_aggregator_does_not_close_a_round_of_too_few(method: EncryptedAveraging) -> None:
+    description = described(method)
+    method.aggregator.open_round(description)
+    for upload in uploads(method, description)[:3]:
+        method.aggregator.receive(upload)
+    with pytest.raises(vs.RoundError, match="3 clients uploaded; the round needs 4"):
+        method.aggregator.close_round()
+
+
+def test_the_aggregator_wants_a_roster() -> None:
+    plan = vs.Plan(clients=2)
+    rnd = vs.Round(plan, vs.keygen(plan)[1], size=8)
+    with pytest.raises(vs.RoundError, match="has no roster"):
+        AggregatorServer().open_round(rnd.to_bytes())
+
+
+def test_the_authority_opens_only_for_its_roster_and_number(single: EncryptedAveraging) -> None:
+    agreed, replica = single._updates, single._replica
+    identities = [vs.Identity.generate() for _ in range(4)]
+    mine = [vs.Identity.generate() for _ in range(4)]
+    authority = AuthorityService()
+    public = vs.PublicKey.from_bytes(authority.issue_key(agreed.plan.to_bytes()))
+    authority.enrol([one.public.to_bytes() for one in mine], 4)
+
+    def request(signers: list[vs.Identity], least: int) -> tuple[bytes, bytes]:
+        rnd = vs.Round(agreed.plan, public, size=16, min_clients=least, roster=signers)
+        made = [vs.encrypt(rnd, np.zeros(16), signer=signer) for signer in signers]
+        total = vs.weighted_sum(rnd, made)
+        return rnd.to_bytes(), total.opening_request().to_bytes()
+
+    with pytest.raises(vs.RoundError, match="opens sums of at least 4 of its own roster"):
+        authority.open(*request(identities, 4))
+    with pytest.raises(vs.RoundError, match="opens sums of at least 4 of its own roster"):
+        authority.open(*request(mine, 2))
+    assert authority.open(*request(mine, 4))
+    with pytest.raises(vs.KeyMismatchError, match="does not hold"):
+        authority.open(replica.propose_round(), b"")
+    with pytest.raises(vs.RoundError, match="fixed for the run"):
+        authority.enrol([one.public.to_bytes() for one in mine], 4)
+
+
+@pytest.mark.parametrize("least", [1, 5])
+def test_impossible_numbers_of_clients_are_refused(least: int) -> None:
+    keys = [vs.Identity.generate().public.to_bytes() for _ in range(4)]
+    with pytest.raises(vs.ParameterError, match=f"min_clients is {least}"):
+        AuthorityService().enrol(keys, least)
+    plan = vs.Plan(clients=4)
+    with pytest.raises(vs.ParameterError, match=f"min_clients is {least}"):
+        Agreement(plan.to_bytes(), vs.keygen(plan)[1].to_bytes(), keys, least, bytes(32))
+    with pytest.raises(vs.ParameterError, match="min_clients must be from 2 to the 4 clients"):
+        MemberService().enrol(bytes(32), keys, least)
+
+
+def test_uploads_look_random_and_hide_everything(method: EncryptedAveraging) -> None:
+    method.run_round(1)
+    for seen in method.aggregator.seen:
+        # n random bytes have 8 bits a byte less 255 / (2 n ln 2) on average, with a standard
+        # deviation of sqrt(510) / (2 n ln 2); eight of those leave room for headers.
+        n = len(seen.sample)
+        assert seen.entropy > 8 - (255 + 8 * math.sqrt(510)) / (2 * n * math.log(2))
+
+
+def test_byte_entropy() -> None:
+    assert byte_entropy(b"") == 0
+    assert byte_entropy(b"\0" * 100) == 0
+    assert byte_entropy(bytes(range(256))) == pytest.approx(8)
+
+
+def test_statistics_agree_with_pooled_rows(
+    method: EncryptedAveraging, federation: Federation
+) -> None:
+    from veilsum.data import MAX_ROWS, local_moments
+
+    exact = [local_moments(study).to_mapping() for study in federation.clouds]
+    opened = method.moments.to_mapping()
+    step = MAX_ROWS / (2 ** (statistics.VALUE_BITS - 1) - 1)
+    for name, values in opened.items():
+        expected = sum(part[name] for part in exact)
+        bound = len(exact) * step * 0.5001
+        assert np.abs(values - expected).max() <= bound, name
+    assert method.moments.rows == sum(len(study) for study in federation.clouds)
+    # Every cloud derives the same inputs from them.
+    for client, study in zip(method.clients, federation.clouds, strict=True):
+        assert client._trainer is not None
+        inputs = client._trainer._inputs.numpy()
+        np.testing.assert_array_equal(inputs, method.preprocessor.transform(study))
