@@ -28,7 +28,7 @@ from veilsum.protocol import statistics
 from veilsum.training.config import TrainConfig
 from veilsum.training.run import Federation
 from veilsum.transport.conditions import Conditions
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 SUMS = ("receive_statistics", "receive_weights", "follow_weights", "follow_mask", "receive",
         "follow")  # fmt: skip

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from veilsum.errors import ParameterError
-from veilsum.learning.model import blank_network, write_parameters
+from veilsum.learning.model import blank_network, initial_parameters, write_parameters
 from veilsum.learning.options import ModelOptions, TrainingOptions
 from veilsum.learning.seeds import torch_seed
-from veilsum.learning.task import LocalResult
+from veilsum.learning.task import LocalResult, Parameters, Tensors
 
 
 class LocalTrainer:
@@ -57,11 +57,21 @@ class LocalTrainer:
     ) -> None:
         self._inputs = torch.from_numpy(inputs).to(device)
         self._labels = torch.from_numpy(labels.astype(np.float32)).to(device)
+        self._model = model
         self._network = blank_network(model, inputs.shape[1], device)
         self._options = options
         self._seed = seed
         self._cloud = cloud
         self._device = device
+
+    @property
+    def tensors(self) -> Tensors:
+        """Weights, all of them."""
+        return Tensors()
+
+    def initial(self) -> Parameters:
+        """Return the parameters that every cloud starts from."""
+        return initial_parameters(self._model, self._inputs.shape[1], self._seed)
 
     @property
     def rows(self) -> int:

@@ -15,11 +15,12 @@ from veilsum.crypto import keygen, open_sum
 from veilsum.errors import KeyMismatchError, ParameterError, RoundError
 from veilsum.keys.identity import PublicIdentity
 from veilsum.keys.roster import Roster
+from veilsum.parties.messages import Enrol, IssueKey, Open, read_request
 from veilsum.plans import Plan
 from veilsum.rounds import Round
 
 
-class AuthorityService:
+class KeyHolder:
     """Holds one secret key a plan and hands out sum keys.
 
     Everything it receives and returns is bytes. The secret keys stay inside; they are wiped when
@@ -30,6 +31,29 @@ class AuthorityService:
         self._secrets: dict[bytes, SecretKey] = {}
         self._roster: tuple[PublicIdentity, ...] = ()
         self._min_clients = 0
+
+    def handle(self, request: bytes) -> bytes:
+        """Do what a request asks, and return the reply.
+
+        Parameters
+        ----------
+        request : bytes
+            As `messages.write_request` wrote it: to issue a key, to enrol, or to open a sum.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When the request is malformed, or as `open` says.
+        """
+        asked = read_request(request)
+        if isinstance(asked, IssueKey):
+            return self.issue_key(asked.plan)
+        if isinstance(asked, Enrol):
+            self.enrol(asked.roster, asked.min_clients)
+            return b""
+        if isinstance(asked, Open):
+            return self.open(asked.description, asked.request)
+        raise RoundError(f"a key holder is not asked to {asked.verb.replace('_', ' ')}")
 
     def issue_key(self, plan: bytes) -> bytes:
         """Make a key pair for a plan and return the public half.

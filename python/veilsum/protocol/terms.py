@@ -36,6 +36,8 @@ class Terms:
         Draws of clouds, initial model and rounding follow from it.
     participation : float
         Share of the clouds drawn for each round, above 0 and at most 1.
+    deadline_s : float
+        Uploads later than this after the round's start are left out; 0 waits for all.
     aggregation, encryption, hybrid, privacy
         Their options.
     task : mapping
@@ -51,6 +53,7 @@ class Terms:
     rounds: int
     seed: int = 7
     participation: float = 1.0
+    deadline_s: float = 0.0
     aggregation: AggregationOptions = field(default_factory=AggregationOptions)
     encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
     hybrid: HybridOptions = field(default_factory=HybridOptions)
@@ -217,6 +220,7 @@ class Terms:
             "rounds": self.rounds,
             "seed": self.seed,
             "participation": self.participation,
+            "deadline_s": self.deadline_s,
             "task": dict(self.task),
             **sections,
         }

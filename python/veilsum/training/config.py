@@ -133,6 +133,7 @@ class TrainConfig:
             rounds=self.training.rounds,
             seed=self.run.seed,
             participation=self.training.participation,
+            deadline_s=self.training.deadline_s,
             aggregation=self.aggregation,
             encryption=self.encryption,
             hybrid=self.hybrid,

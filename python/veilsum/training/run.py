@@ -23,6 +23,7 @@ from veilsum.learning.model import choose_device
 from veilsum.training import environment
 from veilsum.training.centralised import Centralised
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.federation import Federation, spread
 from veilsum.training.outcome import Method
@@ -30,7 +31,6 @@ from veilsum.training.rounds import play, quiet_ranges, reproducible
 from veilsum.training.run_directory import METRICS, MODEL, create_run_directory, write_summary
 from veilsum.training.setting import Setting
 from veilsum.training.threads import choose_threads
-from veilsum.transport.in_process import EncryptedAveraging
 
 __all__ = ["Federation", "Observer", "TrainingRun", "spread", "train"]
 

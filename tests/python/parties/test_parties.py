@@ -17,19 +17,19 @@ import veilsum as vs
 from replay import altered
 from veilsum.data import Study
 from veilsum.learning.local_training import LocalTrainer
-from veilsum.parties.aggregator import AggregatorServer, byte_entropy
+from veilsum.parties.aggregator import Aggregator, byte_entropy
 from veilsum.parties.client import Client
-from veilsum.parties.key_holder import AuthorityService
-from veilsum.parties.member import MemberService
+from veilsum.parties.key_holder import KeyHolder
+from veilsum.parties.member import IndependentMember
 from veilsum.protocol import statistics
 from veilsum.protocol.agreement import Agreement
 from veilsum.protocol.history import UPDATES
 from veilsum.protocol.opened import read_sum
 from veilsum.protocol.participation import participants
-from veilsum.protocol.replica import Replica
+from veilsum.protocol.public_state import PublicState
 from veilsum.training.config import TrainConfig
 from veilsum.training.run import Federation
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 SECRETS = (
     vs.SecretKey,
@@ -38,8 +38,8 @@ SECRETS = (
     vs.Group,
     vs.Member,
     Client,
-    AuthorityService,
-    MemberService,
+    KeyHolder,
+    IndependentMember,
     Replica,
     LocalTrainer,
     Study,
@@ -150,9 +150,9 @@ def test_the_walk_finds_what_is_there(
         "Identity", "Group", "Member", "LocalTrainer", "Replica", "Tensor", "Study",
     } <= secrets_in(method.clients[0])  # fmt: skip
     assert "Group" not in secrets_in(single.clients[0])
-    assert "Identity" in secrets_in(MemberService())
+    assert "Identity" in secrets_in(IndependentMember())
 
-    class Leaky(AggregatorServer):
+    class Leaky(Aggregator):
         def __init__(self, client: Client) -> None:
             super().__init__()
             self.callback = lambda: client
@@ -162,7 +162,7 @@ def test_the_walk_finds_what_is_there(
 
 def test_the_authority_holds_no_update_and_no_model(single: EncryptedAveraging) -> None:
     single.run_round(1)
-    assert secrets_in(single.authority) - {"AuthorityService"} == {"SecretKey"}
+    assert secrets_in(single.authority) - {"KeyHolder"} == {"SecretKey"}
 
 
 def test_members_of_their_own_hold_no_update_no_model_and_no_group(
@@ -173,7 +173,7 @@ def test_members_of_their_own_hold_no_update_no_model_and_no_group(
     method.run_round(1)
     assert len(method.members) == 3
     for member in method.members:
-        assert secrets_in(member) - {"MemberService"} == {"Identity", "Member"}
+        assert secrets_in(member) - {"IndependentMember"} == {"Identity", "Member"}
 
 
 def test_clouds_share_nothing_but_public_things(method: EncryptedAveraging) -> None:
@@ -185,7 +185,7 @@ def test_clouds_share_nothing_but_public_things(method: EncryptedAveraging) -> N
     assert not own[0] & own[1]
 
 
-@pytest.mark.parametrize("party", [AggregatorServer, AuthorityService, MemberService, Client])
+@pytest.mark.parametrize("party", [Aggregator, KeyHolder, IndependentMember, Client])
 def test_parties_take_and_give_bytes(party: type) -> None:
     for name, member in inspect.getmembers(party, inspect.isfunction):
         if name.startswith("_"):
@@ -582,14 +582,14 @@ def test_the_aggregator_wants_a_roster() -> None:
     plan = vs.Plan(clients=2)
     rnd = vs.Round(plan, vs.keygen(plan)[1], size=8)
     with pytest.raises(vs.RoundError, match="has no roster"):
-        AggregatorServer().open_round(rnd.to_bytes())
+        Aggregator().open_round(rnd.to_bytes())
 
 
 def test_the_authority_opens_only_for_its_roster_and_number(single: EncryptedAveraging) -> None:
     agreed, replica = single._updates, single._replica
     identities = [vs.Identity.generate() for _ in range(4)]
     mine = [vs.Identity.generate() for _ in range(4)]
-    authority = AuthorityService()
+    authority = KeyHolder()
     public = vs.PublicKey.from_bytes(authority.issue_key(agreed.plan.to_bytes()))
     authority.enrol([one.public.to_bytes() for one in mine], 4)
 
@@ -614,12 +614,12 @@ def test_the_authority_opens_only_for_its_roster_and_number(single: EncryptedAve
 def test_impossible_numbers_of_clients_are_refused(least: int) -> None:
     keys = [vs.Identity.generate().public.to_bytes() for _ in range(4)]
     with pytest.raises(vs.ParameterError, match=f"min_clients is {least}"):
-        AuthorityService().enrol(keys, least)
+        KeyHolder().enrol(keys, least)
     plan = vs.Plan(clients=4)
     with pytest.raises(vs.ParameterError, match=f"min_clients is {least}"):
         Agreement(plan.to_bytes(), vs.keygen(plan)[1].to_bytes(), keys, least, bytes(32))
     with pytest.raises(vs.ParameterError, match="min_clients must be from 2 to the 4 clients"):
-        MemberService().enrol(bytes(32), keys, least)
+        IndependentMember().enrol(bytes(32), keys, least)
 
 
 def test_uploads_look_random_and_hide_everything(method: EncryptedAveraging) -> None:

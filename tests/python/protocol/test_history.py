@@ -31,7 +31,7 @@ from veilsum.protocol.server_step import server_optimiser
 from veilsum.protocol.shares import SharePasses, Totals
 from veilsum.training.config import LOCAL_OPTIONS, TrainConfig
 from veilsum.training.run import Federation
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 

@@ -16,7 +16,7 @@ from veilsum.data.synthetic_mimic import write_synthetic_mimic
 from veilsum.protocol import statistics
 from veilsum.training.config import TrainConfig, with_overrides
 from veilsum.training.run import spread
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 
 @pytest.fixture(scope="module")
