@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -657,6 +657,20 @@ class Client:
             self._stage = _Counted(self._own, stage._beginning)
         else:
             _, self._stage = self._possible(asked)(asked)
+
+    def notes(self) -> bytes:
+        """Return the cloud's log, which stays with the cloud."""
+        return json.dumps(asdict(self._own.log)).encode()
+
+    def recall(self, notes: bytes) -> None:
+        """Take a log back.
+
+        Parameters
+        ----------
+        notes : bytes
+            What `notes` returned.
+        """
+        self._own.log = Log(**json.loads(notes))
 
     def _possible(self, request: Request) -> Callable[[Any], _Step]:
         step = getattr(self._stage, request.verb, None)

@@ -9,6 +9,7 @@ in.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ from veilsum.parties.messages import (
     Skip,
     Take,
     Train,
+    read_request,
+    write_request,
 )
 from veilsum.plans import Plan
 from veilsum.protocol.authority import write_committee
@@ -216,11 +219,59 @@ class Coordinator:
         self.training = secrets.token_bytes(TRAINING_BYTES) if training is None else training
         self.aggregator = Aggregator()
         self.setup_bytes = 0
+        #: The last round that was played; 0 before the first, -1 before the statistics.
+        self.played = -1
         self._clock = clock
         # Sums that some cloud has not taken in yet, oldest first, and how many each has.
         self._told: list[_Told] = []
         self._answers = _Answers(b"", b"", (), {}, [])
         self._followed = [0] * terms.clouds
+
+    def to_bytes(self) -> bytes:
+        """Return what it remembers between rounds; nothing of it is secret."""
+        kept = {
+            "training": self.training.hex(),
+            "setup_bytes": self.setup_bytes,
+            "played": self.played,
+            "told": [write_request(told).hex() for told in self._told],
+            "followed": self._followed,
+        }
+        return json.dumps(kept).encode()
+
+    @classmethod
+    def from_bytes(cls, terms: Terms, clock: Callable[[], float], data: bytes) -> Coordinator:
+        """Return the coordinator that wrote this, between two rounds.
+
+        Parameters
+        ----------
+        terms : Terms
+            As they were.
+        clock : callable
+            Seconds.
+        data : bytes
+            What `to_bytes` returned.
+
+        Raises
+        ------
+        veilsum.WireFormatError
+            When it is malformed, or of other terms.
+        """
+        try:
+            kept = json.loads(data)
+            made = cls(terms, clock, bytes.fromhex(kept["training"]))
+            made.setup_bytes = int(kept["setup_bytes"])
+            made.played = int(kept["played"])
+            told = [read_request(bytes.fromhex(one)) for one in kept["told"]]
+            made._told = [one for one in told if isinstance(one, (Take, Skip))]
+            made._followed = [int(count) for count in kept["followed"]]
+        except (ValueError, KeyError, TypeError) as reason:
+            raise WireFormatError("what a coordinator kept is malformed") from reason
+        fits = len(made._followed) == terms.clouds and all(
+            0 <= count <= len(made._told) for count in made._followed
+        )
+        if not fits or len(made._told) != len(told):
+            raise WireFormatError("what a coordinator kept is of another training")
+        return made
 
     # What is the same in every step: asking.
 
@@ -272,6 +323,7 @@ class Coordinator:
         )
         self.setup_bytes = sum(len(part) for part in parts)
         yield from self._statistics()
+        self.played = 0
 
     def _agree(self, roster: tuple[bytes, ...]) -> Steps[Join]:
         exact, updates = self._exact.to_bytes(), self.plan.to_bytes()
@@ -350,6 +402,7 @@ class Coordinator:
                 cloud.state = "round skipped" if cloud.state == "summed" else cloud.state
             # Everybody takes note of it, those who are away now when they are back.
             self._told.append(Skip(number))
+        self.played = number
         return played
 
     def _play(self, played: PlayedRound) -> Steps[None]:

@@ -19,13 +19,25 @@ from veilsum.rounds import Round
 
 
 class IndependentMember:
-    """A member that is no cloud: it opens sums of the roster that it was told, and sees none."""
+    """A member that is no cloud: it opens sums of the roster that it was told, and sees none.
 
-    def __init__(self) -> None:
-        self._identity = Identity.generate()
-        self._folder = ledger_folder()
-        self._ledger = Path(self._folder.name) / "ledger"
-        self._member = Member.create(self._identity, self._ledger)
+    Parameters
+    ----------
+    identity : Identity, optional
+        Its own; a fresh one by default.
+    ledger : Path, optional
+        Where it records what it endorsed; by default in a folder that lasts as long as the object,
+        as a fresh identity does.
+    """
+
+    def __init__(self, identity: Identity | None = None, ledger: Path | None = None) -> None:
+        self._identity = Identity.generate() if identity is None else identity
+        if ledger is None:
+            self._folder = ledger_folder()  # goes with the object
+            ledger = Path(self._folder.name) / "ledger"
+        self._ledger = ledger
+        opened = Member if ledger.exists() else Member.create
+        self._member = opened(self._identity, ledger)
         self._roster: tuple[PublicIdentity, ...] = ()
         self._training = b""
 
@@ -58,6 +70,31 @@ class IndependentMember:
         if isinstance(asked, GiveShare):
             return self.answer(asked.description, asked.certificate, asked.request)
         raise RoundError(f"a member is not asked to {asked.verb.replace('_', ' ')}")
+
+    def replay(self, request: bytes) -> None:
+        """Come to where a request led before, when its reply has left already.
+
+        Parameters
+        ----------
+        request : bytes
+            In the order in which requests came the first time.
+        """
+        asked = read_request(request)
+        if isinstance(asked, Enrol):
+            self.handle(request)
+
+    def notes(self) -> bytes:
+        """Return nothing: all that counts is in the ledger."""
+        return b""
+
+    def recall(self, notes: bytes) -> None:
+        """Take nothing back.
+
+        Parameters
+        ----------
+        notes : bytes
+            What `notes` returned.
+        """
 
     def enrol(self, training: bytes, roster: Sequence[bytes], min_clients: int) -> None:
         """Fix whose sums the member opens.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,17 @@ from veilsum.protocol.contribution import OpenedMean
 from veilsum.protocol.terms import Terms
 from veilsum.training.config import TrainConfig
 from veilsum.training.outcome import CloudRound, RoundOutcome
+from veilsum.training.parties_kept import (
+    KeptParties,
+    identity_at,
+    kept_coordinator,
+    party_folder,
+)
 from veilsum.training.run_directory import ENCRYPTED
 from veilsum.training.threads import choose_threads
-from veilsum.transport.base import drive
+from veilsum.transport.base import Transport, drive
 from veilsum.transport.conditions import Conditions
-from veilsum.transport.in_process import Handler, InProcess
+from veilsum.transport.in_process import InProcess
 
 MakeClient = Callable[[int, LocalTask, Terms, int], Client]
 """Makes a cloud from its number, task, terms and threads."""
@@ -41,6 +48,10 @@ MakeClient = Callable[[int, LocalTask, Terms, int], Client]
 
 def _client(index: int, task: LocalTask, terms: Terms, threads: int) -> Client:
     return Client(index, task, terms, threads=threads)
+
+
+def _own_members(terms: Terms) -> int:
+    return terms.members if terms.encryption.authority == "committee" else 0
 
 
 class EncryptedAveraging:
@@ -56,6 +67,10 @@ class EncryptedAveraging:
         Makes a cloud; tests pass one that they watch.
     conditions : Conditions, optional
         What fails on the way; nothing by default.
+    home : Path, optional
+        Folder in which all parties' secrets and messages stay, so that the run goes on there when
+        it was killed; by default they go with the object. Nothing fails on the way then, and
+        clouds are plain ones.
     """
 
     name = ENCRYPTED
@@ -66,6 +81,7 @@ class EncryptedAveraging:
         clouds: Sequence[Study],
         client: MakeClient = _client,
         conditions: Conditions | None = None,
+        home: Path | None = None,
     ) -> None:
         self._config = config
         self._terms = terms = config.terms
@@ -82,24 +98,82 @@ class EncryptedAveraging:
             )
             for i, study in enumerate(clouds)
         ]
-        self.clients = [client(i, task, terms, threads) for i, task in enumerate(tasks)]
-        self.members = (
-            [IndependentMember() for _ in range(terms.members)]
-            if terms.encryption.authority == "committee"
-            else []
-        )
-        self.key_holder = KeyHolder()
-        self.coordinator = Coordinator(terms, time.perf_counter)
-        parties: dict[Party, Handler] = {Party("key holder", 0): self.key_holder.handle}
-        parties |= {Party("cloud", i): one.handle for i, one in enumerate(self.clients)}
-        parties |= {Party("member", i): one.handle for i, one in enumerate(self.members)}
-        self._transport = InProcess(parties, conditions)
+        self._kept: list[KeptParties] = []
+        if home is None:
+            self.clients = [client(i, task, terms, threads) for i, task in enumerate(tasks)]
+            self.members = [IndependentMember() for _ in range(_own_members(terms))]
+            self.key_holder = KeyHolder()
+        else:
+            self._at(home, tasks, terms, threads)
+        parties: dict[Party, Client | IndependentMember | KeyHolder] = {
+            Party("key holder", 0): self.key_holder
+        }
+        parties |= {Party("cloud", i): one for i, one in enumerate(self.clients)}
+        parties |= {Party("member", i): one for i, one in enumerate(self.members)}
         # Made now where it is needed, so that a missing package is found before any training.
         noisy = config.privacy.distributed or config.hybrid.plain_noise_multiplier
         self._accountants = [Accountant(config.privacy.delta)] if noisy else []
-        drive(self.coordinator.begin(), self._transport)
+        before = b"" if home is None else kept_coordinator(home)
+        self.coordinator = (
+            Coordinator.from_bytes(terms, time.perf_counter, before)
+            if before
+            else Coordinator(terms, time.perf_counter)
+        )
+        self._transport: Transport
+        if home is None:
+            handlers = {party: one.handle for party, one in parties.items()}
+            self._transport = InProcess(handlers, conditions)
+        else:
+            kept = KeptParties(home, parties, keep_uploads=config.run.keep_messages)
+            self._kept = [kept]
+            self._transport = kept.transport
+        if not before:
+            self.keep()
+        if self.coordinator.played < 0:
+            drive(self.coordinator.begin(), self._transport)
+            self.keep()
         self._moments = Moments.from_mapping(dict(self.clients[0].state.pooled))
         self._preprocessor = Preprocessor.fit(clouds[0].features, self._moments)
+
+    def _at(self, home: Path, tasks: Sequence[LocalTask], terms: Terms, threads: int) -> None:
+        """Make the parties with the secrets that are in their folders."""
+        self.clients = []
+        for i, task in enumerate(tasks):
+            identity, ledger = identity_at(party_folder(home, Party("cloud", i)))
+            made = Client(i, task, terms, threads=threads, identity=identity, ledger=ledger)
+            self.clients.append(made)
+        self.members = [
+            IndependentMember(*identity_at(party_folder(home, Party("member", i))))
+            for i in range(_own_members(terms))
+        ]
+        holder = party_folder(home, Party("key holder", 0))
+        holder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.key_holder = KeyHolder(holder)
+
+    def keep(self) -> None:
+        """Have a run that is killed from now on go on after the last round."""
+        for kept in self._kept:
+            kept.save(self.coordinator)
+
+    @property
+    def played(self) -> int:
+        """The last round that was played."""
+        return self.coordinator.played
+
+    def account_again(self, clouds: Sequence[int]) -> None:
+        """Account for rounds that were played before the run was killed.
+
+        Parameters
+        ----------
+        clouds : sequence of int
+            How many clouds were in each round's sum, of those that were opened.
+        """
+        outcome = RoundOutcome(parameters=self.parameters, train_loss=None)
+        for count in clouds:
+            if self._config.privacy.distributed:
+                self._account(outcome, count)
+            else:
+                self._plain_privacy()
 
     @property
     def plan(self) -> Plan:
@@ -190,16 +264,16 @@ class EncryptedAveraging:
         if self.coordinator.terms.encryption.authority != "single":
             outcome.opened_by = played.opening
         if self._config.privacy.distributed:
-            self._account(outcome)
+            self._account(outcome, len(outcome.uploads))
         if played.plain_values:
             size = sum(array.size for array in mean.update.values())
             outcome.encrypted_fraction = 1 - played.plain_values / size
             outcome.visible = self._visible()
             outcome.privacy = self._plain_privacy()
 
-    def _account(self, outcome: RoundOutcome) -> None:
+    def _account(self, outcome: RoundOutcome, clients: int) -> None:
         """Add an opened round with distributed noise; its loss was not sent."""
-        options, clients = self._config.privacy, len(outcome.uploads)
+        options = self._config.privacy
         plan = noise_plan(self._terms, sum(one.size for one in outcome.parameters.values()))
         (accountant,) = self._accountants
         accountant.add(plan.loss(clients - options.colluders), plan.failure(clients))

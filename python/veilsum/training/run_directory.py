@@ -7,6 +7,7 @@ Federated loop, bottom. Knows file names and nothing of what the files mean:
     metrics.jsonl       one record a round and method; only ever appended to
     model.safetensors   the final global model
     events/             TensorBoard
+    parties/            keys and messages of a run that has not finished; `--resume` goes on there
     plots/, report.html made from the files above; can be made again at any time
 """
 
@@ -26,6 +27,7 @@ SUMMARY = "run.json"
 METRICS = "metrics.jsonl"
 MODEL = "model.safetensors"
 EVENTS = "events"
+PARTIES = "parties"
 
 ENCRYPTED = "veilsum"
 PLAINTEXT = "fedavg"

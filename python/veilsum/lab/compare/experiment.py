@@ -117,7 +117,7 @@ class Experiment:
                 self._missing[one.key] = str(error)
                 say(f"{one.title}: not run: {error}")
             else:
-                rounds = play(method, config.training.rounds, self._evaluator)
+                rounds = play(method, range(1, config.training.rounds + 1), self._evaluator)
                 self._running.append(_Running(one, mine, method, Aggregator(method, mine), rounds))
         if not self._running:
             raise ParameterError(
