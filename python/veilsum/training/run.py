@@ -202,7 +202,7 @@ def _run(
         home = folder / PARTIES if config.run.resumable or before is not None else None
         try:
             method = EncryptedAveraging(config, federation.clouds, home=home)
-        except BaseException:
+        except Exception:
             if before is None:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing happened in it
             raise
