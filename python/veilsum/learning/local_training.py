@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from veilsum.errors import ParameterError
-from veilsum.learning.model import blank_network, write_parameters
+from veilsum.learning.model import blank_network, initial_parameters, write_parameters
 from veilsum.learning.options import ModelOptions, TrainingOptions
 from veilsum.learning.seeds import torch_seed
-from veilsum.learning.task import LocalResult
+from veilsum.learning.task import LocalResult, Parameters, Tensors
 
 
 class LocalTrainer:
-    """Trains the network on one cloud's rows.
+    """Trains the network on one cloud's rows: the `Learner` of a table.
 
     Parameters
     ----------
@@ -58,6 +58,8 @@ class LocalTrainer:
         self._inputs = torch.from_numpy(inputs).to(device)
         self._labels = torch.from_numpy(labels.astype(np.float32)).to(device)
         self._network = blank_network(model, inputs.shape[1], device)
+        self._model = model
+        self._columns = inputs.shape[1]
         self._options = options
         self._seed = seed
         self._cloud = cloud
@@ -67,6 +69,15 @@ class LocalTrainer:
     def rows(self) -> int:
         """Number of training rows."""
         return len(self._labels)
+
+    @property
+    def tensors(self) -> Tensors:
+        """Weights, all of them."""
+        return Tensors()
+
+    def initial(self) -> Parameters:
+        """Return the parameters that every cloud starts from."""
+        return initial_parameters(self._model, self._columns, self._seed)
 
     def train(self, parameters: Mapping[str, NDArray[np.float32]], number: int) -> LocalResult:
         """Train from the global parameters.
