@@ -24,7 +24,7 @@ from veilsum.learning.task import LocalResult, Parameters, Tensors
 
 
 class LocalTrainer:
-    """Trains the network on one cloud's rows.
+    """Trains the network on one cloud's rows: the `Learner` of a table.
 
     Parameters
     ----------
@@ -59,6 +59,8 @@ class LocalTrainer:
         self._labels = torch.from_numpy(labels.astype(np.float32)).to(device)
         self._model = model
         self._network = blank_network(model, inputs.shape[1], device)
+        self._model = model
+        self._columns = inputs.shape[1]
         self._options = options
         self._seed = seed
         self._cloud = cloud
@@ -77,6 +79,15 @@ class LocalTrainer:
     def rows(self) -> int:
         """Number of training rows."""
         return len(self._labels)
+
+    @property
+    def tensors(self) -> Tensors:
+        """Weights, all of them."""
+        return Tensors()
+
+    def initial(self) -> Parameters:
+        """Return the parameters that every cloud starts from."""
+        return initial_parameters(self._model, self._columns, self._seed)
 
     def train(self, parameters: Mapping[str, NDArray[np.float32]], number: int) -> LocalResult:
         """Train from the global parameters.

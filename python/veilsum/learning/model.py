@@ -139,13 +139,15 @@ def write_parameters(network: nn.Module, parameters: Mapping[str, NDArray[np.flo
             parameter.copy_(torch.from_numpy(parameters[name]))
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, asked_as: str = "run.device") -> torch.device:
     """Return the device that a configuration asks for.
 
     Parameters
     ----------
     name : str
         "auto", "cpu", "cuda" or "cuda:1".
+    asked_as : str
+        What the option is called, for messages.
 
     Raises
     ------
@@ -160,11 +162,11 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except (RuntimeError, TypeError):  # PyTorch's words quote what it was given
         raise ParameterError(
-            f'run.device is {shown(name)}; use "auto", "cpu", "cuda" or "cuda:1"'
+            f'{asked_as} is {shown(name)}; use "auto", "cpu", "cuda" or "cuda:1"'
         ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BackendUnavailableError(
-            f"run.device is {name!r} but PyTorch {torch.__version__} sees "
-            f'{torch.cuda.device_count()} CUDA devices here; use run.device = "auto"'
+            f"{asked_as} is {name!r} but PyTorch {torch.__version__} sees "
+            f'{torch.cuda.device_count()} CUDA devices here; use {asked_as} = "auto"'
         )
     return device

@@ -1,6 +1,7 @@
-"""A study's rows as a task: pooled preprocessing, then the network of the configuration.
+"""A table of rows as a task: one cloud's study, and the trainer that its inputs come to.
 
-Learning room.
+Learning room. Sums of features stand in for rows, so that all clouds prepare their inputs alike
+(`veilsum.data.preprocess`); the trainer is `LocalTrainer`. Knows no party and no key.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from veilsum.learning.options import ModelOptions, TrainingOptions
 
 
 class TabularTask:
-    """One cloud's rows of a study.
+    """One cloud's rows of a study, as a `LocalTask`.
 
     Parameters
     ----------
@@ -27,12 +28,12 @@ class TabularTask:
         The cloud's own rows.
     model : ModelOptions
         The network.
-    options : TrainingOptions
+    training : TrainingOptions
         Epochs, batches, optimiser.
     seed : int
         The run's seed.
     cloud : int
-        The cloud's number.
+        The cloud's number, from 0.
     device : torch.device
         Where to train.
     """
@@ -41,7 +42,7 @@ class TabularTask:
         self,
         study: Study,
         model: ModelOptions,
-        options: TrainingOptions,
+        training: TrainingOptions,
         *,
         seed: int,
         cloud: int,
@@ -49,33 +50,45 @@ class TabularTask:
     ) -> None:
         self._study = study
         self._model = model
-        self._options = options
+        self._training = training
         self._seed = seed
         self._cloud = cloud
         self._device = device
 
     def statistics(self) -> dict[str, NDArray[np.float64]]:
-        """Return the sums over the cloud's rows that preprocessing needs."""
+        """Return the sums that preprocessing needs, and the number of rows.
+
+        Raises
+        ------
+        veilsum.ParameterError
+            When there are more than `veilsum.data.MAX_ROWS` rows.
+        """
         return local_moments(self._study).to_mapping()
 
-    def describe(self) -> Mapping[str, Any]:
-        """Return the features with their public ranges."""
+    def describe(self) -> dict[str, Any]:
+        """Return the columns with their public ranges, as JSON holds them."""
         return {"features": [asdict(feature) for feature in self._study.features]}
 
     def begin(self, pooled: Mapping[str, NDArray[np.float64]]) -> LocalTrainer:
-        """Prepare the rows with all clouds' statistics, and make the trainer.
+        """Prepare the rows and make their trainer.
 
         Parameters
         ----------
         pooled : mapping of str to ndarray
-            All clouds' sums.
+            The sums of `statistics` over all clouds.
+
+        Raises
+        ------
+        veilsum.ParameterError
+            When a feature has no value in any cloud.
         """
-        preprocessor = Preprocessor.fit(self._study.features, Moments.from_mapping(dict(pooled)))
+        moments = Moments.from_mapping(dict(pooled))
+        preprocessor = Preprocessor.fit(self._study.features, moments)
         return LocalTrainer(
             preprocessor.transform(self._study),
             self._study.labels,
             self._model,
-            self._options,
+            self._training,
             seed=self._seed,
             cloud=self._cloud,
             device=self._device,

@@ -47,14 +47,19 @@ class Tensors:
     Parameters
     ----------
     averaged : frozenset of str
-        Those that are no weights but running figures (BatchNorm's means and variances): a server
-        optimiser leaves them alone, their mean is taken as it is.
+        Those that are no weights but running figures (BatchNorm's means and variances) and
+        counts: a server optimiser leaves them alone, their mean is taken as it is.
     first_limits : mapping of str to float
         Ranges of their updates in the first round, where they differ from the configured one.
+    least_limits : mapping of str to float
+        What those ranges must not fall below later on. The mean of a running figure may stand still
+        while clouds that differ move it in opposite directions, and a flag that nobody changed for
+        many rounds may flip in the next.
     """
 
     averaged: frozenset[str] = frozenset()
     first_limits: Mapping[str, float] = field(default_factory=dict)
+    least_limits: Mapping[str, float] = field(default_factory=dict)
 
 
 class Learner(Protocol):
