@@ -57,7 +57,6 @@ class LocalTrainer:
     ) -> None:
         self._inputs = torch.from_numpy(inputs).to(device)
         self._labels = torch.from_numpy(labels.astype(np.float32)).to(device)
-        self._model = model
         self._network = blank_network(model, inputs.shape[1], device)
         self._model = model
         self._columns = inputs.shape[1]
@@ -65,15 +64,6 @@ class LocalTrainer:
         self._seed = seed
         self._cloud = cloud
         self._device = device
-
-    @property
-    def tensors(self) -> Tensors:
-        """Weights, all of them."""
-        return Tensors()
-
-    def initial(self) -> Parameters:
-        """Return the parameters that every cloud starts from."""
-        return initial_parameters(self._model, self._inputs.shape[1], self._seed)
 
     @property
     def rows(self) -> int:
