@@ -86,7 +86,7 @@ def averaging_terms(
         )
     if "limit" in made.get("encryption", {}):
         raise ParameterError("encryption.limit follows from limit; give that instead")
-    if not (isinstance(limit, (int, float)) and 0 < limit < 1e200):
+    if not 0 < limit < _LARGEST:
         raise ParameterError(f"limit is {shown(limit)}; it must be above 0 and finite")
     # What is encrypted is the update times its weight, which is 1 on average and at most `clouds`.
     first = float(limit) * (clouds if weigh_by_rows else 1)
@@ -103,6 +103,9 @@ def _section(kind: type[Any], name: str, options: Mapping[str, Any]) -> Any:
         return kind(**options)
     except TypeError as reason:
         raise ParameterError(f"{name} has an unknown option: {', '.join(options)}") from reason
+
+
+_LARGEST = 1e200
 
 
 class _Shape:

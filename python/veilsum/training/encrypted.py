@@ -42,11 +42,11 @@ from veilsum.transport.base import Transport, drive
 from veilsum.transport.conditions import Conditions
 from veilsum.transport.in_process import InProcess
 
-MakeClient = Callable[[int, LocalTask, Terms, int], Client]
+MakeClient = Callable[[int, LocalTask, Terms, int | None], Client]
 """Makes a cloud from its number, task, terms and threads."""
 
 
-def _client(index: int, task: LocalTask, terms: Terms, threads: int) -> Client:
+def _client(index: int, task: LocalTask, terms: Terms, threads: int | None) -> Client:
     return Client(index, task, terms, threads=threads)
 
 
@@ -54,50 +54,48 @@ def _own_members(terms: Terms) -> int:
     return terms.members if terms.encryption.authority == "committee" else 0
 
 
-class EncryptedAveraging:
-    """Federated averaging whose updates are only ever summed under encryption.
+class EncryptedRounds:
+    """Federated averaging of any task, whose updates are only ever summed under encryption.
 
     Parameters
     ----------
-    config : TrainConfig
-        The run's configuration.
-    clouds : sequence of Study
-        Each cloud's own rows.
+    terms : Terms
+        What all clouds agree on.
+    tasks : sequence of LocalTask
+        Each cloud's.
+    threads : int or None
+        For encryption and decryption.
     client : callable, optional
         Makes a cloud; tests pass one that they watch.
     conditions : Conditions, optional
         What fails on the way; nothing by default.
     home : Path, optional
-        Folder in which all parties' secrets and messages stay, so that the run goes on there when
-        it was killed; by default they go with the object. Nothing fails on the way then, and
+        Folder in which all parties' secrets and messages stay, so that the training goes on there
+        when it was killed; by default they go with the object. Nothing fails on the way then, and
         clouds are plain ones.
+    keep_uploads : bool
+        With a home: keep uploads of rounds that are over, for auditors.
+
+    Raises
+    ------
+    veilsum.VeilsumError
+        When terms and tasks do not fit, or a party refuses what another sends.
     """
 
     name = ENCRYPTED
 
     def __init__(
         self,
-        config: TrainConfig,
-        clouds: Sequence[Study],
+        terms: Terms,
+        tasks: Sequence[LocalTask],
+        *,
+        threads: int | None = None,
         client: MakeClient = _client,
         conditions: Conditions | None = None,
         home: Path | None = None,
+        keep_uploads: bool = False,
     ) -> None:
-        self._config = config
-        self._terms = terms = config.terms
-        device = choose_device(config.run.device)
-        threads = choose_threads(config, len(clouds[0].features)).core
-        tasks = [
-            TabularTask(
-                study,
-                config.model,
-                config.training,
-                seed=config.run.seed,
-                cloud=i,
-                device=device,
-            )
-            for i, study in enumerate(clouds)
-        ]
+        self._terms = terms
         self._kept: list[KeptParties] = []
         if home is None:
             self.clients = [client(i, task, terms, threads) for i, task in enumerate(tasks)]
@@ -111,8 +109,8 @@ class EncryptedAveraging:
         parties |= {Party("cloud", i): one for i, one in enumerate(self.clients)}
         parties |= {Party("member", i): one for i, one in enumerate(self.members)}
         # Made now where it is needed, so that a missing package is found before any training.
-        noisy = config.privacy.distributed or config.hybrid.plain_noise_multiplier
-        self._accountants = [Accountant(config.privacy.delta)] if noisy else []
+        noisy = terms.privacy.distributed or terms.hybrid.plain_noise_multiplier
+        self._accountants = [Accountant(terms.privacy.delta)] if noisy else []
         before = b"" if home is None else kept_coordinator(home)
         self.coordinator = (
             Coordinator.from_bytes(terms, time.perf_counter, before)
@@ -124,7 +122,7 @@ class EncryptedAveraging:
             handlers = {party: one.handle for party, one in parties.items()}
             self._transport = InProcess(handlers, conditions)
         else:
-            kept = KeptParties(home, parties, keep_uploads=config.run.keep_messages)
+            kept = KeptParties(home, parties, keep_uploads=keep_uploads)
             self._kept = [kept]
             self._transport = kept.transport
         if not before:
@@ -132,10 +130,10 @@ class EncryptedAveraging:
         if self.coordinator.played < 0:
             drive(self.coordinator.begin(), self._transport)
             self.keep()
-        self._moments = Moments.from_mapping(dict(self.clients[0].state.pooled))
-        self._preprocessor = Preprocessor.fit(clouds[0].features, self._moments)
 
-    def _at(self, home: Path, tasks: Sequence[LocalTask], terms: Terms, threads: int) -> None:
+    def _at(
+        self, home: Path, tasks: Sequence[LocalTask], terms: Terms, threads: int | None
+    ) -> None:
         """Make the parties with the secrets that are in their folders."""
         self.clients = []
         for i, task in enumerate(tasks):
@@ -170,7 +168,7 @@ class EncryptedAveraging:
         """
         outcome = RoundOutcome(parameters=self.parameters, train_loss=None)
         for count in clouds:
-            if self._config.privacy.distributed:
+            if self._terms.privacy.distributed:
                 self._account(outcome, count)
             else:
                 self._plain_privacy()
@@ -184,16 +182,6 @@ class EncryptedAveraging:
     def aggregator(self) -> Aggregator:
         """The server."""
         return self.coordinator.aggregator
-
-    @property
-    def moments(self) -> Moments:
-        """The opened statistics of all clouds together."""
-        return self._moments
-
-    @property
-    def preprocessor(self) -> Preprocessor:
-        """As every participant computes it from the opened statistics."""
-        return self._preprocessor
 
     @property
     def _furthest(self) -> Client:
@@ -248,7 +236,7 @@ class EncryptedAveraging:
         for cloud in played.clouds:
             log = self.clients[cloud.client].log
             # A log that claims privacy must not show losses, not even as a simulation.
-            loss = None if self._config.privacy.distributed else log.loss
+            loss = None if self._terms.privacy.distributed else log.loss
             weight = (log.weight or 0.0) if cloud.state == "summed" else 0.0
             made.append(CloudRound(**vars(cloud), weight=weight, loss=loss))
             if log.background_seconds:
@@ -263,7 +251,7 @@ class EncryptedAveraging:
         outcome.message_bytes = played.message_bytes
         if self.coordinator.terms.encryption.authority != "single":
             outcome.opened_by = played.opening
-        if self._config.privacy.distributed:
+        if self._terms.privacy.distributed:
             self._account(outcome, len(outcome.uploads))
         if played.plain_values:
             size = sum(array.size for array in mean.update.values())
@@ -273,7 +261,7 @@ class EncryptedAveraging:
 
     def _account(self, outcome: RoundOutcome, clients: int) -> None:
         """Add an opened round with distributed noise; its loss was not sent."""
-        options = self._config.privacy
+        options = self._terms.privacy
         plan = noise_plan(self._terms, sum(one.size for one in outcome.parameters.values()))
         (accountant,) = self._accountants
         accountant.add(plan.loss(clients - options.colluders), plan.failure(clients))
@@ -297,7 +285,7 @@ class EncryptedAveraging:
 
     def _plain_privacy(self) -> PrivacyLoss | None:
         """Account for noisy plain parts."""
-        multiplier = self._config.hybrid.plain_noise_multiplier
+        multiplier = self._terms.hybrid.plain_noise_multiplier
         if not multiplier:
             return None
         (accountant,) = self._accountants
@@ -308,3 +296,63 @@ class EncryptedAveraging:
             "the plain parts of all rounds so far; not the encrypted parts, whose sums are opened "
             "exactly, nor the choice of coordinates, nor the pooled statistics",
         )
+
+
+class EncryptedAveraging(EncryptedRounds):
+    """The same over a study's rows, as a configuration says.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run's configuration.
+    clouds : sequence of Study
+        Each cloud's own rows.
+    client : callable, optional
+        Makes a cloud; tests pass one that they watch.
+    conditions : Conditions, optional
+        What fails on the way; nothing by default.
+    home : Path, optional
+        As in `EncryptedRounds`.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        clouds: Sequence[Study],
+        client: MakeClient = _client,
+        conditions: Conditions | None = None,
+        home: Path | None = None,
+    ) -> None:
+        device = choose_device(config.run.device)
+        tasks = [
+            TabularTask(
+                study,
+                config.model,
+                config.training,
+                seed=config.run.seed,
+                cloud=i,
+                device=device,
+            )
+            for i, study in enumerate(clouds)
+        ]
+        super().__init__(
+            config.terms,
+            tasks,
+            threads=choose_threads(config, len(clouds[0].features)).core,
+            client=client,
+            conditions=conditions,
+            home=home,
+            keep_uploads=config.run.keep_messages,
+        )
+        self._moments = Moments.from_mapping(dict(self.clients[0].state.pooled))
+        self._preprocessor = Preprocessor.fit(clouds[0].features, self._moments)
+
+    @property
+    def moments(self) -> Moments:
+        """The opened statistics of all clouds together."""
+        return self._moments
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """As every participant computes it from the opened statistics."""
+        return self._preprocessor
