@@ -24,9 +24,7 @@ from veilsum.parties.coordinator import Coordinator, PlayedRound
 from veilsum.parties.key_holder import KeyHolder
 from veilsum.parties.member import IndependentMember
 from veilsum.parties.messages import write_request
-from veilsum.privacy.options import PrivacyOptions
-from veilsum.protocol.options import AggregationOptions, EncryptionOptions, HybridOptions
-from veilsum.protocol.terms import Terms
+from veilsum.protocol.terms import Terms, read_sections
 from veilsum.transport.base import drive
 from veilsum.transport.conditions import Reliable
 from veilsum.transport.in_process import InProcess
@@ -65,20 +63,9 @@ def averaging_terms(
     veilsum.ParameterError
         When an option is unknown, out of range, or contradicts another.
     """
-    kinds = {
-        "aggregation": AggregationOptions,
-        "encryption": EncryptionOptions,
-        "hybrid": HybridOptions,
-        "privacy": PrivacyOptions,
-    }
-    made: dict[str, Any] = {}
-    for name, given in sections.items():
-        if name not in kinds:
-            raise ParameterError(f"unknown section {name!r}; known are {', '.join(sorted(kinds))}")
-        options = dict(given)
-        if name == "aggregation" and "weights" in options:
-            raise ParameterError("aggregation.weights is what weigh_by_rows says; leave it out")
-        made[name] = options
+    made: dict[str, Any] = {name: dict(given) for name, given in sections.items()}
+    if "weights" in made.get("aggregation", {}):
+        raise ParameterError("aggregation.weights is what weigh_by_rows says; leave it out")
     if made.get("privacy", {}).get("distributed"):
         raise ParameterError(
             "privacy.distributed is accounted for by training rounds, of which an averager knows "
@@ -94,15 +81,7 @@ def averaging_terms(
     # Relative weights that clouds turn into shares of each round, by rows alone.
     weights = {"weights": "dynamic", "bandwidth_exponent": 0.0} if weigh_by_rows else {}
     made["aggregation"] = {"weights": "uniform", **made.get("aggregation", {}), **weights}
-    known = {name: _section(kinds[name], name, options) for name, options in made.items()}
-    return Terms(clouds=clouds, rounds=_ROUNDS, seed=seed, **known)
-
-
-def _section(kind: type[Any], name: str, options: Mapping[str, Any]) -> Any:
-    try:
-        return kind(**options)
-    except TypeError as reason:
-        raise ParameterError(f"{name} has an unknown option: {', '.join(options)}") from reason
+    return Terms(clouds=clouds, rounds=_ROUNDS, seed=seed, **read_sections(made))
 
 
 _LARGEST = 1e200
