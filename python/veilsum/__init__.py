@@ -71,7 +71,6 @@ from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
 from veilsum.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
 from veilsum.layout import Layout
-from veilsum.learning.module_task import Task
 from veilsum.members import Member, certify, combine, request_for
 from veilsum.pads import PadStore
 from veilsum.pickling import register as _register

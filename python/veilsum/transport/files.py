@@ -177,6 +177,23 @@ class Desk:
         return len(waiting)
 
 
+def serve(desk: Desk, over: Callable[[], bool], pause_s: float = 0.01) -> None:
+    """Answer requests as they come, for a party in a process of its own.
+
+    Parameters
+    ----------
+    desk : Desk
+        The party's.
+    over : callable
+        Returns whether to stop; asked between requests.
+    pause_s : float
+        Between two looks at the folder, in seconds.
+    """
+    while not over():
+        if not desk.work():
+            time.sleep(pause_s)
+
+
 class Files:
     """Asks parties through their folders.
 
