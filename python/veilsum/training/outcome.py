@@ -28,6 +28,8 @@ class CloudRound(PlayedCloud):
 
     Parameters
     ----------
+    client, up_bytes, down_bytes, seconds, state
+        As the coordinator knows them.
     weight : float
         Its weight relative to the others'; 0 for a cloud that is not in the sum. Known here only
         because one process plays all parties: in a deployment nobody else sees it.

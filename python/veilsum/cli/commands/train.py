@@ -95,6 +95,11 @@ def read_config(args: argparse.Namespace) -> TrainConfig:
     args : argparse.Namespace
         As `add_arguments` declared them.
 
+    Returns
+    -------
+    TrainConfig
+        Checked.
+
     Raises
     ------
     veilsum.ParameterError
