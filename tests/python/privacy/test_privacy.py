@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import veilsum as vs
+from steps import skip, train
 from veilsum.lab.methods.run import run_method
 from veilsum.parties.client import noise_plan
 from veilsum.privacy import distributed_noise as noise_module
 from veilsum.privacy.accountant import Accountant, clip_to_norm, gaussian_rho, norm
 from veilsum.privacy.distributed_noise import NoisePlan, concentrated_loss
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.setting import prepare
 from veilsum.transport.conditions import Reliable
-from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 DISTRIBUTED = ("privacy.distributed=true", "aggregation.weights=uniform")
@@ -199,10 +200,10 @@ def test_a_cloud_answers_no_more_rounds_than_the_privacy_was_agreed_for(make_con
     config = make_config(*DISTRIBUTED, "training.rounds=2")
     client = EncryptedAveraging(config, prepare(config).federation.clouds).clients[0]
     for number in (1, 2):
-        client.train(number)
-        client.skip(number)
+        train(client, number)
+        skip(client, number)
     with pytest.raises(vs.RoundError, match="agreed on is of 2 rounds"):
-        client.train(3)
+        train(client, 3)
 
 
 def test_the_opened_sum_is_clipped_updates_and_all_shares(
@@ -216,7 +217,7 @@ def test_the_opened_sum_is_clipped_updates_and_all_shares(
     method = EncryptedAveraging(config, setting.federation.clouds)
     outcome = method.run_round(1)
     assert len(shares) == 4
-    plan = noise_plan(config, sum(array.size for array in start.values()))
+    plan = noise_plan(config.terms, sum(array.size for array in start.values()))
     total = np.sum(shares, axis=0)
     for update in updates:
         integers = plan.integers(update)
@@ -318,15 +319,15 @@ def test_sums_of_two_shares_are_within_the_loss() -> None:
 def test_a_report_that_claims_privacy_states_epsilon_and_its_terms(make_config: Make) -> None:
     needs_accounting()
     from veilsum.report import write_report
-    from veilsum.training.run import train
+    from veilsum.training import run as loop
 
-    run = train(make_config(*DISTRIBUTED, "privacy.noise_multiplier=8.0"))
+    run = loop.train(make_config(*DISTRIBUTED, "privacy.noise_multiplier=8.0"))
     spent = run.records[-1]["privacy"]
     assert run.summary["privacy"]["veilsum"] == spent
     page = write_report(run.folder).read_text()
     assert f"epsilon {spent['epsilon']:.2f} at delta 1e-05" in page
     assert "not the pooled statistics" in page
-    page = write_report(train(make_config()).folder).read_text()
+    page = write_report(loop.train(make_config()).folder).read_text()
     assert "Differential privacy (" not in page
     assert "which this run did not use" in page
 
