@@ -6,16 +6,6 @@ import veilsum as vs
 from oracle.crc import crc32c
 
 
-def altered(self, find: Callable[[bytes], vs.Round]) -> Message:
-        """The same message with another sum, as whoever passes it on can make it."""
-        given = list(self.arguments)
-        rnd = find(given[self.aggregate])
-        # An eighth of the range: of the rows, of a weight, of a sensitivity, of an update's value.
-        steps = 1 << (rnd.plan.value_bits - 4)
-        given[self.aggregate] = altered(given[self.aggregate], rnd, steps)
-        return replace(self, arguments=tuple(given))
-
-
 def altered(aggregate: bytes, rnd: vs.Round, steps: int = 1) -> bytes:
     """Add to the first coefficient's first digit, as whoever holds the sum can; no key is needed.
 

@@ -15,11 +15,11 @@ from veilsum.lab.methods.registry import METHODS, make_method
 from veilsum.lab.methods.run import run_method
 from veilsum.protocol.rounding import Grid
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.outcome import Method
 from veilsum.training.plain import PlainMethod, from_float32, to_float32
 from veilsum.training.setting import prepare
-from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 
@@ -260,9 +260,8 @@ def test_server_optimisers_work_with_the_encrypted_mean(make_config: Make, optim
     for number in (1, 2):
         method.run_round(number)
     for client in method.clients:
-        assert client._replica is not None
         for name, array in method.parameters.items():
-            np.testing.assert_array_equal(client._replica.parameters[name], array)
+            np.testing.assert_array_equal(client.state.parameters[name], array)
 
 
 def test_cut_messages_of_he_fl_are_refused() -> None:

@@ -25,9 +25,9 @@ from veilsum.protocol.opened import read_opening, write_opening
 from veilsum.protocol.participation import participants
 from veilsum.report import write_report
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.run import Federation, train
 from veilsum.transport.conditions import Reliable
-from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 Cloud = Callable[[int, Study, TrainConfig], Client]

@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import steps
 import veilsum as vs
 from veilsum.lab.methods.run import run_method
 from veilsum.protocol.participation import participants
 from veilsum.protocol.rounding import Grid
 from veilsum.report import write_report
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.outcome import Method
 from veilsum.training.run import train
 from veilsum.training.setting import prepare
 from veilsum.transport.conditions import Reliable
-from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 
@@ -100,9 +101,8 @@ def test_the_mean_is_right_for_whoever_took_part(
     again = method.run_round(2)
     assert [cloud.state for cloud in again.clouds] == ["summed"] * 4
     for client in method.clients:
-        assert client._replica is not None
         for name, array in method.parameters.items():
-            np.testing.assert_array_equal(client._replica.parameters[name], array)
+            np.testing.assert_array_equal(client.state.parameters[name], array)
 
 
 @pytest.mark.parametrize("authority", ["single", "committee"])
@@ -119,14 +119,14 @@ def test_a_cloud_that_is_away_for_rounds_takes_all_missed_sums_in(
     )
     for number in (1, 2, 3):
         method.run_round(number)
-    assert len(method._opened) == 3
+    # Three sums wait for cloud 1; what all the others have is kept for it alone.
+    assert len(method.coordinator._told) == 3
     outcome = method.run_round(4)
     assert outcome.clouds[0].down_bytes > 3 * outcome.message_bytes["aggregate"]
-    assert method._opened == []
+    assert method.coordinator._told == []
     for client in method.clients:
-        assert client._replica is not None
         for name, array in method.parameters.items():
-            np.testing.assert_array_equal(client._replica.parameters[name], array)
+            np.testing.assert_array_equal(client.state.parameters[name], array)
 
 
 @pytest.mark.parametrize("make", [
@@ -182,8 +182,8 @@ def test_sampling_is_seeded_fair_and_at_least_two(make_config: Make) -> None:
     counts = np.bincount(np.concatenate(drawn), minlength=10)
     # 400 rounds, each cloud with probability 0.3: within 5 standard deviations of 120.
     assert np.abs(counts - 120).max() < 5 * np.sqrt(400 * 0.3 * 0.7)
-    assert make_config("training.participation=0.1").participants == 2
-    assert make_config("data.clouds=3", "training.participation=1.0").participants == 3
+    assert make_config("training.participation=0.1").terms.participants == 2
+    assert make_config("data.clouds=3", "training.participation=1.0").terms.participants == 3
     other = make_config("data.clouds=10", "training.participation=0.3", "run.seed=8")
     assert [participants(other.terms, number) for number in range(1, 401)] != drawn
 
@@ -209,9 +209,8 @@ def test_sampled_rounds_train_and_everyone_follows(make_config: Make) -> None:
         )
         assert set(states) == {"summed", "not sampled"}
     for client in method.clients:
-        assert client._replica is not None
         for name, array in method.parameters.items():
-            np.testing.assert_array_equal(client._replica.parameters[name], array)
+            np.testing.assert_array_equal(client.state.parameters[name], array)
 
 
 def test_capped_and_dynamic_weights_survive_dropouts(make_config: Make) -> None:
@@ -237,7 +236,7 @@ def test_a_run_with_skipped_rounds_has_a_report(
 ) -> None:
     from veilsum.training import run as loop
 
-    def failing(config: TrainConfig, clouds: object) -> EncryptedAveraging:
+    def failing(config: TrainConfig, clouds: object, home: object) -> EncryptedAveraging:
         return EncryptedAveraging(
             config, clouds, conditions=Scripted({(0, 1): "before", (0, 3): "lost"})
         )
@@ -260,10 +259,10 @@ def test_a_cloud_answers_one_pass_at_a_time(make_config: Make) -> None:
         prepare(make_config()).federation.clouds,
     )
     client = method.clients[0]
-    client.train(1)
-    client.weight_upload(method._replica.propose_shares())
-    with pytest.raises(vs.RoundError, match="was not opened for this cloud"):
-        client.weight_upload(method._replica.propose_shares())
+    steps.train(client, 1)
+    steps.contribute(client, steps.described(method))
+    with pytest.raises(vs.RoundError, match=r"shares\.1 of round 1 was encrypted before"):
+        steps.contribute(client, steps.described(method))
 
 
 def test_a_measured_bandwidth_replaces_the_configured_one(make_config: Make) -> None:

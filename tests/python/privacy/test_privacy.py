@@ -18,9 +18,9 @@ from veilsum.privacy import distributed_noise as noise_module
 from veilsum.privacy.accountant import Accountant, clip_to_norm, gaussian_rho, norm
 from veilsum.privacy.distributed_noise import NoisePlan, concentrated_loss
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.setting import prepare
 from veilsum.transport.conditions import Reliable
-from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 DISTRIBUTED = ("privacy.distributed=true", "aggregation.weights=uniform")

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 import veilsum as vs
+from steps import contribute, described, skip, train
 from veilsum.lab.methods.run import run_method
 from veilsum.parties.aggregator import cut_parts, join_parts
+from veilsum.protocol.history import MASK, UPDATES
+from veilsum.protocol.hybrid import Mask
 from veilsum.protocol.masks import exposure
 from veilsum.protocol.rounding import Grid
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.setting import prepare
 from veilsum.transport.conditions import Reliable
-from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 
@@ -36,7 +39,7 @@ def test_hybrid_means_agree_with_plaintext(make_config: Make, dtype: str, sensit
     method = make_method(config)
     outcome = method.run_round(1)
     weights = [cloud.weight for cloud in outcome.clouds]
-    masks = method._replica.masks
+    masks = method.clients[0].state.masks
     assert masks is not None
     bits = masks.tensors(masks.mask.encrypted.astype(np.float64))
     assert outcome.encrypted_fraction == pytest.approx(0.2, abs=0.01)
@@ -63,16 +66,13 @@ def test_all_clouds_use_the_same_mask_and_follow(make_config: Make) -> None:
     digests = []
     for number in range(1, 5):
         method.run_round(number)
-        masks = [method._replica.masks] + [
-            client._replica.masks for client in method.clients if client._replica
-        ]
+        masks = [client.state.masks for client in method.clients]
         found = {mask.mask.digest for mask in masks if mask}
         assert len(found) == 1
         digests.append(found.pop())
         for client in method.clients:
-            assert client._replica is not None
             for name, array in method.parameters.items():
-                np.testing.assert_array_equal(client._replica.parameters[name], array)
+                np.testing.assert_array_equal(client.state.parameters[name], array)
     assert digests[0] == digests[1]
     assert digests[1] != digests[2]
     assert digests[2] == digests[3]
@@ -81,16 +81,15 @@ def test_all_clouds_use_the_same_mask_and_follow(make_config: Make) -> None:
 def test_a_cloud_with_another_mask_encrypts_nothing(make_config: Make) -> None:
     method = make_method(make_config("hybrid.fraction=0.3"))
     method.run_round(1)
-    description = method._replica.propose_round()
+    description = described(method, 1)
     client = method.clients[0]
-    assert client._replica is not None
-    assert client._replica.masks is not None
-    masks = client._replica.masks
+    masks = client.state.masks
+    assert masks is not None
     flipped = ~masks.mask.encrypted
-    masks._mask = vs.hybrid.Mask(flipped)
-    client.train(2)
+    masks._mask = Mask(flipped)
+    train(client, 2)
     with pytest.raises(vs.RoundError, match="another layout"):
-        client.upload(description, 2)
+        contribute(client, description)
 
 
 def test_what_the_aggregator_reads_is_the_plain_part_and_no_more(make_config: Make) -> None:
@@ -124,7 +123,7 @@ def test_patterns_decide_before_sensitivity(make_config: Make) -> None:
 
 
 def test_everything_is_encrypted_by_default_and_within_a_wide_budget(make_config: Make) -> None:
-    assert not make_config().is_hybrid
+    assert not make_config().terms.is_hybrid
     outcome = make_method(make_config()).run_round(1)
     assert outcome.encrypted_fraction == 1
     assert outcome.visible == {}
@@ -213,30 +212,30 @@ def test_a_damaged_half_leaves_the_whole_upload_out(make_config: Make) -> None:
 
 def test_sensitivities_are_encrypted_once_a_training_and_only_when_due(make_config: Make) -> None:
     method = make_method(make_config("hybrid.fraction=0.2", "hybrid.renew_every=5"))
-    client, replica = method.clients[0], method._replica
-    client.train(1)
-    client.sensitivity_upload(replica.propose_mask())
+    client = method.clients[0]
+    train(client, 1)
+    # The mask comes first: an update is not summed before it, whoever proposes.
+    assert client.state.due.purpose == MASK
+    description = described(method)
+    contribute(client, description)
     with pytest.raises(vs.RoundError, match="mask of round 1 was encrypted before"):
-        client.sensitivity_upload(replica.propose_mask())
-    # An update is not summed before the mask that the round is due.
-    with pytest.raises(vs.RoundError, match="mask of round 1 is not agreed on"):
-        replica.propose_round()
-    description = replica.propose_mask()
-    client.skip(1)
-    client.train(2)
-    with pytest.raises(vs.RoundError, match="not due"):
-        client.sensitivity_upload(description)
+        contribute(client, described(method))
+    skip(client, 1)
+    train(client, 2)
+    assert client.state.due.purpose == UPDATES
+    with pytest.raises(vs.RoundError, match=r"has another .*history.* than was agreed"):
+        contribute(client, description)
 
 
 def test_the_report_says_what_travelled_in_the_clear(make_config: Make) -> None:
     from veilsum.report import write_report
-    from veilsum.training.run import train
+    from veilsum.training.run import train as train_run
 
-    run = train(make_config("hybrid.fraction=0.1", "model.hidden=[256]", "training.rounds=1"))
+    run = train_run(make_config("hybrid.fraction=0.1", "model.hidden=[256]", "training.rounds=1"))
     page = write_report(run.folder).read_text()
     assert "10.0% of an update's values were encrypted" in page
     assert "the plain part of every update" in page
     assert "smaller; every 5 rounds" in page
-    page = write_report(train(make_config("training.rounds=1")).folder).read_text()
+    page = write_report(train_run(make_config("training.rounds=1")).folder).read_text()
     assert "in the clear, as" not in page
     assert "any update, any mean, the model" in page

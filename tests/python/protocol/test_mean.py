@@ -7,27 +7,30 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from veilsum.parties import client as client_module
+from veilsum.learning.task import LocalTask
 from veilsum.parties.client import Client
+from veilsum.parties.messages import Request, Train
+from veilsum.protocol import averaging
 from veilsum.protocol.contribution import Contribution
 from veilsum.protocol.rounding import Grid
+from veilsum.protocol.terms import Terms
 from veilsum.training.config import TrainConfig
-from veilsum.training.run import spread
 from veilsum.training.encrypted import EncryptedAveraging
+from veilsum.training.run import spread
 
 
 @pytest.fixture
 def contributions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Contribution, float]]:
     """What the clouds encrypt, in the clear, with each weight as rounded."""
     caught: list[tuple[Contribution, float]] = []
-    encode = client_module.encode
+    encode = averaging.encode
 
     def watch(contribution, limits, value_bits, dither):  # type: ignore[no-untyped-def]
         parts = encode(contribution, limits, value_bits, dither)
         caught.append((contribution, float(parts["weight"][0])))
         return parts
 
-    monkeypatch.setattr(client_module, "encode", watch)
+    monkeypatch.setattr(averaging, "encode", watch)
     return caught
 
 
@@ -116,9 +119,13 @@ def test_a_watched_client_is_a_client(config: TrainConfig) -> None:
     made: list[int] = []
 
     class Watched(Client):
-        def train(self, number: int) -> None:
-            made.append(number)
-            super().train(number)
+        def ask(self, request: Request) -> bytes:
+            if isinstance(request, Train):
+                made.append(request.step)
+            return super().ask(request)
 
-    EncryptedAveraging(config, spread(config).clouds, Watched).run_round(1)
+    def make(index: int, task: LocalTask, terms: Terms, threads: int | None) -> Client:
+        return Watched(index, task, terms, threads=threads)
+
+    EncryptedAveraging(config, spread(config).clouds, make).run_round(1)
     assert made == [1] * 4
