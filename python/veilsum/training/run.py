@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from veilsum.data import Study
 from veilsum.files import write_update
+from veilsum.learning.evaluators import tabular_evaluator
 from veilsum.learning.metrics import Evaluator, MetricsLog, Record, scores
 from veilsum.learning.model import choose_device
+from veilsum.learning.outcomes import YES_OR_NO
 from veilsum.training import environment
 from veilsum.training.centralised import Centralised
 from veilsum.training.config import TrainConfig
@@ -135,11 +137,12 @@ def train(
     with reproducible(threads.pytorch), quiet_ranges():
         started = time.time()
         method = EncryptedAveraging(config, federation.clouds)
-        evaluator = Evaluator(
+        evaluator = tabular_evaluator(
             method.preprocessor.transform(federation.held_out),
-            federation.held_out.labels,
+            federation.held_out,
             config.model,
-            device,
+            seed=config.run.seed,
+            device=device,
         )
         folder = create_run_directory(config, federation.study.name)
         summary = _describe(config, federation, method, device, threads.core, started)
@@ -195,12 +198,13 @@ def _yardsticks(
 ) -> None:
     """Train again in the clear, over the clouds and on all rows at one place."""
     setting = Setting(config, federation, method.moments, device)
-    run.summary["logistic_regression"] = _logistic_regression(
-        np.concatenate(setting.inputs),
-        np.concatenate(setting.labels),
-        setting.preprocessor.transform(federation.held_out),
-        federation.held_out.labels,
-    )
+    if setting.outcome == YES_OR_NO:
+        run.summary["logistic_regression"] = _logistic_regression(
+            np.concatenate(setting.inputs),
+            np.concatenate(setting.labels),
+            setting.preprocessor.transform(federation.held_out),
+            federation.held_out.labels,
+        )
     for yardstick in (FedAvg(setting), Centralised(setting)):
         _rounds(yardstick, config, evaluator, run, log, observers)
 

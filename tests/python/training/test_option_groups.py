@@ -49,6 +49,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "linear": ("model.hidden=[]",),
     "network": ("model.hidden=[8, 4]", "model.activation=gelu", "model.dropout=0.3"),
+    "own network": ("model.function=own_network:make",),
     "sgd": (
         "training.optimiser=sgd",
         "training.learning_rate=0.01",
