@@ -284,16 +284,18 @@ def _describe_rows(name: str, study: Study) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": name,
         "rows": len(study),
-        "positives": int(study.labels.sum()),
+        "positives": int((study.labels == 1).sum()),
         "rate": study.outcome_rate,
     }
     if any(feature.name == "age" for feature in study.features):
         ages = study.column("age")
-        described["age"] = {
-            "mean": float(ages.mean()),
-            "low": float(np.quantile(ages, 0.05)),
-            "high": float(np.quantile(ages, 0.95)),
-        }
+        ages = ages[~np.isnan(ages)]
+        if len(ages):
+            described["age"] = {
+                "mean": float(ages.mean()),
+                "low": float(np.quantile(ages, 0.05)),
+                "high": float(np.quantile(ages, 0.95)),
+            }
     return described
 
 
