@@ -13,7 +13,7 @@ from veilsum.training.config import TrainConfig, with_overrides
 from veilsum.training.run import spread
 from veilsum.training.run_directory import PLAINTEXT
 from veilsum.training.threads import choose_threads
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 __all__ = ["Pair"]
 

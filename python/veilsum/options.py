@@ -19,6 +19,23 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from veilsum.arguments import shown
 from veilsum.errors import ParameterError, missing_extra
 
+__all__ = [
+    "LARGEST",
+    "Rule",
+    "above",
+    "at_least",
+    "below",
+    "between",
+    "check_section",
+    "convert",
+    "each",
+    "one_of",
+    "option",
+    "share",
+    "strictly_between",
+    "up_to",
+]
+
 _T = TypeVar("_T")
 
 

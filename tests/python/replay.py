@@ -1,15 +1,15 @@
 """A run's messages as one cloud received them, to be played again in any order and form.
 
-`record` runs a small training and keeps what each cloud was told. `Player` tells it to a cloud
+`record` runs a small training and keeps what each cloud was asked. `Player` asks a cloud the same
 anew, and keeps what the cloud encrypts for which round, in the clear: what a cloud puts into a sum
 is then compared with what it put there in the honest run, whatever it was told in between. Only
-names of the messages are known here; nothing of how a cloud remembers them.
+the requests are known here; nothing of how a cloud remembers them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,94 +19,31 @@ from unittest import mock
 import numpy as np
 
 import veilsum as vs
-from oracle.crc import crc32c
-from veilsum.data import Study
+from altering import altered
+from veilsum.learning.task import LocalTask
 from veilsum.parties import client as client_module
 from veilsum.parties.aggregator import cut_parts
 from veilsum.parties.client import Client
-from veilsum.protocol import statistics
+from veilsum.parties.messages import Contribute, Endorse, GiveShare, Request, Take
+from veilsum.protocol.history import UPDATES
+from veilsum.protocol.terms import Terms
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.run import Federation
 from veilsum.transport.conditions import Conditions
-from veilsum.transport.in_process import EncryptedAveraging
-
-SUMS = ("receive_statistics", "receive_weights", "follow_weights", "follow_mask", "receive",
-        "follow")  # fmt: skip
-UPLOADS = ("statistics_upload", "weight_upload", "sensitivity_upload", "upload")
-OPENINGS = ("endorse", "answer")
-OTHERS = ("agree", "prepare", "train", "skip")
-
-
-@dataclass(frozen=True)
-class Message:
-    """What a cloud was told: the method that took it, and its arguments."""
-
-    kind: str
-    arguments: tuple[Any, ...]
-
-    @property
-    def aggregate(self) -> int:
-        """Place of the encrypted sum among the arguments."""
-        return 1 if self.kind.startswith("follow") else 0
-
-    def altered(self, find: Callable[[bytes], vs.Round]) -> Message:
-        """The same message with another sum, as whoever passes it on can make it."""
-        given = list(self.arguments)
-        rnd = find(given[self.aggregate])
-        # An eighth of the range: of the rows, of a weight, of a sensitivity, of an update's value.
-        steps = 1 << (rnd.plan.value_bits - 4)
-        given[self.aggregate] = altered(given[self.aggregate], rnd, steps)
-        return replace(self, arguments=tuple(given))
-
-
-def altered(aggregate: bytes, rnd: vs.Round, steps: int = 1) -> bytes:
-    """Add to the first coefficient's first digit, as whoever holds the sum can; no key is needed.
-
-    Parameters
-    ----------
-    aggregate : bytes
-        An encrypted sum.
-    rnd : Round
-        Its round.
-    steps : int
-        How much of the quantised value to add.
-    """
-    end = len(aggregate) - 4
-    # The last place that says how many bytes follow: a random byte before a 1 may say so earlier.
-    start = max(
-        at + 8
-        for at in range(16, end - 7)
-        if int.from_bytes(aggregate[at : at + 8], "little") == end - at - 8
-    )
-    bits = rnd.plan.field_bits
-    window = 8 * ((bits + 7) // 8)
-    field = int.from_bytes(aggregate[start : start + window // 8], "little")
-    low = (field + steps * rnd.plan.delta) % (1 << bits)
-    field = (field >> bits << bits) | low
-    changed = bytearray(aggregate)
-    changed[start : start + window // 8] = field.to_bytes(window // 8, "little")
-    changed[-4:] = crc32c(bytes(changed[:-4])).to_bytes(4, "little")
-    return bytes(changed)
 
 
 class Recorder(Client):
-    """A cloud that keeps what it is told."""
+    """A cloud that keeps what it is asked."""
 
-    def __init__(self, index: int, study: Study, config: TrainConfig) -> None:
-        super().__init__(index, study, config)
-        self.messages: list[Message] = []
+    def __init__(self, index: int, task: LocalTask, terms: Terms, threads: int | None) -> None:
+        super().__init__(index, task, terms, threads=threads)
+        self.index = index
+        self.messages: list[Request] = []
 
-
-def _keeping(kind: str) -> Callable[..., Any]:
-    def told(self: Recorder, *arguments: Any) -> Any:
-        self.messages.append(Message(kind, arguments))
-        return getattr(Client, kind)(self, *arguments)
-
-    return told
-
-
-for _kind in (*SUMS, *UPLOADS, *OPENINGS, *OTHERS):
-    setattr(Recorder, _kind, _keeping(_kind))
+    def ask(self, request: Request) -> bytes:
+        self.messages.append(request)
+        return super().ask(request)
 
 
 @dataclass(frozen=True)
@@ -114,23 +51,28 @@ class Transcript:
     """All that happened in a run, as far as one cloud had a part in it."""
 
     client: Recorder = field(repr=False)
-    study: Study = field(repr=False)
     config: TrainConfig = field(repr=False)
     rounds: Mapping[bytes, vs.Round] = field(repr=False)
     method: EncryptedAveraging = field(repr=False)
 
     @property
-    def messages(self) -> tuple[Message, ...]:
-        """What the cloud was told, in order."""
+    def messages(self) -> tuple[Request, ...]:
+        """What the cloud was asked, in order."""
         return tuple(self.client.messages)
 
-    def round_of(self, aggregate: bytes) -> vs.Round:
-        """The round that a sum is of."""
-        return next(rnd for name, rnd in self.rounds.items() if name in aggregate[:128])
+    def purpose(self, request: Request) -> str:
+        """What a request's round is for: the purpose without the number of a pass."""
+        assert isinstance(request, (Contribute, Take))
+        step = vs.Round.from_bytes(request.description).step
+        assert step is not None
+        return step.purpose.partition(".")[0]
 
-    def alter(self, message: Message) -> Message:
-        """The message with another sum in it."""
-        return message.altered(self.round_of)
+    def alter(self, request: Take) -> Take:
+        """The same message with another sum, as whoever passes it on can make it."""
+        rnd = vs.Round.from_bytes(request.description)
+        # An eighth of the range: of the rows, of a weight, of a sensitivity, of an update's value.
+        steps = 1 << (rnd.plan.value_bits - 4)
+        return replace(request, aggregate=altered(request.aggregate, rnd, steps))
 
 
 def record(
@@ -141,10 +83,6 @@ def record(
 ) -> Transcript:
     """Run a training and return what one cloud was told."""
     rounds: dict[bytes, vs.Round] = {}
-
-    def make(index: int, study: Study, config: TrainConfig) -> Recorder:
-        return Recorder(index, study, config)
-
     real = vs.Round.from_bytes
 
     def read(data: bytes) -> vs.Round:
@@ -153,27 +91,24 @@ def record(
         return made
 
     with mock.patch.object(vs.Round, "from_bytes", read):
-        method = EncryptedAveraging(config, federation.clouds, make, conditions)
+        method = EncryptedAveraging(config, federation.clouds, Recorder, conditions)
         for number in range(1, config.training.rounds + 1):
             method.run_round(number)
     client = method.clients[cloud]
     assert isinstance(client, Recorder)
-    return Transcript(client, federation.clouds[cloud], config, rounds, method)
+    return Transcript(client, config, rounds, method)
 
 
 @contextmanager
-def _watched(seen: list[tuple[bytes, str]]) -> Iterator[None]:
+def _watched(seen: list[tuple[vs.Round, str]]) -> Iterator[None]:
     real = vs.encrypt
 
     def encrypt(rnd: vs.Round, values: Mapping[str, Any], **options: Any) -> vs.Upload:
         made = real(rnd, values, **options)
-        seen.append((rnd.id, digest(values)))
+        seen.append((rnd, digest(values)))
         return made
 
-    with (
-        mock.patch.object(client_module, "encrypt", encrypt),
-        mock.patch.object(statistics, "encrypt", encrypt),
-    ):
+    with mock.patch.object(client_module, "encrypt", encrypt):
         yield
 
 
@@ -191,48 +126,53 @@ class Player:
     """A cloud of a recorded run, from before it was told anything."""
 
     def __init__(self, transcript: Transcript) -> None:
-        self.client = Client(transcript.client._index, transcript.study, transcript.config)
-        identity = self.client._identity = transcript.client._identity
-        ledger = Path(self.client._ledger.name) / "again"
-        least = transcript.config.terms.min_clients
-        self.client._member = vs.Member.create(identity, ledger, min_clients=least)
+        own = transcript.client._own
+        self._ledger_number = next(_LEDGERS)
+        ledger = Path(transcript.client._folder.name) / f"again-{self._ledger_number}"
+        self.client = Client(
+            own.index, own.task, own.terms, threads=1, identity=own.identity, ledger=ledger
+        )
         self.encrypted: list[tuple[bytes, str]] = []
         self.endorsed: dict[tuple[int, str], bytes] = {}
-        self.refused: list[tuple[Message, vs.VeilsumError]] = []
+        self.refused: list[tuple[Request, vs.VeilsumError]] = []
 
-    def tell(self, message: Message) -> bool:
+    def tell(self, request: Request) -> bool:
         """Bring the cloud a message; return whether it took it."""
-        seen: list[tuple[bytes, str]] = []
+        seen: list[tuple[vs.Round, str]] = []
         try:
             with _watched(seen):
-                sent = getattr(self.client, message.kind)(*message.arguments)
+                sent = self.client.ask(request)
         except vs.VeilsumError as error:
-            self.refused.append((message, error))
+            self.refused.append((request, error))
             return False
-        if message.kind in OPENINGS:
-            self._opens_one_sum(message)
+        if isinstance(request, (Endorse, GiveShare)):
+            self._opens_one_sum(request)
         for rnd, what in seen:
             plain = b""
-            if message.kind == "upload" and self.client._config.is_hybrid:
+            assert rnd.step is not None
+            if rnd.step.purpose == UPDATES and self.client._own.terms.is_hybrid:
                 try:
                     plain = cut_parts(sent)[1]
                 except vs.WireFormatError:
                     plain = b""  # a mask of everything: there is no plain part
-            self.encrypted.append((rnd, hashlib.sha256(what.encode() + plain).hexdigest()))
+            self.encrypted.append((rnd.id, hashlib.sha256(what.encode() + plain).hexdigest()))
         return True
 
-    def _opens_one_sum(self, message: Message) -> None:
+    def _opens_one_sum(self, request: Endorse | GiveShare) -> None:
         """Fail where the cloud gave its word or its share for two sums of one step."""
-        rnd = vs.Round.from_bytes(message.arguments[0])
-        asked = vs.MemberRequest.from_bytes(message.arguments[-1], rnd)
+        rnd = vs.Round.from_bytes(request.description)
+        asked = vs.MemberRequest.from_bytes(request.request, rnd)
         assert rnd.step is not None
         before = self.endorsed.setdefault((rnd.step.number, rnd.step.purpose), asked.sum)
         assert before == asked.sum, "a cloud opened two sums of one step"
 
-    def play(self, messages: Iterable[Message]) -> dict[bytes, str]:
+    def play(self, messages: Iterable[Request]) -> dict[bytes, str]:
         """Bring it all of them; return what it encrypted for each round."""
         for message in messages:
             self.tell(message)
         made = dict(self.encrypted)
         assert len(made) == len(self.encrypted), "a cloud encrypted twice for one round"
         return made
+
+
+_LEDGERS = iter(range(1 << 30))

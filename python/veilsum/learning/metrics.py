@@ -189,6 +189,8 @@ class OneClass:
         Share of the rows said to be of it that are; None where none is said to be.
     auc : float or None
         Of its probability, against all others; None where it has no rows, or all.
+    auc_standard_error : float or None
+        Of the AUC, from the number of rows.
     """
 
     name: str
@@ -196,6 +198,7 @@ class OneClass:
     recall: float | None
     precision: float | None
     auc: float | None
+    auc_standard_error: float | None
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,8 @@ class ClassScores:
     ----------
     auc : float or None
         Mean of the classes' own AUCs, each against all others; None where no class has one.
+    auc_standard_error : float or None
+        At most that: the mean of the classes' own, as if all erred together.
     accuracy : float
         Of the likeliest class.
     log_loss : float
@@ -217,6 +222,7 @@ class ClassScores:
     """
 
     auc: float | None
+    auc_standard_error: float | None
     accuracy: float
     log_loss: float
     majority: float
@@ -251,23 +257,21 @@ def class_scores(
             "classes, or there are no rows"
         )
     said = probabilities.argmax(axis=1)
-    found = tuple(
-        OneClass(
-            name=name,
-            rows=int((labels == i).sum()),
-            recall=_share((said == i)[labels == i]),
-            precision=_share((labels == i)[said == i]),
-            auc=auc((labels == i).astype(np.int64), probabilities[:, i]),
-        )
-        for i, name in enumerate(names)
-    )
-    areas = [one.auc for one in found if one.auc is not None]
+    found = []
+    for i, name in enumerate(names):
+        of_class = labels == i
+        rows = int(of_class.sum())
+        area = auc(of_class.astype(np.int64), probabilities[:, i])
+        error = None if area is None else auc_standard_error(area, rows, len(labels) - rows)
+        recall, precision = _share((said == i)[of_class]), _share(of_class[said == i])
+        found.append(OneClass(name, rows, recall, precision, area, error))
     return ClassScores(
-        auc=float(np.mean(areas)) if areas else None,
+        auc=_mean([one.auc for one in found]),
+        auc_standard_error=_mean([one.auc_standard_error for one in found]),
         accuracy=float((said == labels).mean()),
         log_loss=_log_loss(probabilities[np.arange(len(labels)), labels]),
         majority=max(one.rows for one in found) / len(labels),
-        classes=found,
+        classes=tuple(found),
     )
 
 
@@ -530,6 +534,11 @@ def _log_loss(of_the_true: NDArray[np.float64]) -> float:
     # A probability of exactly 0 or 1 is a rounding: the loss stays finite.
     tiny = np.finfo(np.float64).eps
     return float(-np.log(np.clip(of_the_true, tiny, 1 - tiny)).mean())
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _share(hits: NDArray[np.bool_]) -> float | None:

@@ -1,6 +1,6 @@
 """The aggregator: the server that sums uploads it cannot read.
 
-Federated loop. It holds no key, no model and no update: a round's public description, the running
+Parties. It holds no key, no model and no update: a round's public description, the running
 sum of ciphertexts, and a transcript of what it saw. Everything it receives and returns is bytes.
 """
 
@@ -18,7 +18,7 @@ from veilsum.errors import RoundError, WireFormatError
 from veilsum.keys.roster import Roster
 from veilsum.members import request_for
 from veilsum.protocol.hybrid import PlainPart
-from veilsum.protocol.replica import write_plain_sum
+from veilsum.protocol.public_state import write_plain_sum
 from veilsum.rounds import Round
 
 _ENTROPY_SAMPLE = 32 * 1024
@@ -56,7 +56,7 @@ class SeenUpload:
         return byte_entropy(self.sample)
 
 
-class AggregatorServer:
+class Aggregator:
     """Sums the uploads of one round at a time."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class AggregatorServer:
         """The sum of the plain parts of the last closed round; empty where all is encrypted."""
         return self._plain_sum
 
-    def open_round(self, round_description: bytes, plain_values: int = 0) -> None:
+    def open_round(self, round_description: bytes, plain_values: int = 0) -> Round:
         """Begin a round; what remained of another one is dropped.
 
         Parameters
@@ -96,6 +96,11 @@ class AggregatorServer:
             The round.
         plain_values : int
             How many values of an upload travel in the clear beside the encrypted ones.
+
+        Returns
+        -------
+        Round
+            What was described.
 
         Raises
         ------
@@ -116,6 +121,7 @@ class AggregatorServer:
         self._plain_values = plain_values
         self._plain = {}
         self._plain_sum = b""
+        return rnd
 
     def receive(self, upload: bytes) -> None:
         """Check an upload's form and signature, and add it to the sum.

@@ -1,64 +1,71 @@
 """A cloud: the only place where its rows, its updates and its signing key exist.
 
-Federated loop. Everything that enters and leaves is bytes: public descriptions and encrypted sums
-come in; signed uploads go out. A cloud checks each proposed round against what was agreed before
-it encrypts for it, and encrypts once a round.
+Parties. Everything that enters and leaves is bytes: public descriptions and encrypted sums come in;
+signed uploads go out. A cloud checks each proposed round against what was agreed before it encrypts
+for it, and encrypts once a round.
 
-What steers it comes from four places only: the configuration, what it agreed to, its replica, whose
-history every round names, and its own facts (rows, what training them gave, its link). What it
-keeps of a step beside the replica is in one `_Work`, which belongs to the history that it began
-under and is of no use under another.
+A cloud is at one of five stages, and each stage is a class that has the steps which are possible
+then and no others: `_Invited` joins, `_Counting` contributes statistics, `_Counted` takes their
+sum, `_Ready` trains, `_Trained` contributes what training gave. A step returns its reply and the
+next stage. What steers a cloud comes from four places only: the terms, what it agreed to, its
+public state, whose history every round names, and its own facts (rows, what training them gave, its
+link).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from veilsum._core import MemberRequest
 from veilsum.arguments import shown
 from veilsum.crypto import encrypt
-from veilsum.data import Feature, Preprocessor, Study
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.committee import Committee
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
-from veilsum.learning.local_training import LocalTrainer
-from veilsum.learning.model import choose_device, initial_parameters
 from veilsum.learning.seeds import numpy_generator
-from veilsum.learning.task import LocalResult
+from veilsum.learning.task import ROWS, Learner, LocalResult, LocalTask
 from veilsum.members import Member
 from veilsum.pads import PadStore
 from veilsum.parties.aggregator import join_parts
-from veilsum.parties.member import ledger_folder
-from veilsum.privacy.distributed_noise import NoisePlan
-from veilsum.protocol import shares, statistics
-from veilsum.protocol.agreement import Agreement
-from veilsum.protocol.authority import read_authority
-from veilsum.protocol.contribution import UPDATE, Contribution, encode, private_parts
-from veilsum.protocol.history import (
-    MASK,
-    SHARES,
-    STATISTICS,
-    Genesis,
-    History,
-    Place,
-    digest_state,
+from veilsum.parties.ledger_folder import ledger_folder
+from veilsum.parties.messages import (
+    Contribute,
+    Endorse,
+    GiveShare,
+    Introduce,
+    Join,
+    MakeGroup,
+    Proposal,
+    Propose,
+    Request,
+    Skip,
+    Take,
+    Train,
+    read_request,
 )
-from veilsum.protocol.hybrid import PlainPart, noisy
+from veilsum.privacy.distributed_noise import NoisePlan
+from veilsum.protocol import shares
+from veilsum.protocol.agreement import Agreement
+from veilsum.protocol.averaging import Averaging, HybridMean, Parts, PrivateMean, WeightedMean
+from veilsum.protocol.history import MASK, SHARES, UPDATES, Genesis, History, Place, digest_state
+from veilsum.protocol.hybrid import PlainPart
 from veilsum.protocol.masks import MaskState
 from veilsum.protocol.opened import OpenedSum
 from veilsum.protocol.participation import participants
+from veilsum.protocol.public_state import Beginning, PublicState
 from veilsum.protocol.ranges import FixedRange, range_policy
-from veilsum.protocol.replica import Replica
 from veilsum.protocol.server_step import server_optimiser
+from veilsum.protocol.statistics import statistics_sum
+from veilsum.protocol.terms import Terms
 from veilsum.protocol.weights import (
     REFERENCE_BANDWIDTH_BPS,
     LocalFacts,
@@ -67,17 +74,290 @@ from veilsum.protocol.weights import (
     weight_rule,
 )
 from veilsum.rounds import Round
-from veilsum.training.config import TrainConfig
-from veilsum.training.threads import choose_threads
-
-_T = TypeVar("_T")
 
 
-def _made(value: _T | None, step: str) -> _T:
-    """Return what an earlier step made, or say which step is missing."""
-    if value is None:
-        raise RoundError(f"a cloud's steps are out of order: {step} comes first")
-    return value
+@dataclass
+class Log:
+    """What a cloud did last, which stays with the cloud; a simulation may log it.
+
+    Parameters
+    ----------
+    loss : float or None
+        Training loss of the last training.
+    weight : float or None
+        Weight of the last upload.
+    background_seconds : float
+        Processor time that the last upload's pads took in the background.
+    """
+
+    loss: float | None = None
+    weight: float | None = None
+    background_seconds: float = 0.0
+
+    def forget(self) -> None:
+        """Begin a round's log anew."""
+        self.loss, self.weight, self.background_seconds = None, None, 0.0
+
+
+class _Pads:
+    """Encryption that is prepared in the background, for one round at a time."""
+
+    def __init__(self) -> None:
+        self._store: PadStore | None = None
+
+    def prepare(self, rnd: Round, budget_bytes: int) -> None:
+        self.drop()
+        self._store = PadStore(rnd, budget_bytes=budget_bytes)
+
+    def of(self, rnd: Round) -> PadStore | None:
+        """Return what was prepared, unless the round was proposed anew since."""
+        store = self._store
+        return store if store is not None and store.round_id == rnd.id else None
+
+    def drop(self) -> None:
+        """Wipe pads that nothing was encrypted with."""
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+
+
+class _Own:
+    """What a cloud has for itself, at every stage."""
+
+    def __init__(
+        self,
+        index: int,
+        task: LocalTask,
+        terms: Terms,
+        identity: Identity,
+        member: Member,
+        threads: int | None,
+    ) -> None:
+        self.index = index
+        self.task = task
+        self.terms = terms
+        self.identity = identity
+        self.member = member
+        self.threads = threads
+        configured = terms.aggregation.bandwidths_bps
+        self.bandwidth_bps = configured[index] if configured else REFERENCE_BANDWIDTH_BPS
+        self.pads = _Pads()
+        self.log = Log()
+
+
+_Step: TypeAlias = "tuple[bytes, _Stage]"
+
+
+class _Stage:
+    """Where a cloud stands; a subclass has a method for each step that is possible there."""
+
+    stands = ""
+
+    def __init__(self, own: _Own) -> None:
+        self._own = own
+
+    def introduce(self, asked: Introduce) -> _Step:
+        del asked
+        return self._own.identity.public.to_bytes(), self
+
+
+class _Invited(_Stage):
+    """Knows the terms; has agreed to no key and no roster."""
+
+    stands = "has not joined a training"
+
+    def make_group(self, asked: MakeGroup) -> _Step:
+        clouds = Roster([PublicIdentity.from_bytes(one) for one in asked.roster])
+        return Group.create(self._own.identity, clouds, asked.training).sealed, self
+
+    def join(self, asked: Join) -> _Step:
+        own, terms = self._own, self._own.terms
+        roster = asked.roster
+        mine = own.identity.public.to_bytes()
+        if len(roster) <= own.index or roster[own.index] != mine:
+            raise RoundError(
+                f"the roster has another identity than cloud {own.index + 1}'s own at its place"
+            )
+        if len(roster) != terms.clouds:
+            raise RoundError(f"the roster has {len(roster)} clouds; {terms.clouds} were agreed on")
+        shared = None
+        if asked.group:
+            clouds = Roster([PublicIdentity.from_bytes(one) for one in roster])
+            shared = Group.open(own.identity, asked.group, clouds, asked.training)
+        agreement = Agreement(
+            (asked.exact_plan, asked.exact_authority),
+            (asked.updates_plan, asked.updates_authority),
+            roster,
+            terms.min_clients,
+            asked.training,
+            shared,
+        )
+        check_authority(terms, agreement)
+        beginning = Beginning(
+            agreement,
+            new_history(terms, asked, own.task, shared),
+            statistics_sum(own.task.statistics()),
+            own.threads,
+        )
+        return b"", _Counting(own, beginning)
+
+
+class _Inside(_Stage):
+    """Has joined: opens sums of the training, as a member of the committee."""
+
+    def __init__(self, own: _Own, agreement: Agreement, history: History) -> None:
+        super().__init__(own)
+        self.agreement = agreement
+        self.history = history
+
+    def endorse(self, asked: Endorse) -> _Step:
+        rnd = self._opens(asked.description)
+        request = MemberRequest.from_bytes(asked.request, rnd)
+        return self._own.member.endorse(rnd, request).to_bytes(), self
+
+    def answer(self, asked: GiveShare) -> _Step:
+        rnd = self._opens(asked.description)
+        certified = self.agreement.read_certificate(asked.certificate, rnd)
+        request = MemberRequest.from_bytes(asked.request, rnd)
+        return self._own.member.answer(rnd, certified, request).to_bytes(), self
+
+    def _opens(self, description: bytes) -> Round:
+        """Read a round that the cloud is asked to open, refusing what was not agreed."""
+        rnd = Round.from_bytes(description)
+        if rnd.step is None or rnd.step.history != self.history.head:
+            raise RoundError(
+                f"round {rnd.id.hex()[:16]} does not follow from this cloud's history; it opens "
+                "none of it"
+            )
+        self.agreement.check_opening(rnd)
+        return rnd
+
+    def _encrypted(self, rnd: Round, parts: Parts, *, pads: PadStore | None = None) -> bytes:
+        own = self._own
+        upload = encrypt(
+            rnd,
+            dict(parts.encrypted),
+            rounding="nearest",
+            signer=own.identity,
+            group=self.agreement.group,
+            on_clip=parts.on_clip,
+            threads=own.threads,
+            pads=pads,
+        )
+        if parts.plain is None:
+            return upload.to_bytes()
+        plain = PlainPart.seal(rnd, own.index, parts.plain, parts.plain_dtype, own.identity)
+        return join_parts(upload.to_bytes(), plain)
+
+
+class _Counting(_Inside):
+    """Has joined; the statistics of its rows are due."""
+
+    stands = "has contributed no statistics yet"
+
+    def __init__(self, own: _Own, beginning: Beginning) -> None:
+        super().__init__(own, beginning.agreement, beginning.history)
+        self._beginning = beginning
+
+    def propose(self, asked: Propose) -> _Step:
+        _check_place(asked, self.history)
+        return Proposal(self._beginning.propose().to_bytes()).to_bytes(), self
+
+    def contribute(self, asked: Contribute) -> _Step:
+        rnd = self._beginning.read(asked.description)
+        upload = self._encrypted(rnd, Parts(self._own.task.statistics(), on_clip="error"))
+        return upload, _Counted(self._own, self._beginning)
+
+
+class _Counted(_Inside):
+    """Has contributed its statistics, once; their sum is due."""
+
+    # Two sums of the same statistics over different clouds would give away their difference, so
+    # this stage has no `contribute`.
+    stands = "has contributed its statistics, and waits for their sum"
+
+    def __init__(self, own: _Own, beginning: Beginning) -> None:
+        super().__init__(own, beginning.agreement, beginning.history)
+        self._beginning = beginning
+
+    def take(self, asked: Take) -> _Step:
+        own, beginning = self._own, self._beginning
+        rnd = beginning.read(asked.description)
+        opened = beginning.open(rnd, asked.aggregate, asked.opening)
+        learner = own.task.begin(opened.sums)
+        state = new_state(own.terms, beginning, opened, learner)
+        mean_rows = total_rows(opened) / self.agreement.clients
+        return b"", _Ready(own, state, learner, mean_rows, 0)
+
+
+class _Ready(_Inside):
+    """Has the global model; nothing of it was trained that is still to be summed."""
+
+    stands = "has not trained since its last upload"
+
+    def __init__(
+        self, own: _Own, state: PublicState, learner: Learner, mean_rows: float, trained: int
+    ) -> None:
+        super().__init__(own, state.agreement, state.history)
+        self.state = state
+        self._learner = learner
+        self._mean_rows = mean_rows
+        self._last = trained
+
+    def _ready(self) -> _Ready:
+        return _Ready(self._own, self.state, self._learner, self._mean_rows, self._last)
+
+    def propose(self, asked: Propose) -> _Step:
+        _check_place(asked, self.history)
+        rnd = self.state.propose()
+        plain = 0
+        if rnd.step is not None and rnd.step.purpose == UPDATES:
+            plain = self.state.averaging.plain_values()
+        return Proposal(rnd.to_bytes(), plain).to_bytes(), self
+
+    def train(self, asked: Train) -> _Step:
+        own, terms, number = self._own, self._own.terms, asked.step
+        # Training again would give the same update, and two sums of it over different clouds would
+        # give away their difference, one cloud's own.
+        if number <= self._last:
+            raise RoundError(
+                f"asked to train for round {shown(number)} after round {self._last}; each is "
+                "trained once, and in order"
+            )
+        if terms.privacy.distributed and number > terms.rounds:
+            raise RoundError(
+                f"asked to train for round {shown(number)}; the privacy that was agreed on is of "
+                f"{terms.rounds} rounds"
+            )
+        if number != self.history.step:
+            raise RoundError(
+                f"asked to train for round {shown(number)}, but the history has come to round "
+                f"{self.history.step}: the sums of the rounds before, or word that they were "
+                "skipped, come first"
+            )
+        # Whoever could ask other clouds than those drawn would choose whose updates are summed.
+        if own.index not in participants(terms, number):
+            raise RoundError(f"the cloud was not drawn for round {number}")
+        if asked.description:
+            self._prepare(self.state.read(asked.description))
+        parameters = self.state.parameters
+        work = _Work(self.history.base, number, lambda: self._learner.train(parameters, number))
+        return b"", _Trained(self, work)
+
+    def _prepare(self, rnd: Round) -> None:
+        options = self._own.terms.encryption
+        self._own.pads.drop()
+        if options.pads_ahead and options.engine == "native":
+            self._own.pads.prepare(rnd, options.pad_budget_mib << 20)
+
+    def take(self, asked: Take) -> _Step:
+        rnd = self.state.read(asked.description)
+        self.state.take(rnd, asked.aggregate, asked.opening, asked.plain)
+        return b"", self._ready()
+
+    def skip(self, asked: Skip) -> _Step:
+        self.state.skip(asked.step)
+        return b"", self._ready()
 
 
 @dataclass
@@ -87,33 +367,161 @@ class _Work:
     Parameters
     ----------
     base : bytes
-        The history's head whose model was trained.
+        The history's head whose model is trained.
     number : int
         The step.
-    result : LocalResult
-        Of the training.
-    share : OwnShare or None
-        Where weights are agreed on: from the first pass on.
-    encrypted : set of str
+    train : callable
+        Trains; called once, when the result is first needed.
+    claimed : set of str
         Purposes that the cloud has encrypted for; each once.
+    share : list of OwnShare
+        Where weights are agreed on: one from the first pass on, none when it has no part in it.
     """
 
     base: bytes
     number: int
-    result: LocalResult = field(repr=False)
-    share: shares.OwnShare | None = field(default=None, repr=False)
-    encrypted: set[str] = field(default_factory=set)
+    train: Callable[[], LocalResult] = field(repr=False)
+    claimed: set[str] = field(default_factory=set)
+    share: list[shares.OwnShare] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def result(self) -> LocalResult:
+        """What training gave."""
+        return self.train()
 
     def claim(self, place: Place) -> None:
         """Note that the cloud encrypts for a place, before anything leaves it; once."""
         # Two sums of the same over different clouds would give away their difference, one cloud's
         # own; a history that moved on in between is no excuse.
-        if place.purpose in self.encrypted:
+        if place.purpose in self.claimed:
             raise RoundError(
                 f"the {place.purpose} of round {self.number} was encrypted before; a retry sends "
                 "the same bytes"
             )
-        self.encrypted.add(place.purpose)
+        self.claimed.add(place.purpose)
+
+
+class _Trained(_Ready):
+    """Has an update that is to be summed, and what must be agreed on before that."""
+
+    stands = "has trained"
+
+    def __init__(self, ready: _Ready, work: _Work) -> None:
+        super().__init__(ready._own, ready.state, ready._learner, ready._mean_rows, work.number)
+        self.work = work
+
+    def contribute(self, asked: Contribute) -> _Step:
+        work, history = self.work, self.history
+        if work.base != history.base:
+            raise RoundError(
+                f"the update of round {work.number} belongs to another history: a sum was taken in "
+                "since, and the model is another one; train comes first"
+            )
+        rnd = self.state.read(asked.description)
+        due = self.state.due
+        parts = self._updates if due.purpose == UPDATES else self._agreed
+        made, place = parts(due.purpose), history.place(due.purpose.partition(".")[0])
+        work.claim(place)
+        if due.purpose != UPDATES:
+            return self._encrypted(rnd, made), self
+        own = self._own
+        pads = own.pads.of(rnd)
+        upload = self._encrypted(rnd, made, pads=pads)
+        own.log.background_seconds = 0.0 if pads is None else pads.background_seconds
+        own.pads.drop()
+        # Rule 1: an update is encrypted once, so the stage that has it ends here.
+        return upload, self._ready()
+
+    def claim(self, description: bytes) -> _Stage:
+        """Note a part that was contributed before, without making it again; return the stage."""
+        place = self.history.place(self.state.due.purpose.partition(".")[0])
+        self.state.read(description)
+        if place.purpose.startswith(SHARES) and not self.work.share:
+            self.work.share.append(self._share())
+        self.work.claim(place)
+        return self._ready() if place.purpose == UPDATES else self
+
+    def _facts(self) -> LocalFacts:
+        result = self.work.result
+        return LocalFacts(result.rows, result.loss, self._own.bandwidth_bps)
+
+    def _share(self) -> shares.OwnShare:
+        rule = self.state.rule
+        return shares.OwnShare(rule.weight(self._facts()), rule.cap)
+
+    def _agreed(self, purpose: str) -> Parts:
+        """Return the cloud's part of a sum that something is agreed by."""
+        work, masks = self.work, self.state.masks
+        if purpose == MASK and masks is not None:
+            result, options = work.result, self._own.terms.hybrid
+            parts = masks.contribution(
+                self._learner.sensitivity(options.sensitivity, self.state.parameters, result),
+                loss=result.loss,
+                rows=result.rows,
+                mean_rows=self._mean_rows,
+                bandwidth_bps=self._own.bandwidth_bps,
+            )
+            return Parts(parts, on_clip="error")
+        if not work.share:
+            if self.history.passes:
+                raise RoundError(
+                    "the cloud had no part in the first pass; it has no share to agree on"
+                )
+            work.share.append(self._share())
+        return Parts(work.share[0].contribution(), on_clip="error")
+
+    def _updates(self, purpose: str) -> Parts:
+        """Weigh and round the update, and refuse to be nearly all of a sum."""
+        del purpose
+        own, work, averaging = self._own, self.work, self.state.averaging
+        weight = self._weight() if averaging.weighs else 1.0
+        numbers = None
+        if own.terms.encryption.rounding == "stochastic":
+            numbers = numpy_generator(own.terms.seed, "dither", own.index, work.number)
+        parts = averaging.parts(work.result, weight, numbers)
+        own.log.weight = weight
+        return parts
+
+    def _weight(self) -> float:
+        """Return the cloud's weight, 1 on average; refuse to be nearly all of a sum."""
+        rule, work = self.state.rule, self.work
+        if rule.agreed:
+            if not work.share:
+                raise RoundError("shares were agreed on without this cloud; it has no weight")
+            weight, clients = work.share[0].weight, work.share[0].clients
+        else:
+            weight, clients = rule.weight(self._facts()), self.agreement.clients
+        most = self._own.terms.aggregation.refuse_above
+        if exceeds(weight / clients, most):
+            raise RoundError(
+                f"the cloud would count more than {most:g} of the opened total of weights, and the "
+                "sum would be nearly its own update: nothing was encrypted. Use uniform weights or "
+                "a lower aggregation.max_share; or a higher aggregation.refuse_above, where all "
+                "clouds agree to that"
+            )
+        return weight
+
+    def take(self, asked: Take) -> _Step:
+        rnd = self.state.read(asked.description)
+        taken = self.state.take(rnd, asked.aggregate, asked.opening, asked.plain)
+        if taken.mean is not None:
+            return b"", self._ready()
+        work = self.work
+        if taken.totals is not None and work.share:
+            # Beside a sum that its weight is not in, it would count more than its share.
+            if taken.purpose in work.claimed and self._own.index in taken.members:
+                work.share[0].observe(taken.totals)
+            else:
+                work.share.clear()
+        return b"", self
+
+
+def _check_place(asked: Propose, history: History) -> None:
+    if (asked.step, asked.sums) != (history.step, history.sums):
+        raise RoundError(
+            f"asked to propose sum {shown(asked.sums + 1)} of round {shown(asked.step)}, but the "
+            f"history has come to sum {history.sums + 1} of round {history.step}"
+        )
 
 
 class Client:
@@ -123,52 +531,61 @@ class Client:
     ----------
     index : int
         Its number, from 0; its place in the roster.
-    study : Study
-        Its own rows.
-    config : TrainConfig
-        The run's public configuration.
+    task : LocalTask
+        What it does with its own rows.
+    terms : Terms
+        What all clouds agree on.
+    threads : int or None
+        For encryption and decryption; None for the library's choice.
+    identity : Identity, optional
+        Its own; a fresh one by default.
+    ledger : path, optional
+        Where it records what it endorsed; by default in a folder that lasts as long as the object,
+        as a fresh identity does.
     """
 
-    def __init__(self, index: int, study: Study, config: TrainConfig) -> None:
-        self._index = index
-        self._study = study
-        self._config = config
-        self._identity = Identity.generate()
-        self._threads = choose_threads(config, len(study.features)).core
-        self._statistics: Agreement | None = None
-        self._updates: Agreement | None = None
-        self._round: Round | None = None
-        self._trainer: LocalTrainer | None = None
-        self._weights: WeightRule | None = None
-        self._replica: Replica | None = None
-        self._work: _Work | None = None
-        self._loss: float | None = None
-        self._pads: PadStore | None = None
-        self._background_seconds = 0.0
-        self._history: History | None = None
-        self._group: Group | None = None
-        # A cloud of a run lives as long as its process, and so does what it endorsed.
-        self._ledger = ledger_folder()
-        self._member = Member.create(
-            self._identity, Path(self._ledger.name) / "ledger", min_clients=config.terms.min_clients
-        )
-        self._share_round: Round | None = None
-        self._weight: float | None = None
-        self._mean_rows = 1.0
-        self._counted = False
-        self._number = 0
-        configured = config.aggregation.bandwidths_bps
-        self._bandwidth_bps = configured[index] if configured else REFERENCE_BANDWIDTH_BPS
+    def __init__(
+        self,
+        index: int,
+        task: LocalTask,
+        terms: Terms,
+        *,
+        threads: int | None = None,
+        identity: Identity | None = None,
+        ledger: Path | None = None,
+    ) -> None:
+        made = Identity.generate() if identity is None else identity
+        if ledger is None:
+            self._folder = ledger_folder()  # goes with the object
+            ledger = Path(self._folder.name) / "ledger"
+        opened = Member if ledger.exists() else Member.create
+        member = opened(made, ledger, min_clients=terms.min_clients)
+        self._own = _Own(index, task, terms, made, member, threads)
+        self._stage: _Stage = _Invited(self._own)
 
     @property
-    def loss(self) -> float | None:
-        """Training loss of the last training; stays with the cloud (a simulation may log it)."""
-        return self._loss
+    def log(self) -> Log:
+        """What the cloud did last; stays with the cloud (a simulation may log it)."""
+        return self._own.log
 
     @property
-    def weight(self) -> float | None:
-        """Weight of the last upload; stays with the cloud (a simulation may log it)."""
-        return self._weight
+    def public_identity(self) -> bytes:
+        """Public half of the cloud's identity."""
+        return self._own.identity.public.to_bytes()
+
+    @property
+    def state(self) -> PublicState:
+        """The cloud's copy of the public state.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When the statistics were not opened yet.
+        """
+        stage = self._stage
+        if not isinstance(stage, _Ready):
+            raise RoundError(f"the cloud {stage.stands}; it has no model yet")
+        return stage.state
 
     def measure_bandwidth(self, bits_per_second: int) -> None:
         """Take in a measured bandwidth of the cloud's link, in place of the configured one.
@@ -182,647 +599,135 @@ class Client:
             raise ParameterError(
                 f"a measured bandwidth is {shown(bits_per_second)} bit/s; must be above 0"
             )
-        self._bandwidth_bps = float(bits_per_second)
+        self._own.bandwidth_bps = float(bits_per_second)
 
-    @property
-    def background_seconds(self) -> float:
-        """Processor time that the last upload's pads took in the background."""
-        return self._background_seconds
-
-    @property
-    def public_identity(self) -> bytes:
-        """Public half of the cloud's identity."""
-        return self._identity.public.to_bytes()
-
-    def agree(
-        self,
-        training: bytes,
-        statistics_plan: bytes,
-        statistics_key: bytes,
-        updates_plan: bytes,
-        updates_key: bytes,
-        roster: Sequence[bytes],
-        group: bytes = b"",
-    ) -> None:
-        """Fix plans, authority and roster for the whole run, and begin its history.
+    def handle(self, request: bytes) -> bytes:
+        """Do what a request asks, and return the reply.
 
         Parameters
         ----------
-        training : bytes
-            32 bytes that name the training, drawn by whoever calls it together.
-        statistics_plan, statistics_key : bytes
-            Of the sum of preprocessing statistics; with the key of its key holder, or who is in the
-            committee.
-        updates_plan, updates_key : bytes
-            Of the sums of updates.
-        roster : sequence of bytes
-            Public identities of all clouds, in order.
-        group : bytes
-            The clouds' shared keys, sealed, where a committee opens; from the cloud that made them.
-
-        Raises
-        ------
-        veilsum.RoundError
-            When the roster has another identity at this cloud's place, the cloud has agreed
-            before, or the authority is of another kind than the configuration says.
-        veilsum.KeyMismatchError
-            When the group's keys are of another training or roster.
-        """
-        # Another key or roster in the middle of a run would hand its updates to somebody else.
-        if self._updates is not None:
-            raise RoundError(
-                "the cloud has agreed on plans, keys and roster; they are fixed for the run"
-            )
-        if len(roster) <= self._index or roster[self._index] != self.public_identity:
-            raise RoundError(
-                f"the roster has another identity than cloud {self._index + 1}'s own at its place"
-            )
-        least = self._config.terms.min_clients
-        shared = None
-        if group:
-            clouds = Roster([PublicIdentity.from_bytes(one) for one in roster])
-            shared = Group.open(self._identity, group, clouds, training)
-        agreed = Agreement(statistics_plan, statistics_key, roster, least, training, shared)
-        updates = Agreement(updates_plan, updates_key, roster, least, training, shared)
-        for one in (agreed, updates):
-            check_authority(self._config, one)
-        keys = ((statistics_plan, statistics_key), (updates_plan, updates_key))
-        self._history = new_history(
-            self._config, training, roster, keys, self._study.features, shared
-        )
-        self._updates, self._statistics, self._group = updates, agreed, shared
-
-    def make_group(self, training: bytes, roster: Sequence[bytes]) -> bytes:
-        """Make the keys that the clouds of a training share, sealed to each; one cloud does this.
-
-        Parameters
-        ----------
-        training : bytes
-            32 bytes that name the training.
-        roster : sequence of bytes
-            Public identities of all clouds, in order.
-        """
-        clouds = Roster([PublicIdentity.from_bytes(one) for one in roster])
-        return Group.create(self._identity, clouds, training).sealed
-
-    @property
-    def group(self) -> Group | None:
-        """The clouds' shared keys; None where one key holder opens."""
-        return self._group
-
-    def endorse(self, round_description: bytes, request: bytes) -> bytes:
-        """Give the cloud's word for a sum, as a member of the committee.
-
-        Parameters
-        ----------
-        round_description : bytes
-            The round, which has to follow from the cloud's own history.
         request : bytes
-            What the aggregator asks.
-
-        Raises
-        ------
-        veilsum.RoundError
-            When the round is not as agreed or not of the cloud's history, or the sum is none that a
-            member endorses.
-        """
-        rnd = self._opens(round_description)
-        return self._member.endorse(rnd, MemberRequest.from_bytes(request, rnd)).to_bytes()
-
-    def answer(self, round_description: bytes, certificate: bytes, request: bytes) -> bytes:
-        """Give the cloud's share of a certified sum's key, sealed to the clouds.
-
-        Parameters
-        ----------
-        round_description : bytes
-            The round, which has to follow from the cloud's own history.
-        certificate : bytes
-            Of a threshold of members.
-        request : bytes
-            What the aggregator asks.
-
-        Raises
-        ------
-        veilsum.RoundError
-            As `endorse`, and when the certificate is for another sum.
-        """
-        rnd = self._opens(round_description)
-        certified = _made(self._updates, "agree").read_certificate(certificate, rnd)
-        return self._member.answer(
-            rnd, certified, MemberRequest.from_bytes(request, rnd)
-        ).to_bytes()
-
-    def _opens(self, round_description: bytes) -> Round:
-        """Read a round that the cloud is asked to open, refusing what was not agreed."""
-        agreement = _made(self._updates, "agree")
-        rnd = Round.from_bytes(round_description)
-        history = _made(self._history, "agree")
-        head = history.head if self._replica is None else self._replica.history.head
-        if rnd.step is None or rnd.step.history != head:
-            raise RoundError(
-                f"round {rnd.id.hex()[:16]} does not follow from this cloud's history; it opens "
-                "none of it"
-            )
-        agreement.check_opening(rnd)
-        return rnd
-
-    def statistics_upload(self, round_description: bytes) -> bytes:
-        """Encrypt the sums over the cloud's own rows that preprocessing needs.
-
-        Parameters
-        ----------
-        round_description : bytes
-            The round that sums them.
-
-        Raises
-        ------
-        veilsum.RoundError
-            When the round is not as agreed, or the statistics were encrypted before.
-        """
-        agreement = _made(self._statistics, "agree")
-        # Two sums of the same statistics over different clouds would give away their difference.
-        if self._counted:
-            raise RoundError("the statistics were encrypted before; a retry sends the same bytes")
-        place = _made(self._history, "agree").place(STATISTICS)
-        self._round = statistics.read_round(agreement, round_description, self._study, place)
-        self._counted = True
-        return statistics.upload(
-            self._round, self._study, self._identity, self._threads, self._group
-        )
-
-    def receive_statistics(self, aggregate: bytes, sum_key: bytes) -> None:
-        """Decrypt the pooled statistics and prepare rows and model.
-
-        Parameters
-        ----------
-        aggregate : bytes
-            From the aggregator.
-        sum_key : bytes
-            From the authority.
-
-        Raises
-        ------
-        veilsum.RoundError
-            When there are no statistics to receive, or they were received before.
-        """
-        # Again, they would put rows, weights and the model back to where a run begins.
-        if self._replica is not None:
-            raise RoundError("the statistics were received before; they are fixed for the run")
-        agreement, small_sums = _made(self._updates, "agree"), _made(self._statistics, "agree")
-        rnd = _made(self._round, "statistics_upload")
-        moments, opened = statistics.read(rnd, aggregate, sum_key, self._group)
-        config = self._config
-        preprocessor = Preprocessor.fit(self._study.features, moments)
-        weights = configured_weights(config, moments.rows)
-        replica = new_replica(
-            config,
-            agreement,
-            small_sums,
-            _made(self._history, "agree"),
-            opened,
-            len(preprocessor.names),
-            weights,
-        )
-        self._round = None
-        self._trainer = LocalTrainer(
-            preprocessor.transform(self._study),
-            self._study.labels,
-            config.model,
-            config.training,
-            seed=config.run.seed,
-            cloud=self._index,
-            device=choose_device(config.run.device),
-        )
-        self._weights = weights
-        self._mean_rows = moments.rows / agreement.clients
-        self._replica = replica
-
-    def prepare(self, round_description: bytes) -> None:
-        """Begin to prepare the upload in the background, as far as the configuration says.
-
-        Optional: without, `upload` does everything itself.
-
-        Parameters
-        ----------
-        round_description : bytes
-            The round that `upload` will be asked for.
-
-        Raises
-        ------
-        veilsum.RoundError
-            When the round is not as agreed.
-        """
-        options = self._config.encryption
-        self._drop_pads()
-        if options.pads_ahead and options.engine == "native":
-            rnd = _made(self._replica, "receive_statistics").read_round(round_description)
-            self._pads = PadStore(rnd, budget_bytes=options.pad_budget_mib << 20)
-
-    def _drop_pads(self) -> None:
-        """Wipe pads that nothing was encrypted with."""
-        if self._pads is not None:
-            self._pads.close()
-        self._pads = None
-
-    def train(self, number: int) -> None:
-        """Train on the cloud's own rows, from its copy of the global model.
-
-        Parameters
-        ----------
-        number : int
-            The round, from 1; higher than that of the last training.
-
-        Raises
-        ------
-        veilsum.RoundError
-            When the cloud has trained for this round or a later one, its history has not come to
-            the round, the cloud was not drawn for it, or with distributed noise it has trained for
-            as many rounds as were agreed.
-        """
-        replica = _made(self._replica, "receive_statistics")
-        # Training again would give the same update, and two sums of it over different clouds would
-        # give away their difference, one cloud's own.
-        if number <= self._number:
-            raise RoundError(
-                f"asked to train for round {shown(number)} after round {self._number}; each is "
-                "trained once, and in order"
-            )
-        most = self._config.training.rounds
-        if self._config.privacy.distributed and number > most:
-            raise RoundError(
-                f"asked to train for round {shown(number)}; the privacy that was agreed on is of "
-                f"{most} rounds"
-            )
-        history = replica.history
-        if number != history.step:
-            raise RoundError(
-                f"asked to train for round {shown(number)}, but the history has come to round "
-                f"{history.step}: the sums of the rounds before, or word that they were skipped, "
-                "come first"
-            )
-        # Whoever could ask other clouds than those drawn would choose whose updates are summed.
-        if self._index not in participants(self._config.terms, number):
-            raise RoundError(f"the cloud was not drawn for round {number}")
-        self._share_round = None
-        self._work = None
-        self._number = number
-        trainer = _made(self._trainer, "receive_statistics")
-        result = trainer.train(replica.parameters, number)
-        self._loss = result.loss
-        self._work = _Work(history.base, number, result)
-
-    def _trained(self, replica: Replica) -> _Work:
-        """Return what training gave, if the model that it began from is still the history's."""
-        work = _made(self._work, "train")
-        if work.base != replica.history.base:
-            raise RoundError(
-                f"the update of round {work.number} belongs to another history: a sum was taken in "
-                "since, and the model is another one; train comes first"
-            )
-        return work
-
-    def weight_upload(self, round_description: bytes) -> bytes:
-        """Encrypt the cloud's relative weight for one pass of agreeing on shares.
-
-        Parameters
-        ----------
-        round_description : bytes
-            The round of the pass.
-
-        Raises
-        ------
-        veilsum.ParameterError
-            When loss, rows or bandwidth give no weight.
-        veilsum.RoundError
-            When `train` gave no update since the last upload, the round is not as agreed, or
-            shares are.
-        """
-        replica = _made(self._replica, "receive_statistics")
-        work = self._trained(replica)
-        if self._share_round is not None:
-            raise RoundError("the last pass of agreeing on shares was not opened for this cloud")
-        rnd = replica.read_shares(round_description)
-        place = replica.history.place(SHARES)
-        if work.share is None and replica.history.passes:
-            raise RoundError("the cloud had no part in the first pass; it has no share to agree on")
-        rule = _made(self._weights, "receive_statistics")
-        if work.share is None:
-            facts = LocalFacts(work.result.rows, work.result.loss, self._bandwidth_bps)
-            work.share = shares.OwnShare(rule.weight(facts), rule.cap)
-        work.claim(place)
-        self._share_round = rnd
-        return encrypt(
-            rnd,
-            work.share.contribution(),
-            signer=self._identity,
-            group=self._group,
-            on_clip="error",
-            threads=self._threads,
-        ).to_bytes()
-
-    def receive_weights(self, aggregate: bytes, sum_key: bytes) -> None:
-        """Decrypt a pass and see whether the cloud's share has to be held at the cap.
-
-        Parameters
-        ----------
-        aggregate : bytes
-            From the aggregator.
-        sum_key : bytes
-            From the authority.
+            As `messages.write_request` wrote it.
 
         Raises
         ------
         veilsum.VeilsumError
-            When either does not belong to the pass, the pass to no honest clouds, or it does not
-            follow from the history.
+            When the request is malformed, impossible at this stage, or not as agreed; the cloud
+            stands where it stood.
         """
-        self._take_shares(_made(self._share_round, "weight_upload"), aggregate, sum_key)
+        return self.ask(read_request(request))
 
-    def follow_weights(self, round_description: bytes, aggregate: bytes, sum_key: bytes) -> None:
-        """Take in a pass of agreeing on shares that the cloud had no part in, or missed the sum of.
+    def ask(self, request: Request) -> bytes:
+        """Do what a request asks, and return the reply.
 
         Parameters
         ----------
-        round_description : bytes
-            The round of the pass.
-        aggregate : bytes
-            From the aggregator.
-        sum_key : bytes
-            From the authority.
+        request : Request
+            One of a client's.
 
         Raises
         ------
         veilsum.VeilsumError
-            When the round does not follow from the history, or the others do not belong to it.
+            As `handle`.
         """
-        replica = _made(self._replica, "receive_statistics")
-        self._take_shares(replica.read_shares(round_description), aggregate, sum_key)
+        reply, stage = self._possible(request)(request)
+        if isinstance(request, Train) and isinstance(stage, _Trained):
+            self._own.log.loss = stage.work.result.loss
+        self._stage = stage
+        return reply
 
-    def _take_shares(self, rnd: Round, aggregate: bytes, sum_key: bytes) -> None:
-        replica = _made(self._replica, "receive_statistics")
-        purpose = replica.history.place(SHARES).purpose
-        totals, members = replica.take_shares(rnd, aggregate, sum_key)
-        self._share_round = None
-        work = self._work
-        if work is None or work.share is None:
+    def replay(self, request: bytes) -> None:
+        """Come to where a request led before, when its reply has left already.
+
+        Nothing is encrypted, endorsed or answered again, and nothing is trained unless what it gave
+        is still to be summed.
+
+        Parameters
+        ----------
+        request : bytes
+            In the order in which requests came the first time.
+        """
+        asked = read_request(request)
+        stage = self._stage
+        if isinstance(asked, (Endorse, GiveShare, Introduce, MakeGroup, Propose)):
             return
-        # Beside a sum that its weight is not in, it would count more than its share.
-        if purpose in work.encrypted and self._index in members:
-            work.share.observe(totals)
+        if isinstance(asked, Contribute) and isinstance(stage, _Trained):
+            self._stage = stage.claim(asked.description)
+        elif isinstance(asked, Contribute) and isinstance(stage, _Counting):
+            self._stage = _Counted(self._own, stage._beginning)
         else:
-            work.share = None
+            _, self._stage = self._possible(asked)(asked)
 
-    def sensitivity_upload(self, round_description: bytes) -> bytes:
-        """Encrypt how sensitive each coordinate is at this cloud, to agree on a mask.
+    def notes(self) -> bytes:
+        """Return the cloud's log, which stays with the cloud."""
+        return json.dumps(asdict(self._own.log)).encode()
 
-        Parameters
-        ----------
-        round_description : bytes
-            The round that sums sensitivities.
-
-        Raises
-        ------
-        veilsum.RoundError
-            When there is no hybrid aggregation, no update, the round is not as agreed or due, or
-            sensitivities of this training were encrypted before.
-        """
-        replica = _made(self._replica, "receive_statistics")
-        masks = _made(replica.masks, "hybrid aggregation")
-        work = self._trained(replica)
-        rnd = replica.read_mask(round_description)
-        place = replica.history.place(MASK)
-        work.claim(place)
-        trainer = _made(self._trainer, "receive_statistics")
-        options, result = self._config.hybrid, work.result
-        parts = masks.contribution(
-            trainer.sensitivity(options.sensitivity, replica.parameters, result),
-            loss=result.loss,
-            rows=result.rows,
-            mean_rows=self._mean_rows,
-            bandwidth_bps=self._bandwidth_bps,
-        )
-        return encrypt(
-            rnd,
-            parts,
-            signer=self._identity,
-            group=self._group,
-            on_clip="error",
-            threads=self._threads,
-        ).to_bytes()
-
-    def follow_mask(self, round_description: bytes, aggregate: bytes, sum_key: bytes) -> None:
-        """Take in an opened sum of sensitivities and set the mask from it.
+    def recall(self, notes: bytes) -> None:
+        """Take a log back.
 
         Parameters
         ----------
-        round_description : bytes
-            The round.
-        aggregate : bytes
-            From the aggregator.
-        sum_key : bytes
-            From the authority.
-
-        Raises
-        ------
-        veilsum.VeilsumError
-            When one does not belong to the round, or the round is not as agreed.
+        notes : bytes
+            What `notes` returned.
         """
-        replica = _made(self._replica, "receive_statistics")
-        replica.take_mask(replica.read_mask(round_description), aggregate, sum_key)
+        self._own.log = Log(**json.loads(notes))
 
-    def upload(self, round_description: bytes, number: int) -> bytes:
-        """Weigh, round, encrypt and sign the update of the last training.
-
-        Parameters
-        ----------
-        round_description : bytes
-            The round that sums the updates.
-        number : int
-            The round's number, from 1.
-
-        Raises
-        ------
-        veilsum.RoundError
-            When `train` gave no update since the last upload, the round is not as agreed, or the
-            cloud's weight is a larger share of the opened total than it is willing to be.
-        """
-        replica = _made(self._replica, "receive_statistics")
-        # Rule 1: an update is encrypted once; a retry sends the same bytes again.
-        work = self._trained(replica)
-        result = work.result
-        if number != work.number:
-            raise RoundError(f"the cloud has trained for round {work.number}, and no other")
-        rnd = replica.read_round(round_description)
-        marks = replica.marks()
-        if self._config.privacy.distributed:
-            return self._private_upload(rnd, result, marks)
-        weight = self._own_weight(work)
-        contribution = Contribution(result.update, weight, result.loss)
-        options = self._config.encryption
-        pads = self._pads
-        if pads is not None and pads.round_id != rnd.id:
-            pads = None  # the round was proposed anew since
-        dither = None
-        if options.rounding == "stochastic":
-            dither = numpy_generator(self._config.run.seed, "dither", self._index, number)
-        values = encode(contribution, replica.limits, options.value_bits, dither)
-        masks = replica.masks
-        encrypted = values if masks is None else masks.encrypted_part(values)
-        upload = encrypt(
-            rnd,
-            {**encrypted, **marks},
-            rounding="nearest",
-            signer=self._identity,
-            group=self._group,
-            on_clip=options.on_clip,
-            threads=self._threads,
-            pads=pads,
-        )
-        self._background_seconds = 0.0 if pads is None else pads.background_seconds
-        self._drop_pads()
-        self._weight = weight
-        self._work = None
-        self._round = rnd
-        if masks is None or masks.mask.count == masks.mask.size:
-            return upload.to_bytes()
-        # With the weight as it was rounded and encrypted: both parts are divided by its sum.
-        scale = float(values["weight"][0])
-        whole = {UPDATE + name: scale * array for name, array in result.update.items()}
-        plain, hybrid = masks.plain_part(whole), self._config.hybrid
-        if hybrid.plain_noise_multiplier:
-            plain = noisy(plain, hybrid.plain_clip, hybrid.plain_noise_multiplier)
-        part = PlainPart.seal(rnd, self._index, plain, hybrid.plain_dtype, self._identity)
-        return join_parts(upload.to_bytes(), part)
-
-    def _own_weight(self, work: _Work) -> float:
-        """Return the cloud's weight, 1 on average; refuse to be nearly all of a sum."""
-        rule = _made(self._weights, "receive_statistics")
-        if rule.agreed:
-            share = _made(work.share, "weight_upload")
-            weight, clients = share.weight, share.clients
-        else:
-            facts = LocalFacts(work.result.rows, work.result.loss, self._bandwidth_bps)
-            weight = rule.weight(facts)
-            clients = _made(self._updates, "agree").clients
-        most = self._config.aggregation.refuse_above
-        if exceeds(weight / clients, most):
+    def _possible(self, request: Request) -> Callable[[Any], _Step]:
+        step = getattr(self._stage, request.verb, None)
+        if step is None:
             raise RoundError(
-                f"the cloud would count more than {most:g} of the opened total of weights, and the "
-                "sum would be nearly its own update: nothing was encrypted. Use uniform weights or "
-                "a lower aggregation.max_share; or a higher aggregation.refuse_above, where all "
-                "clouds agree to that"
+                f"a cloud that {self._stage.stands} cannot {request.verb.replace('_', ' ')}; its "
+                "steps are out of order"
             )
-        return weight
-
-    def _private_upload(
-        self, rnd: Round, result: LocalResult, marks: dict[str, NDArray[np.float64]]
-    ) -> bytes:
-        """Clip, round, add the cloud's share of noise, encrypt and sign."""
-        values = sum(array.size for array in result.update.values())
-        private = noise_plan(self._config, values).private(result.update)
-        # The loss stays at the cloud: opening it would be one more thing to account for. Ranges
-        # hold every point of the grid, so the public count of clipped values is 0 for all.
-        upload = encrypt(
-            rnd,
-            private_parts(private) | marks,
-            rounding="nearest",
-            signer=self._identity,
-            group=self._group,
-            on_clip="error",
-            threads=self._threads,
-        )
-        self._weight = 1.0
-        self._work = None
-        self._round = rnd
-        return upload.to_bytes()
-
-    def receive(self, aggregate: bytes, sum_key: bytes, plain: bytes = b"") -> None:
-        """Decrypt the round's sum and take the cloud's copy of the global model one step on.
-
-        Parameters
-        ----------
-        aggregate : bytes
-            From the aggregator.
-        sum_key : bytes
-            From the authority.
-        plain : bytes
-            Sum of the plain parts, from the aggregator; empty where everything is encrypted.
-
-        Raises
-        ------
-        veilsum.VeilsumError
-            When one does not belong to the round.
-        """
-        replica = _made(self._replica, "receive_statistics")
-        replica.advance(_made(self._round, "upload"), aggregate, sum_key, plain)
-        self._round = None
-
-    def follow(
-        self, round_description: bytes, aggregate: bytes, sum_key: bytes, plain: bytes = b""
-    ) -> None:
-        """Take in the sum of a round that the cloud has no part in, or whose sum it missed.
-
-        Parameters
-        ----------
-        round_description : bytes
-            The round; held against the cloud's own copy of the public state like any other.
-        aggregate : bytes
-            From the aggregator.
-        sum_key : bytes
-            From the authority.
-        plain : bytes
-            Sum of the plain parts, from the aggregator; empty where everything is encrypted.
-
-        Raises
-        ------
-        veilsum.VeilsumError
-            When the round does not follow from the public state, or the others not from it.
-        """
-        replica = _made(self._replica, "receive_statistics")
-        replica.advance(replica.read_round(round_description), aggregate, sum_key, plain)
-        self._round = None
-
-    def skip(self, number: int) -> None:
-        """Take note that a round ended without a sum; what was trained for it is of no use.
-
-        Parameters
-        ----------
-        number : int
-            The round.
-
-        Raises
-        ------
-        veilsum.RoundError
-            When it is not the one that is open.
-        """
-        _made(self._replica, "receive_statistics").skip(number)
-        self._round = None
+        made: Callable[[Any], _Step] = step
+        return made
 
 
-def check_authority(config: TrainConfig, agreement: Agreement) -> None:
+def total_rows(opened: OpenedSum) -> float:
+    """Return how many rows all clouds have together.
+
+    Parameters
+    ----------
+    opened : OpenedSum
+        The statistics.
+
+    Raises
+    ------
+    veilsum.RoundError
+        When there are none.
+    """
+    rows = float(np.rint(np.asarray(opened.sums[ROWS]).ravel()[0]))
+    if rows < 1:
+        raise RoundError(f"the clouds have {rows:g} rows together; there is nothing to train on")
+    return rows
+
+
+def check_authority(terms: Terms, agreement: Agreement) -> None:
     """Refuse an authority of another kind than the one that was configured.
 
     Parameters
     ----------
-    config : TrainConfig
-        The run's public configuration.
+    terms : Terms
+        What was agreed on.
     agreement : Agreement
         What was proposed.
 
     Raises
     ------
     veilsum.RoundError
-        When somebody else is to open than the configuration says.
+        When somebody else is to open than the terms say.
     """
-    options, committee = config.encryption, agreement.committee
+    options = terms.encryption
+    committees = [one for one in agreement.authorities if isinstance(one, Committee)]
     if options.authority == "single":
-        fits = committee is None and agreement.group is None
+        fits = not committees and agreement.group is None
     else:
         fits = (
-            committee is not None
+            len(committees) == len(agreement.authorities)
             and agreement.group is not None
-            and committee.threshold == config.terms.threshold
-            and len(committee) == config.terms.members
+            and all(
+                one.threshold == terms.threshold and len(one) == terms.members for one in committees
+            )
             and (options.authority == "committee" or agreement.opened_by_clients)
         )
     if not fits:
@@ -832,20 +737,20 @@ def check_authority(config: TrainConfig, agreement: Agreement) -> None:
         )
 
 
-def configured_weights(config: TrainConfig, total_rows: float) -> WeightRule:
-    """Make the weight rule of a run.
+def configured_weights(terms: Terms, total_rows: float) -> WeightRule:
+    """Make the weight rule of a training.
 
     Parameters
     ----------
-    config : TrainConfig
-        The run's public configuration.
+    terms : Terms
+        What was agreed on.
     total_rows : float
         Rows of all clouds together.
     """
-    options = config.aggregation
+    options = terms.aggregation
     return weight_rule(
         options.weights,
-        config.data.clouds,
+        terms.clouds,
         total_rows,
         exponent=options.bandwidth_exponent,
         form=options.dynamic_form,
@@ -853,115 +758,98 @@ def configured_weights(config: TrainConfig, total_rows: float) -> WeightRule:
     )
 
 
-def noise_plan(config: TrainConfig, values: int) -> NoisePlan:
-    """Size range and noise of a run with distributed noise.
+def noise_plan(terms: Terms, values: int) -> NoisePlan:
+    """Size range and noise of a training with distributed noise.
 
     Parameters
     ----------
-    config : TrainConfig
-        The run's public configuration.
+    terms : Terms
+        What was agreed on.
     values : int
         Number of the model's values.
     """
-    options = config.privacy
+    options = terms.privacy
     return NoisePlan.make(
         clip=options.clip,
         noise_multiplier=options.noise_multiplier,
         values=values,
-        value_bits=config.encryption.value_bits,
-        honest=config.terms.min_clients - options.colluders,
+        value_bits=terms.encryption.value_bits,
+        honest=terms.min_clients - options.colluders,
         tail=options.noise_tail,
     )
 
 
-def new_history(
-    config: TrainConfig,
-    training: bytes,
-    roster: Sequence[bytes],
-    keys: Sequence[tuple[bytes, bytes]],
-    features: Sequence[Feature],
-    group: Group | None = None,
-) -> History:
+def new_history(terms: Terms, joined: Join, task: LocalTask, group: Group | None) -> History:
     """Begin a participant's history: what is fixed before the first sum.
 
     Parameters
     ----------
-    config : TrainConfig
-        The run's public configuration.
-    training : bytes
-        32 bytes that name the training.
-    roster : sequence of bytes
-        Verification keys of all clouds, in order.
-    keys : sequence of (bytes, bytes)
-        Each plan, and the public key that its sums are opened under.
-    features : sequence of Feature
-        What the rows' columns are, with their public ranges.
+    terms : Terms
+        What was agreed on.
+    joined : Join
+        What the cloud joined.
+    task : LocalTask
+        What is public of it is part of the history.
     group : Group or None
         The clouds' shared keys, where a committee opens.
     """
-    authority = read_authority(keys[0][1])
-    described = json.dumps([asdict(feature) for feature in features], sort_keys=True)
+    described = json.dumps(dict(task.describe()), sort_keys=True)
     return History(
         Genesis(
-            training=training,
-            configuration=config.agreed(),
-            roster=roster,
-            plans=[plan for plan, _ in keys],
-            authority=[key for _, key in keys],
-            threshold=authority.threshold if isinstance(authority, Committee) else 1,
-            min_clients=config.terms.min_clients,
+            training=joined.training,
+            configuration=terms.agreed(),
+            roster=joined.roster,
+            plans=(joined.exact_plan, joined.updates_plan),
+            authority=(joined.exact_authority, joined.updates_authority),
+            threshold=terms.threshold,
+            min_clients=terms.min_clients,
             group=() if group is None else group.commitment,
-            # The model follows from the configuration and the statistics, whose record has it.
-            initial=digest_state({"features": np.frombuffer(described.encode(), dtype=np.uint8)}),
+            # The model follows from the terms and the statistics, whose record has it.
+            initial=digest_state({"task": np.frombuffer(described.encode(), dtype=np.uint8)}),
         )
     )
 
 
-def new_replica(
-    config: TrainConfig,
-    agreement: Agreement,
-    small_sums: Agreement,
-    history: History,
-    pooled: OpenedSum,
-    inputs: int,
-    weights: WeightRule,
-) -> Replica:
+def new_state(
+    terms: Terms, beginning: Beginning, opened: OpenedSum, learner: Learner
+) -> PublicState:
     """Make a participant's copy of the public state, as it is before the first round.
 
     Parameters
     ----------
-    config : TrainConfig
-        The run's public configuration.
-    agreement, small_sums : Agreement
-        Of the rounds that sum updates, and of all others.
-    history : History
-        The participant's own, before the statistics.
-    pooled : OpenedSum
+    terms : Terms
+        What was agreed on.
+    beginning : Beginning
+        The participant's own.
+    opened : OpenedSum
         The statistics.
-    inputs : int
-        Number of the model's input columns.
-    weights : WeightRule
-        How clouds count.
+    learner : Learner
+        Its initial parameters and what they are.
     """
-    parameters = initial_parameters(config.model, inputs, config.run.seed)
-    policy = range_policy(config.encryption, parameters)
-    if config.privacy.distributed:
-        values = sum(array.size for array in parameters.values())
-        policy = FixedRange(parameters, noise_plan(config, values).limit)
-    return Replica(
-        history,
-        pooled,
-        history.place(STATISTICS),
-        agreement,
-        small_sums,
-        parameters,
-        policy,
-        server_optimiser(config.aggregation),
-        weights,
-        choose_threads(config, inputs).core,
-        MaskState(
-            config.hybrid, {name: array.shape for name, array in parameters.items()}, agreement
+    parameters = learner.initial()
+    rule = configured_weights(terms, total_rows(opened))
+    values = sum(array.size for array in parameters.values())
+    tensors = learner.tensors
+    averaging: Averaging
+    masks = None
+    if terms.privacy.distributed:
+        noise = noise_plan(terms, values)
+        fixed = FixedRange(parameters, noise.limit)
+        averaging = PrivateMean(
+            WeightedMean(parameters, fixed, rule.limit, terms.encryption), noise
         )
-        if config.terms.is_hybrid
-        else None,
+    else:
+        ranges = range_policy(terms.encryption, parameters, tensors.first_limits)
+        averaging = weighted = WeightedMean(parameters, ranges, rule.limit, terms.encryption)
+        if terms.is_hybrid:
+            shapes = {name: array.shape for name, array in parameters.items()}
+            masks = MaskState(terms.hybrid, shapes, beginning.agreement.plan)
+            averaging = HybridMean(weighted, masks, terms.hybrid)
+    return beginning.state(
+        opened,
+        parameters,
+        averaging,
+        server_optimiser(terms.aggregation, tensors.averaged),
+        rule,
+        masks,
     )

@@ -1,74 +1,43 @@
-"""The committee: members who open a training's sums together, and only together.
+"""A member of a committee that is no cloud: it opens sums of one roster, and sees none.
 
-Federated loop. It asks each member in two steps, as `veilsum.members` says, and carries bytes: what
-it hands to the clouds opens for them alone. The clouds themselves may be the members; members of
-their own are `MemberService` objects. A member that is silent, lost or refuses does no harm as long
-as enough others answer.
+Parties. The clouds may be the members themselves; then a `client.Client` does what is done here.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from veilsum._core import Certificate, MemberRequest
-from veilsum.arguments import shown
-from veilsum.errors import ParameterError, RoundError, VeilsumError, one_line
+from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
 from veilsum.members import Member
-from veilsum.parties.aggregator import AggregatorServer
-from veilsum.protocol.opened import write_opening
+from veilsum.parties.ledger_folder import ledger_folder
+from veilsum.parties.messages import Endorse, Enrol, GiveShare, Introduce, read_request
 from veilsum.rounds import Round
 
 
-class CommitteeMember(Protocol):
-    """What a committee asks of a member; a `Client` has it."""
+class IndependentMember:
+    """A member that is no cloud: it opens sums of the roster that it was told, and sees none.
 
-    def endorse(self, round_description: bytes, request: bytes) -> bytes:
-        """Give the member's word for a sum.
-
-        Parameters
-        ----------
-        round_description, request : bytes
-            The round, and what the aggregator asks.
-        """
-        ...
-
-    def answer(self, round_description: bytes, certificate: bytes, request: bytes) -> bytes:
-        """Give the member's share of a certified sum's key.
-
-        Parameters
-        ----------
-        round_description, certificate, request : bytes
-            The round, the certificate, and what the aggregator asks.
-        """
-        ...
-
-
-def ledger_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a folder for the ledger of a member whose identity is in this process alone.
-
-    What a member records has to last as long as its identity: here, until the process ends. So it
-    may lie in memory, where the system has such a folder, and members need not wait for a disk.
+    Parameters
+    ----------
+    identity : Identity, optional
+        Its own; a fresh one by default.
+    ledger : Path, optional
+        Where it records what it endorsed; by default in a folder that lasts as long as the object,
+        as a fresh identity does.
     """
-    memory = Path("/dev/shm")  # noqa: S108 - the folder made in it is the user's own
-    there = memory.is_dir() and os.access(memory, os.W_OK)
-    return tempfile.TemporaryDirectory(prefix="veilsum-member-", dir=memory if there else None)
 
-
-class MemberService:
-    """A member that is no cloud: it opens sums of the roster that it was told, and sees none."""
-
-    def __init__(self) -> None:
-        self._identity = Identity.generate()
-        self._folder = ledger_folder()
-        self._ledger = Path(self._folder.name) / "ledger"
-        self._member = Member.create(self._identity, self._ledger)
+    def __init__(self, identity: Identity | None = None, ledger: Path | None = None) -> None:
+        self._identity = Identity.generate() if identity is None else identity
+        if ledger is None:
+            self._folder = ledger_folder()  # goes with the object
+            ledger = Path(self._folder.name) / "ledger"
+        self._ledger = ledger
+        opened = Member if ledger.exists() else Member.create
+        self._member = opened(self._identity, ledger)
         self._roster: tuple[PublicIdentity, ...] = ()
         self._training = b""
 
@@ -76,6 +45,56 @@ class MemberService:
     def public_identity(self) -> bytes:
         """Public half of the member's identity."""
         return self._identity.public.to_bytes()
+
+    def handle(self, request: bytes) -> bytes:
+        """Do what a request asks, and return the reply.
+
+        Parameters
+        ----------
+        request : bytes
+            As `messages.write_request` wrote it: to introduce itself, enrol, endorse or answer.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When the request is malformed, or as the methods say.
+        """
+        asked = read_request(request)
+        if isinstance(asked, Introduce):
+            return self.public_identity
+        if isinstance(asked, Enrol):
+            self.enrol(asked.training, asked.roster, asked.min_clients)
+            return b""
+        if isinstance(asked, Endorse):
+            return self.endorse(asked.description, asked.request)
+        if isinstance(asked, GiveShare):
+            return self.answer(asked.description, asked.certificate, asked.request)
+        raise RoundError(f"a member is not asked to {asked.verb.replace('_', ' ')}")
+
+    def replay(self, request: bytes) -> None:
+        """Come to where a request led before, when its reply has left already.
+
+        Parameters
+        ----------
+        request : bytes
+            In the order in which requests came the first time.
+        """
+        asked = read_request(request)
+        if isinstance(asked, Enrol):
+            self.handle(request)
+
+    def notes(self) -> bytes:
+        """Return nothing: all that counts is in the ledger."""
+        return b""
+
+    def recall(self, notes: bytes) -> None:
+        """Take nothing back.
+
+        Parameters
+        ----------
+        notes : bytes
+            What `notes` returned.
+        """
 
     def enrol(self, training: bytes, roster: Sequence[bytes], min_clients: int) -> None:
         """Fix whose sums the member opens.
@@ -147,116 +166,3 @@ class MemberService:
                 "told; it opens none of it"
             )
         return rnd
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What opened a sum, and what that took.
-
-    Members are asked until a threshold of them gave what holds; whoever is not named was not asked.
-
-    Parameters
-    ----------
-    data : bytes
-        For the clouds: certificate and answers.
-    endorsed, answered : tuple of int
-        Members whose endorsements are in the certificate, and whose answers were taken.
-    silent : dict of int to str
-        Members who were asked in vain, or are not there, and why.
-    members : int
-        Of the committee.
-    request_bytes, endorsement_bytes, certificate_bytes, answer_bytes : int
-        Of one message of each kind.
-    """
-
-    data: bytes = field(repr=False)
-    endorsed: tuple[int, ...]
-    answered: tuple[int, ...]
-    silent: dict[int, str]
-    members: int
-    request_bytes: int
-    endorsement_bytes: int
-    certificate_bytes: int
-    answer_bytes: int
-
-
-def open_together(
-    members: Sequence[CommitteeMember | None],
-    threshold: int,
-    description: bytes,
-    aggregator: AggregatorServer,
-) -> Opening:
-    """Have the aggregator's closed round opened by its committee.
-
-    Parameters
-    ----------
-    members : sequence of CommitteeMember or None
-        In the committee's order; None is not there.
-    threshold : int
-        How many it takes.
-    description : bytes
-        The round.
-    aggregator : AggregatorServer
-        Whose round was closed.
-
-    Raises
-    ------
-    veilsum.RoundError
-        When fewer than a threshold of members endorse or answer; it names the others.
-    """
-    requests = aggregator.member_requests()
-    silent: dict[int, str] = {k: "not there" for k, one in enumerate(members) if one is None}
-
-    def ask(
-        order: Sequence[int], what: Callable[[int, CommitteeMember], bytes]
-    ) -> dict[int, bytes]:
-        """Ask members one after another until a threshold of them gave something that holds."""
-        given: dict[int, bytes] = {}
-        for k in order:
-            member = members[k]
-            if member is None or len(given) == threshold:
-                continue
-            try:
-                given[k] = what(k, member)
-            except (VeilsumError, OSError) as reason:  # its ledger may be out of space
-                silent[k] = one_line(reason)
-        return given
-
-    def endorse(k: int, member: CommitteeMember) -> bytes:
-        word = member.endorse(description, requests[k])
-        aggregator.check_endorsement(k, word)
-        return word
-
-    everybody = range(len(members))
-    words = ask(everybody, endorse)
-    _enough(len(words), threshold, "endorse", silent)
-    certificate = aggregator.certify(list(words.values()))
-
-    def answer(k: int, member: CommitteeMember) -> bytes:
-        share = member.answer(description, certificate, requests[k])
-        aggregator.check_answer(k, share)
-        return share
-
-    # Those who endorsed first; the certificate moves members that have not, where some are lost.
-    answers = ask(sorted(everybody, key=lambda k: k not in words), answer)
-    _enough(len(answers), threshold, "answer", silent)
-    return Opening(
-        write_opening(certificate, list(answers.values())),
-        tuple(words),
-        tuple(sorted(answers)),
-        silent,
-        len(members),
-        max(map(len, requests)),
-        max(map(len, words.values())),
-        len(certificate),
-        max(map(len, answers.values())),
-    )
-
-
-def _enough(count: int, threshold: int, what: str, silent: dict[int, str]) -> None:
-    if count < threshold:
-        missing = "; ".join(f"member {k + 1}: {reason}" for k, reason in sorted(silent.items()))
-        raise RoundError(
-            f"{count} members {what} the sum, and it takes {shown(threshold)} ({missing}); nothing "
-            "was opened"
-        )

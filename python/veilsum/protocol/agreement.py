@@ -1,6 +1,6 @@
 """What all participants of a series of rounds agree on before the first one.
 
-Federated loop. A round's description comes from outside, so every cloud holds it against what was
+Protocol. A round's description comes from outside, so every cloud holds it against what was
 agreed before it encrypts anything: another public key, a roster with strangers, a lower number of
 clients or odd ranges would each let somebody read single updates or spoil the sum. It is held
 against the cloud's own history as well (`history.py`), which every round names.
@@ -8,8 +8,7 @@ against the cloud's own history as well (`history.py`), which every round names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from veilsum._core import Certificate, PublicKey
 from veilsum.arguments import shown
@@ -22,18 +21,18 @@ from veilsum.layout import Layout
 from veilsum.plans import Plan
 from veilsum.protocol.authority import read_authority
 from veilsum.protocol.history import Place
+from veilsum.protocol.secure_sum import SecureSum
 from veilsum.rounds import Round, TrainingStep
 
 
 class Agreement:
-    """Plan, authority, roster and least number of clients, fixed for a series of rounds.
+    """Plans, authority, roster and least number of clients, fixed for a whole training.
 
     Parameters
     ----------
-    plan : bytes
-        The plan.
-    authority : bytes
-        The key holder's public key for it, or the committee, received over a channel that
+    exact, updates : tuple of (bytes, bytes)
+        The plan of counts, and that of updates; each with who opens its sums: the key holder's
+        public key for it, or the committee (`protocol.authority`), received over a channel that
         participants trust.
     roster : sequence of bytes
         Public identities of all clients, in order.
@@ -47,22 +46,24 @@ class Agreement:
     Raises
     ------
     veilsum.WireFormatError
-        When plan, key or an identity are malformed.
+        When a plan, a key or an identity is malformed.
     veilsum.ParameterError
         When the numbers do not fit each other.
     """
 
     def __init__(
         self,
-        plan: bytes,
-        authority: bytes,
+        exact: tuple[bytes, bytes],
+        updates: tuple[bytes, bytes],
         roster: Sequence[bytes],
         min_clients: int,
         training: bytes,
         group: Group | None = None,
     ) -> None:
-        self._plan = Plan.from_bytes(plan)
-        self._authority: PublicKey | Committee = read_authority(authority)
+        self._opened_under = {
+            is_exact: (Plan.from_bytes(plan), read_authority(authority))
+            for is_exact, (plan, authority) in ((True, exact), (False, updates))
+        }
         self._training = training
         self._group = group
         self._roster = Roster([PublicIdentity.from_bytes(one) for one in roster])
@@ -76,8 +77,8 @@ class Agreement:
 
     @property
     def plan(self) -> Plan:
-        """The plan of every round."""
-        return self._plan
+        """The plan of updates."""
+        return self._opened_under[False][0]
 
     @property
     def group(self) -> Group | None:
@@ -85,53 +86,46 @@ class Agreement:
         return self._group
 
     @property
-    def committee(self) -> Committee | None:
-        """Who opens together; None where one key holder does."""
-        return self._authority if isinstance(self._authority, Committee) else None
+    def authorities(self) -> tuple[PublicKey | Committee, ...]:
+        """Who opens sums under either plan: one committee, or a key for each."""
+        return tuple(authority for _, authority in self._opened_under.values())
 
     @property
     def clients(self) -> int:
         """How many clients the roster has."""
         return len(self._roster)
 
-    def make_round(
-        self, like: Mapping[str, Any], limits: Mapping[str, float], place: Place
-    ) -> Round:
-        """Describe a new round.
+    def propose(self, what: SecureSum, place: Place) -> Round:
+        """Describe a sum as a new round.
 
         Parameters
         ----------
-        like : mapping of str to array
-            Names and shapes of what is summed.
-        limits : mapping of str to float
-            Range of each.
+        what : SecureSum
+            The sum.
         place : Place
             Where in the training it stands.
         """
+        plan, authority = self._opened_under[what.exact]
         return Round(
-            self._plan,
-            self._authority,
-            like=dict(like),
-            limit=dict(limits),
+            plan,
+            authority,
+            like=dict(what.like),
+            limit=dict(what.limits),
             min_clients=self._min_clients,
             roster=self._roster,
             group=self._commitment,
             step=self._step(place),
         )
 
-    def read_round(
-        self, data: bytes, like: Mapping[str, Any], limits: Mapping[str, float], place: Place
-    ) -> Round:
+    def read(self, what: SecureSum, data: bytes, place: Place) -> Round:
         """Read a round that somebody proposes, and refuse one that was not agreed on.
 
         Parameters
         ----------
+        what : SecureSum
+            The sum that is due.
         data : bytes
             The round.
-        like : mapping of str to array
-            Names and shapes of what it should sum.
-        limits : mapping of str to float
-            Ranges that it should have.
         place : Place
             Where in the training it should stand.
 
@@ -143,16 +137,17 @@ class Agreement:
             When the round differs from the agreement.
         """
         proposed = Round.from_bytes(data)
-        layout = Layout.like(dict(like))
+        layout = Layout.like(dict(what.like))
+        plan, authority = self._opened_under[what.exact]
         agreed = {
-            "plan": proposed.plan == self._plan,
-            "authority": self._opens(proposed),
+            "plan": proposed.plan == plan,
+            "authority": _is(authority, proposed),
             "group": proposed.group == self._commitment,
             "roster": proposed.roster == tuple(self._roster),
             "least number of clients": proposed.min_clients == self._min_clients,
             "history": proposed.step == self._step(place),
             "layout": proposed.layout == layout,
-            "ranges": proposed.segments == layout.segments(dict(limits)),
+            "ranges": proposed.segments == layout.segments(dict(what.limits)),
         }
         wrong = [name for name, holds in agreed.items() if not holds]
         if wrong:
@@ -165,8 +160,10 @@ class Agreement:
     @property
     def opened_by_clients(self) -> bool:
         """Whether the committee is the clients themselves."""
-        committee = self.committee
-        return committee is not None and committee.members == tuple(self._roster)
+        return all(
+            isinstance(one, Committee) and one.members == tuple(self._roster)
+            for one in self.authorities
+        )
 
     def check_opening(self, rnd: Round) -> None:
         """Refuse to open a round that was not agreed on; its layout and ranges are not looked at.
@@ -183,7 +180,7 @@ class Agreement:
         """
         step = rnd.step
         holds = (
-            self._opens(rnd)
+            any(_is(one, rnd) for one in self.authorities)
             and rnd.roster == tuple(self._roster)
             and rnd.min_clients == self._min_clients
             and rnd.group == self._commitment
@@ -224,10 +221,12 @@ class Agreement:
     def _step(self, place: Place) -> TrainingStep:
         return TrainingStep(self._training, place.step, place.purpose, place.head)
 
-    def _opens(self, proposed: Round) -> bool:
-        if proposed.committee is not None or isinstance(self._authority, Committee):
-            return proposed.committee == self._authority
-        return bool(proposed.public.to_bytes() == self._authority.to_bytes())
+
+def _is(authority: PublicKey | Committee, rnd: Round) -> bool:
+    """Return whether a round's sums are opened by an authority."""
+    if rnd.committee is not None or isinstance(authority, Committee):
+        return rnd.committee == authority
+    return bool(rnd.public.to_bytes() == authority.to_bytes())
 
 
 def stands_at(rnd: Round, place: Place) -> bool:

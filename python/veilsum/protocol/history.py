@@ -1,6 +1,6 @@
 """What steered a training so far, as one digest that every round names.
 
-Federated loop, bottom. Clouds encrypt together only where all that steers them was the same, in
+Protocol, bottom. Clouds encrypt together only where all that steers them was the same, in
 the order in which it took effect. So each keeps a chain of digests, h_(i+1) = H(h_i, record), with
 one record an opened sum or skipped step; a round names the head (`Place`), and a cloud
 encrypts only for a round that names its own. Two clouds that were told different things, or the
@@ -216,6 +216,12 @@ class History:
         self._head = self._base = start.digest
         self._step = 0
         self._done: set[str] = set()
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """How many sums were taken in or skipped since the training began."""
+        return self._taken
 
     @property
     def head(self) -> bytes:
@@ -236,6 +242,11 @@ class History:
     def passes(self) -> int:
         """How many passes of shares the present step has had."""
         return sum(purpose.startswith(SHARES) for purpose in self._done)
+
+    @property
+    def sums(self) -> int:
+        """How many sums the present step has had."""
+        return len(self._done)
 
     def had(self, purpose: str) -> bool:
         """Return whether the present step has had a sum.
@@ -314,6 +325,7 @@ class History:
 
     def _link(self, record: Record) -> None:
         self._head = record.after(self._head)
+        self._taken += 1
         self._done.add(record.purpose)
         if record.purpose in (STATISTICS, UPDATES):
             self._step += 1

@@ -1,6 +1,6 @@
 """Hybrid rounds of a training run: agreeing on a mask, and taking updates apart and together.
 
-Federated loop. Every so many rounds clouds encrypt the sensitivities of their coordinates; the
+Protocol. Every so many rounds clouds encrypt the sensitivities of their coordinates; the
 opened sum, the same for everybody, gives everybody the same mask. With a budget, the same sum also
 steers the fraction: each cloud adds the fraction that its link carries in the time, weighted by how
 exposed its rows are (a high loss and few rows make single rows count more in an update).
@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum.protocol.agreement import Agreement
+from veilsum.plans import Plan
 from veilsum.protocol.contribution import UPDATE
-from veilsum.protocol.history import Place, State
+from veilsum.protocol.history import MASK, State
 from veilsum.protocol.hybrid import Mask, budget_fraction, named_coordinates, top_fraction
 from veilsum.protocol.opened import OpenedSum
 from veilsum.protocol.options import HybridOptions
-from veilsum.rounds import Round
+from veilsum.protocol.secure_sum import SecureSum
 
 _LARGEST_EXPOSURE = 4.0
 _PLAIN_BYTES = {"float32": 4.0, "bfloat16": 2.0}
@@ -42,7 +42,7 @@ class MaskState:
         The configuration's section.
     shapes : mapping of str to tuple of int
         The model's tensors.
-    agreement : Agreement
+    plan : Plan
         Of the sums of updates; sensitivities are summed with the same plan.
 
     Raises
@@ -55,12 +55,12 @@ class MaskState:
         self,
         options: HybridOptions,
         shapes: Mapping[str, tuple[int, ...]],
-        agreement: Agreement,
+        plan: Plan,
     ) -> None:
         self._options = options
         self._shapes = dict(shapes)
         self._sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-        self._agreement = agreement
+        self._plan = plan
         self._always = named_coordinates(self._sizes, options.always)
         self._never = named_coordinates(self._sizes, options.never)
         size = self._always.size
@@ -93,27 +93,10 @@ class MaskState:
         """
         return (number - 1) % self._options.renew_every == 0
 
-    def propose_round(self, place: Place) -> bytes:
-        """Describe the round that sums sensitivities.
-
-        Parameters
-        ----------
-        place : Place
-            Where in the training it stands.
-        """
-        return self._agreement.make_round(self._like, self._limits, place).to_bytes()
-
-    def read_round(self, data: bytes, place: Place) -> Round:
-        """Read such a round, refusing one that is not as agreed.
-
-        Parameters
-        ----------
-        data : bytes
-            The round.
-        place : Place
-            Where in the training it should stand.
-        """
-        return self._agreement.read_round(data, self._like, self._limits, place)
+    @property
+    def sum(self) -> SecureSum:
+        """The sum of sensitivities, under the plan of updates."""
+        return SecureSum(MASK, self._like, self._limits)
 
     def contribution(
         self,
@@ -137,7 +120,7 @@ class MaskState:
         """
         parts = {"sensitivity": scores}
         if self._options.steer == "budget":
-            plan = self._agreement.plan
+            plan = self._plan
             fraction = budget_fraction(
                 scores.size,
                 bandwidth_bps,

@@ -1,6 +1,6 @@
 """Range policies: which values a tensor's updates may take in the next round.
 
-Federated loop. A policy decides from public information only: what the last rounds opened to
+Protocol. A policy decides from public information only: what the last rounds opened to
 everyone, and how many values the uploads say were clipped. Every participant runs the same policy
 on the same information, so that each can check the ranges of a round that it is offered.
 
@@ -14,7 +14,7 @@ large updates shows it. A wide margin keeps them at zero at the cost of a bit or
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -190,7 +190,52 @@ def power_of_two_above(value: float) -> float:
     return math.ldexp(1.0, exponent - 1 if mantissa == 0.5 else exponent)
 
 
-def range_policy(options: EncryptionOptions, names: Mapping[str, object]) -> RangePolicy:
+class SeparateRanges:
+    """Several policies, each for tensors of its own, so that one kind does not widen another's.
+
+    Parameters
+    ----------
+    policies : sequence of RangePolicy
+        Of different tensors.
+    """
+
+    def __init__(self, policies: Sequence[RangePolicy]) -> None:
+        self._policies = tuple(policies)
+
+    @property
+    def state(self) -> State:
+        """All that later ranges follow from, for the history."""
+        return {
+            f"{number}.{name}": array
+            for number, policy in enumerate(self._policies)
+            for name, array in policy.state.items()
+        }
+
+    def limits(self) -> dict[str, float]:
+        """Return each tensor's limit for the next round."""
+        return {name: limit for policy in self._policies for name, limit in policy.limits().items()}
+
+    def observe(self, mean: Mapping[str, NDArray[np.float64]], clipped: int, values: int) -> None:
+        """Take in what a round made public.
+
+        Parameters
+        ----------
+        mean : mapping of str to ndarray
+            The opened mean of each tensor.
+        clipped : int
+            How many values all uploads clipped.
+        values : int
+            How many values all uploads held.
+        """
+        for policy in self._policies:
+            policy.observe(mean, clipped, values)
+
+
+def range_policy(
+    options: EncryptionOptions,
+    names: Mapping[str, object],
+    first_limits: Mapping[str, float] | None = None,
+) -> RangePolicy:
     """Make the policy that a configuration asks for.
 
     Parameters
@@ -199,7 +244,20 @@ def range_policy(options: EncryptionOptions, names: Mapping[str, object]) -> Ran
         The configuration's section.
     names : mapping
         Its keys are the tensors.
+    first_limits : mapping of str to float, optional
+        First ranges of tensors that move by other amounts than weights do: running figures and
+        counts. Tensors of one such range have a policy of their own.
     """
-    if options.range == "fixed":
-        return FixedRange(names, options.limit)
-    return AdaptiveRange(names, options.limit, options.range_margin, options.clip_tolerance)
+    own = {} if first_limits is None else {name: first_limits[name] for name in first_limits}
+    groups: dict[float, list[str]] = {}
+    for name in names:
+        groups.setdefault(own.get(name, 0.0), []).append(name)
+
+    def one(first: float, members: Sequence[str]) -> RangePolicy:
+        tensors = dict.fromkeys(members)
+        if options.range == "fixed":
+            return FixedRange(tensors, first)
+        return AdaptiveRange(tensors, first, options.range_margin, options.clip_tolerance)
+
+    policies = [one(first or options.limit, members) for first, members in sorted(groups.items())]
+    return policies[0] if len(policies) == 1 else SeparateRanges(policies)

@@ -1,6 +1,6 @@
 """From relative weights to shares of a round, when nobody sees anybody else's weight.
 
-Federated loop. Clouds encrypt their relative weights; only sums are opened. One pass gives the sum,
+Protocol. Clouds encrypt their relative weights; only sums are opened. One pass gives the sum,
 so each cloud knows its own share. With a cap, a cloud above it holds itself at the cap, and the
 next pass opens the sum of those still free and the number of those held: that is all that
 water-filling (`weights.capped`) needs. Passes end when the number held does not change, after at
@@ -20,13 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from veilsum.errors import ParameterError, RoundError
-from veilsum.protocol.agreement import Agreement
-from veilsum.protocol.history import Place, State
+from veilsum.protocol.history import SHARES, State
 from veilsum.protocol.opened import OpenedSum
 from veilsum.protocol.rounding import Grid
+from veilsum.protocol.secure_sum import SecureSum
 from veilsum.protocol.statistics import VALUE_BITS
 from veilsum.protocol.weights import exceeds
-from veilsum.rounds import Round
 
 LIMIT = 4096.0
 """Public bound of relative weights; dimensionless and near 1 by construction (`weights.py`)."""
@@ -206,32 +205,15 @@ class OwnShare:
         return totals.clients * share
 
 
-def propose_round(agreement: Agreement, place: Place) -> bytes:
-    """Describe the round of a pass.
+def share_sum(number: int) -> SecureSum:
+    """Define the sum of one pass.
 
     Parameters
     ----------
-    agreement : Agreement
-        Of the small sums.
-    place : Place
-        Where in the training it stands.
+    number : int
+        The pass in its step, from 1.
     """
-    return agreement.make_round(_LIKE, _LIMITS, place).to_bytes()
-
-
-def read_round(agreement: Agreement, data: bytes, place: Place) -> Round:
-    """Read a proposed round, refusing one that is not as agreed.
-
-    Parameters
-    ----------
-    agreement : Agreement
-        Of the small sums.
-    data : bytes
-        The round.
-    place : Place
-        Where in the training it should stand.
-    """
-    return agreement.read_round(data, _LIKE, _LIMITS, place)
+    return SecureSum(f"{SHARES}.{number}", _LIKE, _LIMITS, exact=True)
 
 
 def totals_of(opened: OpenedSum) -> Totals:

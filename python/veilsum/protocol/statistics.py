@@ -1,134 +1,54 @@
-"""Preprocessing statistics as one encrypted sum.
+"""Pooled statistics: sums over all clouds' rows, as one exact encrypted sum.
 
-Federated loop. Means and variances of the features, and the number of rows, are sums over rows; so
-they are summed under encryption like updates, at 32 bits a value, and only the totals of all
-clouds are opened. No row, and no cloud's own statistics, leaves it.
+Protocol. Means and variances of the features, and the number of rows, are sums over rows; so they
+are summed under encryption like updates, at 32 bits a value, and only the totals of all clouds are
+opened. No row, and no cloud's own statistics, leaves it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from veilsum.crypto import encrypt
-from veilsum.data import MAX_ROWS, Moments, Study, local_moments
-from veilsum.keys.group import Group
-from veilsum.keys.identity import Identity
-from veilsum.protocol.agreement import Agreement
-from veilsum.protocol.history import Place
-from veilsum.protocol.opened import OpenedSum, read_sum
+from veilsum.data import MAX_ROWS
+from veilsum.protocol.history import STATISTICS
 from veilsum.protocol.rounding import Grid
-from veilsum.rounds import Round
+from veilsum.protocol.secure_sum import SecureSum
 
 VALUE_BITS = 32
+"""Of the plan of counts."""
+
+_GRID = Grid(float(MAX_ROWS), VALUE_BITS)
 
 
-def _like_and_limits(study: Study) -> tuple[dict[str, object], dict[str, float]]:
-    like = Moments.layout(len(study.features))
+def statistics_sum(like: Mapping[str, NDArray[np.float64]]) -> SecureSum:
+    """Define the sum.
+
+    Parameters
+    ----------
+    like : mapping of str to ndarray
+        What a cloud's task counts; only names and shapes are looked at.
+    """
     # Every entry is a sum over rows of numbers within [-1, 1], so MAX_ROWS bounds all of them.
-    return dict(like), dict.fromkeys(like, float(MAX_ROWS))
+    shapes = {name: np.zeros(array.shape) for name, array in like.items()}
+    return SecureSum(STATISTICS, shapes, dict.fromkeys(like, float(MAX_ROWS)), exact=True)
 
 
-def propose_round(agreement: Agreement, study: Study, place: Place) -> bytes:
-    """Describe the round that sums the statistics.
-
-    Parameters
-    ----------
-    agreement : Agreement
-        Of this sum.
-    study : Study
-        Only its features are looked at.
-    place : Place
-        Where in the training it stands.
-    """
-    return agreement.make_round(*_like_and_limits(study), place).to_bytes()
-
-
-def read_round(agreement: Agreement, data: bytes, study: Study, place: Place) -> Round:
-    """Read the proposed round, refusing one that is not as agreed.
-
-    Parameters
-    ----------
-    agreement : Agreement
-        Of this sum.
-    data : bytes
-        The round.
-    study : Study
-        Only its features are looked at.
-    place : Place
-        Where in the training it should stand.
-
-    Raises
-    ------
-    veilsum.RoundError
-        When the round is not as agreed.
-    """
-    return agreement.read_round(data, *_like_and_limits(study), place)
-
-
-def upload(
-    rnd: Round, study: Study, signer: Identity, threads: int | None, group: Group | None = None
-) -> bytes:
-    """Encrypt one cloud's statistics.
-
-    Parameters
-    ----------
-    rnd : Round
-        As `read_round` returned it.
-    study : Study
-        The cloud's own rows.
-    signer : Identity
-        The cloud's.
-    threads : int or None
-        For encryption.
-    group : Group or None
-        The clients' keys, where a committee opens for them.
-    """
-    parts = local_moments(study).to_mapping()
-    encrypted = encrypt(rnd, parts, signer=signer, group=group, on_clip="error", threads=threads)
-    return encrypted.to_bytes()
-
-
-def read(
-    rnd: Round, aggregate: bytes, sum_key: bytes, group: Group | None = None
-) -> tuple[Moments, OpenedSum]:
-    """Decrypt the pooled statistics; return them, and the sum as it was opened.
-
-    Parameters
-    ----------
-    rnd : Round
-        The round.
-    aggregate : bytes
-        From the aggregator.
-    sum_key : bytes
-        From the authority.
-    group : Group or None
-        The clients' keys, where a committee opens for them.
-
-    Raises
-    ------
-    veilsum.VeilsumError
-        When either does not belong to the round.
-    """
-    opened = read_sum(rnd, aggregate, sum_key, group=group)
-    return Moments.from_mapping(opened.sums), opened
-
-
-def pooled(clouds: Sequence[Study]) -> Moments:
-    """Sum the clouds' statistics in the clear, with the rounding that the encrypted sum has.
+def pooled(clouds: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
+    """Sum clouds' statistics in the clear, with the rounding that the encrypted sum has.
 
     For methods without encryption, so that all of them prepare the same inputs.
 
     Parameters
     ----------
-    clouds : sequence of Study
-        Each cloud's own rows.
+    clouds : sequence of mapping of str to ndarray
+        Each cloud's own.
     """
-    grid = Grid(float(MAX_ROWS), VALUE_BITS)
-    totals: dict[str, np.ndarray] = {}
-    for study in clouds:
-        for name, values in local_moments(study).to_mapping().items():
-            numbers = np.rint(values * (grid.levels / grid.limit))
+    totals: dict[str, NDArray[np.float64]] = {}
+    for counted in clouds:
+        for name, values in counted.items():
+            numbers = np.rint(values * (_GRID.levels / _GRID.limit))
             totals[name] = totals[name] + numbers if name in totals else numbers
-    return Moments.from_mapping({name: array * grid.step for name, array in totals.items()})
+    return {name: array * _GRID.step for name, array in totals.items()}

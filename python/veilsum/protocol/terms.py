@@ -18,6 +18,45 @@ from veilsum.options import check_section
 from veilsum.privacy.options import PrivacyOptions
 from veilsum.protocol.options import AggregationOptions, EncryptionOptions, HybridOptions
 
+SECTIONS: dict[str, type[Any]] = {
+    "aggregation": AggregationOptions,
+    "encryption": EncryptionOptions,
+    "hybrid": HybridOptions,
+    "privacy": PrivacyOptions,
+}
+"""Sections of options, as in a configuration of `veilsum train`."""
+
+
+def read_sections(given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Read options by section; what is missing keeps its default.
+
+    Parameters
+    ----------
+    given : mapping of str to mapping
+        Section name -> option name -> value.
+
+    Raises
+    ------
+    veilsum.ParameterError
+        When a section or an option is unknown.
+    """
+    made: dict[str, Any] = {}
+    for name, options in given.items():
+        kind = SECTIONS.get(name)
+        if kind is None:
+            raise ParameterError(
+                f"unknown argument {name!r}; sections of options are {', '.join(SECTIONS)}"
+            )
+        unknown = sorted(set(options) - set(kind.__dataclass_fields__))
+        if unknown:
+            raise ParameterError(
+                f"unknown option {name}.{unknown[0]}; known are "
+                f"{', '.join(sorted(kind.__dataclass_fields__))}"
+            )
+        made[name] = kind(**options)
+    return made
+
+
 LOCAL_ENCRYPTION = ("pads_ahead", "pad_budget_mib")
 """Options of encryption that may differ from cloud to cloud: how fast things are done."""
 
@@ -36,6 +75,8 @@ class Terms:
         Draws of clouds, initial model and rounding follow from it.
     participation : float
         Share of the clouds drawn for each round, above 0 and at most 1.
+    deadline_s : float
+        Uploads later than this after the round's start are left out; 0 waits for all.
     aggregation, encryption, hybrid, privacy
         Their options.
     task : mapping
@@ -51,6 +92,7 @@ class Terms:
     rounds: int
     seed: int = 7
     participation: float = 1.0
+    deadline_s: float = 0.0
     aggregation: AggregationOptions = field(default_factory=AggregationOptions)
     encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
     hybrid: HybridOptions = field(default_factory=HybridOptions)
@@ -217,6 +259,7 @@ class Terms:
             "rounds": self.rounds,
             "seed": self.seed,
             "participation": self.participation,
+            "deadline_s": self.deadline_s,
             "task": dict(self.task),
             **sections,
         }

@@ -86,10 +86,26 @@ class RunOptions:
     baseline: bool = option(
         False, "train once more with plaintext averaging and show both in the report"
     )
+    resumable: bool = option(
+        True, "keep what a killed run needs to go on (veilsum train --resume) until it has finished"
+    )
+    keep_messages: bool = option(
+        False, "of a resumable run: keep all messages and the parties' keys for auditors, forever"
+    )
 
 
 LOCAL_OPTIONS = {
-    "run": ("name", "directory", "device", "threads", "live", "tensorboard", "baseline"),
+    "run": (
+        "name",
+        "directory",
+        "device",
+        "threads",
+        "live",
+        "tensorboard",
+        "baseline",
+        "resumable",
+        "keep_messages",
+    ),
     "data": ("directory", "cache", "path", "ranges"),
     "encryption": ("pads_ahead", "pad_budget_mib"),
 }
@@ -140,6 +156,7 @@ class TrainConfig:
             rounds=self.training.rounds,
             seed=self.run.seed,
             participation=self.training.participation,
+            deadline_s=self.training.deadline_s,
             aggregation=self.aggregation,
             encryption=self.encryption,
             hybrid=self.hybrid,

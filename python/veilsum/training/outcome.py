@@ -1,13 +1,13 @@
 """What every method has in common: the interface, a round's outcome, and stopwatches.
 
-Federated loop, methods. A method runs one round: the clouds train, and their updates become one
+Training. A method runs one round: the clouds train, and their updates become one
 step of the global model. This file knows no way to do it; each other file here knows one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,38 +17,28 @@ from numpy.typing import NDArray
 
 from veilsum.learning.task import Parameters
 from veilsum.parties.aggregator import SeenUpload
-from veilsum.parties.member import Opening
+from veilsum.parties.coordinator import CloudRound as PlayedCloud
+from veilsum.parties.coordinator import Opening
 from veilsum.privacy.accountant import PrivacyLoss
 
 
 @dataclass
-class CloudRound:
+class CloudRound(PlayedCloud):
     """One cloud's part of a round, as only a process that plays all parties can know it.
 
     Parameters
     ----------
-    client : int
-        The cloud's number, from 0.
-    up_bytes, down_bytes : int
-        What it sent and what it received.
+    client, up_bytes, down_bytes, seconds, state
+        As the coordinator knows them.
     weight : float
         Its weight relative to the others'; 0 for a cloud that is not in the sum. Known here only
         because one process plays all parties: in a deployment nobody else sees it.
     loss : float or None
         Its own training loss; None when it did not train. Known here only, like the weight.
-    seconds : dict of str to float
-        Its own wall time by phase.
-    state : str
-        "summed"; or why it is not in the sum: "not sampled", "absent", "lost", "damaged", "late".
     """
 
-    client: int
-    up_bytes: int = 0
-    down_bytes: int = 0
     weight: float = 0.0
     loss: float | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    state: str = "summed"
 
 
 @dataclass
@@ -100,36 +90,6 @@ class RoundOutcome:
     visible: dict[int, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
     zeroed: int | None = None
     opened_by: Opening | None = None
-
-
-def too_few(clouds: Sequence[CloudRound], left: int, least: int) -> str:
-    """Say why a round is skipped: who is missing, and how many a sum needs.
-
-    Parameters
-    ----------
-    clouds : sequence of CloudRound
-        All of them, with their states.
-    left : int
-        How many are left.
-    least : int
-        How many a sum needs.
-    """
-    missing = {
-        state: [str(cloud.client + 1) for cloud in clouds if cloud.state == state]
-        for state in _MISSING
-    }
-    drawn = left + sum(len(numbers) for numbers in missing.values())
-    named = "; ".join(
-        f"{state}: cloud{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
-        for state, numbers in missing.items()
-        if numbers
-    )
-    verb = "is" if left == 1 else "are"
-    return f"{left} of {drawn} clouds {verb} left ({named}); a sum needs {least}"
-
-
-_MISSING = ("absent", "lost", "damaged", "late")
-"""States of clouds that should be in a sum and are not."""
 
 
 class Method(Protocol):

@@ -19,6 +19,7 @@ from veilsum.arguments import check_whole
 from veilsum.errors import WireFormatError
 from veilsum.learning.task import LocalResult, Parameters
 from veilsum.parties.client import configured_weights
+from veilsum.parties.coordinator import too_few
 from veilsum.privacy.accountant import PrivacyLoss
 from veilsum.protocol.participation import participants
 from veilsum.protocol.server_step import server_optimiser
@@ -28,7 +29,7 @@ from veilsum.protocol.weights import (
     capped,
     normalised,
 )
-from veilsum.training.outcome import CloudRound, RoundOutcome, Stopwatch, too_few
+from veilsum.training.outcome import CloudRound, RoundOutcome, Stopwatch
 from veilsum.training.setting import Setting
 from veilsum.transport.conditions import Conditions, Reliable
 
@@ -58,7 +59,7 @@ class PlainMethod(ABC):
         self._conditions = Reliable() if conditions is None else conditions
         clouds = len(setting.federation.clouds)
         self._trainers = [setting.trainer(i) for i in range(clouds)]
-        self._rule = configured_weights(setting.config, setting.moments.rows)
+        self._rule = configured_weights(setting.config.terms, setting.moments.rows)
         self._parameters: Parameters = setting.initial_parameters()
         self._shapes = {name: array.shape for name, array in self._parameters.items()}
         self._optimiser = server_optimiser(setting.config.aggregation)

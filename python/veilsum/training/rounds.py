@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -21,7 +21,7 @@ from veilsum.training.outcome import Method, RoundOutcome
 
 
 def play(
-    method: Method, rounds: int, evaluator: Evaluator
+    method: Method, numbers: Iterable[int], evaluator: Evaluator
 ) -> Iterator[tuple[Record, RoundOutcome]]:
     """Run a method's rounds, one at a time as they are asked for.
 
@@ -29,8 +29,8 @@ def play(
     ----------
     method : Method
         A fresh one.
-    rounds : int
-        How many.
+    numbers : iterable of int
+        The rounds, in order.
     evaluator : Evaluator
         Judges the global model after each.
 
@@ -39,7 +39,7 @@ def play(
     tuple of dict and RoundOutcome
         The round's record, and what it was made from.
     """
-    for number in range(1, rounds + 1):
+    for number in numbers:
         start = time.perf_counter()
         outcome = method.run_round(number)
         evaluation = time.perf_counter()

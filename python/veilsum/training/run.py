@@ -1,13 +1,15 @@
 """The training run: data, parties, rounds, yardsticks, and what is written about them.
 
-Federated loop, top. `train` puts the parts together; each of them can be used without it. Whoever
+Training, top. `train` puts the parts together; each of them can be used without it. Whoever
 wants to watch passes an `Observer`; the terminal view and TensorBoard are observers.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from veilsum.data import Study
+from veilsum.errors import ParameterError
 from veilsum.files import write_update
 from veilsum.learning.evaluators import tabular_evaluator
 from veilsum.learning.metrics import Evaluator, MetricsLog, Record, scores
@@ -25,16 +28,25 @@ from veilsum.learning.outcomes import YES_OR_NO
 from veilsum.training import environment
 from veilsum.training.centralised import Centralised
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.federation import Federation, spread
 from veilsum.training.outcome import Method
+from veilsum.training.parties_kept import forget
 from veilsum.training.rounds import play, quiet_ranges, reproducible
-from veilsum.training.run_directory import METRICS, MODEL, create_run_directory, write_summary
+from veilsum.training.run_directory import (
+    CONFIG,
+    METRICS,
+    MODEL,
+    PARTIES,
+    create_run_directory,
+    write_summary,
+    write_whole,
+)
 from veilsum.training.setting import Setting
 from veilsum.training.threads import choose_threads
-from veilsum.transport.in_process import EncryptedAveraging
 
-__all__ = ["Federation", "Observer", "TrainingRun", "spread", "train"]
+__all__ = ["Federation", "Observer", "TrainingRun", "resume", "spread", "train"]
 
 
 class Observer(Protocol):
@@ -131,12 +143,76 @@ def train(
     OSError
         When the folder cannot be written.
     """
+    return _run(config, observers, progress, None)
+
+
+def resume(
+    folder: Path,
+    observers: Sequence[Observer] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingRun:
+    """Go on with a run that was killed or interrupted, to the same result.
+
+    The round that was not finished is played again from its start; clouds that had uploaded give
+    the same bytes. Yardsticks are trained anew.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's.
+    observers : sequence of Observer
+        Who watches.
+    progress : callable or None
+        As in `spread`.
+
+    Returns
+    -------
+    TrainingRun
+        As `train` returns it, with all records.
+
+    Raises
+    ------
+    veilsum.ParameterError
+        When the folder has no run that can go on.
+    veilsum.VeilsumError
+        As `train`.
+    OSError
+        When the folder cannot be read or written.
+    """
+    if not (folder / CONFIG).is_file():
+        raise ParameterError(f"{folder} has no {CONFIG}; it is no folder of veilsum train")
+    if not (folder / PARTIES).is_dir():
+        raise ParameterError(
+            f"{folder} has no {PARTIES}/: the run has finished, or was made with "
+            "run.resumable = false; it cannot go on"
+        )
+    return _run(TrainConfig.load(folder / CONFIG), observers, progress, folder)
+
+
+def _run(
+    config: TrainConfig,
+    observers: Sequence[Observer],
+    progress: Callable[[int, int], None] | None,
+    before: Path | None,
+) -> TrainingRun:
     device = choose_device(config.run.device)
     federation = spread(config, progress)
+    if federation.study.target is not None:
+        raise ParameterError(
+            f"the label {federation.study.target.name} is a number; veilsum train reports on "
+            "classes: make levels of it, or train with vs.Task (veilsum.learning scores numbers)"
+        )
     threads = choose_threads(config, len(federation.study.features))
     with reproducible(threads.pytorch), quiet_ranges():
         started = time.time()
-        method = EncryptedAveraging(config, federation.clouds)
+        folder = create_run_directory(config, federation.study.name) if before is None else before
+        home = folder / PARTIES if config.run.resumable or before is not None else None
+        try:
+            method = EncryptedAveraging(config, federation.clouds, home=home)
+        except Exception:
+            if before is None:
+                shutil.rmtree(folder, ignore_errors=True)  # nothing happened in it
+            raise
         evaluator = tabular_evaluator(
             method.preprocessor.transform(federation.held_out),
             federation.held_out,
@@ -144,18 +220,22 @@ def train(
             seed=config.run.seed,
             device=device,
         )
-        folder = create_run_directory(config, federation.study.name)
         summary = _describe(config, federation, method, device, threads.core, started)
-        run = TrainingRun(folder, summary)
+        run = TrainingRun(folder, summary, _kept_records(folder, method))
         write_summary(folder, summary)
         with MetricsLog(folder / METRICS) as log:
             try:
                 for observer in observers:
                     observer.run_started(folder, summary)
-                _rounds(method, config, evaluator, run, log, observers)
+                # A record is written before its round counts as over: a run that is killed between
+                # the two plays the round again, and writes the record anew.
+                left = range(method.played + 1, config.training.rounds + 1)
+                _rounds(method, left, evaluator, run, log, observers, method.keep)
                 if config.run.baseline:
                     _yardsticks(config, federation, method, evaluator, run, log, observers, device)
                 summary["status"] = "finished"
+                if home is not None and not config.run.keep_messages:
+                    forget(home)
             except KeyboardInterrupt:
                 summary["status"] = "interrupted"
             except BaseException as error:
@@ -171,16 +251,33 @@ def train(
     return run
 
 
+def _kept_records(folder: Path, method: EncryptedAveraging) -> list[Record]:
+    """Return the records of rounds that are over, and take all others out of the log."""
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    kept = [
+        one for one in records if one["method"] == method.name and one["round"] <= method.played
+    ]
+    write_whole(path, "".join(json.dumps(one, allow_nan=False) + "\n" for one in kept))
+    method.account_again([len(one["clouds"]) for one in kept if not one.get("skipped")])
+    return kept
+
+
 def _rounds(
     method: Method,
-    config: TrainConfig,
+    numbers: Iterable[int],
     evaluator: Evaluator,
     run: TrainingRun,
     log: MetricsLog,
     observers: Sequence[Observer],
+    keep: Callable[[], None] = lambda: None,
 ) -> None:
-    for record, _ in play(method, config.training.rounds, evaluator):
+    for record, _ in play(method, numbers, evaluator):
         log.append(record)
+        keep()
         run.records.append(record)
         for observer in observers:
             observer.round_finished(record)
@@ -205,8 +302,9 @@ def _yardsticks(
             setting.preprocessor.transform(federation.held_out),
             federation.held_out.labels,
         )
+    numbers = range(1, config.training.rounds + 1)
     for yardstick in (FedAvg(setting), Centralised(setting)):
-        _rounds(yardstick, config, evaluator, run, log, observers)
+        _rounds(yardstick, numbers, evaluator, run, log, observers)
 
 
 def _logistic_regression(

@@ -7,6 +7,7 @@ Federated loop, bottom. Knows file names and nothing of what the files mean:
     metrics.jsonl       one record a round and method; only ever appended to
     model.safetensors   the final global model
     events/             TensorBoard
+    parties/            keys and messages of a run that has not finished; `--resume` goes on there
     plots/, report.html made from the files above; can be made again at any time
 """
 
@@ -26,6 +27,7 @@ SUMMARY = "run.json"
 METRICS = "metrics.jsonl"
 MODEL = "model.safetensors"
 EVENTS = "events"
+PARTIES = "parties"
 
 ENCRYPTED = "veilsum"
 PLAINTEXT = "fedavg"
@@ -70,12 +72,28 @@ def create_run_directory(config: TrainConfig, study: str = "") -> Path:
                 "it out to get a fresh one"
             ) from None
     else:
-        folder = _fresh(parent, f"{study or config.data.study}-{datetime.now():%Y%m%d-%H%M%S}")
+        folder = fresh_folder(parent, study or config.data.study)
     write_whole(folder / CONFIG, config.to_toml())
     return folder
 
 
-def _fresh(parent: Path, stem: str) -> Path:
+def fresh_folder(parent: Path, name: str) -> Path:
+    """Make a folder named after something and the time, with a number where that is taken.
+
+    Parameters
+    ----------
+    parent : Path
+        Where to make it; made where it is missing.
+    name : str
+        What it is named after.
+
+    Raises
+    ------
+    OSError
+        When it cannot be made.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     number = 1
     while True:
         folder = parent / (stem if number == 1 else f"{stem}-{number}")

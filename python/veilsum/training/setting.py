@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from veilsum.data import Moments, Preprocessor
+from veilsum.data import Moments, Preprocessor, local_moments
 from veilsum.learning.evaluators import tabular_evaluator
 from veilsum.learning.local_training import LocalTrainer
 from veilsum.learning.metrics import Evaluator
@@ -129,5 +129,6 @@ def prepare(config: TrainConfig, federation: Federation | None = None) -> Settin
         The rows; loaded and spread as the configuration says by default.
     """
     federation = spread(config) if federation is None else federation
-    moments = statistics.pooled(federation.clouds)
+    pooled = statistics.pooled([local_moments(one).to_mapping() for one in federation.clouds])
+    moments = Moments.from_mapping(pooled)
     return Setting(config, federation, moments, choose_device(config.run.device))

@@ -19,7 +19,7 @@ from veilsum.training.fedavg import FedAvg
 from veilsum.training.outcome import Method
 from veilsum.training.plain import PlainMethod, from_float32, to_float32
 from veilsum.training.setting import prepare
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 

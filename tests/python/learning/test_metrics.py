@@ -138,6 +138,11 @@ def test_class_scores_are_scikit_learn_s(count: int) -> None:
     assert found.auc == pytest.approx(area, abs=ROUNDING)
     assert found.accuracy == oracle.accuracy_score(labels, said)
     assert found.log_loss == pytest.approx(oracle.log_loss(labels, probabilities))
+    first = found.classes[0]
+    alone = metrics.scores((labels == 0).astype(int), probabilities[:, 0])
+    assert (first.auc, first.auc_standard_error) == (alone.auc, alone.auc_standard_error)
+    errors = [one.auc_standard_error for one in found.classes]
+    assert found.auc_standard_error == pytest.approx(np.mean(errors))
     precision, recall, _, rows = oracle.precision_recall_fscore_support(labels, said)
     assert [one.rows for one in found.classes] == rows.tolist()
     np.testing.assert_allclose([one.precision for one in found.classes], precision)

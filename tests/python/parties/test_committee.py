@@ -18,7 +18,7 @@ from veilsum.data import Study
 from veilsum.keys.sealing import seal
 from veilsum.learning.task import Parameters
 from veilsum.parties.client import Client
-from veilsum.parties.member import MemberService
+from veilsum.parties.member import IndependentMember
 from veilsum.protocol.authority import read_authority, write_committee
 from veilsum.protocol.history import UPDATES
 from veilsum.protocol.opened import read_opening, write_opening
@@ -27,7 +27,7 @@ from veilsum.report import write_report
 from veilsum.training.config import TrainConfig
 from veilsum.training.run import Federation, train
 from veilsum.transport.conditions import Reliable
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 Cloud = Callable[[int, Study, TrainConfig], Client]
@@ -558,7 +558,7 @@ def test_an_altered_sum_is_refused_by_every_reader(
 
 
 def test_members_meet_the_clouds_once(federation: Federation) -> None:
-    member = MemberService()
+    member = IndependentMember()
     keys = [vs.Identity.generate().public.to_bytes() for _ in range(3)]
     member.enrol(bytes(32), keys, 2)
     with pytest.raises(vs.RoundError, match="fixed for the run"):

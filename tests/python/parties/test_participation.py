@@ -19,7 +19,7 @@ from veilsum.training.outcome import Method
 from veilsum.training.run import train
 from veilsum.training.setting import prepare
 from veilsum.transport.conditions import Reliable
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 

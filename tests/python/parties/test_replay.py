@@ -16,7 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import veilsum as vs
-from replay import SUMS, Message, Player, Transcript, altered, record
+from altering import altered
+from replay import Player, Transcript, record
+from veilsum.parties.messages import Contribute, Request, Take, Train
+from veilsum.protocol.history import MASK, SHARES, STATISTICS, UPDATES
 from veilsum.training.config import TrainConfig
 from veilsum.training.run import Federation, spread
 from veilsum.transport.conditions import Reliable
@@ -90,7 +93,7 @@ def transcript(request: pytest.FixtureRequest, transcripts: dict[str, Transcript
 
 
 def clashes(
-    transcript: Transcript, honest: dict[bytes, str], messages: Sequence[Message]
+    transcript: Transcript, honest: dict[bytes, str], messages: Sequence[Request]
 ) -> list[int]:
     """Rounds of the honest run for which the cloud encrypts something else."""
     made = Player(transcript).play(messages)
@@ -111,17 +114,15 @@ def test_played_again_a_run_encrypts_the_same(
     assert player.refused == []
     assert len(honest) > 2
     for name, array in transcript.method.parameters.items():
-        assert player.client._replica is not None
-        if transcript.messages[-1].kind in SUMS:
-            np.testing.assert_array_equal(player.client._replica.parameters[name], array)
+        if isinstance(transcript.messages[-1], Take):
+            np.testing.assert_array_equal(player.client.state.parameters[name], array)
 
 
-def single_edits(transcript: Transcript) -> Iterator[tuple[str, list[Message]]]:
+def single_edits(transcript: Transcript) -> Iterator[tuple[str, list[Request]]]:
     """Withhold, alter, repeat, replace and move each message of a run."""
     told = list(transcript.messages)
-    descriptions = _descriptions(told)
     for at, one in enumerate(told):
-        where = f"{one.kind} {at}"
+        where = f"{one.verb} {at}"
         rest = told[:at] + told[at + 1 :]
         yield f"{where} withheld", rest
         for to in range(len(told)):
@@ -129,34 +130,14 @@ def single_edits(transcript: Transcript) -> Iterator[tuple[str, list[Message]]]:
                 yield f"{where} moved to {to}", [*rest[:to], one, *rest[to:]]
             if to > at:
                 yield f"{where} repeated at {to}", [*told[:to], one, *told[to:]]
-        if one.kind not in SUMS:
+        if not isinstance(one, Take):
             continue
         other = transcript.alter(one)
         yield f"{where} altered", [*told[:at], other, *told[at + 1 :]]
         yield f"{where} altered, then right", [*told[:at], other, *told[at:]]
         yield f"{where} right, then altered", [*told[: at + 1], other, *told[at + 1 :]]
-        follow = {"receive": "follow", "receive_weights": "follow_weights"}.get(one.kind)
-        if follow is None or at not in descriptions:
-            continue
-        for first, second in ((one, other), (other, one)):
-            followed = Message(follow, (descriptions[at], *second.arguments))
-            yield f"{where} and followed", [*told[:at], first, followed, *told[at + 1 :]]
-            yield f"{where} after it was followed", [*told[:at], followed, first, *told[at + 1 :]]
         for to in range(at + 1, len(told)):
             yield f"{where} altered, moved to {to}", [*rest[:to], other, *rest[to:]]
-
-
-def _descriptions(told: Sequence[Message]) -> dict[int, bytes]:
-    """The round that each received sum answers."""
-    found: dict[int, bytes] = {}
-    last: dict[str, bytes] = {}
-    for at, one in enumerate(told):
-        if one.kind in ("upload", "weight_upload"):
-            last[one.kind] = one.arguments[0]
-        answered = {"receive": "upload", "receive_weights": "weight_upload"}.get(one.kind)
-        if answered in last:
-            found[at] = last[answered]
-    return found
 
 
 @pytest.mark.slow
@@ -196,14 +177,11 @@ def test_no_changes_of_what_a_cloud_is_told_change_what_it_adds_to_a_common_sum(
         # Early messages steer most; the first is what makes a cloud a party at all.
         at = data.draw(st.integers(1, len(told) - 1), "at")
         one = told[at]
-        edit = data.draw(st.sampled_from(["move", "drop", "repeat", "alter", "follow"]), "edit")
+        edit = data.draw(st.sampled_from(["move", "drop", "repeat", "alter"]), "edit")
         if edit in ("move", "drop"):
             del told[at]
-        if edit == "alter" and one.kind in SUMS:
+        if edit == "alter" and isinstance(one, Take):
             told[at] = transcript.alter(one)
-        if edit == "follow" and at in (descriptions := _descriptions(told)):
-            kind = {"receive": "follow", "receive_weights": "follow_weights"}[one.kind]
-            told[at] = Message(kind, (descriptions[at], *one.arguments))
         if edit in ("move", "repeat"):
             told.insert(data.draw(st.integers(1, len(told)), "to"), one)
     assert clashes(transcript, honest, told) == []
@@ -212,9 +190,13 @@ def test_no_changes_of_what_a_cloud_is_told_change_what_it_adds_to_a_common_sum(
 # The three attacks that led here, by name; each of them worked on version 0.1.
 
 
-def _told(transcript: Transcript, kind: str, count: int = 0) -> int:
-    """Place of a message of a kind."""
-    return [at for at, one in enumerate(transcript.messages) if one.kind == kind][count]
+def _told(transcript: Transcript, kind: type[Request], purpose: str = "", count: int = 0) -> int:
+    """Place of a message of a kind, of a sum for a purpose."""
+    return [
+        at
+        for at, one in enumerate(transcript.messages)
+        if isinstance(one, kind) and (not purpose or transcript.purpose(one) == purpose)
+    ][count]
 
 
 def _common(*made: dict[bytes, str]) -> set[bytes]:
@@ -227,14 +209,15 @@ def test_an_altered_total_of_rows_leaves_no_common_round(
     """Told of many more rows, a cloud counts for nothing beside one that was told the truth."""
     transcript = transcripts["plain"]
     told = list(transcript.messages)
-    at = _told(transcript, "receive_statistics")
-    told[at] = transcript.alter(told[at])
+    at = _told(transcript, Take, STATISTICS)
+    taken = told[at]
+    assert isinstance(taken, Take)
+    told[at] = transcript.alter(taken)
     player = Player(transcript)
     made = player.play(told)
     # It takes the statistics: nothing tells it that they are not everybody's.
     assert told[at] not in [message for message, _ in player.refused]
-    rule = player.client._weights
-    assert rule is not None
+    rule = player.client.state.rule
     assert rule.total_rows > 100 * transcript.method.moments.rows  # type: ignore[attr-defined]
     victim = Player(transcript).play(transcript.messages)
     # The statistics themselves are encrypted before anything is opened.
@@ -246,22 +229,21 @@ def test_an_altered_total_of_rows_leaves_no_common_round(
 def test_a_pass_is_taken_in_once_and_first_or_last_makes_a_difference(
     transcripts: dict[str, Transcript], altered_first: bool
 ) -> None:
-    """Two sums of one pass, received and followed in either order, were the same history."""
+    """Two sums of one pass, taken in in either order, were the same history."""
     transcript = transcripts["everything"]
     told = list(transcript.messages)
-    at = _told(transcript, "receive_weights")
-    description = _descriptions(told)[at]
-    honest, other = told[at], transcript.alter(told[at])
+    at = _told(transcript, Take, SHARES)
+    honest = told[at]
+    assert isinstance(honest, Take)
+    other = transcript.alter(honest)
     first, second = (other, honest) if altered_first else (honest, other)
-    received_first = [first, Message("follow_weights", (description, *second.arguments))]
-    followed_first = [Message("follow_weights", (description, *second.arguments)), first]
-    for both in (received_first, followed_first):
+    made = []
+    for both in ([first, second], [second, first]):
         player = Player(transcript)
-        player.play([*told[:at], *both, *told[at + 1 :]])
+        made.append(player.play([*told[:at], *both, *told[at + 1 :]]))
         assert both[1] in [message for message, _ in player.refused]
-    one = Player(transcript).play([*told[:at], *received_first, *told[at + 1 :]])
-    two = Player(transcript).play([*told[:at], *followed_first, *told[at + 1 :]])
     # What stood before the pass was opened is common; of what comes after, nothing.
+    one, two = made
     before = sorted(list(one).index(rnd) for rnd in _common(one, two))
     assert before == list(range(len(before))) == [0, 1]
 
@@ -272,9 +254,9 @@ def test_an_update_is_of_no_use_under_a_history_that_it_was_not_trained_under(
     """Told to train before the sum of the round before, a cloud would start from another model."""
     transcript = transcripts["plain"]
     told = list(transcript.messages)
-    train, follow = _told(transcript, "train", 1), _told(transcript, "follow")
-    assert follow < train
-    early = [*told[:follow], told[train], *told[follow:train], *told[train + 1 :]]
+    train, taken = _told(transcript, Train, count=1), _told(transcript, Take, UPDATES)
+    assert taken < train
+    early = [*told[:taken], told[train], *told[taken:train], *told[train + 1 :]]
     player = Player(transcript)
     made = player.play(early)
     assert told[train] in [message for message, _ in player.refused]
@@ -283,15 +265,12 @@ def test_an_update_is_of_no_use_under_a_history_that_it_was_not_trained_under(
     assert [honest.index(rnd) for rnd in made] == [0, 1, 3]
     # Nor does a result that is there already outlive the sum: it names the model that it is of.
     player = Player(transcript)
-    upload = _told(transcript, "upload")
+    upload = _told(transcript, Contribute, UPDATES)
     player.play(told[:upload])
-    player.play([told[follow]])
-    work = player.client._work
-    assert work is not None
-    replica = player.client._replica
-    assert replica is not None
-    with pytest.raises(vs.RoundError, match="belongs to another history"):
-        player.client.upload(told[_told(transcript, "upload", 1)].arguments[0], work.number)
+    player.play([told[taken]])
+    assert not player.tell(told[_told(transcript, Contribute, UPDATES, 1)])
+    assert isinstance(player.refused[-1][1], vs.RoundError)
+    assert "has not trained since its last upload" in str(player.refused[-1][1])
 
 
 def test_an_altered_sum_decrypts_as_if_nothing_had_happened(
@@ -301,7 +280,7 @@ def test_an_altered_sum_decrypts_as_if_nothing_had_happened(
     for transcript in transcripts.values():
         player = Player(transcript)
         for message in transcript.messages:
-            if message.kind not in SUMS:
+            if not isinstance(message, Take):
                 player.tell(message)
                 continue
             fresh = Player(transcript)
@@ -316,11 +295,9 @@ def test_an_altered_sum_decrypts_as_if_nothing_had_happened(
                 assert fresh.tell(message), fresh.refused
                 assert player.tell(message)
                 continue
-            assert fresh.tell(changed), (message.kind, fresh.refused)
+            assert fresh.tell(changed), (message.verb, fresh.refused)
             assert player.tell(message)
-            one, two = fresh.client._replica, player.client._replica
-            assert one is not None
-            assert two is not None
+            one, two = fresh.client.state, player.client.state
             assert one.history.head != two.history.head
 
 
@@ -329,28 +306,30 @@ def test_a_round_for_another_step_or_purpose_is_refused(
 ) -> None:
     """A cloud is asked for each sum with the description of each other one."""
     transcript = transcripts["everything"]
-    kinds = ("weight_upload", "sensitivity_upload", "upload")
-    asked = {
-        one.kind + str(at): one for at, one in enumerate(transcript.messages) if one.kind in kinds
-    }
+    kinds = (SHARES, MASK, UPDATES)
+    asked = [
+        one
+        for one in transcript.messages
+        if isinstance(one, Contribute) and transcript.purpose(one) in kinds
+    ]
     for at, message in enumerate(transcript.messages):
-        if message.kind not in kinds:
+        if message not in asked:
             continue
-        for other in asked.values():
-            if other.arguments[0] == message.arguments[0]:
+        for other in asked:
+            if other == message:
                 continue
             player = Player(transcript)
             player.play(transcript.messages[:at])
-            wrong = replace(message, arguments=(other.arguments[0], *message.arguments[1:]))
-            assert not player.tell(wrong)
+            assert not player.tell(other)
             assert player.tell(message), player.refused
 
 
 def test_altering_adds_what_it_says(transcripts: dict[str, Transcript]) -> None:
     transcript = transcripts["plain"]
-    message = transcript.messages[_told(transcript, "receive_statistics")]
-    aggregate, sum_key = message.arguments
-    rnd = transcript.round_of(aggregate)
+    message = transcript.messages[_told(transcript, Take, STATISTICS)]
+    assert isinstance(message, Take)
+    aggregate, sum_key = message.aggregate, message.opening
+    rnd = vs.Round.from_bytes(message.description)
     key = vs.SumKey.from_bytes(sum_key, rnd)
 
     def rows(data: bytes) -> float:

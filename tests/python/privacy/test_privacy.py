@@ -20,7 +20,7 @@ from veilsum.privacy.distributed_noise import NoisePlan, concentrated_loss
 from veilsum.training.config import TrainConfig
 from veilsum.training.setting import prepare
 from veilsum.transport.conditions import Reliable
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 DISTRIBUTED = ("privacy.distributed=true", "aggregation.weights=uniform")

@@ -25,13 +25,15 @@ from veilsum.protocol.history import (
     Record,
     digest_state,
 )
-from veilsum.protocol.options import AggregationOptions
-from veilsum.protocol.ranges import AdaptiveRange, FixedRange
+from veilsum.protocol.options import AggregationOptions, EncryptionOptions
+from veilsum.protocol.ranges import AdaptiveRange, FixedRange, SeparateRanges, range_policy
+from veilsum.protocol.secure_sum import SecureSum
 from veilsum.protocol.server_step import server_optimiser
 from veilsum.protocol.shares import SharePasses, Totals
+from veilsum.protocol.terms import Terms
 from veilsum.training.config import LOCAL_OPTIONS, TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.run import Federation
-from veilsum.transport.in_process import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 
@@ -176,13 +178,15 @@ def test_a_round_names_all_of_its_place() -> None:
     signers = [vs.Identity.generate().public.to_bytes() for _ in range(2)]
     training = bytes(range(32))
     key = vs.keygen(plan)[1].to_bytes()
-    agreement = Agreement(plan.to_bytes(), key, signers, 2, training)
+    pair = plan.to_bytes(), key
+    agreement = Agreement(pair, pair, signers, 2, training)
     place = Place(3, "shares.2", b"\xab" * 32)
     like, limits = {"weight": np.zeros(1)}, {"weight": 1.0}
-    rnd = agreement.make_round(like, limits, place)
+    what = SecureSum("shares", like, limits)
+    rnd = agreement.propose(what, place)
     assert rnd.step == vs.TrainingStep(training, 3, "shares.2", b"\xab" * 32)
     data = rnd.to_bytes()
-    assert stands_at(agreement.read_round(data, like, limits, place), place)
+    assert stands_at(agreement.read(what, data, place), place)
     others = (
         replace(place, step=4),
         replace(place, purpose="shares.1"),
@@ -191,9 +195,9 @@ def test_a_round_names_all_of_its_place() -> None:
     for other in others:
         assert not stands_at(rnd, other)
         with pytest.raises(vs.RoundError, match="another history than was agreed"):
-            agreement.read_round(data, like, limits, other)
+            agreement.read(what, data, other)
     # The same place of another training, and a round that stands in none, are no rounds of it.
-    elsewhere = Agreement(plan.to_bytes(), key, signers, 2, bytes(32))
+    elsewhere = Agreement(pair, pair, signers, 2, bytes(32))
     stray = vs.Round(
         plan,
         vs.PublicKey.from_bytes(key),
@@ -202,9 +206,9 @@ def test_a_round_names_all_of_its_place() -> None:
         roster=[vs.PublicIdentity.from_bytes(one) for one in signers],
     )
     assert not stands_at(stray, place)
-    for foreign in (elsewhere.make_round(like, limits, place), stray):
+    for foreign in (elsewhere.propose(what, place), stray):
         with pytest.raises(vs.RoundError, match="another history than was agreed"):
-            agreement.read_round(foreign.to_bytes(), like, limits, place)
+            agreement.read(what, foreign.to_bytes(), place)
 
 
 def arrays() -> dict[str, np.ndarray]:
@@ -247,17 +251,38 @@ def _ranges() -> Iterator[tuple[Any, Callable[[Any], None]]]:
     yield AdaptiveRange(NAMES, 1.0, 8.0, 0.0), lambda it: it.observe(MEAN, 1, 3)
     yield AdaptiveRange(NAMES, 1.0, 8.0, 0.0), lambda it: it.observe(MEAN, 0, 3)
     yield FixedRange(NAMES, 1.0), lambda it: it.observe(MEAN, 1, 3)
+    two = {"w": np.zeros(3), "count": np.zeros(1)}
+    separate = range_policy(EncryptionOptions(), two, {"count": 4096.0})
+    assert isinstance(separate, SeparateRanges)
+    yield separate, lambda it: it.observe(MEAN | {"count": np.array([20.0])}, 1, 4)
 
 
 def _optimisers() -> Iterator[tuple[Any, Callable[[Any], None]]]:
     for kind in ("fedavg", "fedavgm", "fedadam", "fedyogi"):
         made = server_optimiser(AggregationOptions(server_optimiser=kind))
         yield made, lambda it: it.step({"w": np.zeros(3, np.float32)}, MEAN)
+        figures = server_optimiser(
+            AggregationOptions(server_optimiser=kind), frozenset({"running_mean"})
+        )
+        both = {"w": np.zeros(3, np.float32), "running_mean": np.zeros(3, np.float32)}
+        means = {**MEAN, "running_mean": MEAN["w"]}
+        yield figures, lambda it, both=both, means=means: it.step(both, means)
 
 
 def _passes() -> Iterator[tuple[Any, Callable[[Any], None]]]:
     yield SharePasses(0.5), lambda it: it.observe(Totals(3.0, 0, 4))
     yield SharePasses(1.0), lambda it: it.observe(Totals(3.0, 0, 4))
+
+
+def seen(value: Any) -> str:
+    """What an attribute holds; a part that is itself made of state is what that state is."""
+    if isinstance(value, tuple):
+        return "".join(map(seen, value))
+    return (
+        repr({name: seen(one) for name, one in vars(value).items()})
+        if hasattr(value, "state")
+        else repr(value)
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,7 +296,7 @@ def test_whatever_a_sum_changes_in_a_part_is_in_its_state(
     observe(thing)
     after = digest_state(thing.state)
     changed = [
-        name for name, value in vars(thing).items() if repr(value) != repr(getattr(before, name))
+        name for name, value in vars(thing).items() if seen(value) != seen(getattr(before, name))
     ]
     for name in changed:
         partly = copy.deepcopy(thing)
@@ -285,7 +310,7 @@ def test_what_steers_a_replica_is_in_its_state(make_config: Make, federation: Fe
         "aggregation.weights=dynamic", "aggregation.server_optimiser=fedavgm", "hybrid.fraction=0.5"
     )
     method = EncryptedAveraging(config, federation.clouds)
-    replica = method._replica
+    replica = method.clients[0].state
     digests = [digest_state(replica.state)]
     parts = [dict(replica.state)]
     for number in (1, 2):
@@ -303,16 +328,16 @@ def test_what_steers_a_replica_is_in_its_state(make_config: Make, federation: Fe
     assert replica._model_digest() == replica._model
     # Every participant comes to the same head by itself.
     for client in method.clients:
-        assert client._replica is not None
-        assert client._replica.history.head == replica.history.head
-        assert digest_state(client._replica.state) == digests[-1]
+        assert client.state.history.head == replica.history.head
+        assert digest_state(client.state.state) == digests[-1]
 
 
 def test_runs_of_the_same_configuration_have_histories_of_their_own(
     config: TrainConfig, federation: Federation
 ) -> None:
     one, two = (EncryptedAveraging(config, federation.clouds) for _ in range(2))
-    assert one._replica.history.head != two._replica.history.head
+    heads = [made.clients[0].state.history.head for made in (one, two)]
+    assert heads[0] != heads[1]
 
 
 def test_only_options_that_steer_nobody_may_differ_between_clouds(make_config: Make) -> None:
@@ -320,7 +345,9 @@ def test_only_options_that_steer_nobody_may_differ_between_clouds(make_config: M
     for section, options in LOCAL_OPTIONS.items():
         assert set(options) <= base.to_mapping()[section].keys()
         assert not set(options) & base.agreed()[section].keys()
-    assert make_config("run.threads=3", "encryption.pads_ahead=false").agreed() == base.agreed()
+    local = make_config("run.threads=3", "encryption.pads_ahead=false")
+    assert local.agreed() == base.agreed()
+    assert local.terms.agreed() == base.terms.agreed()
     for changed in (
         "run.seed=8",
         "training.epochs=3",
@@ -329,6 +356,8 @@ def test_only_options_that_steer_nobody_may_differ_between_clouds(make_config: M
         "data.leave_out=['mgus']",
     ):
         assert make_config(changed).agreed() != base.agreed(), changed
+        # What the parties put into their histories is the terms.
+        assert make_config(changed).terms.agreed() != base.terms.agreed(), changed
 
 
 def test_a_cloud_with_another_configuration_encrypts_nothing(
@@ -338,8 +367,8 @@ def test_a_cloud_with_another_configuration_encrypts_nothing(
 
     other = make_config("training.epochs=3")
 
-    def make(index: int, study: Any, config: TrainConfig) -> Client:
-        return Client(index, study, other if index == 1 else config)
+    def make(index: int, task: Any, terms: Terms, threads: int | None) -> Client:
+        return Client(index, task, other.terms if index == 1 else terms, threads=threads)
 
     with pytest.raises(vs.RoundError, match="another history than was agreed"):
         EncryptedAveraging(make_config(), federation.clouds, make)

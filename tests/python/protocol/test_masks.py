@@ -15,7 +15,7 @@ from veilsum.protocol.rounding import Grid
 from veilsum.training.config import TrainConfig
 from veilsum.training.setting import prepare
 from veilsum.transport.conditions import Reliable
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 Make = Callable[..., TrainConfig]
 

@@ -13,7 +13,7 @@ from veilsum.protocol.contribution import Contribution
 from veilsum.protocol.rounding import Grid
 from veilsum.training.config import TrainConfig
 from veilsum.training.run import spread
-from veilsum.transport.in_process import EncryptedAveraging
+from veilsum.training.encrypted import EncryptedAveraging
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import numpy as np
 import pytest
 
 import veilsum as vs
+from veilsum.cli import main
+from veilsum.lab.compare.experiment import Experiment
+from veilsum.lab.compare.options import CompareOptions
 from veilsum.training.config import TrainConfig, with_overrides
 from veilsum.training.federation import spread
+from veilsum.training.run import train
 from veilsum.training.setting import prepare
 
 NEEDED = ("data.study=csv", "data.path=rows.csv", "data.label=y", "data.ranges=ranges.csv")
@@ -106,3 +111,55 @@ def test_classes_train_like_any_outcome(table: Callable[..., TrainConfig]) -> No
         }
     scores = judge.evaluate(parameters)
     assert scores["accuracy"] > 0.85 > scores["majority"]
+
+
+@pytest.mark.slow
+def test_five_clouds_learn_digits_from_a_table_with_a_network_of_their_own(tmp_path: Path) -> None:
+    digits = pytest.importorskip("sklearn.datasets").load_digits()
+    pixels = [f"p{i}" for i in range(64)]
+    lines = [",".join([*pixels, "digit"])]
+    for row, said in zip(digits.data.astype(int), digits.target, strict=True):
+        lines.append(",".join(map(str, [*row, said])))
+    (tmp_path / "digits.csv").write_text("\n".join(lines) + "\n")
+    levels = ", ".join(f'"{digit}"' for digit in range(10))
+    (tmp_path / "ranges.toml").write_text(
+        "".join(f"[{pixel}]\nlow = 0\nhigh = 16\n" for pixel in pixels)
+        + f'[digit]\nkind = "categorical"\nlevels = [{levels}]\n'
+    )
+    settings = [
+        "data.study=csv", f"data.path={tmp_path}/digits.csv", "data.label=digit",
+        f"data.ranges={tmp_path}/ranges.toml", "data.clouds=5", "data.split=random",
+        "model.function=own_network:convolutions", "training.rounds=6", "training.epochs=2",
+        "training.batch_size=32", "training.learning_rate=0.003", "encryption.limit=1.0",
+        "run.device=cpu", "run.threads=2", "run.live=off", "run.tensorboard=false",
+        "run.baseline=true", f"run.directory={tmp_path}", "run.name=digits",
+    ]  # fmt: skip
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    assert main(["train", *arguments]) == 0
+    written = (tmp_path / "digits" / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in written]
+    last = {record["method"]: record for record in records}
+    assert last["veilsum"]["accuracy"] >= 0.96
+    assert len(last["veilsum"]["classes"]) == 10
+    assert (tmp_path / "digits" / "report.html").exists()
+
+
+def test_a_label_that_is_a_number_is_refused_before_anything_begins(
+    table: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    made = table("data.split=random", f"run.directory={tmp_path}/runs")
+    (tmp_path / "ranges.csv").write_text(
+        "column,kind,low,high,missing,levels\nx,,-5,5,,\nage,,0,120,yes,\n"
+        "place,categorical,,,,N|S|W\ny,,0,10,,\n"
+    )
+    path = Path(made.data.path)
+    path.write_text(path.read_text().replace(",a\n", ",1\n").replace(",b\n", ",2\n")
+                    .replace(",c\n", ",3\n"))  # fmt: skip
+    with pytest.raises(vs.ParameterError, match=r"y is a number; .*veilsum\.learning"):
+        train(made)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_methods_are_compared_on_a_yes_or_no_only(table: Callable[..., TrainConfig]) -> None:
+    with pytest.raises(vs.ParameterError, match="compared on an outcome of yes or no"):
+        Experiment(table("data.split=random"), CompareOptions(), lambda _: None)

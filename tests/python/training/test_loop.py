@@ -216,7 +216,7 @@ def test_an_interrupt_leaves_whole_records_and_the_last_model(
 def test_an_interrupt_before_the_first_round_ended(
     make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from veilsum.transport.in_process import EncryptedAveraging
+    from veilsum.training.encrypted import EncryptedAveraging
 
     def interrupted(self: object, number: int) -> None:
         raise KeyboardInterrupt

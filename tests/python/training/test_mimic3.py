@@ -15,8 +15,8 @@ from veilsum.data import MAX_ROWS, local_moments
 from veilsum.data.synthetic_mimic import write_synthetic_mimic
 from veilsum.protocol import statistics
 from veilsum.training.config import TrainConfig, with_overrides
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.run import spread
-from veilsum.transport.in_process import EncryptedAveraging
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from veilsum.errors import RoundError, missing_extra, one_line
+from veilsum.errors import ParameterError, RoundError, missing_extra, one_line
 from veilsum.options import read_toml
 from veilsum.training.config import TrainConfig, with_overrides
 
@@ -75,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print the whole resolved configuration as TOML, with explanations, and stop",
     )
     parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FOLDER",
+        help="go on with a run that was killed or interrupted, to the same result",
+    )
+    parser.add_argument(
         "--report",
         type=Path,
         metavar="FOLDER",
@@ -89,6 +95,11 @@ def read_config(args: argparse.Namespace) -> TrainConfig:
     ----------
     args : argparse.Namespace
         As `add_arguments` declared them.
+
+    Returns
+    -------
+    TrainConfig
+        Checked.
 
     Raises
     ------
@@ -146,12 +157,20 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         print(f"report: {write_report(args.report)}")
         return 0
-    config = read_config(args)
+    if args.resume is not None:
+        if args.config is not None or args.settings or args.name or args.baseline or args.engine:
+            raise ParameterError(
+                "--resume goes on with the configuration of the run; leave out config.toml, --set, "
+                "--name, --baseline and --engine"
+            )
+        config = _config_of(args.resume)
+    else:
+        config = read_config(args)
     if args.print_config:
         print(config.to_toml(), end="")
         return 0
     with terminate_as_interrupt():
-        result = _train(config, quiet=quiet)
+        result = _train(config, args.resume, quiet=quiet)
     page = made_or_noted(
         lambda: write_report(result.folder),
         f"the run is whole, but no report could be made of it (again with: veilsum train --report "
@@ -179,14 +198,22 @@ def _require_a_round(result: TrainingRun) -> None:
         )
 
 
-def _train(config: TrainConfig, *, quiet: bool) -> TrainingRun:
+def _config_of(folder: Path) -> TrainConfig:
+    """Return the configuration of a run that is to go on."""
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise ParameterError(f"{folder} has no config.toml; it is no folder of veilsum train")
+    return TrainConfig.load(path)
+
+
+def _train(config: TrainConfig, before: Path | None, *, quiet: bool) -> TrainingRun:
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise missing_extra("veilsum train", "torch", "train") from error
     from veilsum.report.live import make_view
     from veilsum.report.tensorboard import EventsWriter
-    from veilsum.training.run import train
+    from veilsum.training.run import resume, train
 
     observers: list[Observer] = []
     view = make_view(config.run.live)
@@ -197,7 +224,10 @@ def _train(config: TrainConfig, *, quiet: bool) -> TrainingRun:
     if not quiet:
         print(f"sums are opened by {config.terms.who_opens}", file=sys.stderr)
         print("preparing: data, keys, encrypted statistics", file=sys.stderr, flush=True)
-    return train(config, observers, None if quiet else _reading())
+    progress = None if quiet else _reading()
+    if before is not None:
+        return resume(before, observers, progress)
+    return train(config, observers, progress)
 
 
 def made_or_noted(make: Callable[[], _T], otherwise: str, *, trace: bool = False) -> _T | None:

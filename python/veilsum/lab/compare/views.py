@@ -20,9 +20,9 @@ from veilsum.lab.leakage.ciphertext import view_of_bytes, view_of_upload
 from veilsum.protocol.hybrid import noisy
 from veilsum.rounds import Round
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.outcome import Method, RoundOutcome
 from veilsum.training.plain import PlainMethod
-from veilsum.transport.in_process import EncryptedAveraging
 
 Arrays = Mapping[str, NDArray[np.float64]]
 

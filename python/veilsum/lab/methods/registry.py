@@ -14,13 +14,13 @@ from veilsum.lab.methods.dp_fl import DpFl
 from veilsum.lab.methods.he_fl import HeFl
 from veilsum.training.centralised import Centralised
 from veilsum.training.config import TrainConfig
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.federation import Federation
 from veilsum.training.outcome import Method
 from veilsum.training.run_directory import CENTRALISED, DP_FL, ENCRYPTED, HE_FL, PLAINTEXT
 from veilsum.training.setting import Setting, prepare
 from veilsum.transport.conditions import Conditions
-from veilsum.transport.in_process import EncryptedAveraging
 
 METHODS = (CENTRALISED, PLAINTEXT, HE_FL, DP_FL, ENCRYPTED)
 """Names of all methods, in the order of the paper's comparison."""

@@ -89,7 +89,9 @@ def run_method(
         method = make_method(name, config, setting=setting, conditions=conditions)
         run = MethodRun(name, setup_seconds=time.perf_counter() - start)
         run.setup_bytes = method.setup_bytes
-        for record, outcome in play(method, config.training.rounds, setting.evaluator()):
+        for record, outcome in play(
+            method, range(1, config.training.rounds + 1), setting.evaluator()
+        ):
             run.records.append(record)
             if observe is not None:
                 observe(record, outcome)
