@@ -1,4 +1,4 @@
-"""Options: their defaults, their rules, and the check of a section of them.
+"""Options: their defaults, their rules, the check of a section of them, and TOML.
 
 Bottom of the package. A section is a frozen dataclass whose fields are made by `option`; the room
 that obeys a section declares it, and `training/config.py` reads all of them from TOML.
@@ -7,14 +7,17 @@ that obeys a section declares it, and `training/config.py` reads all of them fro
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from veilsum.arguments import shown
-from veilsum.errors import ParameterError
+from veilsum.errors import ParameterError, missing_extra
 
 __all__ = [
     "LARGEST",
@@ -183,3 +186,40 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def toml_reader() -> Any:
+    """Return the standard library's TOML reader, or its twin before Python 3.11."""
+    try:
+        return importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    except ModuleNotFoundError as error:
+        raise missing_extra("a TOML configuration", "tomli", "train") from error
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file into nested dictionaries.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Raises
+    ------
+    ParameterError
+        When it is no TOML; the message has line and column.
+    OSError
+        When it cannot be read.
+    """
+    toml = toml_reader()
+    data = Path(path).read_bytes()
+    try:
+        # Some editors put a byte order mark before UTF-8, which TOML does not know.
+        values: dict[str, Any] = toml.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ParameterError(
+            f"{path}: not valid TOML: {error}; TOML is UTF-8: save the file with that encoding"
+        ) from error
+    except toml.TOMLDecodeError as error:
+        raise ParameterError(f"{path}: not valid TOML: {error}") from error
+    return values

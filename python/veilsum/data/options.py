@@ -11,13 +11,19 @@ from veilsum.options import above, between, each, one_of, option, strictly_betwe
 class DataOptions:
     """Which patients, and how they are spread over the clouds."""
 
-    study: str = option("flchain", "data set", one_of("flchain", "mimic3"))
+    study: str = option("flchain", "data set", one_of("flchain", "mimic3", "csv"))
     directory: str = option("", "of mimic3: the folder with MIMIC-III's CSV files")
     cache: str = option(
         "",
         "of mimic3: folder for the prepared table, which holds patients' data; empty: the user's "
         'cache folder; "off": none',
     )
+    path: str = option("", "of csv: the table, a .csv or .csv.gz file")
+    label: str = option("", "of csv: the column with the outcome")
+    site: str = option(
+        "", "of csv: the column that says which cloud a row is of; empty: `split` decides"
+    )
+    ranges: str = option("", "of csv: the file with the columns' public ranges, .toml or .csv")
     leave_out: tuple[str, ...] = option((), "feature columns to leave out")
     test_fraction: float = option(
         0.2, "share of the patients held out for evaluation", strictly_between(0, 1)

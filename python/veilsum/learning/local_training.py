@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from veilsum.errors import ParameterError
-from veilsum.learning.model import blank_network, initial_parameters, write_parameters
+from veilsum.learning.model import blank_network, initial_parameters
+from veilsum.learning.module_tensors import ModuleTensors
 from veilsum.learning.options import ModelOptions, TrainingOptions
+from veilsum.learning.outcomes import YES_OR_NO, Outcome
 from veilsum.learning.seeds import torch_seed
 from veilsum.learning.task import LocalResult, Parameters, Tensors
 
@@ -30,8 +32,8 @@ class LocalTrainer:
     ----------
     inputs : ndarray, float32, shape (rows, columns)
         Preprocessed rows.
-    labels : ndarray of int, shape (rows,)
-        0 or 1.
+    labels : ndarray, shape (rows,)
+        As `Outcome.labels` returns them: 0 or 1, a class's index, or a number in [-1, 1].
     model : ModelOptions
         The network.
     options : TrainingOptions
@@ -42,22 +44,30 @@ class LocalTrainer:
         The cloud's number, for its random streams and messages.
     device : torch.device
         Where to train.
+    outcome : Outcome
+        What the network learns.
     """
 
     def __init__(
         self,
         inputs: NDArray[np.float32],
-        labels: NDArray[np.int64],
+        labels: NDArray[Any],
         model: ModelOptions,
         options: TrainingOptions,
         *,
         seed: int,
         cloud: int,
         device: torch.device,
+        outcome: Outcome = YES_OR_NO,
     ) -> None:
         self._inputs = torch.from_numpy(inputs).to(device)
-        self._labels = torch.from_numpy(labels.astype(np.float32)).to(device)
-        self._network = blank_network(model, inputs.shape[1], device)
+        self._labels = outcome.tensor(labels).to(device)
+        self._outcome = outcome
+        self._network = blank_network(model, inputs.shape[1], device, outcome.outputs, seed)
+        self._tensors = ModuleTensors(self._network)
+        self._normalises = any(
+            isinstance(one, nn.modules.batchnorm._NormBase) for one in self._network.modules()
+        )
         self._model = model
         self._columns = inputs.shape[1]
         self._options = options
@@ -72,12 +82,12 @@ class LocalTrainer:
 
     @property
     def tensors(self) -> Tensors:
-        """Weights, all of them."""
-        return Tensors()
+        """What the parameters are; weights alone but for a network of the user's own."""
+        return self._tensors.tensors
 
     def initial(self) -> Parameters:
         """Return the parameters that every cloud starts from."""
-        return initial_parameters(self._model, self._columns, self._seed)
+        return initial_parameters(self._model, self._columns, self._seed, self._outcome.outputs)
 
     def train(self, parameters: Mapping[str, NDArray[np.float32]], number: int) -> LocalResult:
         """Train from the global parameters.
@@ -94,9 +104,8 @@ class LocalTrainer:
         veilsum.ParameterError
             When the loss or the update is no finite number any more.
         """
-        write_parameters(self._network, parameters)
+        self._tensors.write(self._network, parameters)
         optimiser = self._optimiser()
-        criterion = nn.BCEWithLogitsLoss()
         order = torch.Generator().manual_seed(
             torch_seed(self._seed, "batches", self._cloud, number)
         )
@@ -110,10 +119,10 @@ class LocalTrainer:
                 # Losses are added on the device: reading each one would wait for it.
                 total = torch.zeros((), dtype=torch.float64, device=self._device)
                 shuffled = torch.randperm(self.rows, generator=order).to(self._device)
-                for batch in torch.split(shuffled, self._options.batch_size):
+                for batch in self._batches(shuffled):
                     optimiser.zero_grad(set_to_none=True)
-                    logits = self._network(self._inputs[batch])[:, 0]
-                    loss = criterion(logits, self._labels[batch])
+                    said = self._network(self._inputs[batch])
+                    loss: Any = self._outcome.loss(said, self._labels[batch])
                     loss.backward()
                     for one, anchor in zip(self._network.parameters(), anchors, strict=False):
                         # The gradient of FedProx's term, mu / 2 * |w - global|^2 (Li et al., 2020).
@@ -124,11 +133,18 @@ class LocalTrainer:
         mean_loss = float(total) / self.rows
         if not math.isfinite(mean_loss):
             raise self._diverged(number, f"the loss is {mean_loss}")
-        update = self._difference(parameters)
+        update = self._tensors.difference(self._network, parameters)
         if not all(np.isfinite(array).all() for array in update.values()):
             # The last step may spoil the weights when no loss shows it any more.
             raise self._diverged(number, "the update has numbers that are not finite")
         return LocalResult(update, mean_loss, self.rows)
+
+    def _batches(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        batches = list(torch.split(rows, self._options.batch_size))
+        # Batch normalisation has no deviation of a single row, which joins the batch before.
+        if self._normalises and len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
 
     def _diverged(self, number: int, how: str) -> ParameterError:
         return ParameterError(
@@ -162,29 +178,40 @@ class LocalTrainer:
         if kind == "magnitude":
             parts = [np.abs(array).ravel() for array in result.update.values()]
         else:
-            write_parameters(self._network, parameters)
+            self._tensors.write(self._network, parameters)
             self._network.eval()
-            parts = self._gradients() if kind == "gradient" else self._fisher()
+            found = self._gradients() if kind == "gradient" else self._fisher()
+            # Running figures and counts have no gradient.
+            parts = [
+                found[name].ravel() if name in found else np.zeros(parameters[name].size)
+                for name in result.update
+            ]
         scores = np.concatenate(parts).astype(np.float64)
         largest = float(scores.max())
         return scores / largest if largest > 0 else scores
 
-    def _gradients(self) -> list[NDArray[np.float64]]:
-        criterion = nn.BCEWithLogitsLoss(reduction="sum")
+    def _gradients(self) -> dict[str, NDArray[Any]]:
         self._network.zero_grad(set_to_none=True)
         for rows in torch.split(torch.arange(self.rows, device=self._device), 4096):
-            criterion(self._network(self._inputs[rows])[:, 0], self._labels[rows]).backward()
-        return [
-            np.abs(np.zeros(one.shape) if one.grad is None else one.grad.cpu().numpy()).ravel()
-            for one in self._network.parameters()
-        ]
+            said = self._network(self._inputs[rows])
+            loss: Any = self._outcome.loss(said, self._labels[rows], "sum")
+            loss.backward()
+        return {
+            name: np.abs(one.grad.cpu().numpy())
+            for name, one in self._network.named_parameters()
+            if one.grad is not None
+        }
 
-    def _fisher(self) -> list[NDArray[np.float64]]:
-        weights = {name: one.detach() for name, one in self._network.named_parameters()}
+    def _fisher(self) -> dict[str, NDArray[Any]]:
+        weights = {
+            name: one.detach()
+            for name, one in self._network.named_parameters()
+            if one.requires_grad
+        }
 
         def loss(values: dict[str, torch.Tensor], row: torch.Tensor, label: torch.Tensor) -> Any:
-            logit = torch.func.functional_call(self._network, values, (row[None],))[0, 0]
-            return nn.functional.binary_cross_entropy_with_logits(logit, label)
+            said = torch.func.functional_call(self._network, values, (row[None],))
+            return self._outcome.loss(said, label[None])
 
         each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
         totals = {name: torch.zeros_like(one) for name, one in weights.items()}
@@ -192,9 +219,9 @@ class LocalTrainer:
         for rows in torch.split(torch.arange(count, device=self._device), 64):
             for name, gradient in each(weights, self._inputs[rows], self._labels[rows]).items():
                 totals[name] += gradient.square().sum(dim=0)
-        return [
-            np.sqrt(total.cpu().numpy().astype(np.float64)).ravel() for total in totals.values()
-        ]
+        return {
+            name: np.sqrt(total.cpu().numpy().astype(np.float64)) for name, total in totals.items()
+        }
 
     def _optimiser(self) -> torch.optim.Optimizer:
         options = self._options
@@ -209,13 +236,3 @@ class LocalTrainer:
         return torch.optim.Adam(
             parameters, lr=options.learning_rate, weight_decay=options.weight_decay
         )
-
-    def _difference(
-        self, parameters: Mapping[str, NDArray[np.float32]]
-    ) -> dict[str, NDArray[np.float64]]:
-        # In double precision the difference of two float32 numbers is exact enough that the only
-        # rounding of an update is the codec's.
-        return {
-            name: parameter.detach().cpu().numpy().astype(np.float64) - parameters[name]
-            for name, parameter in self._network.named_parameters()
-        }

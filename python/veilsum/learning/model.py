@@ -1,26 +1,23 @@
-"""The network, and its parameters as plain arrays.
+"""The network of a table, its initial parameters, and the device that it is on.
 
-Federated loop. Parameters move between participants as float32 arrays by name; this module turns
-them into a PyTorch module on a device and back. It knows nothing of rounds or encryption.
+Learning room. What of a network travels is `module_tensors`' business. It knows nothing of rounds
+or encryption.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from veilsum.arguments import check_type, check_whole, shown
+from veilsum.arguments import check_type, check_whole, shown, type_name
 from veilsum.errors import BackendUnavailableError, ParameterError
+from veilsum.learning.module_tensors import ModuleTensors
+from veilsum.learning.network_function import import_function
 from veilsum.learning.options import ModelOptions
 from veilsum.learning.seeds import torch_seed
+from veilsum.learning.task import Parameters
 
 _MOST_INPUTS = 1 << 24
-
-Parameters = dict[str, NDArray[np.float32]]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -30,34 +27,46 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def build_network(options: ModelOptions, inputs: int) -> nn.Sequential:
-    """Build a multilayer perceptron with one logit as output.
+def build_network(options: ModelOptions, inputs: int, outputs: int = 1) -> nn.Module:
+    """Build the network: a multilayer perceptron, or what the configured function returns.
 
     Parameters
     ----------
     options : ModelOptions
-        Widths, activation, dropout.
+        Widths, activation, dropout; or the function.
     inputs : int
         Number of input columns, 1 to 2^24.
+    outputs : int
+        Numbers that the network says of a row: one logit, or one a class.
 
     Raises
     ------
     veilsum.ParameterError
-        When there are none, or more.
+        When there are no inputs, or more; or the function cannot be imported, or returns no module.
     """
     layers: list[nn.Module] = []
     width = check_whole("inputs", inputs)
     if not 1 <= width <= _MOST_INPUTS:
         raise ParameterError(f"inputs is {shown(width)}; a network has 1 to 2^24 input columns")
+    if options.function:
+        made = import_function(options.function)(width, outputs)
+        if not isinstance(made, nn.Module):
+            raise ParameterError(
+                f"model.function {options.function} returned {type_name(made)}; it must return a "
+                "torch.nn.Module"
+            )
+        return made
     for hidden in options.hidden:
         layers += [nn.Linear(width, hidden), _ACTIVATIONS[options.activation]()]
         if options.dropout:
             layers.append(nn.Dropout(options.dropout))
         width = hidden
-    return nn.Sequential(*layers, nn.Linear(width, 1))
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
 
 
-def blank_network(options: ModelOptions, inputs: int, device: torch.device) -> nn.Sequential:
+def blank_network(
+    options: ModelOptions, inputs: int, device: torch.device, outputs: int = 1, seed: int = 0
+) -> nn.Module:
     """Build a network on a device whose parameters will be written before use.
 
     PyTorch draws initial values all the same; its global generator is left as it was.
@@ -70,14 +79,23 @@ def blank_network(options: ModelOptions, inputs: int, device: torch.device) -> n
         Number of input columns.
     device : torch.device
         Where to put it.
+    outputs : int
+        Numbers that it says of a row.
+    seed : int
+        The run's seed; of tensors that are never written, because a function froze them.
     """
     check_type("blank_network(options, inputs, device)", "device", device, torch.device)
+    return _initial_network(options, inputs, outputs, seed).to(device)
+
+
+def _initial_network(options: ModelOptions, inputs: int, outputs: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        return build_network(options, inputs).to(device)
+        torch.default_generator.manual_seed(torch_seed(seed, "initial model"))
+        return build_network(options, inputs, outputs)
 
 
 def count_values(options: ModelOptions, inputs: int) -> int:
-    """Return how many parameters the network has.
+    """Return how many parameters the perceptron has.
 
     Parameters
     ----------
@@ -90,7 +108,9 @@ def count_values(options: ModelOptions, inputs: int) -> int:
     return sum((widths[i] + 1) * widths[i + 1] for i in range(len(widths) - 1))
 
 
-def initial_parameters(options: ModelOptions, inputs: int, seed: int) -> Parameters:
+def initial_parameters(
+    options: ModelOptions, inputs: int, seed: int, outputs: int = 1
+) -> Parameters:
     """Return the parameters that every participant starts from.
 
     They are public, and follow from the configuration alone.
@@ -103,40 +123,11 @@ def initial_parameters(options: ModelOptions, inputs: int, seed: int) -> Paramet
         Number of input columns.
     seed : int
         The run's seed.
+    outputs : int
+        Numbers that the network says of a row.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(torch_seed(seed, "initial model"))
-        network = build_network(options, inputs)
-    return read_parameters(network)
-
-
-def read_parameters(network: nn.Module) -> Parameters:
-    """Copy a module's parameters into float32 arrays.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        On any device.
-    """
-    return {
-        name: parameter.detach().cpu().numpy().astype(np.float32, copy=True)
-        for name, parameter in network.named_parameters()
-    }
-
-
-def write_parameters(network: nn.Module, parameters: Mapping[str, NDArray[np.float32]]) -> None:
-    """Copy arrays into a module's parameters.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        On any device.
-    parameters : mapping of str to ndarray
-        One array a parameter, of its shape.
-    """
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(torch.from_numpy(parameters[name]))
+    network = _initial_network(options, inputs, outputs, seed)
+    return ModuleTensors(network).read(network)
 
 
 def choose_device(name: str, asked_as: str = "run.device") -> torch.device:

@@ -521,6 +521,17 @@ class TaskEvaluator:
             )
         return {name: _finite(f"evaluate's {name}", value) for name, value in found.items()}
 
+    def details(self, parameters: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
+        """Return nothing: a task's evaluation is its user's.
+
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            The global model.
+        """
+        del parameters
+        return {}
+
 
 def _torch() -> Any:
     try:

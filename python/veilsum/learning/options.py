@@ -4,13 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from veilsum.options import LARGEST, at_least, below, between, each, one_of, option, share, up_to
+from veilsum.options import (
+    LARGEST,
+    Rule,
+    at_least,
+    below,
+    between,
+    each,
+    one_of,
+    option,
+    share,
+    up_to,
+)
+
+
+def _function_name(value: str) -> bool:
+    if not value:
+        return True
+    module, _, function = value.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), *function.split(".")))
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The network: a multilayer perceptron with one logit."""
+    """The network: a multilayer perceptron, or what a function of your own returns."""
 
+    function: str = option(
+        "",
+        'your own network instead: "module:function", called with the numbers of its inputs and '
+        "of its outputs; empty: the perceptron of the options below",
+        Rule('"module:function", such as "my_model:make", or empty', _function_name),
+    )
     hidden: tuple[int, ...] = option(
         (256, 128), "widths of the hidden layers; []: a linear model", each(between(1, 65536))
     )

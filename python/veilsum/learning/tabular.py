@@ -15,8 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from veilsum.data import Moments, Preprocessor, Study, local_moments
+from veilsum.data.preprocess import input_names
 from veilsum.learning.local_training import LocalTrainer
+from veilsum.learning.model import blank_network
+from veilsum.learning.module_tensors import ModuleTensors, digest
 from veilsum.learning.options import ModelOptions, TrainingOptions
+from veilsum.learning.outcomes import Outcome
 
 
 class TabularTask:
@@ -49,6 +53,7 @@ class TabularTask:
         device: torch.device,
     ) -> None:
         self._study = study
+        self._outcome = Outcome.of(study)
         self._model = model
         self._training = training
         self._seed = seed
@@ -66,8 +71,29 @@ class TabularTask:
         return local_moments(self._study).to_mapping()
 
     def describe(self) -> dict[str, Any]:
-        """Return the columns with their public ranges, as JSON holds them."""
-        return {"features": [asdict(feature) for feature in self._study.features]}
+        """Return the columns with their public ranges, as JSON holds them.
+
+        Of an outcome that is not yes or no, its classes or its range; of a network of the user's
+        own, its tensors and a digest of the whole initial one.
+        """
+        described: dict[str, Any] = {
+            "features": [asdict(feature) for feature in self._study.features]
+        }
+        outcome = self._outcome
+        if outcome.classes:
+            described["classes"] = list(outcome.classes)
+        if outcome.target is not None:
+            described["target"] = asdict(outcome.target)
+        if self._model.function:
+            inputs = len(input_names(self._study.features))
+            network = blank_network(
+                self._model, inputs, torch.device("cpu"), outcome.outputs, self._seed
+            )
+            described["network"] = {
+                "tensors": ModuleTensors(network).describe(),
+                "initial": digest(network),
+            }
+        return described
 
     def begin(self, pooled: Mapping[str, NDArray[np.float64]]) -> LocalTrainer:
         """Prepare the rows and make their trainer.
@@ -86,10 +112,11 @@ class TabularTask:
         preprocessor = Preprocessor.fit(self._study.features, moments)
         return LocalTrainer(
             preprocessor.transform(self._study),
-            self._study.labels,
+            self._outcome.labels(self._study),
             self._model,
             self._training,
             seed=self._seed,
             cloud=self._cloud,
             device=self._device,
+            outcome=self._outcome,
         )

@@ -258,6 +258,8 @@ def _clouds(run: RunFiles) -> str:
         + str(data.get("dirichlet_of", "")).replace("_", " ")
         + f" (alpha {data.get('dirichlet_alpha', 0):g})",
     }[data["split"]]
+    if data.get("site"):
+        how = f"split by {data['site']}: each of its values is a cloud"
     return (
         "<h2>The clouds</h2>\n"
         f"<p>The training rows ({run.rows_are}) were {escape(how)}; "

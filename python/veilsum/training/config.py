@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
 import json
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,9 +19,18 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from veilsum.data.options import DataOptions
-from veilsum.errors import ParameterError, missing_extra
+from veilsum.errors import ParameterError
 from veilsum.learning.options import ModelOptions, TrainingOptions
-from veilsum.options import Rule, between, check_section, convert, one_of, option
+from veilsum.options import (
+    Rule,
+    between,
+    check_section,
+    convert,
+    one_of,
+    option,
+    read_toml,
+    toml_reader,
+)
 from veilsum.privacy.options import PrivacyOptions
 from veilsum.protocol.options import AggregationOptions, EncryptionOptions, HybridOptions
 from veilsum.protocol.terms import Terms
@@ -99,7 +106,7 @@ LOCAL_OPTIONS = {
         "resumable",
         "keep_messages",
     ),
-    "data": ("directory", "cache"),
+    "data": ("directory", "cache", "path", "ranges"),
     "encryption": ("pads_ahead", "pad_budget_mib"),
 }
 """Options that may differ from cloud to cloud: where files are, what shows progress, how fast
@@ -262,6 +269,7 @@ def _check_data(data: DataOptions) -> None:
             'data.study is "mimic3" but data.directory is empty; give the folder with MIMIC-III\'s '
             "CSV files (docs/data.md says how to get it)"
         )
+    _check_csv(data)
     if data.study != "mimic3":
         for option in ("directory", "cache"):
             if getattr(data, option):
@@ -283,12 +291,29 @@ def _check_data(data: DataOptions) -> None:
         )
 
 
-def _toml_reader() -> Any:
-    """Return the standard library's TOML reader, or its twin before Python 3.11."""
-    try:
-        return importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    except ModuleNotFoundError as error:
-        raise missing_extra("a TOML configuration", "tomli", "train") from error
+def _check_csv(data: DataOptions) -> None:
+    if data.study != "csv":
+        for option in ("path", "label", "site", "ranges"):
+            if getattr(data, option):
+                raise ParameterError(
+                    f"data.{option} is {json.dumps(getattr(data, option))} but data.study is "
+                    f'{json.dumps(data.study)}; set data.study = "csv" or leave it out'
+                )
+        return
+    needed = {
+        "path": "the table",
+        "label": "the column with the outcome",
+        "ranges": "the file with the columns' public ranges (docs/data.md says what it holds)",
+    }
+    for option, what in needed.items():
+        if not getattr(data, option):
+            raise ParameterError(f'data.study is "csv" but data.{option} is empty; give {what}')
+    # "age" is the default, so nobody need have written it.
+    if data.site and (data.shares or data.split != "age"):
+        raise ParameterError(
+            f"data.site is {json.dumps(data.site)}, so each of its values is a cloud; leave out "
+            f"data.{'shares' if data.shares else 'split'}"
+        )
 
 
 def _explanation(item: dataclasses.Field[Any]) -> str:
@@ -296,35 +321,6 @@ def _explanation(item: dataclasses.Field[Any]) -> str:
     rule: Rule | None = item.metadata["rule"]
     choices = f" ({rule.text})" if rule is not None and rule.text.startswith("one of ") else ""
     return f"{item.metadata['help']}{choices}"
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file into nested dictionaries.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Raises
-    ------
-    ParameterError
-        When it is no TOML; the message has line and column.
-    OSError
-        When it cannot be read.
-    """
-    toml = _toml_reader()
-    data = Path(path).read_bytes()
-    try:
-        # Some editors put a byte order mark before UTF-8, which TOML does not know.
-        values: dict[str, Any] = toml.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ParameterError(
-            f"{path}: not valid TOML: {error}; TOML is UTF-8: save the file with that encoding"
-        ) from error
-    except toml.TOMLDecodeError as error:
-        raise ParameterError(f"{path}: not valid TOML: {error}") from error
-    return values
 
 
 def with_overrides(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
@@ -362,7 +358,7 @@ def with_overrides(values: Mapping[str, Any], settings: Iterable[str]) -> dict[s
 
 
 def _parse_value(text: str) -> Any:
-    toml = _toml_reader()
+    toml = toml_reader()
     try:
         parsed = toml.loads(f"value = {text}")
     except toml.TOMLDecodeError:

@@ -64,8 +64,12 @@ def spread(config: TrainConfig, progress: Callable[[int, int], None] | None = No
         directory=options.directory,
         cache=None if options.cache == "off" else options.cache,
         progress=progress,
+        path=options.path,
+        label=options.label,
+        site=options.site,
+        ranges=options.ranges,
     )
-    ages = study.column("age") if options.split == "age" else None
+    ages = _ages(study) if options.split == "age" and not options.site else None
     study = study.without(options.leave_out)
     training, held_out = data.held_out_rows(
         study.labels,
@@ -91,8 +95,9 @@ def _clouds(
     options = config.data
     generator = numpy_generator(config.run.seed, "clouds")
     numbered = tuple(f"cloud {i + 1}" for i in range(options.clouds))
-    if options.split == "care_unit":
-        clouds, units = data.rows_of_sites(_sites(study), study.site_names, options.clouds)
+    if options.split == "care_unit" or options.site:
+        places = "sites" if options.site else "care units"
+        clouds, units = data.rows_of_sites(_sites(study), study.site_names, options.clouds, places)
         pairs = zip(numbered, units, strict=True)
         return clouds, tuple(f"{number} ({unit})" for number, unit in pairs)
     if options.split == "dirichlet":
@@ -105,6 +110,23 @@ def _clouds(
         order = data.rows_by_order(ages, options.age_overlap, generator)
     shares = options.shares or data.imbalanced_shares(options.clouds, options.imbalance)
     return data.rows_of_clouds(order, shares), numbered
+
+
+def _ages(study: Study) -> NDArray[np.float64]:
+    """Return the ages to split by."""
+    if all(feature.name != "age" for feature in study.features):
+        raise ParameterError(
+            f'data.split is "age", but study {study.name} has no feature age; set data.split = '
+            '"random" or "dirichlet"'
+            + (", or data.site to a column" if study.sites is None else "")
+        )
+    ages = study.column("age")
+    if np.isnan(ages).any():
+        raise ParameterError(
+            f'data.split is "age", but some rows of study {study.name} have no age; set '
+            'data.split = "random"'
+        )
+    return ages
 
 
 def _sites(study: Study) -> NDArray[np.int64]:

@@ -46,7 +46,7 @@ def play(
         result = evaluator.evaluate(outcome.parameters)
         end = time.perf_counter()
         record = _record(method.name, number, outcome)
-        record |= result if isinstance(result, dict) else asdict(result)
+        record |= result
         record["seconds"] = outcome.seconds | {"evaluate": end - evaluation, "total": end - start}
         yield record, outcome
 

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from veilsum.data import Study
 from veilsum.errors import ParameterError
 from veilsum.files import write_update
+from veilsum.learning.evaluators import tabular_evaluator
 from veilsum.learning.metrics import Evaluator, MetricsLog, Record, scores
 from veilsum.learning.model import choose_device
+from veilsum.learning.outcomes import YES_OR_NO
 from veilsum.training import environment
 from veilsum.training.centralised import Centralised
 from veilsum.training.config import TrainConfig
@@ -195,6 +197,11 @@ def _run(
 ) -> TrainingRun:
     device = choose_device(config.run.device)
     federation = spread(config, progress)
+    if federation.study.target is not None:
+        raise ParameterError(
+            f"the label {federation.study.target.name} is a number; veilsum train reports on "
+            "classes: make levels of it, or train with vs.Task (veilsum.learning scores numbers)"
+        )
     threads = choose_threads(config, len(federation.study.features))
     with reproducible(threads.pytorch), quiet_ranges():
         started = time.time()
@@ -206,11 +213,12 @@ def _run(
             if before is None:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing happened in it
             raise
-        evaluator = Evaluator(
+        evaluator = tabular_evaluator(
             method.preprocessor.transform(federation.held_out),
-            federation.held_out.labels,
+            federation.held_out,
             config.model,
-            device,
+            seed=config.run.seed,
+            device=device,
         )
         summary = _describe(config, federation, method, device, threads.core, started)
         run = TrainingRun(folder, summary, _kept_records(folder, method))
@@ -287,12 +295,13 @@ def _yardsticks(
 ) -> None:
     """Train again in the clear, over the clouds and on all rows at one place."""
     setting = Setting(config, federation, method.moments, device)
-    run.summary["logistic_regression"] = _logistic_regression(
-        np.concatenate(setting.inputs),
-        np.concatenate(setting.labels),
-        setting.preprocessor.transform(federation.held_out),
-        federation.held_out.labels,
-    )
+    if setting.outcome == YES_OR_NO:
+        run.summary["logistic_regression"] = _logistic_regression(
+            np.concatenate(setting.inputs),
+            np.concatenate(setting.labels),
+            setting.preprocessor.transform(federation.held_out),
+            federation.held_out.labels,
+        )
     numbers = range(1, config.training.rounds + 1)
     for yardstick in (FedAvg(setting), Centralised(setting)):
         _rounds(yardstick, numbers, evaluator, run, log, observers)
@@ -373,16 +382,18 @@ def _describe_rows(name: str, study: Study) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": name,
         "rows": len(study),
-        "positives": int(study.labels.sum()),
+        "positives": int((study.labels == 1).sum()),
         "rate": study.outcome_rate,
     }
     if any(feature.name == "age" for feature in study.features):
         ages = study.column("age")
-        described["age"] = {
-            "mean": float(ages.mean()),
-            "low": float(np.quantile(ages, 0.05)),
-            "high": float(np.quantile(ages, 0.95)),
-        }
+        ages = ages[~np.isnan(ages)]
+        if len(ages):
+            described["age"] = {
+                "mean": float(ages.mean()),
+                "low": float(np.quantile(ages, 0.05)),
+                "high": float(np.quantile(ages, 0.95)),
+            }
     return described
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from veilsum.data import Moments, Preprocessor, local_moments
+from veilsum.learning.evaluators import tabular_evaluator
 from veilsum.learning.local_training import LocalTrainer
 from veilsum.learning.metrics import Evaluator
 from veilsum.learning.model import choose_device, initial_parameters
+from veilsum.learning.outcomes import Outcome
 from veilsum.learning.task import Parameters
 from veilsum.protocol import statistics
 from veilsum.training.config import TrainConfig
@@ -55,9 +58,14 @@ class Setting:
         return tuple(self.preprocessor.transform(one) for one in self.federation.clouds)
 
     @property
-    def labels(self) -> tuple[NDArray[np.int64], ...]:
-        """Each cloud's labels."""
-        return tuple(one.labels for one in self.federation.clouds)
+    def outcome(self) -> Outcome:
+        """What the network learns."""
+        return Outcome.of(self.federation.study)
+
+    @property
+    def labels(self) -> tuple[NDArray[Any], ...]:
+        """What the network is to say of each cloud's rows."""
+        return tuple(self.outcome.labels(one) for one in self.federation.clouds)
 
     def trainer(self, cloud: int) -> LocalTrainer:
         """Make a cloud's trainer, with the same random streams in every method.
@@ -76,7 +84,7 @@ class Setting:
         )
 
     def _trainer(
-        self, inputs: NDArray[np.float32], labels: NDArray[np.int64], cloud: int
+        self, inputs: NDArray[np.float32], labels: NDArray[Any], cloud: int
     ) -> LocalTrainer:
         return LocalTrainer(
             inputs,
@@ -86,19 +94,27 @@ class Setting:
             seed=self.config.run.seed,
             cloud=cloud,
             device=self.device,
+            outcome=self.outcome,
         )
 
     def initial_parameters(self) -> Parameters:
         """Return the model that every method starts from."""
         return initial_parameters(
-            self.config.model, len(self.preprocessor.names), self.config.run.seed
+            self.config.model,
+            len(self.preprocessor.names),
+            self.config.run.seed,
+            self.outcome.outputs,
         )
 
     def evaluator(self) -> Evaluator:
         """Make the judge of all methods: the held-out rows."""
         held_out = self.federation.held_out
-        return Evaluator(
-            self.preprocessor.transform(held_out), held_out.labels, self.config.model, self.device
+        return tabular_evaluator(
+            self.preprocessor.transform(held_out),
+            held_out,
+            self.config.model,
+            seed=self.config.run.seed,
+            device=self.device,
         )
 
 

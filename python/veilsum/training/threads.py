@@ -45,6 +45,6 @@ def choose_threads(config: TrainConfig, inputs: int) -> Threads:
     """
     if config.run.threads:
         return Threads(config.run.threads, config.run.threads)
-    if count_values(config.model, inputs) < _SMALL_NETWORK:
+    if not config.model.function and count_values(config.model, inputs) < _SMALL_NETWORK:
         return Threads(1, 1)
     return Threads(usable_cores(), 0)

@@ -8,15 +8,13 @@ import torch
 
 import veilsum as vs
 from veilsum.learning.local_training import LocalTrainer
-from veilsum.learning.metrics import auc_standard_error, scores
 from veilsum.learning.model import (
     build_network,
     choose_device,
     count_values,
     initial_parameters,
-    read_parameters,
-    write_parameters,
 )
+from veilsum.learning.module_tensors import ModuleTensors
 from veilsum.learning.options import ModelOptions, TrainingOptions
 from veilsum.learning.seeds import numpy_generator, torch_seed
 from veilsum.learning.server_optimisers import FederatedAveraging
@@ -70,7 +68,7 @@ def test_an_update_is_local_minus_global() -> None:
     parameters = initial_parameters(MODEL, 5, 1)
     trainer = make_trainer()
     result = trainer.train(parameters, 1)
-    local = read_parameters(trainer._network)
+    local = ModuleTensors(trainer._network).read(trainer._network)
     for name, array in parameters.items():
         assert result.update[name].dtype == np.float64
         np.testing.assert_array_equal((array + result.update[name]).astype(np.float32), local[name])
@@ -92,8 +90,9 @@ def test_divergence_is_named() -> None:
 def test_parameters_go_in_and_out() -> None:
     parameters = initial_parameters(MODEL, 5, 7)
     network = build_network(MODEL, 5)
-    write_parameters(network, parameters)
-    for name, array in read_parameters(network).items():
+    tensors = ModuleTensors(network)
+    tensors.write(network, parameters)
+    for name, array in tensors.read(network).items():
         np.testing.assert_array_equal(array, parameters[name])
     again = initial_parameters(MODEL, 5, 7)
     other = initial_parameters(MODEL, 5, 8)
@@ -144,22 +143,6 @@ def test_federated_averaging_adds_the_mean() -> None:
     stepped = half.step(parameters, mean)["w"]
     np.testing.assert_array_equal(stepped, [1.25, 1.5])
     assert stepped.dtype == np.float32
-
-
-def test_scores_by_hand() -> None:
-    result = scores(np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.9]))
-    assert result.auc == 0.75
-    assert result.accuracy == 0.5
-    expected = -np.mean(np.log([0.9, 0.4, 0.4, 0.9]))
-    assert result.log_loss == pytest.approx(expected)
-
-
-def test_auc_standard_error() -> None:
-    # Hanley and McNeil's own example: 51 abnormal and 58 normal images, AUC 0.893, SE 0.032.
-    assert auc_standard_error(0.893, 51, 58) == pytest.approx(0.032, abs=6e-4)
-    assert auc_standard_error(1.0, 10, 10) == 0
-    with pytest.raises(vs.ParameterError, match="both labels"):
-        auc_standard_error(0.5, 0, 10)
 
 
 def test_seeds_are_independent_by_purpose() -> None:

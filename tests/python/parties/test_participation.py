@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import steps
 import veilsum as vs
-from steps import contribute, described, train
 from veilsum.lab.methods.run import run_method
 from veilsum.protocol.participation import participants
 from veilsum.protocol.rounding import Grid
@@ -18,7 +18,7 @@ from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.outcome import Method
-from veilsum.training.run import train as train_run
+from veilsum.training.run import train
 from veilsum.training.setting import prepare
 from veilsum.transport.conditions import Reliable
 
@@ -119,6 +119,7 @@ def test_a_cloud_that_is_away_for_rounds_takes_all_missed_sums_in(
     )
     for number in (1, 2, 3):
         method.run_round(number)
+    # Three sums wait for cloud 1; what all the others have is kept for it alone.
     assert len(method.coordinator._told) == 3
     outcome = method.run_round(4)
     assert outcome.clouds[0].down_bytes > 3 * outcome.message_bytes["aggregate"]
@@ -235,14 +236,14 @@ def test_a_run_with_skipped_rounds_has_a_report(
 ) -> None:
     from veilsum.training import run as loop
 
-    def failing(config: TrainConfig, clouds: object, home: Path | None) -> EncryptedAveraging:
-        assert home is None  # nothing fails on the way of parties with a folder
+    def failing(config: TrainConfig, clouds: object, home: object) -> EncryptedAveraging:
+        assert home is None  # between parties that have a folder nothing fails on the way
         return EncryptedAveraging(
             config, clouds, conditions=Scripted({(0, 1): "before", (0, 3): "lost"})
         )
 
     monkeypatch.setattr(loop, "EncryptedAveraging", failing)
-    run = train_run(make_config("training.rounds=3", "run.resumable=false"))
+    run = train(make_config("training.rounds=3", "run.resumable=false"))
     assert [bool(record.get("skipped")) for record in run.records] == [True, False, True]
     page = Path(write_report(run.folder)).read_text()
     assert "It summed 1 of 3 rounds and skipped the others" in page
@@ -259,10 +260,10 @@ def test_a_cloud_answers_one_pass_at_a_time(make_config: Make) -> None:
         prepare(make_config()).federation.clouds,
     )
     client = method.clients[0]
-    train(client, 1)
-    contribute(client, described(method, 1))
+    steps.train(client, 1)
+    steps.contribute(client, steps.described(method))
     with pytest.raises(vs.RoundError, match=r"shares\.1 of round 1 was encrypted before"):
-        contribute(client, described(method, 1))
+        steps.contribute(client, steps.described(method))
 
 
 def test_a_measured_bandwidth_replaces_the_configured_one(make_config: Make) -> None:

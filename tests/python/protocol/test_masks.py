@@ -235,7 +235,7 @@ def test_sensitivities_are_encrypted_once_a_training_and_only_when_due(make_conf
     assert client.state.due.purpose == UPDATES
     late = client.state.agreement.propose(masks.sum, client.state.history.place(MASK))
     for description in (described(method, 1), late.to_bytes()):
-        with pytest.raises(vs.RoundError, match="has another .*history.* than was agreed"):
+        with pytest.raises(vs.RoundError, match=r"has another .*history.* than was agreed"):
             contribute(client, description)
 
 

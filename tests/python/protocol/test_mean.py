@@ -10,7 +10,7 @@ import pytest
 from veilsum.learning.task import LocalTask
 from veilsum.parties.client import Client
 from veilsum.parties.messages import Request, Train
-from veilsum.protocol import averaging as averaging_module
+from veilsum.protocol import averaging
 from veilsum.protocol.contribution import Contribution
 from veilsum.protocol.rounding import Grid
 from veilsum.protocol.terms import Terms
@@ -23,14 +23,14 @@ from veilsum.training.run import spread
 def contributions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Contribution, float]]:
     """What the clouds encrypt, in the clear, with each weight as rounded."""
     caught: list[tuple[Contribution, float]] = []
-    encode = averaging_module.encode
+    encode = averaging.encode
 
     def watch(contribution, limits, value_bits, dither):  # type: ignore[no-untyped-def]
         parts = encode(contribution, limits, value_bits, dither)
         caught.append((contribution, float(parts["weight"][0])))
         return parts
 
-    monkeypatch.setattr(averaging_module, "encode", watch)
+    monkeypatch.setattr(averaging, "encode", watch)
     return caught
 
 

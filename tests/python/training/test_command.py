@@ -16,7 +16,8 @@ from veilsum import ParameterError
 from veilsum.cli import main
 from veilsum.files import read_update
 from veilsum.layout import NamedTensors
-from veilsum.training.config import TrainConfig, read_toml
+from veilsum.options import read_toml
+from veilsum.training.config import TrainConfig
 
 SMALL = [
     "--set",

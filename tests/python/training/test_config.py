@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import veilsum as vs
-from veilsum.training.config import TrainConfig, read_toml, with_overrides
+from veilsum.options import read_toml
+from veilsum.training.config import TrainConfig, with_overrides
 
 ROOT = Path(__file__).resolve().parents[3]
 

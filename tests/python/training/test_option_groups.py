@@ -12,6 +12,7 @@ import importlib.util
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from veilsum import ParameterError
@@ -47,8 +48,17 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "data.split=care_unit",
         "data.clouds=5",
     ),
+    "csv": (
+        "data.study=csv",
+        "data.path={csv}/patients.csv",
+        "data.label=died",
+        "data.site=hospital",
+        "data.ranges={csv}/ranges.toml",
+        "data.clouds=3",
+    ),
     "linear": ("model.hidden=[]",),
     "network": ("model.hidden=[8, 4]", "model.activation=gelu", "model.dropout=0.3"),
+    "own network": ("model.function=own_network:make",),
     "sgd": (
         "training.optimiser=sgd",
         "training.learning_rate=0.01",
@@ -198,6 +208,25 @@ def mimic3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_synthetic_mimic(tmp_path_factory.mktemp("mimic") / "3", stays=300, seed=1)
 
 
+@pytest.fixture(scope="session")
+def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table of 600 made-up rows from three hospitals, and its ranges."""
+    folder = tmp_path_factory.mktemp("csv")
+    generator = np.random.default_rng(4)
+    lines = ["age,marker,colour,hospital,died"]
+    for row in range(600):
+        age, marker = generator.uniform(40, 90), generator.lognormal()
+        colour = ("red", "blue", "")[row % 3]
+        died = int(age / 90 + marker / 5 + generator.random() > 1.7)
+        lines.append(f"{age:.1f},{marker:.3f},{colour},{'AABCC'[row % 5]},{died}")
+    (folder / "patients.csv").write_text("\n".join(lines) + "\n")
+    (folder / "ranges.toml").write_text(
+        "[age]\nlow = 0\nhigh = 120\n[marker]\nlow = 0.01\nhigh = 100\nlog = true\n"
+        '[colour]\nkind = "categorical"\nlevels = ["red", "blue"]\nmissing = true\n'
+    )
+    return folder
+
+
 def run_and_report(
     groups: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
@@ -213,6 +242,9 @@ def run_and_report(
     if "mimic3" in groups:
         folder = request.getfixturevalue("mimic3")
         settings = [setting.replace("{mimic3}", str(folder)) for setting in settings]
+    if "csv" in groups:
+        folder = request.getfixturevalue("csv")
+        settings = [setting.replace("{csv}", str(folder)) for setting in settings]
     arguments = [word for setting in settings for word in ("--set", setting)]
     code = main(["train", *arguments])
     printed = capsys.readouterr()

@@ -18,7 +18,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from veilsum.errors import ParameterError, RoundError, missing_extra, one_line
-from veilsum.training.config import TrainConfig, read_toml, with_overrides
+from veilsum.options import read_toml
+from veilsum.training.config import TrainConfig, with_overrides
 
 if TYPE_CHECKING:
     from veilsum.training.run import Observer, TrainingRun

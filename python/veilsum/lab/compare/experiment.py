@@ -47,6 +47,7 @@ from veilsum.lab.leakage import (
 from veilsum.lab.leakage.measure import NOTHING
 from veilsum.lab.methods.registry import make_method
 from veilsum.learning.metrics import Evaluator, MetricsLog, Record
+from veilsum.learning.outcomes import YES_OR_NO
 from veilsum.learning.seeds import numpy_generator
 from veilsum.learning.task import Parameters
 from veilsum.training import environment
@@ -104,6 +105,11 @@ class Experiment:
         self._say = say
         self._contenders = choose(options.methods)
         self._setting: Setting = prepare(config)
+        if self._setting.outcome != YES_OR_NO:
+            raise ParameterError(
+                f"study {self._setting.federation.study.name} has classes or a number to learn; "
+                "methods are compared on an outcome of yes or no"
+            )
         self._evaluator: Evaluator = self._setting.evaluator()
         self._running: list[_Running] = []
         self._missing: dict[str, str] = {}
