@@ -10,10 +10,10 @@ import torch
 
 from veilsum.lab.methods.registry import make_method
 from veilsum.training.config import TrainConfig, with_overrides
+from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.run import spread
 from veilsum.training.run_directory import PLAINTEXT
 from veilsum.training.threads import choose_threads
-from veilsum.training.encrypted import EncryptedAveraging
 
 __all__ = ["Pair"]
 
@@ -70,5 +70,5 @@ class Pair:
             f"another in one process, {config.training.epochs} epochs a round on the CPU, "
             f"{self._threads.core} thread(s) and pads ahead on one more; all of the round but the "
             "evaluation: training, encrypting, signing, summing, opening by "
-            f"{config.terms.who_opens}, and a decryption for each cloud and the coordinator"
+            f"{config.terms.who_opens}, and a decryption for each cloud"
         )

@@ -11,11 +11,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from veilsum.arguments import shown
-from veilsum.errors import BadSharesError, RoundError, VeilsumError, WireFormatError, one_line
+from veilsum.errors import (
+    RoundError,
+    TamperedSumError,
+    VeilsumError,
+    WireFormatError,
+    one_line,
+)
 from veilsum.keys.committee import Committee
 from veilsum.keys.identity import PublicIdentity
 from veilsum.parties.aggregator import Aggregator, SeenUpload
@@ -507,7 +513,7 @@ class Coordinator:
         played.opening = opening
         self._told.append(take)
         yield from self._distribute(played)
-        played.message_bytes = self._message_bytes(take, opening, played)
+        played.message_bytes = self._message_bytes(take, played.opening, played)
         self._forget()
 
     def _arrived(self, cloud: CloudRound, upload: Reply, played: PlayedRound) -> str:
@@ -553,9 +559,10 @@ class Coordinator:
             party = Party("cloud", i)
             reply = yield from self._ask(party, told, played.number, occasion, "decrypt")
             played.add("decrypt", reply, cloud)
-            # A member's share is wrong under a right signature: more answers correct that.
-            wrong = isinstance(reply.error, BadSharesError) and told is self._told[-1]
-            if wrong and (yield from self._ask_more(played)):
+            # A member's share may be wrong under a right signature, or sealed so that nobody can
+            # read it; more answers make up for that.
+            wrong = isinstance(reply.error, (TamperedSumError, RoundError))
+            if wrong and told is self._told[-1] and (yield from self._ask_more(played)):
                 continue
             if reply.refused().data is None:
                 return False
@@ -566,8 +573,8 @@ class Coordinator:
     def _ask_more(self, played: PlayedRound) -> Steps[bool]:
         """Ask the members that were not needed; return whether the last sum has more answers now.
 
-        Shares of a threshold agree on something whatever they are; each two more correct one
-        that is wrong.
+        Shares of a threshold agree on something whatever they are; with more of them, readers find
+        a threshold whose shares open the sum, if there is one.
         """
         known, silent = self._answers, dict[int, str]()
         told = self._told[-1]
@@ -585,6 +592,14 @@ class Coordinator:
         known.given |= more
         opening = write_opening(known.certificate, list(known.given.values()))
         self._told[-1] = Take(told.description, told.aggregate, opening, told.plain)
+        if self.terms.encryption.authority == "clouds":
+            _count_answers(more, max(map(len, known.requests)), len(known.certificate), played)
+        if played.opening is not None:
+            answered = tuple(sorted(known.given))
+            everyone = played.opening.silent | silent
+            played.opening = replace(
+                played.opening, data=opening, answered=answered, silent=everyone
+            )
         return bool(more)
 
     def _forget(self) -> None:
@@ -726,6 +741,15 @@ def _count_opening(opening: Opening, played: PlayedRound) -> None:
     for k in opening.answered:
         played.clouds[k].down_bytes += opening.certificate_bytes
         played.clouds[k].up_bytes += opening.answer_bytes
+
+
+def _count_answers(
+    answers: Mapping[int, bytes], request_bytes: int, certificate_bytes: int, played: PlayedRound
+) -> None:
+    """Count what clouds sent and received that were asked later than the others."""
+    for k, answer in answers.items():
+        played.clouds[k].down_bytes += request_bytes + certificate_bytes
+        played.clouds[k].up_bytes += len(answer)
 
 
 def _enough(count: int, threshold: int, what: str, silent: dict[int, str]) -> None:

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from veilsum import errors
 from veilsum.arguments import shown
-from veilsum.errors import RoundError, VeilsumError, WireFormatError
+from veilsum.errors import BadSharesError, RoundError, VeilsumError, WireFormatError
 from veilsum.parties.asking import Ask, Party, Reply
 from veilsum.parties.messages import Contribute, read_request, write_request
 
@@ -287,7 +287,10 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _write_refusal(error: VeilsumError) -> bytes:
-    return json.dumps({"kind": type(error).__name__, "why": str(error)}).encode()
+    refusal: dict[str, object] = {"kind": type(error).__name__, "why": str(error)}
+    if isinstance(error, BadSharesError):  # made from clients, not from words
+        refusal["clients"] = error.clients
+    return json.dumps(refusal).encode()
 
 
 def _read_refusal(data: bytes) -> VeilsumError:
@@ -299,6 +302,11 @@ def _read_refusal(data: bytes) -> VeilsumError:
     made = getattr(errors, kind, None) if isinstance(kind, str) else None
     if not (isinstance(made, type) and issubclass(made, VeilsumError)) or not isinstance(why, str):
         raise WireFormatError(f"a refusal is of the unknown kind {shown(kind)}")
+    if issubclass(made, BadSharesError):
+        clients = found.get("clients")
+        if not isinstance(clients, list) or not all(type(one) is int for one in clients):
+            raise WireFormatError("a refusal of bad shares does not name the clients")
+        return made(clients)
     return made(why)
 
 

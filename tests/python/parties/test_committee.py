@@ -350,33 +350,94 @@ def test_another_member_s_word_stands_for_nobody_else_s(
     assert same(method.parameters, run(config, federation).parameters)
 
 
-def test_a_wrong_share_under_a_right_signature_gives_no_model(
-    make_config: Make, federation: Federation
+def _wrong_share(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -> bytes:
+    """Another share, sealed and signed as it should be: only readers can see it."""
+    asked = vs.MemberRequest.from_bytes(request, rnd)
+    shares = _core.open_shares(asked, liar._own.member._open_share)
+    real = bytearray()
+
+    def sealing(key: bytes, info: bytes, secret: bytes) -> bytes:
+        real.extend(secret)
+        changed = bytes([secret[0] ^ 1]) + secret[1:]
+        return seal(key, info, changed)
+
+    sealed = _core.seal_answer(shares, 1, sealing)
+    assert real
+    signature = liar._own.identity.sign(_core.answer_payload(rnd, 1, asked.sum, sealed))
+    return vs.Answer(rnd, 1, asked.sum, sealed, signature).to_bytes()
+
+
+def _unreadable(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -> bytes:
+    """Signed as it should be, and sealed to nobody."""
+    asked = vs.MemberRequest.from_bytes(request, rnd)
+    sealed = bytearray(_sealed(liar, rnd, request))
+    sealed[len(sealed) // 2] ^= 1
+    signature = liar._own.identity.sign(_core.answer_payload(rnd, 1, asked.sum, bytes(sealed)))
+    return vs.Answer(rnd, 1, asked.sum, bytes(sealed), signature).to_bytes()
+
+
+READERS_SEE: dict[str, Lie] = {"wrong": _wrong_share, "unreadable": _unreadable}
+
+
+@pytest.mark.parametrize("name", READERS_SEE)
+def test_a_bad_share_under_a_right_signature_gives_no_model_where_all_must_answer(
+    make_config: Make, federation: Federation, name: str
 ) -> None:
     """What an answer holds only its readers see: the tag tells them, and nothing is taken in."""
-
-    def wrong(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -> bytes:
-        asked = vs.MemberRequest.from_bytes(request, rnd)
-        shares = _core.open_shares(asked, liar._own.member._open_share)
-        real = bytearray()
-
-        def sealing(key: bytes, info: bytes, secret: bytes) -> bytes:
-            real.extend(secret)
-            changed = bytes([secret[0] ^ 1]) + secret[1:]
-            return seal(key, info, changed)
-
-        sealed = _core.seal_answer(shares, 1, sealing)
-        assert real
-        signature = liar._own.identity.sign(_core.answer_payload(rnd, 1, asked.sum, sealed))
-        return vs.Answer(rnd, 1, asked.sum, sealed, signature).to_bytes()
-
-    method = EncryptedAveraging(make_config(), federation.clouds, liars("answer", wrong))
-    before, head = method.parameters, method._replica.history.head
-    with pytest.raises(vs.VeilsumError) as caught:
+    config = make_config("encryption.threshold=4")
+    method = EncryptedAveraging(config, federation.clouds, liars("answer", READERS_SEE[name]))
+    before, head = method.parameters, heads(method)
+    with pytest.raises((vs.TamperedSumError, vs.RoundError)) as caught:
         method.run_round(1)
-    assert isinstance(caught.value, (vs.TamperedSumError, vs.KeyMismatchError))
-    assert method._replica.history.head == head
+    assert re.search("no value is given out|cannot be read", str(caught.value))
+    assert heads(method) == head
     assert same(method.parameters, before)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("aggregation.weights=dynamic", "aggregation.max_share=0.4"),
+        ("hybrid.fraction=0.5", "hybrid.renew_every=1"),
+    ],
+    ids=["updates", "shares", "hybrid"],
+)
+@pytest.mark.parametrize("name", READERS_SEE)
+def test_a_bad_share_under_a_right_signature_is_made_up_for_by_another_member(
+    make_config: Make, federation: Federation, name: str, options: Sequence[str]
+) -> None:
+    """Readers refuse the sum with three answers; the fourth is asked for, and all take it in."""
+    config = make_config(*options)
+    method = EncryptedAveraging(config, federation.clouds, liars("answer", READERS_SEE[name]))
+    honest = EncryptedAveraging(config, federation.clouds)
+    for number in (1, 2):
+        outcome, usual = method.run_round(number), honest.run_round(number)
+        assert not outcome.skipped
+        by = outcome.opened_by
+        assert by is not None
+        assert by.endorsed == (0, 1, 2)
+        assert by.answered == (0, 1, 2, 3)
+        assert by.silent == {}
+        # What the fourth sent and received for that counts.
+        sizes = outcome.message_bytes
+        fourth, before = outcome.clouds[3], usual.clouds[3]
+        assert fourth.up_bytes >= before.up_bytes + sizes["answer"]
+        more = sizes["opening_request"] + sizes["certificate"] + sizes["answer"]
+        assert fourth.down_bytes >= before.down_bytes + more
+    everybody_has_it(method)
+    assert same(method.parameters, honest.parameters)
+
+
+def test_a_bad_share_and_nobody_else_to_ask(make_config: Make, federation: Federation) -> None:
+    """The fourth member is away: no reader takes anything in, and the round says why."""
+    method = EncryptedAveraging(
+        make_config(), federation.clouds, liars("answer", _wrong_share), Silent({(3, 1)})
+    )
+    head = heads(method)
+    with pytest.raises(vs.TamperedSumError, match="no value is given out"):
+        method.run_round(1)
+    assert heads(method) == head
 
 
 def test_members_that_endorsed_may_be_lost_before_they_answer(

@@ -129,3 +129,60 @@ def test_bytes_that_are_no_request_are_refused_and_leave_the_party_alone(tmp_pat
     assert isinstance(reply.error, vs.WireFormatError)
     with pytest.raises(vs.WireFormatError):
         read_request(b"VSRQ\x01 and nothing that fits")
+
+
+REFUSALS = (
+    vs.VeilsumError("why"),
+    vs.ParameterError("why"),
+    vs.HeadroomError("why"),
+    vs.KeyMismatchError("why"),
+    vs.TamperedSumError("why"),
+    vs.WireFormatError("why"),
+    vs.RoundError("why"),
+    vs.BackendUnavailableError("why"),
+    vs.BadSharesError([2, 5]),
+)
+
+
+def _kinds(kind: type[vs.VeilsumError]) -> set[type[vs.VeilsumError]]:
+    return {kind}.union(*(_kinds(one) for one in kind.__subclasses__()))
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda one: type(one).__name__)
+def test_a_refusal_comes_back_as_what_the_party_raised(tmp_path: Path, error: Exception) -> None:
+    class Party:
+        def handle(self, request: bytes) -> bytes:
+            raise error
+
+        def replay(self, request: bytes) -> None:
+            raise AssertionError("nothing was answered")
+
+        def notes(self) -> bytes:
+            return b""
+
+        def recall(self, notes: bytes) -> None:
+            raise AssertionError("nothing was noted")
+
+    desk = Desk(tmp_path, Party())
+    path = desk.mailbox.post(b"anything", "endorse")
+    desk.work()
+    reply = desk.mailbox.read(path)
+    assert reply is not None
+    assert type(reply.error) is type(error)
+    assert str(reply.error) == str(error)
+    assert getattr(reply.error, "clients", None) == getattr(error, "clients", None)
+
+
+def test_all_kinds_of_refusals_are_tried() -> None:
+    ours = {kind for kind in _kinds(vs.VeilsumError) if kind.__module__ == "veilsum"}
+    assert {type(one) for one in REFUSALS} == ours
+
+
+@pytest.mark.parametrize("clients", ["", ', "clients": 3', ', "clients": ["1"]'])
+def test_a_refusal_of_bad_shares_names_clients(tmp_path: Path, clients: str) -> None:
+    box = Mailbox(tmp_path)
+    path = box.post(b"anything", "endorse")
+    refusal = f'{{"kind": "BadSharesError", "why": "x"{clients}}}'
+    path.with_suffix(".refusal").write_text(refusal)
+    with pytest.raises(vs.WireFormatError, match="does not name the clients"):
+        box.read(path)
