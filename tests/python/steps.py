@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from veilsum.parties.client import Client
+from veilsum.parties.member import IndependentMember
 from veilsum.parties.messages import (
     Contribute,
     Endorse,
@@ -13,6 +14,7 @@ from veilsum.parties.messages import (
     Skip,
     Take,
     Train,
+    write_request,
 )
 
 
@@ -34,12 +36,14 @@ def skip(client: Client, number: int) -> None:
     assert client.ask(Skip(number)) == b""
 
 
-def endorse(client: Client, description: bytes, request: bytes) -> bytes:
-    return client.ask(Endorse(description, request))
+def endorse(member: Client | IndependentMember, description: bytes, request: bytes) -> bytes:
+    return member.handle(write_request(Endorse(description, request)))
 
 
-def answer(client: Client, description: bytes, certificate: bytes, request: bytes) -> bytes:
-    return client.ask(GiveShare(description, certificate, request))
+def answer(
+    member: Client | IndependentMember, description: bytes, certificate: bytes, request: bytes
+) -> bytes:
+    return member.handle(write_request(GiveShare(description, certificate, request)))
 
 
 def join(

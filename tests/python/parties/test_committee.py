@@ -11,26 +11,31 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from replay import altered
+from altering import altered
+from steps import answer, contribute, described, endorse, join, take
+from steps import train as step_train
 from veilsum import _core
 from veilsum.cli import main
-from veilsum.data import Study
 from veilsum.keys.sealing import seal
-from veilsum.learning.task import Parameters
+from veilsum.learning.task import LocalTask, Parameters
 from veilsum.parties.client import Client
+from veilsum.parties.coordinator import CloudRound, PlayedRound
 from veilsum.parties.member import IndependentMember
+from veilsum.parties.messages import Endorse, GiveShare, MakeGroup, Request
 from veilsum.protocol.authority import read_authority, write_committee
 from veilsum.protocol.history import UPDATES
 from veilsum.protocol.opened import read_opening, write_opening
 from veilsum.protocol.participation import participants
+from veilsum.protocol.terms import Terms
 from veilsum.report import write_report
 from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.run import Federation, train
+from veilsum.transport.base import drive
 from veilsum.transport.conditions import Reliable
 
 Make = Callable[..., TrainConfig]
-Cloud = Callable[[int, Study, TrainConfig], Client]
+Cloud = Callable[[int, LocalTask, Terms, "int | None"], Client]
 
 AUTHORITIES = ("single", "clouds", "committee")
 
@@ -45,13 +50,24 @@ class Silent(Reliable):
         return (member, number) not in self.silent
 
 
+def plainly(kind: type[Client]) -> Cloud:
+    """Makes clouds of a class."""
+
+    def make(index: int, task: LocalTask, terms: Terms, threads: int | None) -> Client:
+        return kind(index, task, terms, threads=threads)
+
+    return make
+
+
 def run(
     config: TrainConfig,
     federation: Federation,
-    client: Cloud = Client,
+    client: Cloud | None = None,
     conditions: Reliable | None = None,
 ) -> EncryptedAveraging:
-    method = EncryptedAveraging(config, federation.clouds, client, conditions)
+    method = EncryptedAveraging(
+        config, federation.clouds, plainly(Client) if client is None else client, conditions
+    )
     for number in range(1, config.training.rounds + 1):
         assert not method.run_round(number).skipped
     return method
@@ -64,10 +80,14 @@ def same(one: Parameters, two: Parameters) -> bool:
 
 
 def everybody_has_it(method: EncryptedAveraging) -> None:
+    assert len(set(heads(method))) == 1
     for client in method.clients:
-        assert client._replica is not None
-        assert client._replica.history.head == method._replica.history.head
-        assert same(client._replica.parameters, method.parameters)
+        assert same(client.state.parameters, method.parameters)
+
+
+def heads(method: EncryptedAveraging) -> list[bytes]:
+    """Where each cloud's history has come to."""
+    return [client.state.history.head for client in method.clients]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +106,7 @@ def test_whoever_opens_the_model_is_the_same(
         run(make_config(*options, f"encryption.authority={authority}"), federation)
         for authority in AUTHORITIES
     ]
-    assert [len(method.members) for method in methods] == [0, 4, 4]
+    assert [len(method.members) for method in methods] == [0, 0, 4]
     for method in methods:
         everybody_has_it(method)
         assert same(method.parameters, methods[0].parameters)
@@ -109,7 +129,9 @@ def test_a_silent_cloud_does_no_harm(
         assert by is not None
         there = [k for k in range(4) if number == 2 or k != silent]
         assert by.endorsed == by.answered == tuple(there[:3])
-        assert by.silent == ({} if number == 2 else {silent: "not there"})
+        # Who is not needed is not asked.
+        missed = number != 2 and silent < 3
+        assert by.silent == ({silent: "not there"} if missed else {})
         sizes = outcome.message_bytes
         for cloud in outcome.clouds:
             opens = cloud.client in by.answered
@@ -138,9 +160,9 @@ class Counting(Client):
 
     answered = 0
 
-    def answer(self, round_description: bytes, certificate: bytes, request: bytes) -> bytes:
-        Counting.answered += 1
-        return super().answer(round_description, certificate, request)
+    def ask(self, request: Request) -> bytes:
+        Counting.answered += isinstance(request, GiveShare)
+        return super().ask(request)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -155,17 +177,17 @@ def test_too_few_members_are_named_and_nothing_is_opened(
     )
     if number == 0:
         with pytest.raises(vs.RoundError, match=error):
-            EncryptedAveraging(config, federation.clouds, Counting, away)
+            EncryptedAveraging(config, federation.clouds, plainly(Counting), away)
         assert Counting.answered == 0
         return
-    method = EncryptedAveraging(config, federation.clouds, Counting, away)
+    method = EncryptedAveraging(config, federation.clouds, plainly(Counting), away)
     for earlier in range(1, number):
         method.run_round(earlier)
-    before, head = method.parameters, method._replica.history.head
+    before, head = method.parameters, heads(method)
     with pytest.raises(vs.RoundError, match=error):
         method.run_round(number)
     assert Counting.answered == 3 * number  # the statistics, and the rounds before
-    assert method._replica.history.head == head
+    assert heads(method) == head
     assert same(method.parameters, before)
 
 
@@ -178,26 +200,20 @@ class Liar(Client):
     step = ""
     lie: Lie
 
-    def __init__(self, index: int, study: Study, config: TrainConfig) -> None:
-        super().__init__(index, study, config)
+    def __init__(self, index: int, task: LocalTask, terms: Terms, threads: int | None) -> None:
+        super().__init__(index, task, terms, threads=threads)
         self.earlier: dict[str, bytes] = {}
-        self.others: list[Client] = []
 
-    def _said(self, step: str, honest: bytes, description: bytes, *asked: bytes) -> bytes:
-        rnd = vs.Round.from_bytes(description)
+    def ask(self, request: Request) -> bytes:
+        honest = super().ask(request)
+        if not isinstance(request, (Endorse, GiveShare)):
+            return honest
+        rnd = vs.Round.from_bytes(request.description)
         assert rnd.step is not None
-        lies = self.step == step and rnd.step.number > 0
-        told = type(self).lie(self, rnd, honest, asked[-1]) if lies else honest
-        self.earlier[step] = honest
+        lies = self.step == request.verb and rnd.step.number > 0
+        told = type(self).lie(self, rnd, honest, request.request) if lies else honest
+        self.earlier[request.verb] = honest
         return told
-
-    def endorse(self, round_description: bytes, request: bytes) -> bytes:
-        honest = super().endorse(round_description, request)
-        return self._said("endorse", honest, round_description, request)
-
-    def answer(self, round_description: bytes, certificate: bytes, request: bytes) -> bytes:
-        honest = super().answer(round_description, certificate, request)
-        return self._said("answer", honest, round_description, certificate, request)
 
 
 def _refuses(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -> bytes:
@@ -221,13 +237,15 @@ def _of_another_round(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) 
 
 
 def _sealed(liar: Liar, rnd: vs.Round, request: bytes) -> bytes:
-    shares = _core.open_shares(vs.MemberRequest.from_bytes(request, rnd), liar._member._open_share)
+    shares = _core.open_shares(
+        vs.MemberRequest.from_bytes(request, rnd), liar._own.member._open_share
+    )
     return _core.seal_answer(shares, 1, seal)
 
 
 def _other_signature(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -> bytes:
     member, total = 1, vs.MemberRequest.from_bytes(request, rnd).sum
-    signature = liar._identity.sign(b"something else")
+    signature = liar._own.identity.sign(b"something else")
     if liar.step == "endorse":
         return vs.Endorsement(rnd, member, total, signature).to_bytes()
     return vs.Answer(rnd, member, total, _sealed(liar, rnd, request), signature).to_bytes()
@@ -236,10 +254,10 @@ def _other_signature(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -
 def _of_another_sum(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -> bytes:
     other = bytes(32)
     if liar.step == "endorse":
-        signature = liar._identity.sign(_core.endorsement_payload(rnd, 1, other))
+        signature = liar._own.identity.sign(_core.endorsement_payload(rnd, 1, other))
         return vs.Endorsement(rnd, 1, other, signature).to_bytes()
     sealed = _sealed(liar, rnd, request)
-    signature = liar._identity.sign(_core.answer_payload(rnd, 1, other, sealed))
+    signature = liar._own.identity.sign(_core.answer_payload(rnd, 1, other, sealed))
     return vs.Answer(rnd, 1, other, sealed, signature).to_bytes()
 
 
@@ -247,10 +265,10 @@ def _as_another_member(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes)
     """Its own word, signed as member 3's."""
     total = vs.MemberRequest.from_bytes(request, rnd).sum
     if liar.step == "endorse":
-        signature = liar._identity.sign(_core.endorsement_payload(rnd, 2, total))
+        signature = liar._own.identity.sign(_core.endorsement_payload(rnd, 2, total))
         return vs.Endorsement(rnd, 2, total, signature).to_bytes()
     sealed = _sealed(liar, rnd, request)
-    signature = liar._identity.sign(_core.answer_payload(rnd, 2, total, sealed))
+    signature = liar._own.identity.sign(_core.answer_payload(rnd, 2, total, sealed))
     return vs.Answer(rnd, 2, total, sealed, signature).to_bytes()
 
 
@@ -268,19 +286,16 @@ LIES: dict[str, tuple[Lie, str]] = {
 
 def liars(step: str, lie: Lie) -> Cloud:
     """Clouds whose second one deviates."""
-    made: list[Client] = []
 
     class One(Liar):
         pass
 
     One.step, One.lie = step, staticmethod(lie)  # type: ignore[assignment]
 
-    def make(index: int, study: Study, config: TrainConfig) -> Client:
-        client = (One if index == 1 else Client)(index, study, config)
-        made.append(client)
-        if isinstance(client, Liar):
-            client.others = made
-        return client
+    def make(index: int, task: LocalTask, terms: Terms, threads: int | None) -> Client:
+        if index == 1:
+            return One(index, task, terms, threads)
+        return Client(index, task, terms, threads=threads)
 
     return make
 
@@ -314,18 +329,17 @@ def test_another_member_s_word_stands_for_nobody_else_s(
         return said[-1]
 
     class Watched(Client):
-        def endorse(self, round_description: bytes, request: bytes) -> bytes:
-            said.append(super().endorse(round_description, request))
-            return said[-1]
-
-        def answer(self, round_description: bytes, certificate: bytes, request: bytes) -> bytes:
-            said.append(super().answer(round_description, certificate, request))
-            return said[-1]
+        def ask(self, request: Request) -> bytes:
+            reply = super().ask(request)
+            if isinstance(request, (Endorse, GiveShare)):
+                said.append(reply)
+            return reply
 
     others = liars(step, copied)
 
-    def make(index: int, study: Study, config: TrainConfig) -> Client:
-        return Watched(index, study, config) if index == 0 else others(index, study, config)
+    def make(index: int, task: LocalTask, terms: Terms, threads: int | None) -> Client:
+        make_one = plainly(Watched) if index == 0 else others
+        return make_one(index, task, terms, threads)
 
     config = make_config("training.rounds=1")
     method = EncryptedAveraging(config, federation.clouds, make)
@@ -343,7 +357,7 @@ def test_a_wrong_share_under_a_right_signature_gives_no_model(
 
     def wrong(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -> bytes:
         asked = vs.MemberRequest.from_bytes(request, rnd)
-        shares = _core.open_shares(asked, liar._member._open_share)
+        shares = _core.open_shares(asked, liar._own.member._open_share)
         real = bytearray()
 
         def sealing(key: bytes, info: bytes, secret: bytes) -> bytes:
@@ -353,7 +367,7 @@ def test_a_wrong_share_under_a_right_signature_gives_no_model(
 
         sealed = _core.seal_answer(shares, 1, sealing)
         assert real
-        signature = liar._identity.sign(_core.answer_payload(rnd, 1, asked.sum, sealed))
+        signature = liar._own.identity.sign(_core.answer_payload(rnd, 1, asked.sum, sealed))
         return vs.Answer(rnd, 1, asked.sum, sealed, signature).to_bytes()
 
     method = EncryptedAveraging(make_config(), federation.clouds, liars("answer", wrong))
@@ -372,15 +386,17 @@ def test_members_that_endorsed_may_be_lost_before_they_answer(
     config = make_config("training.rounds=1", "data.clouds=5", "encryption.threshold=3")
 
     class Lost(Client):
-        def answer(self, round_description: bytes, certificate: bytes, request: bytes) -> bytes:
-            if self._index < 2 and self._replica is not None:
-                raise vs.RoundError("lost")
-            return super().answer(round_description, certificate, request)
+        def ask(self, request: Request) -> bytes:
+            if isinstance(request, GiveShare) and self._own.index < 2:
+                step = vs.Round.from_bytes(request.description).step
+                if step is not None and step.number > 0:
+                    raise vs.RoundError("lost")
+            return super().ask(request)
 
     from veilsum.training.run import spread
 
     clouds = spread(config)
-    method = EncryptedAveraging(config, clouds.clouds, Lost)
+    method = EncryptedAveraging(config, clouds.clouds, plainly(Lost))
     by = method.run_round(1).opened_by
     assert by is not None
     assert by.endorsed == (0, 1, 2)
@@ -409,10 +425,9 @@ def test_a_cloud_takes_in_what_it_missed_before_it_opens(
         assert outcome.opened_by is not None
         assert outcome.opened_by.answered == (0, 1, 2, 3)
         assert outcome.clouds[3].state == ("summed" if number == 1 else "absent")
-        behind = method.clients[3]._replica
-        assert behind is not None
-        assert behind.history.step == number  # it has the sum of the round before, not this one
-        assert method._replica.history.step == number + 1
+        # It has the sum of the round before, not this one.
+        assert method.clients[3].state.history.step == number
+        assert method.clients[0].state.history.step == number + 1
     assert outcome.clouds[3].down_bytes > outcome.message_bytes["aggregate"]
 
 
@@ -437,24 +452,30 @@ def opening(
     return EncryptedAveraging(config, federation.clouds)
 
 
+def members(method: EncryptedAveraging) -> Sequence[Client | IndependentMember]:
+    """Who opens."""
+    return method.members or method.clients
+
+
 def asked(
     method: EncryptedAveraging, leave_out: int = 0, **changes: Any
 ) -> tuple[bytes, list[bytes]]:
     """A round as the agreement has it, but for the changes, and what its members are asked."""
-    agreed = method._updates
-    signers = [client._identity for client in method.clients]
-    group = method.clients[0].group
+    state = method.clients[0].state
+    agreed = state.agreement
+    signers = [client._own.identity for client in method.clients]
+    group = agreed.group
     options: dict[str, Any] = {
         "size": 8,
         "min_clients": 2,
         "roster": [one.public for one in signers],
         "group": agreed._commitment,
-        "step": agreed._step(method._replica.history.place(UPDATES)),
+        "step": agreed._step(state.history.place(UPDATES)),
     }
     options |= changes
     signers = options.pop("signers", signers)
     group = options.pop("keys", group)
-    rnd = vs.Round(agreed.plan, options.pop("authority", agreed._authority), **options)
+    rnd = vs.Round(agreed.plan, options.pop("authority", agreed.authorities[1]), **options)
     made = [
         vs.encrypt(rnd, np.full(8, 0.5), signer=signer, group=group)
         for signer in signers[leave_out:]
@@ -467,13 +488,16 @@ def asked(
 def test_a_member_opens_a_round_of_its_own_history_roster_and_training_only(
     opening: EncryptedAveraging,
 ) -> None:
-    method, member = opening, opening.members[0]
-    agreed, place = method._updates, method._replica.history.place(UPDATES)
+    method, member = opening, members(opening)[0]
+    state = method.clients[0].state
+    agreed, place = state.agreement, state.history.place(UPDATES)
     right = agreed._step(place)
-    training = method._updates._training
+    training = agreed._training
+    committee = agreed.authorities[1]
+    assert isinstance(committee, vs.Committee)
     strangers = [vs.Identity.generate() for _ in range(4)]
     foreign = vs.Group.create(strangers[0], vs.Roster(strangers))
-    mine = [client._identity for client in method.clients]
+    mine = [client._own.identity for client in method.clients]
     wrong: dict[str, dict[str, Any]] = {
         "training": {"step": vs.TrainingStep(bytes(32), right.number, UPDATES, place.head)},
         "no step": {"step": None},
@@ -495,43 +519,44 @@ def test_a_member_opens_a_round_of_its_own_history_roster_and_training_only(
             "history": {"step": vs.TrainingStep(training, right.number, UPDATES, bytes(32))},
             "min_clients": {"min_clients": 3},
             "group": {"group": other.commitment, "keys": other},
-            "threshold": {"authority": vs.Committee(agreed.committee.members, 4)},  # type: ignore[union-attr]
+            "threshold": {"authority": vs.Committee(committee.members, 4)},
         }
     for name, changes in wrong.items():
         description, requests = asked(method, **changes)
         with pytest.raises(vs.RoundError, match=r"opens none of it|nothing of it is opened"):
-            member.endorse(description, requests[0])
+            endorse(member, description, requests[0])
         with pytest.raises(vs.RoundError, match=r"opens none of it|nothing of it is opened"):
-            member.answer(description, b"", requests[0])
+            answer(member, description, b"", requests[0])
         assert name
     description, requests = asked(method)
-    assert member.endorse(description, requests[0])
+    assert endorse(member, description, requests[0])
 
 
 def test_a_member_gives_its_word_for_one_sum_of_a_step(opening: EncryptedAveraging) -> None:
-    member = opening.members[1]
+    member = members(opening)[1]
     description, requests = asked(opening)
-    word = member.endorse(description, requests[1])
-    assert member.endorse(description, requests[1]) == word
+    word = endorse(member, description, requests[1])
+    assert endorse(member, description, requests[1]) == word
     # Another sum over fewer clouds, of the same round and of another one for the same step.
     rnd = vs.Round.from_bytes(description)
-    group = opening.clients[0].group
+    group = opening.clients[0].state.agreement.group
     fewer = vs.weighted_sum(
         rnd,
         [
-            vs.encrypt(rnd, np.full(8, 0.5), signer=client._identity, group=group)
+            vs.encrypt(rnd, np.full(8, 0.5), signer=client._own.identity, group=group)
             for client in opening.clients[1:]
         ],
     )
     assert rnd.committee is not None
     with pytest.raises(vs.RoundError):
-        member.endorse(description, vs.request_for(fewer, rnd.committee.members[1]).to_bytes())
+        other = vs.request_for(fewer, rnd.committee.members[1]).to_bytes()
+        endorse(member, description, other)
     again, others = asked(opening, leave_out=1)
     assert again != description
     with pytest.raises(vs.RoundError):
-        member.endorse(again, others[1])
+        endorse(member, again, others[1])
     # A round that asks for fewer clouds than the member's own policy.
-    assert member.endorse(description, requests[1]) == word
+    assert endorse(member, description, requests[1]) == word
 
 
 def test_an_altered_sum_is_refused_by_every_reader(
@@ -539,22 +564,23 @@ def test_an_altered_sum_is_refused_by_every_reader(
 ) -> None:
     """Sums of a committee have a tag: what the history alone finds with one key holder."""
     method = EncryptedAveraging(config, federation.clouds)
-    description = method._replica.propose_round()
+    description = described(method)
     method.aggregator.open_round(description)
     for client in method.clients:
-        client.train(1)
-        method.aggregator.receive(client.upload(description, 1))
-    assert method.aggregator.close_round() == b""
-    opened = method._open_sum(description, b"", 1)
+        step_train(client, 1)
+        method.aggregator.receive(contribute(client, description))
+    played = PlayedRound(1, [CloudRound(i) for i in range(4)])
+    told, _ = drive(method.coordinator._open(description, played), method._transport)
     honest = method.aggregator.aggregate
+    assert told.aggregate == honest
     other = altered(honest, vs.Round.from_bytes(description))
     for client in method.clients:
-        assert client._replica is not None
-        before = client._replica.history.head
+        before = client.state.history.head
         with pytest.raises(vs.TamperedSumError):
-            client.receive(other, opened)
-        assert client._replica.history.head == before
-        client.receive(honest, opened)
+            take(client, description, other, told.opening)
+        assert client.state.history.head == before
+        take(client, description, honest, told.opening)
+        assert client.state.history.head != before
 
 
 def test_members_meet_the_clouds_once(federation: Federation) -> None:
@@ -572,7 +598,7 @@ def test_the_aggregator_asks_whom_the_round_names(
     with pytest.raises(vs.RoundError, match="has one key holder"):
         single.aggregator.member_requests()
     method = EncryptedAveraging(make_config(), federation.clouds)
-    method.aggregator.open_round(method._replica.propose_round())
+    method.aggregator.open_round(described(method))
     with pytest.raises(vs.RoundError, match="no sum was certified"):
         type(method.aggregator)().check_answer(0, b"")
     with pytest.raises(vs.RoundError, match="no round was closed"):
@@ -621,13 +647,15 @@ def test_a_cloud_agrees_to_the_authority_that_was_configured(
     make_config: Make, federation: Federation, authority: str
 ) -> None:
     plan = vs.Plan(4).to_bytes()
-    client = Client(0, federation.clouds[0], make_config(f"encryption.authority={authority}"))
+    config = make_config(f"encryption.authority={authority}")
+    task = EncryptedAveraging(config, federation.clouds).clients[0]._own.task
+    client = Client(0, task, config.terms)
     others = [vs.Identity.generate() for _ in range(3)]
     roster = [client.public_identity, *(one.public.to_bytes() for one in others)]
     public = [vs.PublicIdentity.from_bytes(one) for one in roster]
     strangers = [vs.Identity.generate() for _ in range(5)]
     training = bytes(range(32))
-    sealed = client.make_group(training, roster)
+    sealed = client.ask(MakeGroup(training, tuple(roster)))
     offers = {
         "single": (vs.keygen(vs.Plan.from_bytes(plan))[1].to_bytes(), b""),
         "clouds": (write_committee(vs.Committee(public, 3)), sealed),
@@ -641,12 +669,12 @@ def test_a_cloud_agrees_to_the_authority_that_was_configured(
         if name == authority or (name == "clouds" and authority == "committee"):
             continue
         with pytest.raises(vs.RoundError, match="another authority than was configured"):
-            client.agree(training, plan, opens, plan, opens, roster, group)
+            join(client, training, (plan, opens), (plan, opens), roster, group)
     opens, group = offers[authority]
     # The same for both sums.
     with pytest.raises(vs.RoundError, match="another authority than was configured"):
-        client.agree(training, plan, opens, plan, offers["no group"][0], roster, b"")
-    client.agree(training, plan, opens, plan, opens, roster, group)
+        join(client, training, (plan, opens), (plan, offers["no group"][0]), roster, b"")
+    join(client, training, (plan, opens), (plan, opens), roster, group)
 
 
 @pytest.mark.parametrize(

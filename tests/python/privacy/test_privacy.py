@@ -319,15 +319,15 @@ def test_sums_of_two_shares_are_within_the_loss() -> None:
 def test_a_report_that_claims_privacy_states_epsilon_and_its_terms(make_config: Make) -> None:
     needs_accounting()
     from veilsum.report import write_report
-    from veilsum.training.run import train
+    from veilsum.training import run as loop
 
-    run = train(make_config(*DISTRIBUTED, "privacy.noise_multiplier=8.0"))
+    run = loop.train(make_config(*DISTRIBUTED, "privacy.noise_multiplier=8.0"))
     spent = run.records[-1]["privacy"]
     assert run.summary["privacy"]["veilsum"] == spent
     page = write_report(run.folder).read_text()
     assert f"epsilon {spent['epsilon']:.2f} at delta 1e-05" in page
     assert "not the pooled statistics" in page
-    page = write_report(train(make_config()).folder).read_text()
+    page = write_report(loop.train(make_config()).folder).read_text()
     assert "Differential privacy (" not in page
     assert "which this run did not use" in page
 

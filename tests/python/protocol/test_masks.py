@@ -67,6 +67,7 @@ def test_all_clouds_use_the_same_mask_and_follow(make_config: Make) -> None:
     for number in range(1, 5):
         method.run_round(number)
         masks = [client.state.masks for client in method.clients]
+        assert all(masks)
         found = {mask.mask.digest for mask in masks if mask}
         assert len(found) == 1
         digests.append(found.pop())
@@ -90,6 +91,9 @@ def test_a_cloud_with_another_mask_encrypts_nothing(make_config: Make) -> None:
     train(client, 2)
     with pytest.raises(vs.RoundError, match="another layout"):
         contribute(client, description)
+    # The others' masks are the agreed one.
+    train(method.clients[1], 2)
+    contribute(method.clients[1], description)
 
 
 def test_what_the_aggregator_reads_is_the_plain_part_and_no_more(make_config: Make) -> None:
@@ -214,28 +218,36 @@ def test_sensitivities_are_encrypted_once_a_training_and_only_when_due(make_conf
     method = make_method(make_config("hybrid.fraction=0.2", "hybrid.renew_every=5"))
     client = method.clients[0]
     train(client, 1)
-    # The mask comes first: an update is not summed before it, whoever proposes.
-    assert client.state.due.purpose == MASK
-    description = described(method)
-    contribute(client, description)
+    contribute(client, described(method, 1))
     with pytest.raises(vs.RoundError, match="mask of round 1 was encrypted before"):
-        contribute(client, described(method))
+        contribute(client, described(method, 1))
+    # An update is not summed before the mask that the round is due, whoever describes its sum.
+    state = client.state
+    assert state.due.purpose == MASK
+    early = state.agreement.propose(state.averaging.sum, state.history.place(UPDATES))
+    with pytest.raises(vs.RoundError, match="another history, layout, ranges than was agreed"):
+        contribute(client, early.to_bytes())
+    masks = state.masks
+    assert masks is not None
     skip(client, 1)
     train(client, 2)
+    # In round 2 none is due: neither the description of round 1 nor one of its own place will do.
     assert client.state.due.purpose == UPDATES
-    with pytest.raises(vs.RoundError, match=r"has another .*history.* than was agreed"):
-        contribute(client, description)
+    late = client.state.agreement.propose(masks.sum, client.state.history.place(MASK))
+    for description in (described(method, 1), late.to_bytes()):
+        with pytest.raises(vs.RoundError, match=r"has another .*history.* than was agreed"):
+            contribute(client, description)
 
 
 def test_the_report_says_what_travelled_in_the_clear(make_config: Make) -> None:
     from veilsum.report import write_report
-    from veilsum.training.run import train as train_run
+    from veilsum.training import run as loop
 
-    run = train_run(make_config("hybrid.fraction=0.1", "model.hidden=[256]", "training.rounds=1"))
+    run = loop.train(make_config("hybrid.fraction=0.1", "model.hidden=[256]", "training.rounds=1"))
     page = write_report(run.folder).read_text()
     assert "10.0% of an update's values were encrypted" in page
     assert "the plain part of every update" in page
     assert "smaller; every 5 rounds" in page
-    page = write_report(train_run(make_config("training.rounds=1")).folder).read_text()
+    page = write_report(loop.train(make_config("training.rounds=1")).folder).read_text()
     assert "in the clear, as" not in page
     assert "any update, any mean, the model" in page
