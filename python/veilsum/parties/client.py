@@ -833,13 +833,19 @@ def new_state(
     averaging: Averaging
     masks = None
     if terms.privacy.distributed:
+        if tensors.averaged:
+            raise ParameterError(
+                f"privacy.distributed with {min(tensors.averaged)}, which is no weight: running "
+                "figures and counts would take most of an update's clipped norm. Use layers "
+                "without them (GroupNorm in place of BatchNorm), or freeze them"
+            )
         noise = noise_plan(terms, values)
         fixed = FixedRange(parameters, noise.limit)
         averaging = PrivateMean(
             WeightedMean(parameters, fixed, rule.limit, terms.encryption), noise
         )
     else:
-        ranges = range_policy(terms.encryption, parameters, tensors.first_limits)
+        ranges = range_policy(terms.encryption, parameters, tensors)
         averaging = weighted = WeightedMean(parameters, ranges, rule.limit, terms.encryption)
         if terms.is_hybrid:
             shapes = {name: array.shape for name, array in parameters.items()}

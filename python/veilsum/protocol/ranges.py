@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.learning.task import Tensors
 from veilsum.protocol.history import State
 from veilsum.protocol.options import EncryptionOptions
 
@@ -119,12 +120,20 @@ class AdaptiveRange:
         Factor over the largest entry: single updates exceed their mean.
     tolerance : float
         Share of clipped values above which all ranges double.
+    least : float
+        No range falls below this; 0 for none but the policy's own.
     """
 
     def __init__(
-        self, names: Mapping[str, object], first: float, margin: float, tolerance: float
+        self,
+        names: Mapping[str, object],
+        first: float,
+        margin: float,
+        tolerance: float,
+        least: float = 0.0,
     ) -> None:
         self._first = first
+        self._least = max(least, first * _SMALLEST_FRACTION)
         self._margin = margin
         self._tolerance = tolerance
         self._boost = 1.0
@@ -167,9 +176,7 @@ class AdaptiveRange:
         common = max(largest.values()) * _TENSOR_FRACTION
         for name, last in self._limits.items():
             wanted = max(largest[name], common) * self._margin * self._boost
-            self._limits[name] = max(
-                power_of_two_above(wanted), last / 2, self._first * _SMALLEST_FRACTION
-            )
+            self._limits[name] = max(power_of_two_above(wanted), last / 2, self._least)
 
 
 def _limits_state(limits: Mapping[str, float]) -> dict[str, NDArray[Any]]:
@@ -232,9 +239,7 @@ class SeparateRanges:
 
 
 def range_policy(
-    options: EncryptionOptions,
-    names: Mapping[str, object],
-    first_limits: Mapping[str, float] | None = None,
+    options: EncryptionOptions, names: Mapping[str, object], tensors: Tensors | None = None
 ) -> RangePolicy:
     """Make the policy that a configuration asks for.
 
@@ -244,20 +249,22 @@ def range_policy(
         The configuration's section.
     names : mapping
         Its keys are the tensors.
-    first_limits : mapping of str to float, optional
-        First ranges of tensors that move by other amounts than weights do: running figures and
-        counts. Tensors of one such range have a policy of their own.
+    tensors : Tensors, optional
+        Which of them move by other amounts than weights do: each of those has a range of its own.
     """
-    own = {} if first_limits is None else {name: first_limits[name] for name in first_limits}
-    groups: dict[float, list[str]] = {}
-    for name in names:
-        groups.setdefault(own.get(name, 0.0), []).append(name)
+    kinds = Tensors() if tensors is None else tensors
 
-    def one(first: float, members: Sequence[str]) -> RangePolicy:
-        tensors = dict.fromkeys(members)
+    def one(first: float, least: float, *members: str) -> RangePolicy:
+        mine = dict.fromkeys(members)
         if options.range == "fixed":
-            return FixedRange(tensors, first)
-        return AdaptiveRange(tensors, first, options.range_margin, options.clip_tolerance)
+            return FixedRange(mine, first)
+        margin, tolerance = options.range_margin, options.clip_tolerance
+        return AdaptiveRange(mine, first, margin, tolerance, least)
 
-    policies = [one(first or options.limit, members) for first, members in sorted(groups.items())]
+    weights = [name for name in names if name not in kinds.first_limits]
+    policies = [one(options.limit, 0.0, *weights)] if weights else []
+    for name in names:
+        if name in kinds.first_limits:
+            least = kinds.least_limits.get(name, 0.0)
+            policies.append(one(kinds.first_limits[name], least, name))
     return policies[0] if len(policies) == 1 else SeparateRanges(policies)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import veilsum as vs
+from veilsum.learning.task import Tensors
 from veilsum.protocol.agreement import Agreement, stands_at
 from veilsum.protocol.history import (
     MASK,
@@ -252,7 +253,7 @@ def _ranges() -> Iterator[tuple[Any, Callable[[Any], None]]]:
     yield AdaptiveRange(NAMES, 1.0, 8.0, 0.0), lambda it: it.observe(MEAN, 0, 3)
     yield FixedRange(NAMES, 1.0), lambda it: it.observe(MEAN, 1, 3)
     two = {"w": np.zeros(3), "count": np.zeros(1)}
-    separate = range_policy(EncryptionOptions(), two, {"count": 4096.0})
+    separate = range_policy(EncryptionOptions(), two, Tensors(first_limits={"count": 4096.0}))
     assert isinstance(separate, SeparateRanges)
     yield separate, lambda it: it.observe(MEAN | {"count": np.array([20.0])}, 1, 4)
 

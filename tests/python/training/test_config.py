@@ -145,7 +145,7 @@ def test_direct_construction_is_checked_too() -> None:
 
 
 def test_min_clients_zero_means_all() -> None:
-    assert TrainConfig().min_clients == 4
+    assert TrainConfig().terms.min_clients == 4
     config = TrainConfig.from_mapping({"aggregation": {"min_clients": 2}})
     assert config.terms.min_clients == 2
 

@@ -25,6 +25,12 @@ def network() -> Any:
     )
 
 
+def without_figures() -> Any:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)
+    )
+
+
 def train(model: Any, data: Any, context: Any) -> Any:
     images, labels = data
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
@@ -173,7 +179,11 @@ def test_a_killed_run_goes_on_to_the_same_model(
 def test_options_of_training_are_options_here(
     task: vs.Task, clouds: list[Any], sections: dict[str, Any]
 ) -> None:
-    pytest.importorskip("opacus") if "privacy" in sections else None
+    if "privacy" in sections:
+        pytest.importorskip("opacus")
+        with pytest.raises(vs.ParameterError, match="GroupNorm in place of BatchNorm"):
+            vs.federate(task, clouds, rounds=2, folder=None, **sections)
+        task = vs.Task(model=without_figures, train=train, evaluate=evaluate, device="cpu")
     run = vs.federate(task, clouds, rounds=2, held_out=clouds[0], folder=None, **sections)
     assert len(run.records) == 2
     assert not any(record.get("skipped") for record in run.records)

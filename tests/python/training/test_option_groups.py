@@ -33,6 +33,8 @@ SMALL = (
 GROUPS: dict[str, tuple[str, ...]] = {
     "baseline": ("run.baseline=true",),
     "views": ("run.live=table", "run.tensorboard=false", "run.seed=8"),
+    "nothing kept": ("run.resumable=false",),
+    "kept for auditors": ("run.keep_messages=true",),
     "random split": ("data.split=random", "data.imbalance=0.0", "data.test_fraction=0.3"),
     "age split": ("data.split=age", "data.age_overlap=0.0", "data.clouds=3"),
     "dirichlet": (
