@@ -14,6 +14,7 @@ link).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -51,6 +52,7 @@ from veilsum.parties.messages import (
     Take,
     Train,
     read_request,
+    write_request,
 )
 from veilsum.privacy.distributed_noise import NoisePlan
 from veilsum.protocol import shares
@@ -562,6 +564,7 @@ class Client:
         member = opened(made, ledger, min_clients=terms.min_clients)
         self._own = _Own(index, task, terms, made, member, threads)
         self._stage: _Stage = _Invited(self._own)
+        self._told = b""  # digest of the last request to take or skip that was followed
 
     @property
     def log(self) -> Log:
@@ -630,7 +633,13 @@ class Client:
         veilsum.VeilsumError
             As `handle`.
         """
+        # Whoever asked may have lost the reply. It says nothing, so it can be given again; an upload
+        # cannot: that is for the transport, which has its bytes.
+        told = _digest_of(request) if isinstance(request, (Take, Skip)) else b""
+        if told and told == self._told:
+            return b""
         reply, stage = self._possible(request)(request)
+        self._told = told or self._told
         if isinstance(request, Train) and isinstance(stage, _Trained):
             self._own.log.loss = stage.work.result.loss
         self._stage = stage
@@ -655,6 +664,8 @@ class Client:
             self._stage = stage.claim(asked.description)
         elif isinstance(asked, Contribute) and isinstance(stage, _Counting):
             self._stage = _Counted(self._own, stage._beginning)
+        elif isinstance(asked, (Take, Skip)):
+            self.ask(asked)
         else:
             _, self._stage = self._possible(asked)(asked)
 
@@ -681,6 +692,10 @@ class Client:
             )
         made: Callable[[Any], _Step] = step
         return made
+
+
+def _digest_of(request: Take | Skip) -> bytes:
+    return hashlib.sha256(write_request(request)).digest()
 
 
 def total_rows(opened: OpenedSum) -> float:

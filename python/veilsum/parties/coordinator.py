@@ -47,7 +47,7 @@ from veilsum.parties.messages import (
 )
 from veilsum.plans import Plan
 from veilsum.protocol.authority import write_committee
-from veilsum.protocol.history import TRAINING_BYTES, UPDATES
+from veilsum.protocol.history import SHARES, TRAINING_BYTES, UPDATES
 from veilsum.protocol.opened import write_opening
 from veilsum.protocol.participation import participants
 from veilsum.protocol.statistics import VALUE_BITS
@@ -430,15 +430,12 @@ class Coordinator:
             if reply.data is not None:
                 cloud.state = "summed"
                 there.append(cloud)
-        self._require(len(there), self.terms.min_clients, played)
-        cap = self.terms.aggregation.max_share
-        if len(there) * cap < 1 - 1e-9:
-            raise _Skip(
-                f"{len(there)} clouds are left, too few for a largest share of {cap:g} "
-                "(aggregation.max_share)"
-            )
+        self._require_all(there, played)
+        passed = 0
         while proposal.purpose != UPDATES:
-            yield from self._agree_on(proposal, there, played)
+            there = yield from self._agree_on(proposal, there, played, passed)
+            self._require_all(there, played)
+            passed = len(self.aggregator.seen) if proposal.purpose.startswith(SHARES) else 0
             sums += 1
             proposal = yield from self._propose(there, played, sums, "contribute")
         yield from self._sum_updates(proposal, there, played)
@@ -446,6 +443,16 @@ class Coordinator:
     def _require(self, count: int, least: int, played: PlayedRound) -> None:
         if count < least:
             raise _Skip(too_few(played.clouds, count, max(least, self.terms.min_clients)))
+
+    def _require_all(self, there: Sequence[CloudRound], played: PlayedRound) -> None:
+        """Skip the round where those who are left are too few for what was agreed."""
+        self._require(len(there), self.terms.min_clients, played)
+        cap = self.terms.aggregation.max_share
+        if len(there) * cap < 1 - 1e-9:
+            raise _Skip(
+                f"{len(there)} clouds are left, too few for a largest share of {cap:g} "
+                "(aggregation.max_share)"
+            )
 
     def _cloud(
         self,
@@ -475,21 +482,33 @@ class Coordinator:
         raise _Skip(too_few(played.clouds, 0, self.terms.min_clients))
 
     def _agree_on(
-        self, proposal: _Due, there: Sequence[CloudRound], played: PlayedRound
-    ) -> Steps[None]:
-        """Sum what clouds agree by, before they can encrypt updates: shares, or sensitivities."""
+        self, proposal: _Due, there: Sequence[CloudRound], played: PlayedRound, passed: int
+    ) -> Steps[list[CloudRound]]:
+        """Sum what clouds agree by, before they can encrypt updates: shares, or sensitivities.
+
+        Returns who has a part in the sum and took it in: beside it nobody else has a share.
+        `passed` is how many had a part in the pass of agreeing on shares before; 0 for none.
+        """
         self._timed(played, "aggregate", lambda: self.aggregator.open_round(proposal.description))
         for cloud in there:
             asked = Contribute(proposal.description)
             upload = yield from self._cloud(cloud, asked, played, "contribute", "encrypt")
-            if upload.data is not None:
-                cloud.up_bytes += len(upload.data)
-                self._receive(upload.data, played)
-        self._require(len(self.aggregator.seen), self.terms.min_clients, played)
+            cloud.state = self._arrived(cloud, upload, played)
+        count = len(self.aggregator.seen)
+        self._require(count, self.terms.min_clients, played)
+        # Totals of one pass say nothing of the clouds of another: no cloud would take them in.
+        if proposal.purpose.startswith(SHARES) and passed and count != passed:
+            raise _Skip(
+                f"{count} of {passed} clouds are left ({_missing(played.clouds)}); shares are "
+                "agreed on by the same clouds to the end"
+            )
         take, _ = yield from self._open(proposal.description, played)
         self._told.append(take)
         for cloud in there:
-            yield from self._catch_up(cloud, played, "contribute")
+            follows = yield from self._catch_up(cloud, played, "contribute")
+            if cloud.state == "summed" and not follows:
+                cloud.state = "lost"
+        return [cloud for cloud in there if cloud.state == "summed"]
 
     def _sum_updates(
         self, proposal: _Due, there: Sequence[CloudRound], played: PlayedRound
@@ -777,15 +796,19 @@ def too_few(clouds: Sequence[CloudRound], left: int, least: int) -> str:
     least : int
         How many a sum needs.
     """
+    drawn = left + sum(cloud.state in _MISSING for cloud in clouds)
+    verb = "is" if left == 1 else "are"
+    return f"{left} of {drawn} clouds {verb} left ({_missing(clouds)}); a sum needs {least}"
+
+
+def _missing(clouds: Sequence[CloudRound]) -> str:
+    """Name who should be in a sum and is not."""
     missing = {
         state: [str(cloud.client + 1) for cloud in clouds if cloud.state == state]
         for state in _MISSING
     }
-    drawn = left + sum(len(numbers) for numbers in missing.values())
-    named = "; ".join(
+    return "; ".join(
         f"{state}: cloud{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
         for state, numbers in missing.items()
         if numbers
     )
-    verb = "is" if left == 1 else "are"
-    return f"{left} of {drawn} clouds {verb} left ({named}); a sum needs {least}"
