@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from veilsum.arguments import shown
-from veilsum.errors import BadSharesError, RoundError, VeilsumError, WireFormatError, one_line
+from veilsum.errors import RoundError, TamperedSumError, VeilsumError, WireFormatError, one_line
 from veilsum.keys.committee import Committee
 from veilsum.keys.identity import PublicIdentity
 from veilsum.parties.aggregator import Aggregator, SeenUpload
@@ -554,7 +554,7 @@ class Coordinator:
             reply = yield from self._ask(party, told, played.number, occasion, "decrypt")
             played.add("decrypt", reply, cloud)
             # A member's share is wrong under a right signature: more answers correct that.
-            wrong = isinstance(reply.error, BadSharesError) and told is self._told[-1]
+            wrong = isinstance(reply.error, TamperedSumError) and told is self._told[-1]
             if wrong and (yield from self._ask_more(played)):
                 continue
             if reply.refused().data is None:

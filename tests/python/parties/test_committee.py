@@ -350,33 +350,48 @@ def test_another_member_s_word_stands_for_nobody_else_s(
     assert same(method.parameters, run(config, federation).parameters)
 
 
+def _wrong_share(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -> bytes:
+    asked = vs.MemberRequest.from_bytes(request, rnd)
+    shares = _core.open_shares(asked, liar._own.member._open_share)
+    real = bytearray()
+
+    def sealing(key: bytes, info: bytes, secret: bytes) -> bytes:
+        real.extend(secret)
+        changed = bytes([secret[0] ^ 1]) + secret[1:]
+        return seal(key, info, changed)
+
+    sealed = _core.seal_answer(shares, 1, sealing)
+    assert real
+    signature = liar._own.identity.sign(_core.answer_payload(rnd, 1, asked.sum, sealed))
+    return vs.Answer(rnd, 1, asked.sum, sealed, signature).to_bytes()
+
+
 def test_a_wrong_share_under_a_right_signature_gives_no_model(
     make_config: Make, federation: Federation
 ) -> None:
     """What an answer holds only its readers see: the tag tells them, and nothing is taken in."""
-
-    def wrong(liar: Liar, rnd: vs.Round, honest: bytes, request: bytes) -> bytes:
-        asked = vs.MemberRequest.from_bytes(request, rnd)
-        shares = _core.open_shares(asked, liar._own.member._open_share)
-        real = bytearray()
-
-        def sealing(key: bytes, info: bytes, secret: bytes) -> bytes:
-            real.extend(secret)
-            changed = bytes([secret[0] ^ 1]) + secret[1:]
-            return seal(key, info, changed)
-
-        sealed = _core.seal_answer(shares, 1, sealing)
-        assert real
-        signature = liar._own.identity.sign(_core.answer_payload(rnd, 1, asked.sum, sealed))
-        return vs.Answer(rnd, 1, asked.sum, sealed, signature).to_bytes()
-
-    method = EncryptedAveraging(make_config(), federation.clouds, liars("answer", wrong))
-    before, head = method.parameters, method._replica.history.head
+    config = make_config("encryption.threshold=4")
+    method = EncryptedAveraging(config, federation.clouds, liars("answer", _wrong_share))
+    before, head = method.parameters, method.clients[0].state.history.head
     with pytest.raises(vs.VeilsumError) as caught:
         method.run_round(1)
     assert isinstance(caught.value, (vs.TamperedSumError, vs.KeyMismatchError))
-    assert method._replica.history.head == head
+    assert method.clients[0].state.history.head == head
     assert same(method.parameters, before)
+
+
+def test_a_wrong_share_does_no_harm_where_more_members_answer(
+    make_config: Make, federation: Federation
+) -> None:
+    """Three shares agree on something whatever they are; of four, some three open the sum."""
+    method = EncryptedAveraging(make_config(), federation.clouds, liars("answer", _wrong_share))
+    honest = EncryptedAveraging(make_config(), federation.clouds)
+    for number in (1, 2):
+        outcome = method.run_round(number)
+        assert not outcome.skipped
+        assert same(outcome.parameters, honest.run_round(number).parameters)
+    heads = {client.state.history.head for client in method.clients}
+    assert len(heads) == 1
 
 
 def test_members_that_endorsed_may_be_lost_before_they_answer(
