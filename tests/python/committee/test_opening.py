@@ -214,24 +214,6 @@ def test_one_round_a_step(clinics):
     clinics.endorse(clinics.total(other), [0])
 
 
-@pytest.mark.parametrize("count", range(2, 10))
-def test_two_sums_need_enough_dishonest_members(tmp_path, count):
-    """For all n, t and f: two certificates of one round exist just when f >= 2t - n.
-
-    Honest members keep a ledger; dishonest ones sign both. The aggregator divides the honest ones
-    as it likes, so each half of a division is tried by number.
-    """
-    for threshold in range(count // 2 + 1, count + 1):
-        for dishonest in range(count + 1):
-            honest = count - dishonest
-            certificates = max(
-                min(first, threshold - dishonest) + dishonest >= threshold
-                and (honest - first) + dishonest >= threshold
-                for first in range(honest + 1)
-            )
-            assert certificates == (dishonest >= 2 * threshold - count)
-
-
 def test_a_ledger_is_what_makes_a_member_honest(tmp_path):
     """With a clone of a ledger a member endorses two sums; with n = 3, t = 2 one such is enough."""
     clinics = Clinics(tmp_path, 3, 2, size=20)
