@@ -58,7 +58,7 @@ def dealing(
     client: int,
     change: Callable[[int, sharing.Share], sharing.Share],
 ) -> vs.Upload:
-    """The client's upload, but member k is dealt `change(k, share)`; sealed and signed as is due."""
+    """The client's upload, but member k is dealt `change(k, share)`; sealed and signed as due."""
     upload = clinics.upload(client, clinics.updates()[client], rnd)
     head = head_of(rnd, upload)
     layout = oracle_of(rnd).sharing
