@@ -76,6 +76,7 @@ class Parties:
         self, folder: Path, size: int, *, clients: int, members: int = 0, updates: int = 2
     ) -> None:
         self.folder, self.size = folder, size
+        folder.mkdir(exist_ok=True)
         self.clients = people(clients)
         self.members = people(clients + members)[clients:]
         self.plan = vs.Plan(clients=clients)
@@ -118,6 +119,13 @@ class Parties:
         """Open as the one key holder, who has opened nothing yet."""
         fresh = vs.SecretKey.from_bytes(self.secret.to_bytes())
         return vs.open_sum(fresh, self.round, total)
+
+    def key_holder(self) -> vs.SecretKey:
+        """The one key holder, from a file of its own, whose ledger is empty."""
+        self._ledgers += 1
+        path = self.folder / f"{self._ledgers}.key"
+        self.secret.save(path)
+        return vs.SecretKey.load(path)
 
     def member(self, place: int) -> vs.Member:
         """A member whose ledger is empty."""
