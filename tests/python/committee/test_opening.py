@@ -547,6 +547,37 @@ def test_wrong_answers(tmp_path, count):
             clinics.decrypt(key, total)
 
 
+def test_combining_asks_for_each_signature_once(clinics, monkeypatch):
+    """Whether an answer counts is asked before combining, which checks all that it is given."""
+    total = clinics.total()
+    certificate = clinics.certify(total)
+    answers = clinics.answers(certificate, total)
+    asked = []
+
+    def counting(public, signature, message):
+        asked.append((bytes(public), bytes(signature), bytes(message)))
+        return real(public, signature, message)
+
+    real = vs.Roster.verify
+    monkeypatch.setattr(vs.Roster, "verify", staticmethod(counting))
+    key = clinics.combine(certificate, answers, total)
+    assert len(asked) == len(set(asked)) == len(answers)
+    # What was found true of one is said of no other: of a wrong signature it is asked again.
+    asked.clear()
+    spoilt = vs.Answer.from_bytes(reseal(flipped_signature(answers[0].to_bytes())), clinics.round)
+    others = [spoilt, *answers]
+    assert clinics.combine(certificate, others, total).to_bytes() == key.to_bytes()
+    assert len(asked) == len(set(asked)) == len(others)
+    with pytest.raises(vs.RoundError, match="members 0, 3 are missing"):
+        clinics.combine(certificate, [answers[1], answers[2], spoilt], total)
+
+
+def flipped_signature(data):
+    spoilt = bytearray(data)
+    spoilt[16 + 32 + 32 + 4 + 5] ^= 1  # after the header, round, sum and member
+    return spoilt
+
+
 # Sizes.
 
 
