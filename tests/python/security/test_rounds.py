@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from veilsum import _core
 from security import forging
 from security.adding import ONE_BY_ONE, WAYS, add_to, saved, sum_by
 from security.stages import SIZE, Stage
+from veilsum import _core
 
 
 def with_seed(rnd, seed):
