@@ -64,7 +64,7 @@ class Opening:
             own = signer.sign(wire.signing_payload(info.id, client, head))
             heads.append((1, replace(head, signature=wire.Signature(client, b"", own))))
             dealt.append(scheme.upload_keys(info.plan, info.id, seed, keys))
-        self._expected = scheme.sum_keys(dealt, [1] * clients)
+        self.expected = scheme.sum_keys(dealt, [1] * clients)
         total = wire.Sum(info.id, heads, b"", forwards=True, tagged=True)
         requests = [committee.make_request(info, total, k) for k in range(members)]
         self._info, self._requests = info, [one.to_bytes() for one in requests]
@@ -102,4 +102,4 @@ class Opening:
             self._group.open_answer,
             vs.Roster.verify,
         )[0]
-        assert wire.read_sum_key(key.to_bytes(), self._info).keys == self._expected
+        assert wire.read_sum_key(key.to_bytes(), self._info).keys == self.expected
