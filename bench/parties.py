@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from veilsum.compare.sums import LIMIT, check_mean, make_update
 
 import veilsum as vs
 from bench.measure import Reported
+from veilsum.lab.compare.sums import LIMIT, check_mean, make_update
 
 __all__ = ["Parties", "answer", "endorse", "member_step", "people"]
 
