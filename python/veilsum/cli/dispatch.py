@@ -84,6 +84,11 @@ _COMMANDS: Final = {
         "veilsum.cli.commands.train",
         "Train one model over several clouds, with encrypted aggregation.",
     ),
+    "new": _Command(
+        "The main job",
+        "veilsum.cli.commands.new",
+        "Write a project of your own: data, model, config.",
+    ),
     "compare": _Command(
         "The main job",
         "veilsum.cli.commands.compare",
