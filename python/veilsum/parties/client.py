@@ -633,8 +633,8 @@ class Client:
         veilsum.VeilsumError
             As `handle`.
         """
-        # Whoever asked may have lost the reply. It says nothing, so it can be given again; an upload
-        # cannot: that is for the transport, which has its bytes.
+        # Whoever asked may have lost the reply. It says nothing, so it can be given again; an
+        # upload cannot: that is for the transport, which has its bytes.
         told = _digest_of(request) if isinstance(request, (Take, Skip)) else b""
         if told and told == self._told:
             return b""
