@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from veilsum.lab.methods.registry import make_method
+from veilsum.run_names import PLAINTEXT
 from veilsum.training.config import TrainConfig, with_overrides
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.run import spread
-from veilsum.training.run_directory import PLAINTEXT
 from veilsum.training.threads import choose_threads
 
 __all__ = ["Pair"]

@@ -633,8 +633,8 @@ class Client:
         veilsum.VeilsumError
             As `handle`.
         """
-        # Whoever asked may have lost the reply. It says nothing, so it can be given again. An upload
-        # is not made again: whoever carries replies keeps it.
+        # Whoever asked may have lost the reply, which says nothing and can be given again. Uploads
+        # are not made again: whoever carries replies keeps them.
         told = _digest_of(request) if isinstance(request, (Take, Skip)) else b""
         if told and told == self._told:
             return b""

@@ -29,7 +29,7 @@ from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 from veilsum.privacy.accountant import clip_to_norm
 from veilsum.privacy.discrete_gaussian import MAX_VARIANCE, discrete_gaussian
-from veilsum.protocol.rounding import Grid
+from veilsum.rounding import Grid
 
 Tensors = Mapping[str, NDArray[np.float64]]
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum.errors import RoundError
-from veilsum.protocol.rounding import Grid, dither
+from veilsum.rounding import Grid, dither
 
 UPDATE = "update."
 """Prefix of the names of updates among what an upload holds."""

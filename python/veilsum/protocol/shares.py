@@ -22,10 +22,10 @@ import numpy as np
 from veilsum.errors import ParameterError, RoundError
 from veilsum.protocol.history import SHARES, State
 from veilsum.protocol.opened import OpenedSum
-from veilsum.protocol.rounding import Grid
 from veilsum.protocol.secure_sum import SecureSum
 from veilsum.protocol.statistics import VALUE_BITS
 from veilsum.protocol.weights import exceeds
+from veilsum.rounding import Grid
 
 LIMIT = 4096.0
 """Public bound of relative weights; dimensionless and near 1 by construction (`weights.py`)."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from veilsum.data import MAX_ROWS
 from veilsum.protocol.history import STATISTICS
-from veilsum.protocol.rounding import Grid
 from veilsum.protocol.secure_sum import SecureSum
+from veilsum.rounding import Grid
 
 VALUE_BITS = 32
 """Of the plan of counts."""

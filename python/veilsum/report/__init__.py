@@ -10,7 +10,7 @@ from pathlib import Path
 
 from veilsum.errors import ParameterError
 from veilsum.report.run_files import RunFiles, read_run
-from veilsum.training.run_directory import METRICS, SUMMARY
+from veilsum.run_names import METRICS, SUMMARY
 
 __all__ = ["RunFiles", "read_run", "write_report"]
 

@@ -22,7 +22,7 @@ from veilsum.report.plots import (
 from veilsum.report.range_note import range_note
 from veilsum.report.run_files import METHOD_TITLES, RunFiles, phase_seconds
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
-from veilsum.training.run_directory import ENCRYPTED, PLAINTEXT
+from veilsum.run_names import ENCRYPTED, PLAINTEXT
 
 
 def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:

@@ -15,7 +15,7 @@ from veilsum.errors import missing_extra
 from veilsum.report.range_note import range_note
 from veilsum.report.run_files import METHOD_TITLES, Record, phase_seconds
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
-from veilsum.training.run_directory import ENCRYPTED, PLAINTEXT
+from veilsum.run_names import ENCRYPTED, PLAINTEXT
 
 if TYPE_CHECKING:
     from rich.console import Group

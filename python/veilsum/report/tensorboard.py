@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from veilsum.errors import missing_extra
 from veilsum.report.run_files import Record
-from veilsum.training.run_directory import EVENTS
+from veilsum.run_names import EVENTS
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

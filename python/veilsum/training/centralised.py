@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from veilsum.learning.server_optimisers import FederatedAveraging
 from veilsum.learning.task import Parameters
+from veilsum.run_names import CENTRALISED
 from veilsum.training.outcome import CloudRound, RoundOutcome, Stopwatch
-from veilsum.training.run_directory import CENTRALISED
 from veilsum.training.setting import Setting
 
 

@@ -28,6 +28,7 @@ from veilsum.plans import Plan
 from veilsum.privacy.accountant import Accountant, PrivacyLoss, gaussian_rho
 from veilsum.protocol.contribution import OpenedMean
 from veilsum.protocol.terms import Terms
+from veilsum.run_names import ENCRYPTED
 from veilsum.training.config import TrainConfig
 from veilsum.training.outcome import CloudRound, RoundOutcome
 from veilsum.training.parties_kept import (
@@ -36,7 +37,6 @@ from veilsum.training.parties_kept import (
     kept_coordinator,
     party_folder,
 )
-from veilsum.training.run_directory import ENCRYPTED
 from veilsum.training.threads import choose_threads
 from veilsum.transport.base import Transport, drive
 from veilsum.transport.conditions import Conditions

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.run_names import PLAINTEXT
 from veilsum.training.plain import PlainMethod, Tensors, from_float32, to_float32
-from veilsum.training.run_directory import PLAINTEXT
 
 
 class FedAvg(PlainMethod):

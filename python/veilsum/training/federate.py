@@ -20,11 +20,12 @@ from veilsum.learning.metrics import Evaluator, MetricsLog, Record
 from veilsum.learning.module_task import Task
 from veilsum.learning.task import LocalTask, Parameters
 from veilsum.protocol.terms import Terms, read_sections
+from veilsum.run_names import METRICS, MODEL, PARTIES
 from veilsum.training.encrypted import EncryptedRounds
 from veilsum.training.outcome import RoundOutcome
 from veilsum.training.parties_kept import forget
 from veilsum.training.rounds import play, quiet_ranges, reproducible
-from veilsum.training.run_directory import METRICS, MODEL, PARTIES, fresh_folder, write_whole
+from veilsum.training.run_directory import fresh_folder, write_whole
 
 if TYPE_CHECKING:
     from torch import nn

@@ -25,6 +25,7 @@ from veilsum.learning.evaluators import tabular_evaluator
 from veilsum.learning.metrics import Evaluator, MetricsLog, Record, scores
 from veilsum.learning.model import choose_device
 from veilsum.learning.outcomes import YES_OR_NO
+from veilsum.run_names import CONFIG, METRICS, MODEL, PARTIES
 from veilsum.training import environment
 from veilsum.training.centralised import Centralised
 from veilsum.training.config import TrainConfig
@@ -34,15 +35,7 @@ from veilsum.training.federation import Federation, spread
 from veilsum.training.outcome import Method
 from veilsum.training.parties_kept import forget
 from veilsum.training.rounds import play, quiet_ranges, reproducible
-from veilsum.training.run_directory import (
-    CONFIG,
-    METRICS,
-    MODEL,
-    PARTIES,
-    create_run_directory,
-    write_summary,
-    write_whole,
-)
+from veilsum.training.run_directory import create_run_directory, write_summary, write_whole
 from veilsum.training.setting import Setting
 from veilsum.training.threads import choose_threads
 

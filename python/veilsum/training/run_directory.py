@@ -1,14 +1,6 @@
 """A run's folder: made fresh, never overwritten, whole after every interruption.
 
-Federated loop, bottom. Knows file names and nothing of what the files mean:
-
-    config.toml         the resolved configuration; `veilsum train` repeats the run from it
-    run.json            what the run was and came to; replaced as a whole
-    metrics.jsonl       one record a round and method; only ever appended to
-    model.safetensors   the final global model
-    events/             TensorBoard
-    parties/            keys and messages of a run that has not finished; `--resume` goes on there
-    plots/, report.html made from the files above; can be made again at any time
+Training, bottom. `veilsum.run_names` says what the files are called and what each is.
 """
 
 from __future__ import annotations
@@ -20,21 +12,8 @@ from typing import Any
 
 from veilsum.errors import ParameterError
 from veilsum.files import atomic_file
+from veilsum.run_names import CONFIG, SUMMARY
 from veilsum.training.config import TrainConfig
-
-CONFIG = "config.toml"
-SUMMARY = "run.json"
-METRICS = "metrics.jsonl"
-MODEL = "model.safetensors"
-EVENTS = "events"
-PARTIES = "parties"
-
-ENCRYPTED = "veilsum"
-PLAINTEXT = "fedavg"
-CENTRALISED = "centralised"
-HE_FL = "he-fl"
-DP_FL = "dp-fl"
-"""Names of the methods in records."""
 
 
 def create_run_directory(config: TrainConfig, study: str = "") -> Path:

@@ -13,7 +13,7 @@ from veilsum.lab.methods import he_fl
 from veilsum.lab.methods.he_fl import ERROR_BOUND, HeFl
 from veilsum.lab.methods.registry import METHODS, make_method
 from veilsum.lab.methods.run import run_method
-from veilsum.protocol.rounding import Grid
+from veilsum.rounding import Grid
 from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg

@@ -10,7 +10,7 @@ from torch import nn
 import veilsum as vs
 from veilsum.learning import module_tensors
 from veilsum.learning.module_tensors import ModuleTensors, digest
-from veilsum.protocol.rounding import Grid, dither
+from veilsum.rounding import Grid, dither
 
 
 class Everything(nn.Module):

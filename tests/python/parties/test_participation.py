@@ -12,8 +12,8 @@ import steps
 import veilsum as vs
 from veilsum.lab.methods.run import run_method
 from veilsum.protocol.participation import participants
-from veilsum.protocol.rounding import Grid
 from veilsum.report import write_report
+from veilsum.rounding import Grid
 from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg

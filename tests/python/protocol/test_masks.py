@@ -14,7 +14,7 @@ from veilsum.parties.aggregator import cut_parts, join_parts
 from veilsum.protocol.history import MASK, UPDATES
 from veilsum.protocol.hybrid import Mask
 from veilsum.protocol.masks import exposure
-from veilsum.protocol.rounding import Grid
+from veilsum.rounding import Grid
 from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.setting import prepare

@@ -12,8 +12,8 @@ from veilsum.parties.client import Client
 from veilsum.parties.messages import Request, Train
 from veilsum.protocol import averaging
 from veilsum.protocol.contribution import Contribution
-from veilsum.protocol.rounding import Grid
 from veilsum.protocol.terms import Terms
+from veilsum.rounding import Grid
 from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.run import spread

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from veilsum.run_names import CENTRALISED, ENCRYPTED, PLAINTEXT
 from veilsum.training.config import TrainConfig
-from veilsum.training.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
 
 PHASES = ("train", "encrypt", "aggregate", "open", "decrypt", "evaluate")
 

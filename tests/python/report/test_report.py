@@ -19,7 +19,7 @@ from veilsum.report import plots, read_run, write_report
 from veilsum.report.live import LinesView
 from veilsum.report.plots import Plot
 from veilsum.report.units import format_bytes, format_seconds
-from veilsum.training.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
+from veilsum.run_names import CENTRALISED, ENCRYPTED, PLAINTEXT
 
 ALL = (ENCRYPTED, PLAINTEXT, CENTRALISED)
 VOID = {"meta", "link", "img", "br", "hr", "input"}

@@ -188,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
 def _require_a_round(result: TrainingRun) -> None:
     """Refuse to call a run done that summed nothing."""
     from veilsum.report.units import skipped_note
-    from veilsum.training.run_directory import ENCRYPTED
+    from veilsum.run_names import ENCRYPTED
 
     mine = [record for record in result.records if record["method"] == ENCRYPTED]
     if mine and all(record.get("skipped") for record in mine):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from veilsum.lab.methods.he_fl import ERROR_BOUND
 from veilsum.learning.task import Parameters
-from veilsum.protocol.rounding import Grid
+from veilsum.rounding import Grid
 from veilsum.training.config import TrainConfig
 from veilsum.training.outcome import RoundOutcome
 from veilsum.training.setting import Setting

@@ -50,11 +50,12 @@ from veilsum.learning.metrics import Evaluator, MetricsLog, Record
 from veilsum.learning.outcomes import YES_OR_NO
 from veilsum.learning.seeds import numpy_generator
 from veilsum.learning.task import Parameters
+from veilsum.run_names import METRICS
 from veilsum.training import environment
 from veilsum.training.config import TrainConfig
 from veilsum.training.outcome import Method, RoundOutcome
 from veilsum.training.rounds import play, reproducible
-from veilsum.training.run_directory import METRICS, create_run_directory
+from veilsum.training.run_directory import create_run_directory
 from veilsum.training.setting import Setting, prepare
 from veilsum.training.threads import choose_threads
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from veilsum.errors import ParameterError
-from veilsum.training.run_directory import CONFIG, METRICS, write_whole
+from veilsum.run_names import CONFIG, METRICS
+from veilsum.training.run_directory import write_whole
 
 SUMMARY = "compare.json"
 LEAKAGE = "leakage.jsonl"

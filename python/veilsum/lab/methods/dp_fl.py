@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from veilsum.learning.task import LocalResult
 from veilsum.privacy.accountant import Accountant, PrivacyLoss, clip_to_norm, gaussian_rho
+from veilsum.run_names import DP_FL
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.plain import Tensors, from_float32, to_float32
-from veilsum.training.run_directory import DP_FL
 from veilsum.training.setting import Setting
 from veilsum.transport.conditions import Conditions
 

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum.errors import WireFormatError, missing_extra
+from veilsum.run_names import HE_FL
 from veilsum.training.plain import PlainMethod, Tensors
-from veilsum.training.run_directory import HE_FL
 from veilsum.training.setting import Setting
 from veilsum.transport.conditions import Conditions
 

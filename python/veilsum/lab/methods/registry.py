@@ -12,13 +12,13 @@ from veilsum.arguments import shown
 from veilsum.errors import ParameterError
 from veilsum.lab.methods.dp_fl import DpFl
 from veilsum.lab.methods.he_fl import HeFl
+from veilsum.run_names import CENTRALISED, DP_FL, ENCRYPTED, HE_FL, PLAINTEXT
 from veilsum.training.centralised import Centralised
 from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.federation import Federation
 from veilsum.training.outcome import Method
-from veilsum.training.run_directory import CENTRALISED, DP_FL, ENCRYPTED, HE_FL, PLAINTEXT
 from veilsum.training.setting import Setting, prepare
 from veilsum.transport.conditions import Conditions
 

@@ -1,8 +1,9 @@
 """The grid of values that a round can carry, and seeded stochastic rounding onto it.
 
-Federated loop. The core rounds stochastically with the operating system's entropy, which no seed
-can repeat. A training run that must repeat therefore rounds here, before encryption, with numbers
-from its own seed, and has the core round to nearest, which maps each point of the grid to itself.
+Layer: Python API, bottom. The core rounds stochastically with the operating system's entropy, which
+no seed can repeat. A training run that must repeat therefore rounds here, before encryption, with
+numbers from its own seed, and has the core round to nearest, which maps each point of the grid to
+itself.
 
 Why it does, in double arithmetic (`Quantise` of the core's kernels): with L levels a side and limit
 a, a grid point is x = fl(v * fl(a / L)), |v| <= L < 2^31, and the core computes

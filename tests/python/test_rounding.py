@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import veilsum as vs
-from veilsum.protocol.rounding import Grid, dither
+from veilsum.rounding import Grid, dither
 
 LIMITS = st.floats(1e-12, 1e12)
 BITS = st.integers(2, 32)
