@@ -1,7 +1,7 @@
 """The rooms of the package depend on each other one way only.
 
-Reads the imports of python/veilsum, also those inside functions, and holds each against the arrows of
-docs/architecture.md:
+Reads the imports of python/veilsum, also those inside functions, and holds each against the arrows
+of docs/architecture.md:
 
     cli -> training, lab -> transport -> parties -> protocol -> API -> engines -> _core
 
