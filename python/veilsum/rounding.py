@@ -22,6 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Grid", "dither"]
+
 
 @dataclass(frozen=True)
 class Grid:

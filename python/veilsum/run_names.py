@@ -14,6 +14,20 @@ neither needs to know the other:
 
 from __future__ import annotations
 
+__all__ = [
+    "CENTRALISED",
+    "CONFIG",
+    "DP_FL",
+    "ENCRYPTED",
+    "EVENTS",
+    "HE_FL",
+    "METRICS",
+    "MODEL",
+    "PARTIES",
+    "PLAINTEXT",
+    "SUMMARY",
+]
+
 CONFIG = "config.toml"
 SUMMARY = "run.json"
 METRICS = "metrics.jsonl"
