@@ -87,7 +87,7 @@ class Mailbox:
         return sorted(self.folder.glob(f"*{_REQUEST}"))
 
     def post(self, request: bytes, verb: str) -> Path:
-        """Put a request there, unless it is there already.
+        """Put a request there, unless it is there already; one that was refused is asked again.
 
         Parameters
         ----------
@@ -106,6 +106,8 @@ class Mailbox:
             path = self.folder / f"{len(self._known) + 1:06d}-{verb}{_REQUEST}"
             _write(path, request)
             self._known[digest] = path
+        # What was refused changed nothing, and may be possible by now.
+        self._known[digest].with_suffix(_REFUSAL).unlink(missing_ok=True)
         return self._known[digest]
 
     @staticmethod

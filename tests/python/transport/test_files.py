@@ -119,6 +119,35 @@ def test_a_request_has_one_place_and_one_reply(tmp_path: Path) -> None:
     ]
 
 
+def test_what_was_refused_may_be_asked_again(tmp_path: Path) -> None:
+    class Party:
+        ready = False
+
+        def handle(self, request: bytes) -> bytes:
+            if not self.ready:
+                raise vs.RoundError("not yet")
+            return b"done"
+
+        def replay(self, request: bytes) -> None: ...
+
+        def notes(self) -> bytes:
+            return b""
+
+        def recall(self, notes: bytes) -> None: ...
+
+    party = Party()
+    desk = Desk(tmp_path / "desk", party)
+    path = desk.mailbox.post(b"anything", "take")
+    desk.work()
+    party.ready = True
+    assert desk.work() == 0  # nobody has asked again
+    assert desk.mailbox.post(b"anything", "take") == path
+    assert desk.work() == 1
+    reply = desk.mailbox.read(path)
+    assert reply is not None
+    assert reply.data == b"done"
+
+
 def test_bytes_that_are_no_request_are_refused_and_leave_the_party_alone(tmp_path: Path) -> None:
     client = make_client(tmp_path, 0)
     desk = Desk(tmp_path / "cloud-1", client)
