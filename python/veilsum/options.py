@@ -134,7 +134,8 @@ def convert(wanted: Any, value: Any, where: str) -> Any:
             raise ParameterError(f"{where} is {shown(value)}; must be finite") from None
     # bool is a subclass of int, so an exact comparison keeps `true` out of whole numbers.
     if type(value) is not wanted:
-        raise ParameterError(f"{where} is {shown(value)}; must be {_TYPE_NAMES[wanted]}")
+        kind = _TYPE_NAMES.get(wanted, "of another type")
+        raise ParameterError(f"{where} is {shown(value)}; must be {kind}")
     return value
 
 

@@ -48,6 +48,8 @@ def build_network(options: ModelOptions, inputs: int, outputs: int = 1) -> nn.Mo
     width = check_whole("inputs", inputs)
     if not 1 <= width <= _MOST_INPUTS:
         raise ParameterError(f"inputs is {shown(width)}; a network has 1 to 2^24 input columns")
+    if not 1 <= check_whole("outputs", outputs) <= _MOST_INPUTS:
+        raise ParameterError(f"outputs is {shown(outputs)}; a network says 1 to 2^24 numbers")
     if options.function:
         made = import_function(options.function)(width, outputs)
         if not isinstance(made, nn.Module):

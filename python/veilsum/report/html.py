@@ -355,7 +355,7 @@ def _openers(run: RunFiles) -> list[tuple[str, str, str, str]]:
     size = format_bytes(run.opened(ENCRYPTED)[-1].get("bytes", {}).get("opening_request", 0))
     never = "any cloud's rows, update, loss or weight; a mean, or the model"
     # It stands with the aggregator and asks everybody; clouds themselves describe the rounds.
-    coordinator = ("coordinator", "no key", "what the aggregator sees", never)
+    coordinator = ("coordinator", "nothing secret", "what the aggregator sees", never)
     if run.committee is None:
         native = run.summary["configuration"]["encryption"]["engine"] == "native"
         authority = (
