@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from veilsum.arguments import check_whole
 from veilsum.errors import ParameterError
 from veilsum.files import write_update
-from veilsum.learning.metrics import Evaluator, MetricsLog, Record
+from veilsum.learning.metrics import Evaluator, Record
 from veilsum.learning.module_task import Task
 from veilsum.learning.task import LocalTask, Parameters
 from veilsum.protocol.terms import Terms, read_sections
 from veilsum.run_names import METRICS, MODEL, PARTIES
 from veilsum.training.encrypted import EncryptedRounds
+from veilsum.training.metrics_log import MetricsLog
 from veilsum.training.outcome import RoundOutcome
 from veilsum.training.parties_kept import forget
 from veilsum.training.rounds import play, quiet_ranges, reproducible

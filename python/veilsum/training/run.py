@@ -22,7 +22,7 @@ from veilsum.data import Study
 from veilsum.errors import ParameterError
 from veilsum.files import write_update
 from veilsum.learning.evaluators import tabular_evaluator
-from veilsum.learning.metrics import Evaluator, MetricsLog, Record, scores
+from veilsum.learning.metrics import Evaluator, Record, scores
 from veilsum.learning.model import choose_device
 from veilsum.learning.outcomes import YES_OR_NO
 from veilsum.run_names import CONFIG, METRICS, MODEL, PARTIES
@@ -32,6 +32,7 @@ from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.federation import Federation, spread
+from veilsum.training.metrics_log import MetricsLog
 from veilsum.training.outcome import Method
 from veilsum.training.parties_kept import forget
 from veilsum.training.rounds import play, quiet_ranges, reproducible
