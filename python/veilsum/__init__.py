@@ -80,6 +80,7 @@ from veilsum.row_mean import RowMean
 
 if TYPE_CHECKING:
     from veilsum.learning.module_task import Task
+    from veilsum.learning.predictions import Predictions
     from veilsum.training.averager import FederatedAverager
     from veilsum.training.federate import federate
 
@@ -90,6 +91,7 @@ __version__: str = build_info()["version"]
 
 _TRAINING = {
     "FederatedAverager": "veilsum.training.averager",
+    "Predictions": "veilsum.learning.predictions",
     "Task": "veilsum.learning.module_task",
     "federate": "veilsum.training.federate",
 }
@@ -129,6 +131,7 @@ __all__ = [
     "PadStore",
     "ParameterError",
     "Plan",
+    "Predictions",
     "PublicIdentity",
     "PublicKey",
     "Roster",

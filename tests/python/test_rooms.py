@@ -52,9 +52,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "protocol": (*_API, "data", "privacy", "learning"),
     "parties": (*_API, "privacy", "learning", "protocol"),
     "transport": (*_LOW, "parties"),
-    "training": (*_API, "data", "privacy", "learning", "protocol", "parties", "transport"),
     # What it says of clipped values and how it writes a file is on the ground; no run is above it.
     "report": ("errors", "ground"),
+    "training": (
+        *_API, "data", "privacy", "learning", "protocol", "parties", "transport", "report",
+    ),
     "lab": (
         *_API, "data", "privacy", "learning", "protocol", "transport", "training", "report",
     ),
