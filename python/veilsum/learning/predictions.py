@@ -6,7 +6,8 @@ alike.
 
 What `details` returns goes into reports, which are passed on. So nothing in it stands for a single
 row: groups of fewer than `FEWEST_ROWS` rows are left out or not told apart, points of curves are
-at least that many rows from each other, and no axis ends at a row's own value.
+at least that many rows from each other, and where axes end the few lowest and highest numbers have
+no say.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _SUM_ERROR = 1e-2
 """Probabilities of a row sum to 1 this closely: bfloat16 has eight bits."""
 
 _MOST_BINS = 20
+_PART_ROWS = 20
 _RESIDUAL_SPAN = 3.0
 """Residuals are shown up to so many times their root mean square."""
 
@@ -188,9 +190,10 @@ class Predictions:
 
     def _of_classes(self) -> Record:
         said = self.said.argmax(axis=1)
+        counted = metrics.confusion(self.truth, said, len(self.names))
         return {
             "classes": list(self.names),
-            "confusion": metrics.confusion(self.truth, said, len(self.names)).tolist(),
+            "confusion": [_rounded_off(row) for row in counted],
             "each_class": {
                 name: _of_yes_or_no((self.truth == i).astype(np.int64), self.said[:, i])
                 for i, name in enumerate(self.names)
@@ -201,12 +204,12 @@ class Predictions:
 
     def _of_numbers(self) -> Record:
         order = np.argsort(self.said, kind="stable")
-        parts = np.array_split(order, min(10, max(1, len(order) // FEWEST_ROWS)))
+        parts = np.array_split(order, min(10, max(1, len(order) // _PART_ROWS)))
         enough = len(order) >= FEWEST_ROWS
         return {
             "unit": self.unit,
             "log": self.log,
-            "tenths": [
+            "parts": [
                 {
                     "rows": len(part),
                     "predicted": float(self.said[part].mean()),
@@ -222,7 +225,7 @@ class Predictions:
     def _counts(self) -> Record:
         """Count rows by what is true (first index) and by what was said of them (second)."""
         both = np.concatenate([self.truth, self.said])
-        # As many rows as make a group lie beyond each end, so that no end is a row's own number.
+        # Ends follow from the fifth number from below and above, rounded: outliers have no say.
         beyond = max(0.005, FEWEST_ROWS / len(both))
         low, high = np.quantile(both, [min(beyond, 0.5), max(1 - beyond, 0.5)])
         low, high = _round_ends(float(low), float(high), self.log)
@@ -263,7 +266,7 @@ def _round_ends(low: float, high: float, log: bool) -> tuple[float, float]:
 
 def _outwards(value: float, scale: float, way: Any) -> float:
     step = 10.0 ** (math.floor(math.log10(scale)) - 1)
-    # Never onto the number itself, which may be a row's, and never to 0 on a logarithmic scale.
+    # Two ends at one number would be no axis; on a logarithmic scale, 0 is never reached.
     moved = float(way(value / step) * step)
     if moved == value:
         moved += step if way is math.ceil else -step

@@ -136,10 +136,9 @@ def _what(run: RunFiles) -> str:
     """Say what the model was trained on, and for what."""
     study = run.study
     if study is None:
-        return f"{_number(sum(cloud['rows'] for cloud in run.summary['clouds']))} rows of theirs"
+        return f"{_number(sum(cloud['rows'] for cloud in run.summary['clouds']))} rows of their own"
     return (
-        f"{_number(study['rows'])} {run.rows_are} of the study {study['name']} to predict "
-        f"{study['outcome']}"
+        f"{_number(study['rows'])} {run.rows_are} ({study['name']}) to predict {study['outcome']}"
     )
 
 
@@ -156,6 +155,12 @@ def _tiles(run: RunFiles) -> str:
     clear = 4 * run.summary["model"]["values"]
     tiles = score_tiles(run)
     upload = last["bytes"].get("upload", 0)
+    hidden = (
+        f"; another {format_seconds(means['background'])} of processor time, for pads made ahead, "
+        "were hidden behind training"
+        if "background" in means
+        else ""
+    )
     tiles += [
         _tile(
             format_bytes(upload),
@@ -165,17 +170,9 @@ def _tiles(run: RunFiles) -> str:
         _tile(
             format_seconds(crypto),
             "encrypting, summing, opening and decrypting in a round, all clouds together; "
-            f"training takes {format_seconds(means.get('train', 0.0))}",
+            f"training takes {format_seconds(means.get('train', 0.0))}{hidden}",
         ),
     ]
-    if "background" in means:
-        tiles.append(
-            _tile(
-                format_seconds(means["background"]),
-                "of encryption in a round hidden behind training: processor time of making pads "
-                "ahead, all clouds together",
-            )
-        )
     return '<div class="tiles">' + "".join(tiles) + "</div>"
 
 
@@ -227,8 +224,8 @@ def _outcomes(run: RunFiles, cloud: dict[str, Any]) -> dict[str, str]:
             "commonest class": f"{commonest} ({counted[commonest] / cloud['rows']:.0%})",
         }
     if "outcome" in cloud:
-        unit = f", {run.unit}" if run.unit else ""
-        name, found = (run.study or {}).get("outcome", "outcome"), cloud["outcome"]
+        name, found = str((run.study or {}).get("outcome", "outcome")), cloud["outcome"]
+        unit = f", {run.unit}" if run.unit and run.unit != name else ""
         return {
             f"mean {name}{unit}": f"{found['mean']:.4g}",
             "standard deviation": f"{found['deviation']:.4g}",
@@ -253,7 +250,7 @@ def _how_split(run: RunFiles) -> str:
         how = f"split by {data['site']}: each of its values is a cloud"
     alike = "" if run.kind == NUMBER else ", with the same rate of the outcome,"
     return (
-        f"The training rows ({run.rows_are}) were {how}; {data['test_fraction']:.0%} of all "
+        f"The {run.rows_are} to train on were {how}; {data['test_fraction']:.0%} of all "
         f"{run.rows_are}{alike} were held out. "
     )
 

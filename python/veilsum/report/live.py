@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from veilsum.errors import missing_extra
-from veilsum.report.measures import MEASURES, measures_of, signed
+from veilsum.report.measures import MEASURES, kind_of, measures_of, signed
 from veilsum.report.range_note import range_note
 from veilsum.report.run_files import METHOD_TITLES, Record, phase_seconds, plaintext_difference
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
-from veilsum.run_names import ENCRYPTED, YES_OR_NO
+from veilsum.run_names import CLASSES, ENCRYPTED, YES_OR_NO
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -55,7 +55,8 @@ def _outcome(summary: Mapping[str, Any]) -> str:
     shown = []
     for measure in measures:
         error = mine.get("auc_standard_error") if measure.key == "auc" else None
-        beside = "" if error is None else f" (standard error {error:.3f})"
+        most = "at most " if kind_of(mine) == CLASSES else ""
+        beside = "" if error is None else f" (standard error {most}{error:.3f})"
         guess = mine.get(measure.guess) if measure.guess else None
         if guess is not None:
             beside = f" ({measure.guess_name}: {measure.show(guess, unit)})"
@@ -64,7 +65,7 @@ def _outcome(summary: Mapping[str, Any]) -> str:
     difference = plaintext_difference(final, measures)
     if difference is not None and summary["status"] == "finished":
         text += (
-            f"; {measures[0].name} {signed(measures[0], difference)} compared with plaintext "
+            f"; {measures[0].name} {signed(measures[0], difference, unit)} compared with plaintext "
             "averaging"
         )
     return text + (" (synthetic data)" if summary["study"].get("synthetic") else "")

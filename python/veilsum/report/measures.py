@@ -139,7 +139,7 @@ def measures_of(record: Mapping[str, Any]) -> tuple[Measure, ...]:
     return tuple(Measure(name, name.replace("_", " ")) for name in own if name not in FIELDS)
 
 
-def signed(measure: Measure, difference: float) -> str:
+def signed(measure: Measure, difference: float, unit: str = "") -> str:
     """Write a difference of two scores; one that rounds to nothing has no minus.
 
     Parameters
@@ -148,6 +148,9 @@ def signed(measure: Measure, difference: float) -> str:
         The score.
     difference : float
         Of two of its values.
+    unit : str
+        Of an outcome that is a number.
     """
     text = f"{difference:+.5f}" if measure.digits else f"{difference:+.3g}"
-    return text.replace("-0.00000", "+0.00000")
+    text = text.replace("-0.00000", "+0.00000")
+    return f"{text} {unit}" if unit and measure.key in _IN_UNIT else text

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from veilsum.report.drawing import GRID, INK, MUTED, PAPER, SERIES
+from veilsum.report.drawing import GRID, INK, MUTED, PAPER, SERIES, no_ticks
 from veilsum.report.measures import MISSING
 from veilsum.report.run_files import RunFiles
 from veilsum.run_names import CLASSES, NUMBER, YES_OR_NO
@@ -111,13 +111,13 @@ def _named(
         list(curves) if len(curves) <= MOST_CLASSES_NAMED else ordered[: MOST_CLASSES_NAMED - 1]
     )
     styled = []
-    others = [name for name in ordered if name not in coloured]
-    for i, name in enumerate(others):
-        label = "" if i else f"{len(others)} other classes, all better"
-        styled.append((name, label, {"color": GRID, "linewidth": 1.4, "zorder": 1.5}))
     for i, name in enumerate(coloured):
         style = {"color": SERIES[i], "linewidth": 1.8, "linestyle": _DASHES[i]}
         styled.append((name, f"{name}: {words} {_short(worth.get(name))}", style))
+    others = [name for name in ordered if name not in coloured]
+    for i, name in enumerate(others):
+        label = "" if i else f"{len(others)} other classes, as good or better"
+        styled.append((name, label, {"color": MUTED, "linewidth": 1, "alpha": 0.6, "zorder": 1.5}))
     return styled
 
 
@@ -208,12 +208,13 @@ def _cell(axes: Axes, corner: tuple[float, float], size: tuple[float, float], sh
 def _draw_confusion(axes: Axes, run: RunFiles, details: Mapping[str, Any]) -> str:
     names, counted = details["classes"], details["confusion"]
     for i, row in enumerate(counted):
-        total = sum(row) or 1
+        sizes = [_FEW_ROWS if count is None else count for count in row]
         for j, count in enumerate(row):
-            if not count:
+            if count == 0:
                 continue
-            _cell(axes, (j - 0.48, i - 0.48), (0.96, 0.96), count / total)
-            axes.annotate(f"{count:,}", (j, i), ha="center", va="center", fontsize=9, color=INK)
+            _cell(axes, (j - 0.48, i - 0.48), (0.96, 0.96), sizes[j] / sum(sizes))
+            text = "<5" if count is None else f"{count:,}"
+            axes.annotate(text, (j, i), ha="center", va="center", fontsize=9, color=INK)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
     longest = max(len(name) for name in names)
@@ -227,8 +228,8 @@ def _draw_confusion(axes: Axes, run: RunFiles, details: Mapping[str, Any]) -> st
     axes.set_xlabel("said")
     axes.set_ylabel("true")
     axes.set_title(f"What was said of held-out {run.rows_are}", loc="left", fontsize=11)
-    right = sum(counted[i][i] for i in range(len(names)))
-    return f"Confusion of {len(names)} classes: {right} of {details['rows']} right."
+    right = run.final_encrypted.get("accuracy", 0.0)
+    return f"Confusion of {len(names)} classes: {right:.1%} of {details['rows']} right."
 
 
 def _draw_predicted(axes: Axes, run: RunFiles, details: Mapping[str, Any]) -> str:
@@ -246,10 +247,10 @@ def _draw_predicted(axes: Axes, run: RunFiles, details: Mapping[str, Any]) -> st
     ends = (edges[0], edges[-1])
     axes.plot(ends, ends, label="as predicted", **_GUESS)
     axes.plot(*few, ".", color=MUTED, markersize=3, label=f"{FEW} {run.rows_are}")
-    tenths = details["tenths"]
+    parts = details["parts"]
     axes.plot(
-        [one["observed"] for one in tenths],
-        [one["predicted"] for one in tenths],
+        [one["observed"] for one in parts],
+        [one["predicted"] for one in parts],
         "o-",
         color=SERIES[1],
         markersize=5,
@@ -259,6 +260,10 @@ def _draw_predicted(axes: Axes, run: RunFiles, details: Mapping[str, Any]) -> st
     if details["log"]:
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(_few_ticks(edges[-1] / edges[0]))
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_minor_locator(no_ticks())
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
     unit = f" ({details['unit']})" if details["unit"] else ""
@@ -270,6 +275,12 @@ def _draw_predicted(axes: Axes, run: RunFiles, details: Mapping[str, Any]) -> st
         f"Map of counts of {details['rows']} {run.rows_are} by what is true and what was "
         f"predicted, from {edges[0]:.4g} to {edges[-1]:.4g}{unit}."
     )
+
+
+def _few_ticks(ratio: float) -> Any:
+    from matplotlib.ticker import LogLocator
+
+    return LogLocator(subs=(1.0, 2.0, 5.0) if ratio < 1e3 else (1.0,))
 
 
 def _middle(edges: Sequence[float], i: int, *, log: bool) -> float:

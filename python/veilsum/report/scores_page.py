@@ -16,7 +16,7 @@ from veilsum.report.page import figure, table, tile
 from veilsum.report.plots import measure_plots
 from veilsum.report.run_files import LINEAR_MODELS, METHOD_TITLES, RunFiles
 from veilsum.report.score_plots import FEW
-from veilsum.run_names import CLASSES, ENCRYPTED, NUMBER, PLAINTEXT
+from veilsum.run_names import CLASSES, ENCRYPTED, NUMBER, PLAINTEXT, YES_OR_NO
 
 
 def score_tiles(run: RunFiles) -> list[str]:
@@ -52,7 +52,7 @@ def score_tiles(run: RunFiles) -> list[str]:
         name = run.measures[0].name
         tiles.append(
             tile(
-                signed(run.measures[0], difference),
+                signed(run.measures[0], difference, run.unit),
                 f"{name} compared with plaintext averaging of the same run",
             )
         )
@@ -147,19 +147,19 @@ def judged(run: RunFiles, plots: Mapping[str, Plot]) -> str:
     )
     text = (
         f"The final model on the {details['rows']:,} held-out {run.rows_are} together. Whoever "
-        "evaluates sees this. Nothing here stands for a single row: curves have a point for every "
-        f"five rows or fewer points, and groups of {FEW} rows are left out or marked as few."
+        "evaluates sees this. Nothing here stands for a single row: points of a curve are five "
+        f"rows or more apart, and groups of {FEW} rows are left out or marked as few."
     )
     return (
         f"<h2>How good the final model is</h2>\n<p>{escape(text)}</p>\n"
-        f'<div class="figures">{figures}</div>\n' + _classes(run) + _tenths(run, details)
+        f'<div class="figures">{figures}</div>\n' + _classes(run) + _parts(run, details)
     )
 
 
 def _captions(run: RunFiles, details: Mapping[str, Any]) -> dict[str, str]:
     if run.kind == NUMBER:
         return {
-            "predicted": "The darker, the more rows (its square root). The outer cells hold what "
+            "predicted": "The stronger the colour, the more rows. The outer cells hold what "
             "lies beyond the axes, too. On the dotted line, predictions are right.",
             "residuals": f"Right of the line: predicted too high. Hollow: {FEW} rows. The outer "
             "bars hold larger errors, too: the axis ends at three times the RMSE.",
@@ -173,8 +173,8 @@ def _captions(run: RunFiles, details: Mapping[str, Any]) -> dict[str, str]:
         "Towards the upper left is better.",
         "precision_recall": "For every threshold: how many are found, and how many of those that "
         "were found are right. Towards the upper right is better.",
-        "confusion": "Each line is what is true, each column what was said; the darker, the larger "
-        "its share of the line.",
+        "confusion": "Each line is what is true, each column what was said; the stronger the "
+        f"colour, the larger its share of the line. <5: {FEW} {run.rows_are}.",
         "calibration": "Points on the line come true as often as said. Grey: how many "
         f"{run.rows_are} had such a probability. Mean distance from the line, each row counting "
         f"the same: {details['calibration_error']:.3f}."
@@ -206,8 +206,8 @@ def _classes(run: RunFiles) -> str:
     return table(columns, rows, caption="Each class; AUC and average precision against the others")
 
 
-def _tenths(run: RunFiles, details: Mapping[str, Any]) -> str:
-    parts = details.get("tenths") or ()
+def _parts(run: RunFiles, details: Mapping[str, Any]) -> str:
+    parts = details.get("parts") or ()
     if not parts:
         return ""
     rows = [
@@ -236,18 +236,25 @@ def at_clouds(run: RunFiles, plots: Mapping[str, Plot]) -> str:
     if not run.evaluation or not (clouds or why_not):
         return ""
     parts = [part for part in _PARTS if any(part in cloud for cloud in clouds)]
+    if not parts:
+        return f"<h2>Scores at each cloud</h2>\n<p>None were made. {escape(why_not)}</p>"
     text = (
         "This is known here because one process played all parties. In a deployment each cloud "
         "scores the global model on its own rows and sees its own line only; none of it is sent."
     )
     if "trained_on" in parts:
         text += " On rows that a cloud trained on, a model looks better than it is."
+    if run.kind == YES_OR_NO:
+        text += (
+            " An AUC of one cloud leaves out what tells clouds apart, so each may be below that of "
+            "all together."
+        )
     if why_not:
         text += f" {why_not}"
     measures = _cloud_measures(run, clouds)
     tables = "".join(_cloud_table(run, clouds, part, measures) for part in parts)
     drawn = ""
-    if "clouds" in plots and parts:
+    if "clouds" in plots:
         caption = f"{run.measures[0].name}: {run.measures[0].note or 'as evaluated'}."
         drawn = figure(plots["clouds"].svg, caption)
     return f"<h2>Scores at each cloud</h2>\n<p>{escape(text)}</p>\n{drawn}{tables}"
