@@ -26,8 +26,8 @@ PUBLIC = {
     "PublicKey", "Roster", "Round", "RoundError", "RowMean", "SecretKey", "SumKey",
     "TamperedSumError", "Task", "TrainingStep", "Upload", "UploadFile", "VeilsumError",
     "VeilsumWarning", "WireFormatError", "__version__", "build_info", "certify", "combine",
-    "decrypt", "decrypt_file", "encrypt", "encrypt_file", "federate", "isa_level", "isa_levels", "keygen",
-    "max_threads", "open_sum", "request_for", "sum_files", "weighted_sum",
+    "decrypt", "decrypt_file", "encrypt", "encrypt_file", "federate", "isa_level", "isa_levels",
+    "keygen", "max_threads", "open_sum", "request_for", "sum_files", "weighted_sum",
 }  # fmt: skip
 
 
