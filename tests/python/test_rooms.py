@@ -5,7 +5,8 @@ of docs/architecture.md:
 
     cli -> training, lab -> transport -> parties -> protocol -> API -> engines -> _core
 
-Learning, data and privacy know no party and no protocol; report knows what it is given. Imports for
+Learning, data and privacy know no party and no protocol; report knows what it is given, and who
+gives it (training, lab, the command line) may know it. Imports for
 type checkers alone count too: whoever names a thing knows it. The checker itself is run over trees
 that are wrong on purpose. What test_layers.py is for C++.
 """
