@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from veilsum.cli import main
 from veilsum.api.large_files import journal_path
+from veilsum.cli import main
 from veilsum.layout import files
 from veilsum.outputs import find_destination, open_input
 
