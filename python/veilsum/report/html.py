@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from veilsum.files import atomic_file
+from veilsum.layout.files import atomic_file
 from veilsum.report.drawing import Plot
 from veilsum.report.page import figure, whole_page
 from veilsum.report.page import table as _table

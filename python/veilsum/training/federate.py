@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from veilsum._core import max_threads
 from veilsum.arguments import check_whole
 from veilsum.errors import ParameterError, VeilsumWarning, one_line
-from veilsum.files import write_update
+from veilsum.layout.files import write_update
 from veilsum.learning.metrics import Evaluator, Record
 from veilsum.learning.module_task import Task
 from veilsum.learning.task import LocalTask, Parameters

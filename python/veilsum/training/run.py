@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from veilsum.data import Study
 from veilsum.data.preprocess import from_unit
 from veilsum.errors import ParameterError
-from veilsum.files import write_update
+from veilsum.layout.files import write_update
 from veilsum.learning.evaluators import tabular_evaluator
 from veilsum.learning.metrics import Evaluator, Record
 from veilsum.learning.model import choose_device
