@@ -137,7 +137,10 @@ def _what(run: RunFiles) -> str:
     study = run.study
     if study is None:
         return f"{_number(sum(cloud['rows'] for cloud in run.summary['clouds']))} rows of their own"
-    return f'{_number(study["rows"])} {run.rows_are} of the study "{study["name"]}" to predict {study["outcome"]}'
+    return (
+        f"{_number(study['rows'])} {run.rows_are} of the study “{study['name']}” to predict "
+        f"{study['outcome']}"
+    )
 
 
 _SYNTHETIC = (

@@ -247,6 +247,7 @@ def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '[colour]\nkind = "categorical"\nlevels = ["red", "blue"]\nmissing = true\n'
         '[days]\nlow = 0.1\nhigh = 1000\nlog = true\nunit = "days"\n'
         '[grade]\nkind = "categorical"\nlevels = ["a", "b", "c"]\n'
+        '[died]\nkind = "binary"\n[hospital]\nkind = "ignore"\n'
     )
     return folder
 
