@@ -461,7 +461,7 @@ class SumKey:
 def open_sum(
     secret: SecretKey,
     round: Round,
-    request: OpeningRequest,
+    request: OpeningRequest | Aggregate | AggregateFile,
     *,
     open: Callable[..., bytes | None],
     verify: _Verify | None = None,

@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kBlockBytes = 16;
 constexpr std::uint64_t kMaxBase = std::uint64_t{1} << 52;
 constexpr std::uint64_t kMaxBlock = (std::uint64_t{1} << 48) - 1;
+/// Far above the largest degree: blocks_hash.h has the bytes of a block as one row of words.
+constexpr std::size_t kMaxRow = std::size_t{1} << 18;
 /// Runs whose multipliers are made at a time: all those of a block in most plans.
 constexpr std::size_t kRunsAtOnce = 16;
 constexpr std::uint64_t kHalfMask = (std::uint64_t{1} << 25) - 1;
@@ -191,12 +193,12 @@ TagHash::TagHash(std::uint64_t base, std::uint32_t digits, const Seed& round_key
 void TagHash::add_block(std::uint64_t block, const ConstDigitRows& rows, std::size_t coefficients,
                         TagSum& sum) const {
   require_same_field(field_, sum.field());
-  if (block > kMaxBlock || coefficients % isa::kGroup != 0 || coefficients > kMaxDegree) {
+  if (block > kMaxBlock || coefficients % isa::kGroup != 0 || coefficients > kMaxRow) {
     throw ParameterError("a block to be tagged: number " + std::to_string(block) + " with " +
                          std::to_string(coefficients) +
                          " coefficients; it needs a number below 2^48 and a multiple of eight of "
                          "at most " +
-                         std::to_string(kMaxDegree) + " coefficients");
+                         std::to_string(kMaxRow) + " coefficients");
   }
   const isa::KernelTable& kernels = isa::kernels();
   const std::size_t parts = (coefficients + isa::kTagRun - 1) / isa::kTagRun;

@@ -146,7 +146,7 @@ class TagHash {
 
   /// Adds the runs of one block to `sum`.
   /// @param block its number, below 2^48; each block of a vector is added once
-  /// @param coefficients c: a multiple of eight, at most 2^15
+  /// @param coefficients c: a multiple of eight, at most 2^18
   /// @throws ParameterError when a number is out of range or `sum` is of another field
   void add_block(std::uint64_t block, const ConstDigitRows& rows, std::size_t coefficients,
                  TagSum& sum) const;
