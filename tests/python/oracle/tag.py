@@ -1,4 +1,4 @@
-"""The sum tag's hash and masks, by their definition, in Python integers.
+"""The sum tag's hash and masks, and the keyed hash of blocks, by their definition, in integers.
 
 The prime is a parameter: the core has two, and a test that measures how often a forgery succeeds
 takes one so small that it often does. Nothing is accumulated lazily and no power stands in a table.
@@ -122,6 +122,16 @@ def hash_of(plan: Plan, round_id: bytes, group_key: bytes, digits: list[int]) ->
     """h of all digits of a vector, in a round of a group."""
     made = Hash(plan.base, round_key(round_id, group_key), prime_of(plan.base))
     return made.vector(digit_rows(plan, digits))
+
+
+def blocks_value(key: bytes, blocks: list[bytes]) -> tuple[int, ...]:
+    """The keyed hash of packed blocks: words of 32 bits for digits, one a coefficient."""
+    made, out = Hash(2**32, key, PRIMES[0]), []
+    for number, block in enumerate(blocks):
+        filled = block + bytes(-len(block) % 32)
+        words = list(struct.unpack(f"<{len(filled) // 4}I", filled))
+        out.append(made.block(number, [words]))
+    return add(PRIMES[0], *out)
 
 
 def tag_of(
