@@ -261,6 +261,7 @@ def sums(found: Collection, rnd: wire.Round) -> None:
     for fault, why, evidence in [
         ("evidence", "evidence of an unknown kind", b"\x03"),
         ("no_evidence", "the byte for the evidence is missing", b""),
+        ("no_digest", "names no blocks", b"\x00"),
         ("shows_aggregate", "shows the native engine's aggregate", wire.evidence_of(total.blocks)),
         (
             "shows_uploads",
@@ -283,7 +284,8 @@ def sums(found: Collection, rnd: wire.Round) -> None:
             replace(first, part=flipped(first.part)),
         ),
     ]:
-        data = wire.Sum(rnd.id, [(weight, head), other]).to_bytes()
+        shown = wire.read_sum(request).evidence
+        data = wire.Sum(rnd.id, [(weight, head), other], evidence=shown).to_bytes()
         found.add("opening_request", fault, why, data, ROUND, "open")
 
 

@@ -225,14 +225,14 @@ class FileDecryption {
   }
 
   /// Looks at the check blocks, so that nothing is given out under a wrong key: nothing is
-  /// decrypted, even, unless the end decides for all of the sum.
+  /// decrypted, even, unless the end decides for all of the sum. They are hashed with their span.
   void check_keys() {
     AlignedBuffer<std::uint8_t> packed(spans_.block_bytes());
     BlockDecryptor::Scratch scratch(decryptor_);
     for (std::uint64_t block = round_.value_blocks(); block < round_.blocks(); ++block) {
       const std::span<std::uint8_t> bytes = packed.span().first(spans_.bytes_of(block, 1));
       total_.file().read_at(total_.blocks_offset() + spans_.offset_of(block), bytes);
-      if (decryptor_.decrypt(block, 1, bytes, scratch, nullptr, &hashes_)) continue;
+      if (decryptor_.decrypt(block, 1, bytes, scratch, nullptr, nullptr)) continue;
       if (!hashes_.any()) refuse_sum();
       good_.store(false, std::memory_order_relaxed);
     }
@@ -373,7 +373,7 @@ class FileDecryption {
   std::unique_ptr<scheme::ResumableOutput> output_;
   std::map<std::uint64_t, Done> done_;
   std::vector<Checksums> results_;
-  SumHashes hashes_;  // of the check blocks and the portions that are done
+  SumHashes hashes_;  // of the portions that are done; the last has the check blocks, too
   std::atomic<bool> good_{true};
   ScratchPool<Scratch> pool_;
 };

@@ -512,7 +512,7 @@ TEST("a committee's key decrypts the certified blocks: from encryption to number
   CHECK_EQ(count_wrong(round, decrypt(sum), sums, 3), 0u);
   HandMadeSum other = moved(
       HandMadeSum{sum.manifest, sum.blocks, scheme::SumKey::from_bytes(sum.key.to_bytes(), round)});
-  check_refused(other);
+  check_refused(sum.key, other);
   other.blocks = total;
   CHECK_EQ(count_wrong(round, decrypt(other), sums, 3), 0u);
 }

@@ -97,7 +97,8 @@ TEST("a sum key has a tag, or is bound to blocks, just as its round asks, and is
           if (bound == Bound::kDigest) first.raw(bytes32(2));
           if (bound == Bound::kCheck) {
             first.raw(bytes32(9));
-            for (const std::uint64_t value : check_of(total).value.values()) first.u64(value);
+            const scheme::BlocksCheck check = check_of(total);
+            for (const std::uint64_t value : check.value.values()) first.u64(value);
           }
           if (tag) {
             const ring::TagSum sum = tag_of(round, 3);

@@ -208,5 +208,5 @@ def test_a_file_is_opened_and_decrypted_in_one_pass_each(native, tmp_path):
     opened = read_bytes()
     vs.decrypt_file(key, file, tmp_path / "mean.npy")
     decrypted = read_bytes()
-    assert size <= opened - before < 1.1 * size
-    assert size <= decrypted - opened < 1.1 * size + 4 * rnd.size  # warnings look at the result
+    assert 0.99 * size <= opened - before < 1.1 * size
+    assert 0.99 * size <= decrypted - opened < 1.3 * size  # a warning looks into the result
