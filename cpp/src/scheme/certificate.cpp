@@ -54,6 +54,7 @@ void check_word(const Round& round, std::uint32_t member, const Signature& signa
 }
 
 Digest SumName::digest(const Round& round) const {
+  (void)committee_of(round);
   if (blocks.has_value() != names_blocks(round)) {
     throw RoundError(blocks ? "with tags, members certify no blocks"
                             : "without tags, members certify the aggregate's blocks as well");

@@ -217,6 +217,7 @@ SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Op
                 const SignatureVerifier* verifier, bool allow_export) {
   const Manifest& manifest = request.manifest;
   const Round& round = manifest.round();
+  (void)round.plan();
   if (request.evidence.kind != Evidence::Kind::kNone) {
     throw RoundError("the request shows blocks, which the native engine's key holder never sees");
   }
