@@ -97,7 +97,6 @@ isa::Ahead next_block(const Job& job, const std::uint8_t* packed, std::uint64_t 
 /// and none of so much weight, looks like it.
 bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, Scratch& scratch,
                  std::uint8_t* out, SumHashes* hashes) {
-  hash_one(job, packed, block, hashes);
   const Round& round = job.round;
   const Plan& plan = round.plan();
   const isa::KernelTable& kernels = isa::kernels();
@@ -110,6 +109,7 @@ bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block
   args.coefficients = coefficients;
   args.digits = {job.narrow ? scratch.narrow.data() : nullptr,
                  job.narrow ? nullptr : scratch.wide.data(), plan.degree()};
+  hash_one(job, packed, block, hashes);
   if (!kernels.decrypt_block(args)) return false;
   if (ring::TagSum* const hash = hashes == nullptr ? nullptr : hashes->digits()) {
     job.options.tag->key.hash().add_block(  // places without a value, too: their digits must be 0

@@ -306,12 +306,19 @@ struct alignas(64) TagPowers {
   double high[kTagStep];
 };
 
+/// A word of 48 bits, as it lies among packed bytes: little-endian, anywhere.
+struct PackedWord {
+  std::uint8_t bytes[6];
+};
+
 /// Input of `tag_run`: sum_(j < count) w_j x^j mod P for each evaluation's x, with the words
 /// w_j = sum_(i < digit_count) digit_i,j * t^i below P and below 2^52. Digit i of word j stands at
-/// [i * stride + j] of the one pointer that is set, and is below t.
+/// [i * stride + j] of the one pointer that is set, and is below t; packed words have one digit, t =
+/// 2^48, and the prime 2^50 - 27.
 struct TagRun {
   const std::uint32_t* narrow;
   const std::uint64_t* wide;
+  const PackedWord* packed;
   std::size_t stride;
   std::uint64_t base;          ///< t, 2 ... 2^52
   std::uint32_t digit_count;   ///< g, at least 1

@@ -1,34 +1,33 @@
 // Layer: ring. See blocks_hash.h.
 #include "ring/blocks_hash.h"
 
-#include <cstdint>
 #include <cstring>
+#include <string>
 
-#include "base/aligned_buffer.h"
+#include "base/shown.h"
+#include "veilsum/errors.h"
 
 namespace veilsum::ring {
 namespace {
 
-constexpr std::size_t kWordBytes = sizeof(std::uint32_t);
 /// Bytes of eight words, which kernels take at a time.
-constexpr std::size_t kStepBytes = isa::kGroup * kWordBytes;
+constexpr std::size_t kStepBytes = isa::kGroup * sizeof(isa::PackedWord);
+constexpr std::size_t kMostBytes = std::size_t{1} << 20;
 
 }  // namespace
 
 void BlocksHash::add_block(std::uint64_t block, ByteView bytes, TagSum& sum) const {
-  const auto add = [&](const std::uint8_t* data, std::size_t size) {
-    const std::size_t words = size / kWordBytes;
-    // Kernels are compiled apart and load what lies there: full blocks are hashed without a copy.
-    hash_.add_block(block, {reinterpret_cast<const std::uint32_t*>(data), nullptr, words}, words,
-                    sum);
-  };
-  const bool aligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % kWordBytes == 0;
-  if (aligned && bytes.size() % kStepBytes == 0) return add(bytes.data(), bytes.size());
-  // The last block of values, and what follows it: few of a vector.
-  const std::size_t whole = (bytes.size() + kStepBytes - 1) / kStepBytes * kStepBytes;
-  AlignedBuffer<std::uint8_t> copy(whole, Initialise::kZero);
-  std::memcpy(copy.data(), bytes.data(), bytes.size());
-  add(copy.data(), whole);
+  if (block >= kBase || bytes.size() > kMostBytes) {
+    throw ParameterError("a block to be hashed: number " + shown(block) + " of " +
+                         std::to_string(bytes.size()) + " bytes; it needs a number below 2^48, and " +
+                         std::to_string(kMostBytes) + " bytes at most");
+  }
+  const std::size_t rest = bytes.size() % kStepBytes;
+  const std::size_t words = (bytes.size() - rest) / sizeof(isa::PackedWord);
+  const auto* packed = reinterpret_cast<const isa::PackedWord*>(bytes.data());
+  isa::PackedWord last[isa::kGroup] = {};
+  if (rest != 0) std::memcpy(last, bytes.data() + bytes.size() - rest, rest);
+  add_packed(block, packed, words, rest == 0 ? nullptr : last, sum);
 }
 
 }  // namespace veilsum::ring

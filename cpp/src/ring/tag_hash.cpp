@@ -17,8 +17,6 @@ namespace {
 constexpr std::size_t kBlockBytes = 16;
 constexpr std::uint64_t kMaxBase = std::uint64_t{1} << 52;
 constexpr std::uint64_t kMaxBlock = (std::uint64_t{1} << 48) - 1;
-/// Far above the largest degree: blocks_hash.h has the bytes of a block as one row of words.
-constexpr std::size_t kMaxRow = std::size_t{1} << 18;
 /// Runs whose multipliers are made at a time: all those of a block in most plans.
 constexpr std::size_t kRunsAtOnce = 16;
 constexpr std::uint64_t kHalfMask = (std::uint64_t{1} << 25) - 1;
@@ -193,12 +191,12 @@ TagHash::TagHash(std::uint64_t base, std::uint32_t digits, const Seed& round_key
 void TagHash::add_block(std::uint64_t block, const ConstDigitRows& rows, std::size_t coefficients,
                         TagSum& sum) const {
   require_same_field(field_, sum.field());
-  if (block > kMaxBlock || coefficients % isa::kGroup != 0 || coefficients > kMaxRow) {
+  if (block > kMaxBlock || coefficients % isa::kGroup != 0 || coefficients > kMaxDegree) {
     throw ParameterError("a block to be tagged: number " + std::to_string(block) + " with " +
                          std::to_string(coefficients) +
                          " coefficients; it needs a number below 2^48 and a multiple of eight of "
                          "at most " +
-                         std::to_string(kMaxRow) + " coefficients");
+                         std::to_string(kMaxDegree) + " coefficients");
   }
   const isa::KernelTable& kernels = isa::kernels();
   const std::size_t parts = (coefficients + isa::kTagRun - 1) / isa::kTagRun;
@@ -234,6 +232,41 @@ void TagHash::add_block(std::uint64_t block, const ConstDigitRows& rows, std::si
     secure_wipe(value, sizeof value);
   }
   secure_wipe(multipliers, sizeof multipliers);
+  sum.add(total);
+}
+
+void TagHash::add_packed(std::uint64_t block, const isa::PackedWord* packed, std::size_t words,
+                         const isa::PackedWord* last, TagSum& sum) const {
+  require_same_field(field_, sum.field());
+  const isa::KernelTable& kernels = isa::kernels();
+  const std::size_t whole = (words + isa::kTagRun - 1) / isa::kTagRun;
+  const std::size_t runs = whole + (last == nullptr ? 0 : 1);
+  std::uint64_t multipliers[isa::kTagEvaluations * kRunsAtOnce];
+  isa::TagRun args{};
+  args.base = base_;
+  args.digit_count = 1;
+  args.scale = scale_.data();
+  args.prime = field_.prime();
+  args.powers = powers_.data();
+  TagSum total(field_);
+  std::uint64_t value[isa::kTagEvaluations];
+  for (std::size_t run = 0; run < runs; ++run) {
+    const std::size_t at = run % kRunsAtOnce;
+    if (at == 0) {
+      make_elements(field_, key_.key(), stream_index(Domain::kTagMultiplier, 0, block),
+                    isa::kTagEvaluations * run,
+                    isa::kTagEvaluations * std::min(kRunsAtOnce, runs - run), multipliers);
+    }
+    args.packed = run < whole ? packed + run * isa::kTagRun : last;
+    args.count = run < whole ? std::min(isa::kTagRun, words - run * isa::kTagRun) : isa::kGroup;
+    kernels.tag_run(args, value);
+    for (std::size_t e = 0; e < isa::kTagEvaluations; ++e) {
+      total.values_[e] = field_.add(
+          total.values_[e], field_.multiply(value[e], multipliers[isa::kTagEvaluations * at + e]));
+    }
+  }
+  secure_wipe(value, sizeof value);
+  secure_wipe(multipliers, isa::kTagEvaluations * std::min(kRunsAtOnce, runs) * sizeof *multipliers);
   sum.add(total);
 }
 

@@ -146,10 +146,18 @@ class TagHash {
 
   /// Adds the runs of one block to `sum`.
   /// @param block its number, below 2^48; each block of a vector is added once
-  /// @param coefficients c: a multiple of eight, at most 2^18
+  /// @param coefficients c: a multiple of eight, at most 2^15
   /// @throws ParameterError when a number is out of range or `sum` is of another field
   void add_block(std::uint64_t block, const ConstDigitRows& rows, std::size_t coefficients,
                  TagSum& sum) const;
+
+ protected:
+  /// Adds runs of packed words, of a hash of t = 2^48 and one digit, and a last run of eight words
+  /// that lie elsewhere.
+  /// @param words a multiple of eight
+  /// @param last null where there is no such run
+  void add_packed(std::uint64_t block, const isa::PackedWord* packed, std::size_t words,
+                  const isa::PackedWord* last, TagSum& sum) const;
 
  private:
   TagField field_;

@@ -3,6 +3,7 @@
 // they lie in memory; and that every bit and every place counts.
 #include "ring/blocks_hash.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -48,18 +49,27 @@ TagSum::Values defined(const Seed& seed, const std::vector<Bytes>& blocks) {
   for (std::size_t e = 0; e < out.size(); ++e) {
     const std::uint64_t point = element(key, ring::Domain::kTagPoint, 0, e);
     for (std::size_t b = 0; b < blocks.size(); ++b) {
-      Bytes bytes = blocks[b];
-      while (bytes.size() % 32 != 0) bytes.push_back(0);
-      std::vector<std::uint32_t> words(bytes.size() / 4);
-      std::memcpy(words.data(), bytes.data(), bytes.size());
-      for (std::size_t first = 0; first < words.size(); first += 2048) {
-        const std::size_t end = std::min(words.size(), first + 2048);
+      // Runs: whole groups of 48 bytes by 2048 words of six, then what is left, with zeros.
+      const Bytes& bytes = blocks[b];
+      const std::size_t whole = bytes.size() / 48 * 48;
+      std::vector<Bytes> runs;
+      for (std::size_t at = 0; at < whole; at += 2048 * 6) {
+        const std::size_t end = std::min(whole, at + 2048 * 6);
+        runs.emplace_back(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                          bytes.begin() + static_cast<std::ptrdiff_t>(end));
+      }
+      if (whole != bytes.size()) {
+        runs.emplace_back(bytes.begin() + static_cast<std::ptrdiff_t>(whole), bytes.end());
+        runs.back().resize(48, 0);
+      }
+      for (std::size_t r = 0; r < runs.size(); ++r) {
         std::uint64_t value = 0;  // Horner's rule
-        for (std::size_t j = end; j-- > first;) {
-          value = (ring::mul_mod(value, point, kP) + words[j]) % kP;
+        for (std::size_t j = runs[r].size() / 6; j-- > 0;) {
+          std::uint64_t word = 0;
+          for (std::size_t i = 6; i-- > 0;) word = word << 8 | runs[r][6 * j + i];
+          value = (ring::mul_mod(value, point, kP) + word) % kP;
         }
-        const std::uint64_t multiplier =
-            element(key, ring::Domain::kTagMultiplier, b, 2 * (first / 2048) + e);
+        const std::uint64_t multiplier = element(key, ring::Domain::kTagMultiplier, b, 2 * r + e);
         out[e] = (out[e] + ring::mul_mod(value, multiplier, kP)) % kP;
       }
     }
@@ -83,12 +93,12 @@ Bytes random_bytes(std::size_t size, std::uint64_t seed) {
 TEST("the hash is its definition, on every level, for blocks of every kind of length") {
   std::vector<Bytes> blocks;
   std::uint64_t n = 0;
-  for (const std::size_t size : {0u, 1u, 8u, 31u, 32u, 33u, 64u, 1023u, 1024u, 1056u, 8191u, 8192u,
-                                 8193u, 11008u, 16384u, 40001u}) {
+  for (const std::size_t size : {0u, 1u, 5u, 6u, 47u, 48u, 49u, 96u, 1535u, 1536u, 1584u, 11008u,
+                                 12287u, 12288u, 12289u, 12336u, 24576u, 40001u}) {
     blocks.push_back(random_bytes(size, ++n));
   }
   // The largest words everywhere: what the kernels' sums are sized for.
-  blocks.emplace_back(16384 + 32, 0xff);
+  blocks.emplace_back(12288 + 48, 0xff);
   for (const std::uint8_t fill : {std::uint8_t{1}, std::uint8_t{2}}) {
     const TagSum::Values expected = defined(seed_of(fill), blocks);
     on_every_active_level([&] {
@@ -99,7 +109,7 @@ TEST("the hash is its definition, on every level, for blocks of every kind of le
 
 TEST("where the bytes lie is the same, and nothing beyond them is read") {
   const BlocksHash hash(seed_of(3));
-  for (const std::size_t size : {std::size_t{7}, std::size_t{32}, std::size_t{11008}}) {
+  for (const std::size_t size : {std::size_t{7}, std::size_t{48}, std::size_t{11008}}) {
     const Bytes bytes = random_bytes(size, size);
     const TagSum::Values expected = hash_of(hash, {bytes}).values();
     on_every_active_level([&] {
@@ -142,9 +152,9 @@ TEST("every bit changes both values; so do another key, another number, another 
   differs(moved);
   // Whole runs that change places within a block.
   std::vector<Bytes> swapped = blocks;
-  swapped[0] = random_bytes(16384, 6);
+  swapped[0] = random_bytes(24576, 6);
   const TagSum two_runs = hash_of(hash, swapped);
-  std::swap_ranges(swapped[0].begin(), swapped[0].begin() + 8192, swapped[0].begin() + 8192);
+  std::swap_ranges(swapped[0].begin(), swapped[0].begin() + 12288, swapped[0].begin() + 12288);
   CHECK(!hash_of(hash, swapped).equals(two_runs));
 }
 

@@ -251,15 +251,15 @@ TEST("numbers out of range are refused") {
   CHECK_THROWS(TagHash(655351, 0, seed_of(1)), ParameterError);
   CHECK_THROWS(TagHash(655351, 97, seed_of(1)), ParameterError);
   const TagHash hash(655351, 1, seed_of(1));
-  const std::vector<std::uint32_t> rows(1 << 18, 0);
+  const std::vector<std::uint32_t> rows(1 << 16, 0);
   TagSum sum(hash.field());
   const ring::ConstDigitRows view{rows.data(), nullptr, rows.size()};
-  hash.add_block((std::uint64_t{1} << 48) - 1, view, 1 << 18, sum);
+  hash.add_block((std::uint64_t{1} << 48) - 1, view, 1 << 15, sum);
   hash.add_block(0, view, 0, sum);
   CHECK(sum.equals(TagSum(hash.field())));
   CHECK_THROWS(hash.add_block(std::uint64_t{1} << 48, view, 8, sum), ParameterError);
   CHECK_THROWS(hash.add_block(0, view, 4, sum), ParameterError);
-  CHECK_THROWS(hash.add_block(0, view, (1 << 18) + 8, sum), ParameterError);
+  CHECK_THROWS(hash.add_block(0, view, (1 << 15) + 8, sum), ParameterError);
 }
 
 TEST("a hash's value is wiped") {

@@ -125,13 +125,20 @@ def hash_of(plan: Plan, round_id: bytes, group_key: bytes, digits: list[int]) ->
 
 
 def blocks_value(key: bytes, blocks: list[bytes]) -> tuple[int, ...]:
-    """The keyed hash of packed blocks: words of 32 bits for digits, one a coefficient."""
-    made, out = Hash(2**32, key, PRIMES[0]), []
+    """The keyed hash of packed blocks: words of 48 bits, the rest behind eights of them a run."""
+    prime, made, totals = PRIMES[0], Hash(2**48, key, PRIMES[0]), [0] * EVALUATIONS
     for number, block in enumerate(blocks):
-        filled = block + bytes(-len(block) % 32)
-        words = list(struct.unpack(f"<{len(filled) // 4}I", filled))
-        out.append(made.block(number, [words]))
-    return add(PRIMES[0], *out)
+        whole = len(block) // 48 * 48
+        parts = [block[at : min(at + 6 * RUN, whole)] for at in range(0, whole, 6 * RUN)]
+        if whole < len(block):
+            parts.append(block[whole:] + bytes(-len(block) % 48))
+        multipliers = made.elements(TAG_MULTIPLIER, number, EVALUATIONS * len(parts))
+        for r, part in enumerate(parts):
+            words = [int.from_bytes(part[j : j + 6], "little") for j in range(0, len(part), 6)]
+            for e in range(EVALUATIONS):
+                value = run_value(words, made.points[e], prime)
+                totals[e] += multipliers[EVALUATIONS * r + e] * value
+    return tuple(total % prime for total in totals)
 
 
 def tag_of(
