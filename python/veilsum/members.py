@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from veilsum import _core
@@ -33,6 +33,7 @@ from veilsum.rounds import Round
 __all__ = ["Member", "certify", "combine", "request_for"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
+_Verify: TypeAlias = Callable[[bytes, bytes, bytes], bool]
 
 
 class Member:
@@ -394,8 +395,9 @@ def combine(
     _same_round(rnd, certificate, "certificate")
     listed = _listed(call, "answer", answers, _core.Answer)
     opener = _opener_of(rnd, group, reader)
-    given = [answer for answer in listed if _holds(answer, certificate)]
-    candidates = _core.combine(certificate, given, opener, Roster.verify)
+    verify = _remembering()
+    given = [answer for answer in listed if _holds(answer, certificate, verify)]
+    candidates = _core.combine(certificate, given, opener, verify)
     for key, _ in candidates:
         _core.check_sum_key(key, total)
     members = len({answer.member for answer in given})
@@ -407,7 +409,7 @@ def combine(
     for every in (False, True):
         if every:
             tried = len(candidates)
-            candidates = _core.combine(certificate, given, opener, Roster.verify, every=True)
+            candidates = _core.combine(certificate, given, opener, verify, every=True)
             candidates = candidates[tried:]
         for key, _ in candidates:
             try:
@@ -430,12 +432,30 @@ def combine(
     )
 
 
-def _holds(answer: _core.Answer, certificate: _core.Certificate) -> bool:
+def _holds(answer: _core.Answer, certificate: _core.Certificate, verify: _Verify) -> bool:
     try:
-        _core.check_answer(answer, certificate, Roster.verify)
+        _core.check_answer(answer, certificate, verify)
     except RoundError:
         return False
     return True
+
+
+def _remembering() -> _Verify:
+    """Return `Roster.verify` that asks about the same key, signature and message once.
+
+    Which answers count is found before they are combined, and combining checks them all again.
+    """
+    held: set[tuple[bytes, bytes, bytes]] = set()
+
+    def verify(public: bytes, signature: bytes, message: bytes) -> bool:
+        asked = bytes(public), bytes(signature), bytes(message)
+        if asked not in held:
+            if not Roster.verify(*asked):
+                return False
+            held.add(asked)
+        return True
+
+    return verify
 
 
 def _opener_of(rnd: Round, group: Group | None, reader: Identity | None) -> Any:
