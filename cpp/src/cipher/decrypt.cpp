@@ -92,9 +92,10 @@ isa::Ahead next_block(const Job& job, const std::uint8_t* packed, std::uint64_t 
           static_cast<std::size_t>(round.block_values(next) * each)};
 }
 
-/// Decrypts a block of values to `out`, and adds its hashes to `hashes` unless that is null. False when
-/// a coefficient is out of range, or a value beyond the limits: no sum of this plan under this key,
-/// and none of so much weight, looks like it.
+/// Decrypts a block of values to `out`, and adds its hashes to `hashes` unless that is null. False
+/// when a coefficient is out of range, or a value beyond the limits: no sum of this plan under this
+/// key, and none of so much weight, looks like it. Where hashes decide, such a block is worked
+/// through to its end like any other: the time would count how many there are.
 bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, Scratch& scratch,
                  std::uint8_t* out, SumHashes* hashes) {
   const Round& round = job.round;
@@ -110,12 +111,12 @@ bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block
   args.digits = {job.narrow ? scratch.narrow.data() : nullptr,
                  job.narrow ? nullptr : scratch.wide.data(), plan.degree()};
   hash_one(job, packed, block, hashes);
-  if (!kernels.decrypt_block(args)) return false;
+  bool within = kernels.decrypt_block(args);
+  if (!within && (hashes == nullptr || !hashes->any())) return false;
   if (ring::TagSum* const hash = hashes == nullptr ? nullptr : hashes->digits()) {
     job.options.tag->key.hash().add_block(  // places without a value, too: their digits must be 0
         block, {args.digits.narrow, args.digits.wide, plan.degree()}, coefficients, *hash);
   }
-  bool within = true;
   for_each_run(
       round, block, coefficients,
       [&](std::size_t segment, std::uint64_t first, std::uint32_t digit, std::uint32_t coefficient,

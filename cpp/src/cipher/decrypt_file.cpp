@@ -99,7 +99,8 @@ void check_targets(const Round& round, std::size_t prefix_bytes,
   }
 }
 
-std::vector<scheme::JournalFact> facts_of(const scheme::AggregateFile& total, ByteView prefix,
+std::vector<scheme::JournalFact> facts_of(const scheme::SumKey& key,
+                                          const scheme::AggregateFile& total, ByteView prefix,
                                           std::span<const FileTarget> targets,
                                           const DecryptOptions& options) {
   ByteWriter kind;
@@ -117,9 +118,10 @@ std::vector<scheme::JournalFact> facts_of(const scheme::AggregateFile& total, By
   shape.u8(static_cast<std::uint8_t>(options.type));
   shape.u8(options.average ? 1 : 0);
   if (options.tag != nullptr) shape.raw(options.tag->key.fingerprint());
+  if (const scheme::BlocksCheck* check = key.blocks_check()) shape.raw(check->fingerprint());
   return {{"it is the journal of another kind of run", kind.take()},
           {"the encrypted sum is another file, or it was changed since the run began", sum.take()},
-          {"dtype, layout, average or tag key are other ones", shape.take()}};
+          {"dtype, layout, average, tag key or sum key are other ones", shape.take()}};
 }
 
 class FileDecryption {
@@ -137,7 +139,7 @@ class FileDecryption {
         hashes_(key, options) {
     check_targets(round_, prefix.size(), targets, file_bytes);
     output_ = std::make_unique<scheme::ResumableOutput>(path, file_bytes, resume,
-                                                        facts_of(total, prefix, targets, options));
+                                                        facts_of(key, total, prefix, targets, options));
     output_->read_history([&](ByteView record) {
       ByteReader in(record, "a record");
       const std::uint64_t first = in.u64();
@@ -343,8 +345,7 @@ class FileDecryption {
     result.in = crc32c(result.in, packed.data(), packed.size());
     if (!decryptor_.decrypt(block, blocks, packed, scratch.blocks, scratch.flat.data(), &hashes)) {
       if (!hashes.any()) refuse_sum();
-      good_.store(false, std::memory_order_relaxed);
-      return;
+      good_.store(false, std::memory_order_relaxed);  // and on, as with any other block
     }
     const std::uint64_t start = spans_.values_before(block);
     for_each_target(

@@ -261,7 +261,8 @@ struct QuantiseResult {
 /// `in_float` (kFloat32, narrow digits, all |v| < 2^24, scale within 2^-60 ... 2^60):
 /// with hi = float(scale), lo = float(scale - hi), out = fma(v, hi, v * lo), in float. Otherwise
 /// double(v) * scale, rounded to float for kFloat32.
-/// No sum of that weight has v > offset (a digit is at most 2 * levels a unit of weight).
+/// No sum of that weight has v > offset (a digit is at most 2 * levels a unit of weight). Digits of a
+/// block that decrypt_block found out of range may be anything; what they give is of no use.
 struct Dequantise {
   const std::uint32_t* narrow;  ///< exactly one of the two is set
   const std::uint64_t* wide;

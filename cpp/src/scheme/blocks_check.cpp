@@ -12,6 +12,10 @@
 
 namespace veilsum::scheme {
 
+Digest BlocksCheck::fingerprint() const {
+  return ring::labelled_hash("veilsum/2/blocks-check-fingerprint", {key.span()});
+}
+
 Seed blocks_check_key(ByteView secret, const Digest& round_id, const Digest& manifest) {
   Digest digest = ring::labelled_hash("veilsum/2/blocks-check-key", {round_id, manifest, secret});
   const Seed key(digest);

@@ -20,6 +20,9 @@ namespace veilsum::scheme {
 struct BlocksCheck {
   Seed key;
   ring::TagSum value;
+
+  /// Names the key of the hash, as a tag key's does: journals tell by it whose hashes they hold.
+  Digest fingerprint() const;
 };
 
 /// The hash's key of one opening: of the secret key, the round and the manifest, so that opening

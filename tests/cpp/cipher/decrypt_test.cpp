@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <random>
 #include <vector>
 
 #include "check.h"
@@ -455,6 +456,22 @@ TEST("a key with a check says nothing of where other blocks were found wrong") {
                  TamperedSumError);
     CHECK_EQ(done, 5000u);
     CHECK_EQ(std::count(out.begin(), out.end(), 0.0f), 5000);
+  }
+}
+
+TEST("with a check, blocks of any bytes are worked through to their end") {
+  // Digits of any size reach the kernels then; under the sanitisers this looks for overflows.
+  for (const Plan& plan : {make_plan(10, 16), make_plan(2, 32), make_plan(10, 16, 4, 128, "n4096"),
+                           make_plan(5, 8, 3, 192, "n4096q48")}) {
+    const World world(plan, 5000, 2);
+    HandMadeSum sum = world.sum({0, 1});
+    std::mt19937_64 random(20);
+    for (int round = 0; round < 3; ++round) {
+      for (std::uint8_t& byte : sum.blocks) {
+        byte = round == 0 ? 0xff : static_cast<std::uint8_t>(random());
+      }
+      check_refused(sum.key, sum);
+    }
   }
 }
 
