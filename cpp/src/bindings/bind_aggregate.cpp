@@ -180,9 +180,8 @@ scheme::SumKey open_aggregate_file(const scheme::SecretKey& secret, const Round&
                                    const scheme::AggregateFile& total, const py::function& open,
                                    const std::optional<py::function>& verify, bool allow_export,
                                    int threads) {
-  return open_total(
-      secret, round, total, open, verify, allow_export, threads,
-      [](const scheme::AggregateFile& it, int most) { return it.hash_blocks(most); });
+  return open_total(secret, round, total, open, verify, allow_export, threads,
+                    [](const scheme::AggregateFile& it, int most) { return it.hash_blocks(most); });
 }
 
 void sum_files(const Round& round, const std::vector<std::filesystem::path>& paths,

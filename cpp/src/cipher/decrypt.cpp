@@ -30,7 +30,7 @@ struct Job {
   BlockKeys keys;
   std::uint64_t total_weight;
   DecryptOptions options;
-  bool narrow;  ///< digits fit 32 bits
+  bool narrow;                                  ///< digits fit 32 bits
   std::optional<ring::BlocksHash> blocks_hash;  ///< where the key has a check
 
   Job(const Round& its_round, const scheme::SumKey& key, const DecryptOptions& its_options)
@@ -239,20 +239,20 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
       options.progress ? std::max<std::uint64_t>(1, kPortionValues / group_values) : count;
   for (std::uint64_t first = 0; first < count; first += portion) {
     const std::uint64_t items = std::min(portion, count - first);
-    parallel_for(static_cast<std::size_t>(items), threads, scratch_for,
-                 [&](std::size_t item, Scratch& scratch) {
-                   SumHashes part(key, options);
-                   const std::uint64_t begin = (first + item) * keys;
-                   const std::uint64_t end = std::min(begin + keys, values);
-                   for (std::uint64_t block = begin; block < end; ++block) {
-                     if (!decrypt_one(job, blocks.data() + round.block_offset(block), block,
-                                      scratch, static_cast<std::uint8_t*>(out) + block * value_bytes,
-                                      &part)) {
-                       good.store(false, std::memory_order_relaxed);
-                     }
-                   }
-                   add(part);
-                 });
+    parallel_for(
+        static_cast<std::size_t>(items), threads, scratch_for,
+        [&](std::size_t item, Scratch& scratch) {
+          SumHashes part(key, options);
+          const std::uint64_t begin = (first + item) * keys;
+          const std::uint64_t end = std::min(begin + keys, values);
+          for (std::uint64_t block = begin; block < end; ++block) {
+            if (!decrypt_one(job, blocks.data() + round.block_offset(block), block, scratch,
+                             static_cast<std::uint8_t*>(out) + block * value_bytes, &part)) {
+              good.store(false, std::memory_order_relaxed);
+            }
+          }
+          add(part);
+        });
     if (!total.any() && !good.load()) refuse_sum();
     if (options.progress) {
       options.progress(std::min((first + items) * group_values, round.size()), round.size());

@@ -30,9 +30,9 @@ void check_decryption(const scheme::SumKey& key, const scheme::Manifest& manifes
 /// @throws TamperedSumError
 void check_blocks_of(const scheme::SumKey& key, const Digest& found);
 
-/// What must be known of all of a sum before a number of it leaves: the hash of its digits, where it
-/// has a tag, and that of its blocks, where its key has a check. Parts of a sum are added up in any
-/// order.
+/// What must be known of all of a sum before a number of it leaves: the hash of its digits, where
+/// it has a tag, and that of its blocks, where its key has a check. Parts of a sum are added up in
+/// any order.
 class SumHashes {
  public:
   SumHashes(const scheme::SumKey& key, const DecryptOptions& options);

@@ -138,8 +138,8 @@ class FileDecryption {
         decryptor_(key, total.manifest(), options),
         hashes_(key, options) {
     check_targets(round_, prefix.size(), targets, file_bytes);
-    output_ = std::make_unique<scheme::ResumableOutput>(path, file_bytes, resume,
-                                                        facts_of(key, total, prefix, targets, options));
+    output_ = std::make_unique<scheme::ResumableOutput>(
+        path, file_bytes, resume, facts_of(key, total, prefix, targets, options));
     output_->read_history([&](ByteView record) {
       ByteReader in(record, "a record");
       const std::uint64_t first = in.u64();

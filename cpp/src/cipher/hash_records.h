@@ -1,5 +1,5 @@
-// Layer: cipher. The hashes of a finished portion at the end of its journal record. Such a record is
-// a secret: it is wiped from memory, and the journal itself is a file of mode 0600 that is
+// Layer: cipher. The hashes of a finished portion at the end of its journal record. Such a record
+// is a secret: it is wiped from memory, and the journal itself is a file of mode 0600 that is
 // overwritten when the run is done.
 #pragma once
 

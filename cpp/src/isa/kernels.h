@@ -261,8 +261,8 @@ struct QuantiseResult {
 /// `in_float` (kFloat32, narrow digits, all |v| < 2^24, scale within 2^-60 ... 2^60):
 /// with hi = float(scale), lo = float(scale - hi), out = fma(v, hi, v * lo), in float. Otherwise
 /// double(v) * scale, rounded to float for kFloat32.
-/// No sum of that weight has v > offset (a digit is at most 2 * levels a unit of weight). Digits of a
-/// block that decrypt_block found out of range may be anything; what they give is of no use.
+/// No sum of that weight has v > offset (a digit is at most 2 * levels a unit of weight). Digits of
+/// a block that decrypt_block found out of range may be anything; what they give is of no use.
 struct Dequantise {
   const std::uint32_t* narrow;  ///< exactly one of the two is set
   const std::uint64_t* wide;
@@ -314,8 +314,8 @@ struct PackedWord {
 
 /// Input of `tag_run`: sum_(j < count) w_j x^j mod P for each evaluation's x, with the words
 /// w_j = sum_(i < digit_count) digit_i,j * t^i below P and below 2^52. Digit i of word j stands at
-/// [i * stride + j] of the one pointer that is set, and is below t; packed words have one digit, t =
-/// 2^48, and the prime 2^50 - 27.
+/// [i * stride + j] of the one pointer that is set, and is below t; packed words have one digit, t
+/// = 2^48, and the prime 2^50 - 27.
 struct TagRun {
   const std::uint32_t* narrow;
   const std::uint64_t* wide;

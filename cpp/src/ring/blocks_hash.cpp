@@ -19,8 +19,9 @@ constexpr std::size_t kMostBytes = std::size_t{1} << 20;
 void BlocksHash::add_block(std::uint64_t block, ByteView bytes, TagSum& sum) const {
   if (block >= kBase || bytes.size() > kMostBytes) {
     throw ParameterError("a block to be hashed: number " + shown(block) + " of " +
-                         std::to_string(bytes.size()) + " bytes; it needs a number below 2^48, and " +
-                         std::to_string(kMostBytes) + " bytes at most");
+                         std::to_string(bytes.size()) +
+                         " bytes; it needs a number below 2^48, and " + std::to_string(kMostBytes) +
+                         " bytes at most");
   }
   const std::size_t rest = bytes.size() % kStepBytes;
   const std::size_t words = (bytes.size() - rest) / sizeof(isa::PackedWord);

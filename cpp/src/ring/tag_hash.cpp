@@ -266,7 +266,8 @@ void TagHash::add_packed(std::uint64_t block, const isa::PackedWord* packed, std
     }
   }
   secure_wipe(value, sizeof value);
-  secure_wipe(multipliers, isa::kTagEvaluations * std::min(kRunsAtOnce, runs) * sizeof *multipliers);
+  secure_wipe(multipliers,
+              isa::kTagEvaluations * std::min(kRunsAtOnce, runs) * sizeof *multipliers);
   sum.add(total);
 }
 

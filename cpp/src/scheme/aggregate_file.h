@@ -44,8 +44,7 @@ class AggregateFile {
 
  private:
   /// Takes blocks [first, first + count), in any order and on any thread.
-  using BlockBytes =
-      std::function<void(std::uint64_t first, std::uint64_t count, ByteView bytes)>;
+  using BlockBytes = std::function<void(std::uint64_t first, std::uint64_t count, ByteView bytes)>;
   /// Reads all blocks in order. @param digest null, @param each empty where it is not wanted
   void read_through(int threads, BlocksDigest* digest, const BlockBytes& each) const;
   void read_head(const Round& round);

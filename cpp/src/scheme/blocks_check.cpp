@@ -44,18 +44,18 @@ HashBlocks hash_of_memory(const Round& round, ByteView blocks, int threads) {
     const double work_us = static_cast<double>(blocks.size()) * kUsPerByte;
     ring::TagSum total(ring::BlocksHash::field());
     std::mutex guard;
-    parallel_for(static_cast<std::size_t>((round.blocks() + kTogether - 1) / kTogether),
-                 worthwhile_threads(threads, work_us), [] { return 0; },
-                 [&](std::size_t item, int) {
-                   ring::TagSum sum(ring::BlocksHash::field());
-                   const std::uint64_t first = item * kTogether;
-                   const std::uint64_t count = std::min(kTogether, round.blocks() - first);
-                   add_blocks(hash, round, first, count,
-                              blocks.subspan(static_cast<std::size_t>(round.block_offset(first))),
-                              sum);
-                   const std::lock_guard<std::mutex> lock(guard);
-                   total.add(sum);
-                 });
+    parallel_for(
+        static_cast<std::size_t>((round.blocks() + kTogether - 1) / kTogether),
+        worthwhile_threads(threads, work_us), [] { return 0; },
+        [&](std::size_t item, int) {
+          ring::TagSum sum(ring::BlocksHash::field());
+          const std::uint64_t first = item * kTogether;
+          const std::uint64_t count = std::min(kTogether, round.blocks() - first);
+          add_blocks(hash, round, first, count,
+                     blocks.subspan(static_cast<std::size_t>(round.block_offset(first))), sum);
+          const std::lock_guard<std::mutex> lock(guard);
+          total.add(sum);
+        });
     return total;
   };
 }

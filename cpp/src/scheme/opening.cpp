@@ -121,8 +121,7 @@ ring::TagSum read_tag(const Round& round, const UploadHead& head, ByteView words
 }
 
 bool names_its_blocks(const OpeningRequest& request) {
-  return request.evidence.kind != Evidence::Kind::kNone ||
-         names_blocks(request.manifest.round());
+  return request.evidence.kind != Evidence::Kind::kNone || names_blocks(request.manifest.round());
 }
 
 }  // namespace

@@ -349,42 +349,42 @@ TEST("a sum's key decrypts the file with the blocks that it was opened for, and 
   const Round round = make_round(plan, key, fields_of({{20 * plan.block_capacity() + 77, 1.0}}, 2));
   Sum sum(round, key);
   for (const int which : {0, 1, 2, 3}) {  // plain or weighted, bound by a check or a digest
-  const HandMadeSum weighted =
-      sum_by_hand(key, round, sum.pointers(), {which < 2 ? std::uint64_t{1} : 3, 1});
-  std::optional<scheme::SumKey> named;
-  if (which % 2 == 1) named.emplace(rebound(weighted.key, weighted.blocks));
-  const scheme::SumKey& bound = named ? *named : weighted.key;
-  const auto put = [&](const Bytes& blocks) {
-    put_contents(sum.folder / "total", aggregate_text(weighted.manifest, blocks));
-  };
-  Tamperer tamperer(weighted.key);
-  for (const bool resume : {false, true}) {
-    put(weighted.blocks);
-    decrypt_to_file(sum, bound, resume);
-    const std::string right = contents_of(sum.folder / "out");
-    CHECK_EQ(right.size(), 4 * round.size());
-    std::vector<float> flat(static_cast<std::size_t>(round.size()));
-    cipher::decrypt(weighted.key, weighted.manifest, weighted.blocks, {}, flat.data());
-    CHECK(std::memcmp(flat.data(), right.data(), right.size()) == 0);
-    // Numbers in range that nothing else finds; and every other bit, first and last.
-    std::vector<Bytes> altered(4, weighted.blocks);
-    tamperer.set(altered[0].data(), 0, 5, tamperer.delta() / 2);
-    tamperer.set(altered[1].data(), 20, 3, tamperer.delta() / 2);
-    altered[2].front() ^= 1;
-    altered[3].back() ^= 128;
-    for (const Bytes& blocks : altered) {
-      put(blocks);
-      CHECK_THROWS_WITH(decrypt_to_file(sum, bound, resume), TamperedSumError,
-                        "no value is given out");
-      CHECK(contents_of(sum.folder / "out") == right);
-      CHECK_EQ(sum.folder.names().size(), 2u);  // no journal, no unfinished file
+    const HandMadeSum weighted =
+        sum_by_hand(key, round, sum.pointers(), {which < 2 ? std::uint64_t{1} : 3, 1});
+    std::optional<scheme::SumKey> named;
+    if (which % 2 == 1) named.emplace(rebound(weighted.key, weighted.blocks));
+    const scheme::SumKey& bound = named ? *named : weighted.key;
+    const auto put = [&](const Bytes& blocks) {
+      put_contents(sum.folder / "total", aggregate_text(weighted.manifest, blocks));
+    };
+    Tamperer tamperer(weighted.key);
+    for (const bool resume : {false, true}) {
+      put(weighted.blocks);
+      decrypt_to_file(sum, bound, resume);
+      const std::string right = contents_of(sum.folder / "out");
+      CHECK_EQ(right.size(), 4 * round.size());
+      std::vector<float> flat(static_cast<std::size_t>(round.size()));
+      cipher::decrypt(weighted.key, weighted.manifest, weighted.blocks, {}, flat.data());
+      CHECK(std::memcmp(flat.data(), right.data(), right.size()) == 0);
+      // Numbers in range that nothing else finds; and every other bit, first and last.
+      std::vector<Bytes> altered(4, weighted.blocks);
+      tamperer.set(altered[0].data(), 0, 5, tamperer.delta() / 2);
+      tamperer.set(altered[1].data(), 20, 3, tamperer.delta() / 2);
+      altered[2].front() ^= 1;
+      altered[3].back() ^= 128;
+      for (const Bytes& blocks : altered) {
+        put(blocks);
+        CHECK_THROWS_WITH(decrypt_to_file(sum, bound, resume), TamperedSumError,
+                          "no value is given out");
+        CHECK(contents_of(sum.folder / "out") == right);
+        CHECK_EQ(sum.folder.names().size(), 2u);  // no journal, no unfinished file
+      }
+      // Damage is told as damage.
+      std::string damaged = aggregate_text(weighted.manifest, weighted.blocks);
+      damaged[damaged.size() - 900] ^= 1;
+      put_contents(sum.folder / "total", damaged);
+      CHECK_THROWS_WITH(decrypt_to_file(sum, bound, resume), WireFormatError, "checksum");
     }
-    // Damage is told as damage.
-    std::string damaged = aggregate_text(weighted.manifest, weighted.blocks);
-    damaged[damaged.size() - 900] ^= 1;
-    put_contents(sum.folder / "total", damaged);
-    CHECK_THROWS_WITH(decrypt_to_file(sum, bound, resume), WireFormatError, "checksum");
-  }
   }
 }
 
@@ -433,8 +433,7 @@ TEST("a run goes on under the sum key that it began with, and no other") {
   options.progress = [](std::uint64_t, std::uint64_t) { throw std::runtime_error("stopped"); };
   CHECK_THROWS(decrypt_to_file(sum, sum.made.key, true, options), std::runtime_error);
   for (const scheme::SumKey* wrong : {&other, &named}) {
-    CHECK_THROWS_WITH(decrypt_to_file(sum, *wrong, true), ParameterError,
-                      "sum key are other ones");
+    CHECK_THROWS_WITH(decrypt_to_file(sum, *wrong, true), ParameterError, "sum key are other ones");
   }
   decrypt_to_file(sum, sum.made.key, true);
   CHECK(!contents_of(sum.folder / "out").empty());

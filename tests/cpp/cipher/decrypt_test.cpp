@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
-#include <random>
 #include <vector>
 
 #include "check.h"
@@ -309,9 +309,8 @@ TEST("a sum key of the right round and manifest that is wrong by one, under any 
                     wrong.begin());
           std::int64_t& coefficient = wrong[i * plan.degree() + at];
           coefficient += coefficient > 0 ? -1 : 1;
-          const HandMadeSum sum = {
-              honest.manifest, honest.blocks,
-              key_of_blocks(honest.key, std::move(wrong), honest.blocks)};
+          const HandMadeSum sum = {honest.manifest, honest.blocks,
+                                   key_of_blocks(honest.key, std::move(wrong), honest.blocks)};
           check_refused(sum);
         }
       }

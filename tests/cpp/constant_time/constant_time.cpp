@@ -578,9 +578,8 @@ void run_plan(Steps& steps, const scheme::Plan& plan) {
     isa::kernels().sum_fields({&plan.arithmetic().view(), both, nullptr, 2, false,
                                round.block_coefficients(block), blocks.data() + at});
   }
-  const scheme::SumKey sum_key =
-      scheme::open_sum(secret, manifest, scheme::hash_of_memory(round, blocks, 1),
-                       KnowingOpener(), nullptr, false);
+  const scheme::SumKey sum_key = scheme::open_sum(
+      secret, manifest, scheme::hash_of_memory(round, blocks, 1), KnowingOpener(), nullptr, false);
   require_hidden(sum_key.coefficients().data(),
                  sum_key.coefficients().size() * sizeof(std::int64_t), "the sum key");
   const scheme::BlocksCheck& bound = *sum_key.blocks_check();

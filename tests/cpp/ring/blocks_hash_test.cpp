@@ -101,9 +101,8 @@ TEST("the hash is its definition, on every level, for blocks of every kind of le
   blocks.emplace_back(12288 + 48, 0xff);
   for (const std::uint8_t fill : {std::uint8_t{1}, std::uint8_t{2}}) {
     const TagSum::Values expected = defined(seed_of(fill), blocks);
-    on_every_active_level([&] {
-      CHECK(hash_of(BlocksHash(seed_of(fill)), blocks).values() == expected);
-    });
+    on_every_active_level(
+        [&] { CHECK(hash_of(BlocksHash(seed_of(fill)), blocks).values() == expected); });
   }
 }
 

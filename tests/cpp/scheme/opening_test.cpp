@@ -522,10 +522,9 @@ TEST("with the blocks in hand the key has their hash under a key of this opening
     // By the wire format.
     const Digest named = manifest->digest();
     Bytes input;
-    for (const ByteView part : {ByteView(reinterpret_cast<const std::uint8_t*>(
-                                             "veilsum/2/blocks-check-key"),
-                                         26),
-                                ByteView(round.id()), ByteView(named), key.secret()}) {
+    for (const ByteView part :
+         {ByteView(reinterpret_cast<const std::uint8_t*>("veilsum/2/blocks-check-key"), 26),
+          ByteView(round.id()), ByteView(named), key.secret()}) {
       input.insert(input.end(), part.begin(), part.end());
     }
     ring::Sha256 hash;
@@ -571,8 +570,9 @@ TEST("one manifest is opened for one set of blocks; the same again gives the sam
       OpeningRequest request{manifest};
       request.evidence.blocks_digest = scheme::digest_of_blocks(blocks, 1);
       CHECK_THROWS_WITH(open_sum(with, request), RoundError, "from its request");
-      CHECK(open_sum(with, manifest, blocks).blocks_check()->value.equals(
-          first.blocks_check()->value));
+      CHECK(open_sum(with, manifest, blocks)
+                .blocks_check()
+                ->value.equals(first.blocks_check()->value));
     };
     refused(key);
     // Over a restart: the ledger's file has it.

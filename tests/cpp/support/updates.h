@@ -231,8 +231,8 @@ inline scheme::SumKey key_of_blocks(const scheme::SumKey& key, scheme::KeyCoeffi
   if (key.tag() != nullptr) tag.emplace(*key.tag());
   std::optional<Digest> digest;
   if (scheme::names_blocks(key.round())) digest = scheme::digest_of_blocks(blocks, 1);
-  return {key.round(), key.manifest(), key.count(), key.total_weight(), key.exportable(),
-          std::move(coefficients), std::move(tag), digest};
+  return {key.round(),      key.manifest(),          key.count(),    key.total_weight(),
+          key.exportable(), std::move(coefficients), std::move(tag), digest};
 }
 
 /// The same key, bound to other blocks: then it is not the binding that refuses them.

@@ -185,7 +185,7 @@ class Sum:
         self.blocks = scheme.split_blocks(self.plan, size, upload_keys, bytes(self.total.blocks))
 
     def key_for(self, blocks):
-        """The key of whoever opened these blocks, so that only the tag can tell them from the sum."""
+        """The key of whoever opened these blocks: only the tag can tell them from the sum."""
         if blocks is None:
             return self.key
         manifest = self.total.to_bytes()[16 : -4 - len(bytes(self.total.blocks))]

@@ -94,13 +94,13 @@ struct Part {
   /// Four words of 24 bytes: each half holds two of them, from byte 0 and, of bytes 8 to 23, from
   /// byte 4.
   static Vec row(const PackedWord* at) {
-    const Vec halves = _mm256_inserti128_si256(_mm256_castsi128_si256(load_half(at)),
-                                               load_half(at->bytes + 8), 1);
+    const Vec halves =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(load_half(at)), load_half(at->bytes + 8), 1);
     constexpr char kNone = -128;
     return _mm256_shuffle_epi8(
-        halves, _mm256_setr_epi8(0, 1, 2, 3, 4, 5, kNone, kNone, 6, 7, 8, 9, 10, 11, kNone, kNone,
-                                 4, 5, 6, 7, 8, 9, kNone, kNone, 10, 11, 12, 13, 14, 15, kNone,
-                                 kNone));
+        halves,
+        _mm256_setr_epi8(0, 1, 2, 3, 4, 5, kNone, kNone, 6, 7, 8, 9, 10, 11, kNone, kNone, 4, 5, 6,
+                         7, 8, 9, kNone, kNone, 10, 11, 12, 13, 14, 15, kNone, kNone));
   }
 };
 

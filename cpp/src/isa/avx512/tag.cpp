@@ -11,8 +11,9 @@
 // sum below 32 * 2^48 = 2^53; `fold` shows the rest. Output in [0, P).
 //
 // Seven vector instructions for eight words of two digits: two widen, one joins the digits, four
-// multiply and add. For eight packed words one permutation of bytes takes the place of the three. P = 2^61 - 1 does not fit IFMA's 52 bits and is rare (values of 32 bits with
-// the largest weights); the scalar level serves it.
+// multiply and add. For eight packed words one permutation of bytes takes the place of the three. P
+// = 2^61 - 1 does not fit IFMA's 52 bits and is rare (values of 32 bits with the largest weights);
+// the scalar level serves it.
 #include "isa/avx512/kernels_internal.h"
 #include "isa/avx512/vector_ops.h"
 
@@ -62,7 +63,7 @@ inline Vec load_row(const std::uint64_t* digits) { return _mm512_loadu_si512(dig
 
 /// Byte b of lane l is byte 6 l + b of the 48 that are read; the upper two bytes of a lane are 0.
 alignas(64) constexpr std::uint8_t kPackedBytes[64] = {
-    0,  1,  2,  3,  4,  5,  0, 0, 6,  7,  8,  9,  10, 11, 0, 0, 12, 13, 14, 15, 16, 17,
+    0,  1,  2,  3,  4,  5,  0,  0,  6,  7,  8,  9,  10, 11, 0,  0,  12, 13, 14, 15, 16, 17,
     0,  0,  18, 19, 20, 21, 22, 23, 0,  0,  24, 25, 26, 27, 28, 29, 0,  0,  30, 31, 32, 33,
     34, 35, 0,  0,  36, 37, 38, 39, 40, 41, 0,  0,  42, 43, 44, 45, 46, 47, 0,  0};
 
