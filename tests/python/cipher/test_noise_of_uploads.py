@@ -23,10 +23,7 @@ sealing = pytest.importorskip("veilsum.keys.sealing", reason="the package is not
 COEFFICIENTS = 8
 ERROR_BOUND = 8
 LARGE = (pytest.mark.slow, pytest.mark.long)
-NAMES = [
-    pytest.param(n, marks=LARGE) if n.startswith(("n16384", "n8192")) else n
-    for n in PLANS
-]
+NAMES = [pytest.param(n, marks=LARGE) if n.startswith(("n16384", "n8192")) else n for n in PLANS]
 
 
 @functools.cache
