@@ -48,9 +48,12 @@ class FederatedRun:
         One a round: scores, bytes, seconds, who was in the sum and who opened it.
     folder : Path or None
         Where the run was written.
+    terms : Terms
+        What all parties agreed on.
     """
 
     task: Task
+    terms: Terms = field(repr=False)
     parameters: Parameters = field(repr=False)
     records: list[dict[str, Any]] = field(default_factory=list, repr=False)
     folder: Path | None = None
@@ -93,6 +96,7 @@ class _Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.home = path / PARTIES
+        self.keep_messages = False
 
     @classmethod
     def of(cls, parent: str | Path, task: Task) -> _Folder:
@@ -118,9 +122,10 @@ class _Folder:
         return kept
 
     def finish(self, parameters: Parameters) -> None:
-        """Keep the model, and forget the parties' keys and messages."""
+        """Keep the model; forget the parties' keys and messages unless they are wanted."""
         write_update(self.path / MODEL, parameters, {"format": "pt"})
-        forget(self.home)
+        if not self.keep_messages:
+            forget(self.home)
 
 
 def federate(
@@ -134,6 +139,7 @@ def federate(
     threads: int = 0,
     folder: str | Path | None = "runs",
     resume: str | Path | None = None,
+    keep_messages: bool = False,
     observe: Observe | None = None,
     **sections: Mapping[str, Any],
 ) -> FederatedRun:
@@ -160,6 +166,9 @@ def federate(
         nothing.
     resume : str or path, optional
         A run's folder, to go on with it after it was killed; with the same task, data and options.
+    keep_messages : bool
+        With a folder: keep what each party was asked and replied, and its keys, in a folder of its
+        own. Whoever is given one cloud's folder can replay the run; the whole must not leave you.
     observe : callable, optional
         Called after each round with its record and outcome.
     **sections : mapping
@@ -193,14 +202,19 @@ def federate(
     )
     tasks = [task.local(data, cloud=i) for i, data in enumerate(clouds)]
     judge: Evaluator = _NoScores() if held_out is None else task.evaluator(held_out)
+    at = None
     if resume is not None:
-        return _in_folder(_Folder.again(resume), task, tasks, terms, judge, threads, observe)
-    if folder is not None:
+        at = _Folder.again(resume)
+    elif folder is not None:
         at = _Folder.of(folder, task)
+    elif keep_messages:
+        raise ParameterError("keep_messages needs a folder to keep them in")
+    if at is not None:
+        at.keep_messages = keep_messages
         return _in_folder(at, task, tasks, terms, judge, threads, observe)
     with reproducible(0), quiet_ranges():
         method = EncryptedRounds(terms, tasks, threads=threads or None)
-        run = FederatedRun(task, method.parameters)
+        run = FederatedRun(task, terms, method.parameters)
         for record, outcome in play(method, range(1, rounds + 1), judge):
             run.records.append(record)
             _tell(observe, record, outcome)
@@ -219,8 +233,10 @@ def _in_folder(
 ) -> FederatedRun:
     """Run with everything that happens written as it happens."""
     with reproducible(0), quiet_ranges():
-        method = EncryptedRounds(terms, tasks, threads=threads or None, home=at.home)
-        run = FederatedRun(task, method.parameters, at.begin(method.played), at.path)
+        method = EncryptedRounds(
+            terms, tasks, threads=threads or None, home=at.home, keep_uploads=at.keep_messages
+        )
+        run = FederatedRun(task, terms, method.parameters, at.begin(method.played), at.path)
         method.account_again([len(one["clouds"]) for one in run.records if "skipped" not in one])
         with MetricsLog(at.path / METRICS) as log:
             left = range(method.played + 1, terms.rounds + 1)

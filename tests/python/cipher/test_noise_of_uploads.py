@@ -22,10 +22,8 @@ sealing = pytest.importorskip("veilsum.keys.sealing", reason="the package is not
 
 COEFFICIENTS = 8
 ERROR_BOUND = 8
-NAMES = [
-    pytest.param(n, marks=pytest.mark.slow) if n.startswith(("n16384", "n8192")) else n
-    for n in PLANS
-]
+LARGE = (pytest.mark.slow, pytest.mark.long)
+NAMES = [pytest.param(n, marks=LARGE) if n.startswith(("n16384", "n8192")) else n for n in PLANS]
 
 
 @functools.cache
