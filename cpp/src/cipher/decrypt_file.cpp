@@ -10,7 +10,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -143,7 +142,7 @@ class FileDecryption {
     output_->read_history([&](ByteView record) {
       ByteReader in(record, "a record");
       const std::uint64_t first = in.u64();
-      Done done;
+      Done done{{}, SumHashes(key, options)};
       const std::uint32_t count = in.u32();
       ByteReader sums(in.raw(std::uint64_t{count} * 8), "a record");  // they are there, then room
       done.spans.reserve(count);
@@ -151,12 +150,11 @@ class FileDecryption {
         const std::uint32_t of_input = sums.u32();
         done.spans.push_back({of_input, sums.u32()});
       }
-      done.hashes.emplace(key, options);
-      for (ring::TagSum* hash : {done.hashes->digits(), done.hashes->blocks()}) {
+      for (ring::TagSum* hash : {done.hashes.digits(), done.hashes.blocks()}) {
         if (hash != nullptr) hash->add(read_hash(in, hash->field()));
       }
       in.finish();
-      done_[first] = std::move(done);
+      done_.insert_or_assign(first, std::move(done));
     });
     output_->file().write_at(0, prefix);
   }
@@ -182,7 +180,7 @@ class FileDecryption {
   /// What an earlier run wrote of a portion.
   struct Done {
     std::vector<Checksums> spans;
-    std::optional<SumHashes> hashes;
+    SumHashes hashes;
   };
   struct Scratch {
     Scratch(const BlockDecryptor& decryptor, OutputFile& output, std::size_t in_bytes,
@@ -283,7 +281,7 @@ class FileDecryption {
           if (crc != results_[item].out) good.store(false);
         });
     if (good.load()) {
-      hashes_.add(*found->second.hashes);
+      hashes_.add(found->second.hashes);
       return true;
     }
     count = std::min(spans_in_portion(options_.threads), spans_.count() - first);
