@@ -83,6 +83,7 @@ from veilsum.layout.tensors import Layout
 
 if TYPE_CHECKING:
     from veilsum.learning.module_task import Task
+    from veilsum.learning.predictions import Predictions
     from veilsum.training.averager import FederatedAverager
     from veilsum.training.federate import federate
 
@@ -93,6 +94,7 @@ __version__: str = build_info()["version"]
 
 _TRAINING = {
     "FederatedAverager": "veilsum.training.averager",
+    "Predictions": "veilsum.learning.predictions",
     "Task": "veilsum.learning.module_task",
     "federate": "veilsum.training.federate",
 }
@@ -132,6 +134,7 @@ __all__ = [
     "PadStore",
     "ParameterError",
     "Plan",
+    "Predictions",
     "PublicIdentity",
     "PublicKey",
     "Roster",
