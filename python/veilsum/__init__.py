@@ -52,14 +52,17 @@ from veilsum._core import (
     isa_levels,
     max_threads,
 )
-from veilsum.api.crypto import Accumulator, decrypt, encrypt, keygen, open_sum, weighted_sum
+from veilsum.api.decrypting import decrypt
+from veilsum.api.encrypting import encrypt
 from veilsum.api.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
 from veilsum.api.members import Member, certify, combine, request_for
+from veilsum.api.opening import keygen, open_sum
 from veilsum.api.pads import PadStore
 from veilsum.api.pickling import register as _register
 from veilsum.api.plans import Plan
 from veilsum.api.rounds import Round, TrainingStep
 from veilsum.api.row_mean import RowMean
+from veilsum.api.summing import Accumulator, weighted_sum
 from veilsum.errors import (
     BackendUnavailableError,
     BadSharesError,

@@ -61,11 +61,14 @@ class FederatedRun:
         One a round: scores, bytes, seconds, who was in the sum and who opened it.
     folder : Path or None
         Where the run was written.
+    terms : Terms
+        What all parties agreed on.
     report : Path or None
         The report's page; None where none was asked for or could be made.
     """
 
     task: Task
+    terms: Terms = field(repr=False)
     parameters: Parameters = field(repr=False)
     records: list[dict[str, Any]] = field(default_factory=list, repr=False)
     folder: Path | None = None
@@ -109,6 +112,7 @@ class _Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.home = path / PARTIES
+        self.keep_messages = False
 
     @classmethod
     def of(cls, parent: str | Path, task: Task) -> _Folder:
@@ -134,9 +138,10 @@ class _Folder:
         return kept
 
     def finish(self, parameters: Parameters) -> None:
-        """Keep the model, and forget the parties' keys and messages."""
+        """Keep the model; forget the parties' keys and messages unless they are wanted."""
         write_update(self.path / MODEL, parameters, {"format": "pt"})
-        forget(self.home)
+        if not self.keep_messages:
+            forget(self.home)
 
 
 def federate(
@@ -152,6 +157,7 @@ def federate(
     folder: str | Path | None = "runs",
     report: bool = True,
     resume: str | Path | None = None,
+    keep_messages: bool = False,
     observe: Observe | None = None,
     **sections: Mapping[str, Any],
 ) -> FederatedRun:
@@ -185,6 +191,9 @@ def federate(
         be made is a warning. `veilsum train --report FOLDER` makes it again.
     resume : str or path, optional
         A run's folder, to go on with it after it was killed; with the same task, data and options.
+    keep_messages : bool
+        With a folder: keep what each party was asked and replied, and its keys, in a folder of its
+        own. Whoever is given one cloud's folder can replay the run; the whole must not leave you.
     observe : callable, optional
         Called after each round with its record and outcome.
     **sections : mapping
@@ -224,15 +233,18 @@ def federate(
     tasks = [task.local(data, cloud=i) for i, data in enumerate(clouds)]
     judge: Evaluator = _NoScores() if held_out is None else task.evaluator(held_out)
     if resume is None and folder is None:
+        if keep_messages:
+            raise ParameterError("keep_messages needs a folder to keep them in")
         with reproducible(0), quiet_ranges():
             method = EncryptedRounds(terms, tasks, threads=threads or None)
-            run = FederatedRun(task, method.parameters)
+            run = FederatedRun(task, terms, method.parameters)
             for record, outcome in play(method, range(1, rounds + 1), judge):
                 run.records.append(record)
                 _tell(observe, record, outcome)
             run.parameters = method.parameters
         return run
     at = _Folder.again(resume) if resume is not None else _Folder.of(folder or "runs", task)
+    at.keep_messages = keep_messages
     run = _in_folder(at, task, tasks, terms, judge, threads, observe, _rows(task, clouds, held_out))
     try:
         with reproducible(0):
@@ -263,7 +275,9 @@ def _in_folder(
     """Run with everything that happens written as it happens."""
     started = time.time()
     with reproducible(0), quiet_ranges():
-        method = EncryptedRounds(terms, tasks, threads=threads or None, home=at.home)
+        method = EncryptedRounds(
+            terms, tasks, threads=threads or None, home=at.home, keep_uploads=at.keep_messages
+        )
         options = terms.agreed()
         configuration = {name: options[name] for name in ("aggregation", "hybrid", "privacy")} | {
             "run": {"seed": terms.seed, "baseline": False},
@@ -272,7 +286,7 @@ def _in_folder(
         }
         used = threads or max_threads()
         summary = describe_run(method, terms, configuration, task.device, used, started) | rows
-        run = FederatedRun(task, method.parameters, at.begin(method.played), at.path)
+        run = FederatedRun(task, terms, method.parameters, at.begin(method.played), at.path)
         method.account_again([len(one["clouds"]) for one in run.records if "skipped" not in one])
         write_summary(at.path, summary)
         try:

@@ -206,7 +206,7 @@ def _run(
         folder = create_run_directory(config, federation.study.name) if before is None else before
         home = folder / PARTIES if config.run.resumable or before is not None else None
         try:
-            method = EncryptedAveraging(config, federation.clouds, home=home)
+            method = EncryptedAveraging(config, federation.clouds, home=home, threads=threads.core)
         except Exception:
             if before is None:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing happened in it

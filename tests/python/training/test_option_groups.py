@@ -303,6 +303,7 @@ def test_a_group(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("groups", covering(), ids=" + ".join)
 def test_groups_together(
     groups: tuple[str, ...],
