@@ -37,6 +37,7 @@ from veilsum._core import (
     AggregateFile,
     Answer,
     Certificate,
+    ChallengeAnswer,
     Endorsement,
     MemberRequest,
     OpeningRequest,
@@ -44,6 +45,7 @@ from veilsum._core import (
     SecretKey,
     SumKey,
     Upload,
+    Verdict,
     build_info,
     isa_level,
     isa_levels,
@@ -68,7 +70,7 @@ from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
 from veilsum.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
 from veilsum.layout import Layout
-from veilsum.members import Member, certify, combine, request_for
+from veilsum.members import Member, blame, certify, combine, request_for
 from veilsum.pads import PadStore
 from veilsum.pickling import register as _register
 from veilsum.plans import Plan
@@ -93,6 +95,7 @@ __all__ = [
     "BackendUnavailableError",
     "BadSharesError",
     "Certificate",
+    "ChallengeAnswer",
     "Committee",
     "Endorsement",
     "Group",
@@ -120,8 +123,10 @@ __all__ = [
     "UploadFile",
     "VeilsumError",
     "VeilsumWarning",
+    "Verdict",
     "WireFormatError",
     "__version__",
+    "blame",
     "build_info",
     "certify",
     "combine",
