@@ -224,10 +224,10 @@ class Member:
     def open_challenge(
         self, rnd: Round, certificate: _core.Certificate, request: _core.MemberRequest
     ) -> _core.ChallengeAnswer:
-        """Open the challenges of a spoiled round's uploads, so that `blame` can find who spoiled it.
+        """Open the challenges of a spoiled round's uploads, so that `blame` can name who did it.
 
-        What leaves are random linear combinations of this member's share of each upload, masked: they
-        say nothing of any update. An upload is challenged once, ever, by a challenge that its
+        What leaves are random linear combinations of this member's share of each upload, masked:
+        they say nothing of any update. An upload is challenged once, ever, by a challenge that its
         manifest fixes; that is recorded first.
 
         Parameters
@@ -268,9 +268,7 @@ class Member:
             signed = self._identity.sign(payload) + words
             signed = self._ledger.challenge_answer(rnd, request.sum, signed)
         size = self._identity.public.signature_bytes
-        return _core.ChallengeAnswer(
-            rnd, request.member, request.sum, signed[size:], signed[:size]
-        )
+        return _core.ChallengeAnswer(rnd, request.member, request.sum, signed[size:], signed[:size])
 
     def record_lost(
         self, rnd: Round, certificate: _core.Certificate, verdict: _core.Verdict | None = None

@@ -26,9 +26,9 @@ PUBLIC = {
     "PadStore", "ParameterError", "Plan", "PublicIdentity", "PublicKey", "Roster", "Round",
     "RoundError", "RowMean", "SecretKey", "SumKey", "TamperedSumError", "TrainingStep",
     "Upload", "UploadFile", "VeilsumError", "VeilsumWarning", "Verdict", "WireFormatError",
-    "__version__", "blame", "build_info", "certify", "combine", "decrypt", "decrypt_file", "encrypt", "encrypt_file",
-    "isa_level", "isa_levels", "keygen", "max_threads", "open_sum", "request_for", "sum_files",
-    "weighted_sum",
+    "__version__", "blame", "build_info", "certify", "combine", "decrypt", "decrypt_file",
+    "encrypt", "encrypt_file", "isa_level", "isa_levels", "keygen", "max_threads", "open_sum",
+    "request_for", "sum_files", "weighted_sum",
 }  # fmt: skip
 
 

@@ -279,9 +279,8 @@ void register_ledger(py::module_& m) {
           "challenge_answer",
           [](MemberLedger& self, const Round& round, const py::buffer& sum,
              const py::buffer& words) {
-            return to_python(self.challenge_answer(round.id(),
-                                                   fixed_bytes<32>(sum, "a sum's digest"),
-                                                   BufferView(words).view()));
+            return to_python(self.challenge_answer(
+                round.id(), fixed_bytes<32>(sum, "a sum's digest"), BufferView(words).view()));
           },
           py::arg("round"), py::arg("sum"), py::arg("words"))
       .def(
@@ -418,10 +417,9 @@ void register_blame(py::module_& m) {
            })
       .def_property_readonly("round_id",
                              [](const ChallengeAnswer& self) { return to_python(self.round_id); })
-      .def_property_readonly("sum",
-                             [](const ChallengeAnswer& self) { return to_python(self.sum); })
-      .def_property_readonly(
-          "words", [](const ChallengeAnswer& self) { return to_python(self.words); });
+      .def_property_readonly("sum", [](const ChallengeAnswer& self) { return to_python(self.sum); })
+      .def_property_readonly("words",
+                             [](const ChallengeAnswer& self) { return to_python(self.words); });
   add_bytes<ChallengeAnswer>(challenge, [](ByteView bytes, const Round& round) {
     return ChallengeAnswer::from_bytes(bytes, round);
   });
@@ -429,8 +427,7 @@ void register_blame(py::module_& m) {
   py::class_<Verdict> verdict(m, "Verdict", "Who spoiled a round, as members' signed words show.");
   verdict
       .def_property_readonly(
-          "round",
-          [](const Verdict& self) { return public_round(self.certificate().round()); })
+          "round", [](const Verdict& self) { return public_round(self.certificate().round()); })
       .def_property_readonly(
           "sum", [](const Verdict& self) { return to_python(self.certificate().sum()); })
       .def_property_readonly("certificate", &Verdict::certificate)
@@ -465,8 +462,7 @@ void register_blame(py::module_& m) {
       "A member's masked combinations of its share of every upload.");
   m.def(
       "challenge_payload",
-      [](const Round& round, std::uint32_t member, const py::buffer& sum,
-         const py::buffer& words) {
+      [](const Round& round, std::uint32_t member, const py::buffer& sum, const py::buffer& words) {
         return to_python(scheme::challenge_payload(
             round, member, fixed_bytes<32>(sum, "a sum's digest"), BufferView(words).view()));
       },

@@ -288,11 +288,10 @@ DistanceVerdict distance_from_code(std::span<const Part> parts, std::uint32_t f)
   }
   const Word& first = words.front();
   if (f >= first.checks()) {
-    throw ParameterError("a distance below " + std::to_string(first.checks()) +
-                         " can be told apart with " + std::to_string(first.length()) +
-                         " shares and a threshold of " +
-                         std::to_string(parts.front().scheme.threshold()) + ", not " +
-                         std::to_string(f));
+    throw ParameterError(
+        "a distance below " + std::to_string(first.checks()) + " can be told apart with " +
+        std::to_string(first.length()) + " shares and a threshold of " +
+        std::to_string(parts.front().scheme.threshold()) + ", not " + std::to_string(f));
   }
   std::vector<Elements> syndromes;
   std::vector<std::size_t> together;

@@ -105,8 +105,9 @@ void MemberLedger::take(Entries& to, std::uint64_t at, ByteView payload) const {
     if (fits) {
       // What was endorsed before the loss was recorded need not hold its clients.
       for (auto& [lost_id, lost] : to.lost) {
-        lost.followed = lost.followed || (lost_id != round_id && lost.training == round->second.training &&
-                                          to.endorsed_at.at(round_id) > lost.at);
+        lost.followed =
+            lost.followed || (lost_id != round_id && lost.training == round->second.training &&
+                              to.endorsed_at.at(round_id) > lost.at);
       }
     }
   } else if (type == kChallenged) {

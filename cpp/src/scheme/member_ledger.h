@@ -61,8 +61,8 @@ class MemberLedger {
   /// what it is for.
   bool endorse_to_blame(const EndorsedRound& round);
 
-  /// Records that a round was lost. Until a round of the same training that was endorsed after it is
-  /// answered, others must hold all of `clients`.
+  /// Records that a round was lost. Until a round of the same training that was endorsed after it
+  /// is answered, others must hold all of `clients`.
   /// @param clients of the lost round, but for convicted ones. When it was recorded before, those
   ///        count that are in both: a verdict may come later.
   /// @throws RoundError when another sum of the round was endorsed or lost here
@@ -111,7 +111,7 @@ class MemberLedger {
     Digest manifest{};
     Digest training{};
     ClientIds clients;
-    std::uint64_t at = 0;  // of the first record
+    std::uint64_t at = 0;   // of the first record
     bool followed = false;  // by an answered round that was endorsed later
   };
   struct Entries {

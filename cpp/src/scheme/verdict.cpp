@@ -48,7 +48,7 @@ class SideBySide {
 /// What one upload's combinations show.
 struct UploadFindings {
   bool convicted = false;
-  Numbers departing;  ///< members that the client is a suspect with
+  Numbers departing;    ///< members that the client is a suspect with
   bool placed = false;  ///< whether those are the only members who can depart
 };
 

@@ -35,8 +35,8 @@ std::uint32_t assumed_dishonest(const Committee& committee) noexcept;
 
 /// What the challenges' answers show.
 struct Findings {
-  std::vector<std::uint32_t> clients;                                ///< convicted, ascending
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> suspects;     ///< (client, member), ascending
+  std::vector<std::uint32_t> clients;                             ///< convicted, ascending
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> suspects;  ///< (client, member), ascending
   /// Members whose combinations fit every upload; nobody where some upload's word could not be
   /// decoded uniquely.
   std::vector<std::uint32_t> fitting;

@@ -1,5 +1,5 @@
-// Layer: tests (fuzz). What members say of single uploads, from any bytes; what is accepted also goes
-// into a verdict with honest ones, which must name somebody or nobody.
+// Layer: tests (fuzz). What members say of single uploads, from any bytes; what is accepted also
+// goes into a verdict with honest ones, which must name somebody or nobody.
 #include <vector>
 
 #include "fuzz/target.h"

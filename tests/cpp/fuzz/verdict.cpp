@@ -1,9 +1,10 @@
 // Layer: tests (fuzz). Verdicts, from any bytes: a certificate inside, and what members said.
+#include "scheme/verdict.h"
+
 #include <algorithm>
 #include <vector>
 
 #include "fuzz/target.h"
-#include "scheme/verdict.h"
 
 namespace veilsum::fuzz {
 namespace {
@@ -39,8 +40,8 @@ std::vector<Bytes> seed_corpus() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace veilsum;
   return fuzz::read_any(data, size, scheme::ObjectKind::kVerdict, [](const fuzz::Bytes& object) {
-    const scheme::Verdict verdict = scheme::Verdict::from_bytes(object, fuzz::round_of(object),
-                                                                fuzz::TrustingVerifier());
+    const scheme::Verdict verdict =
+        scheme::Verdict::from_bytes(object, fuzz::round_of(object), fuzz::TrustingVerifier());
     (void)verdict.sentence();
     return verdict.to_bytes();
   });

@@ -235,9 +235,8 @@ TEST("combinations are shares of one value, by client, on every level") {
     for (std::uint32_t k = 0; k < 5; ++k) {
       answers.push_back(challenge_answer(certificate, manifest, k));
       CHECK(challenge_answer(certificate, reordered, k).words == answers[k].words);
-      on_every_active_level([&] {
-        CHECK(challenge_answer(certificate, manifest, k).words == answers[k].words);
-      });
+      on_every_active_level(
+          [&] { CHECK(challenge_answer(certificate, manifest, k).words == answers[k].words); });
     }
     const Members sorted = {0, 2, 3};
     for (std::size_t entry = 0; entry < sorted.size(); ++entry) {
@@ -251,8 +250,10 @@ TEST("combinations are shares of one value, by client, on every level") {
           std::ranges::copy(said[entry].keys.span(), rows.begin() + i * layout.masks());
         }
         ring::Elements at_zero = ring::reconstruct(layout.keys(), {members, rows.span()});
-        if (first.size() == 0) first = std::move(at_zero);
-        else CHECK(std::ranges::equal(first.span(), at_zero.span()));
+        if (first.size() == 0)
+          first = std::move(at_zero);
+        else
+          CHECK(std::ranges::equal(first.span(), at_zero.span()));
       }
       // What is left when the combinations of the keys are taken away is the masks' values, which
       // the combinations of another challenge have as well.
@@ -275,8 +276,8 @@ TEST("combinations are shares of one value, by client, on every level") {
         CHECK(opener_of_member(round, k).open(
             {}, scheme::sealing_info(round, sorted[entry], head.nonce, k),
             request.part(static_cast<std::size_t>(at)), plain.span()));
-        const Combinations other = scheme::combinations_of(
-            layout, bytes32(9), scheme::read_share(layout, plain.span()));
+        const Combinations other =
+            scheme::combinations_of(layout, bytes32(9), scheme::read_share(layout, plain.span()));
         std::ranges::copy(other.keys.span(), rows.begin() + k * layout.masks());
       }
       const ring::Elements at_zero =
@@ -308,10 +309,10 @@ TEST("what members say is refused unless it is of this sum, whole, and signed") 
   bad = good;
   bad.member = 9;
   CHECK_THROWS_WITH(bad.check(certificate, verifier), RoundError, "no member number 9");
-  CHECK_THROWS_WITH(challenge_answer_with(certificate, 1, Bytes(good.words.begin(),
-                                                                good.words.end() - 8))
-                        .check(certificate, verifier),
-                    RoundError, "another number");
+  CHECK_THROWS_WITH(
+      challenge_answer_with(certificate, 1, Bytes(good.words.begin(), good.words.end() - 8))
+          .check(certificate, verifier),
+      RoundError, "another number");
   CHECK_THROWS_WITH(Verdict(certificate, {bad}, verifier), RoundError, "no member number 9");
 
   const ChallengeAnswer read = ChallengeAnswer::from_bytes(good.to_bytes(), round);

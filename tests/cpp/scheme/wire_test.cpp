@@ -21,7 +21,8 @@ using scheme::open_envelope;
 const Bytes kPayload = {10, 20, 30, 40, 50};
 
 TEST("the layout, for every kind and however the payload is cut") {
-  constexpr std::uint16_t kKinds[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 257};
+  constexpr std::uint16_t kKinds[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,
+                                      10, 11, 12, 13, 14, 15, 16, 17, 257};
   for (const std::uint16_t kind : kKinds) {
     const Bytes expected = envelope_of(kind, kPayload);
     const Bytes first = {10};

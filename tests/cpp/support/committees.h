@@ -168,9 +168,8 @@ inline scheme::ChallengeAnswer challenge_answer(const scheme::Certificate& certi
                                                 std::uint32_t member) {
   return challenge_answer_with(
       certificate, member,
-      scheme::open_challenges(
-          scheme::MemberRequest(manifest, certificate.blocks(), member),
-          opener_of_member(certificate.round(), member)));
+      scheme::open_challenges(scheme::MemberRequest(manifest, certificate.blocks(), member),
+                              opener_of_member(certificate.round(), member)));
 }
 
 }  // namespace veilsum::test

@@ -92,9 +92,7 @@ def lied(clinics, certificate, answer, client, change=1, place=0):
 
 def layout_of(clinics):
     wide = tag.prime_of(clinics.count * (2**16 - 1) + 1) if clinics.group_reads else None
-    return sharing.Layout(
-        clinics.count, clinics.committee.threshold, prime_of(clinics), 2048, wide
-    )
+    return sharing.Layout(clinics.count, clinics.committee.threshold, prime_of(clinics), 2048, wide)
 
 
 def wrong_answer(clinics, certificate, total, member):
@@ -354,7 +352,7 @@ def test_asked_again_a_member_opens_the_same(tmp_path):
 
 
 def test_a_challenge_of_another_manifest(tmp_path):
-    """One challenge an upload: by an endorsement, or by the challenge itself, and after a restart."""
+    """One challenge an upload: by an endorsement or by the challenge, and after a restart."""
     clinics = Clinics(tmp_path, 4, size=40)
     total, uploads = clinics.total(), clinics.uploads()
     certificate = clinics.certify(total, [0, 1, 2])
@@ -391,9 +389,8 @@ def distributions(challenges, p=5):
     for secret, slope, mask, mask_slope in itertools.product(range(p), repeat=4):
         shares = [(secret + slope * x) % p for x in (1, 2, 3)]
         masks = [(mask + mask_slope * x) % p for x in (1, 2, 3)]
-        view = (shares[1], masks[1]) + tuple(
-            (c * s + m) % p for c in challenges for s, m in zip(shares, masks, strict=True)
-        )
+        told = [(c * s + m) % p for c in challenges for s, m in zip(shares, masks, strict=True)]
+        view = (shares[1], masks[1], *told)
         out[secret][view] = out[secret].get(view, 0) + 1
     return out
 
@@ -412,7 +409,7 @@ def test_combinations_say_nothing_of_the_secret():
 
 
 def test_bytes_of_a_verdict(tmp_path):
-    """Who reads it comes to the same clients and suspects; whoever answered wrongly is not in it."""
+    """Who reads it comes to the same clients and suspects; who answered wrongly is not in it."""
     clinics = Clinics(tmp_path, 5, 3, size=40)
     total = total_with(clinics, (2, {3: 1}))
     certificate = clinics.certify(total)

@@ -1,5 +1,5 @@
-"""What members say of single uploads after a round was spoiled, and what it shows: from the words of
-docs/wire-format.md and of SECURITY.md, by trying every set of members.
+"""What members say of single uploads after a round was spoiled, and what it shows: from the words
+of docs/wire-format.md and of SECURITY.md, by trying every set of members.
 """
 
 from __future__ import annotations

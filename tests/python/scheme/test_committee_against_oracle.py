@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import (  # noqa: E402
 )
 
 import veilsum as vs  # noqa: E402
-from oracle import committee, identity, sealed, shamir, sharing, tag, tree, wire  # noqa: E402
+from oracle import blame, committee, identity, sealed, shamir, sharing, tag, tree, wire  # noqa: E402
 from oracle import group as oracle_group  # noqa: E402
 from parties import (  # noqa: E402
     PLANS,
@@ -374,6 +374,38 @@ def test_endorsements_certificates_and_answers(door, active_level, name):
         core.check_answer(one, certificate, identity.verify)
         assert core.Answer.from_bytes(one.to_bytes(), stage.round).to_bytes() == one.to_bytes()
         assert committee.read_answer(one.to_bytes(), rnd) == expected
+
+
+@pytest.mark.parametrize("name", COMMITTEES)
+def test_challenges_and_verdicts(door, active_level, name):
+    stage, made = stage_of(door, name), made_of(door, name)
+    rnd, total = stage.oracle_round, core_sum(made, stage)
+    certificate = core.Certificate.from_bytes(made.certificate.to_bytes(), stage.round)
+    expected = []
+    for member, secret in enumerate(stage.members):
+        words = blame.open_challenges(rnd, made.requests[member], secret)
+        expected.append(blame.answer(rnd, member, secret, made.certified, words))
+        request = core.member_request(total, member)
+        assert core.open_challenges(request, opener(secret.kem)) == words
+        payload = blame.challenge_payload(rnd, member, made.certified, words)
+        assert core.challenge_payload(stage.round, member, made.certified, words) == payload
+        data = expected[-1].to_bytes()
+        one = core.ChallengeAnswer.from_bytes(data, stage.round)
+        assert one.to_bytes() == data
+        core.check_challenge_answer(one, certificate, identity.verify)
+        assert blame.read_challenge_answer(data, rnd) == expected[-1]
+    opened = [core.ChallengeAnswer.from_bytes(one.to_bytes(), stage.round) for one in expected]
+    verdict = core.blame(certificate, opened[::-1], [], None, identity.verify)
+    assert (verdict.clients, verdict.suspects) == ([], [])
+    data = blame.verdict_bytes(made.certificate, expected)
+    assert verdict.to_bytes() == data
+    assert core.Verdict.from_bytes(data, stage.round).to_bytes() == data
+    # The oracle finds the combinations of every upload consistent, in both fields.
+    layout = rnd.sharing
+    for column in zip(*(blame.read_words(layout, one.words) for one in expected), strict=True):
+        primes = (layout.prime, layout.tag_prime)
+        members = list(range(layout.members))
+        assert blame.judge(layout.threshold, 1, members, list(column), primes).departing == []
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,7 +1,7 @@
 """Say who spoiled a round, as far as the challenges that members opened show it.
 
-Anybody can do this, and whoever reads the verdict computes it again. A reader of the sum (--identity,
-and --group where the clients read) looks at the members' answers as well (--answers).
+Anybody can do this, and whoever reads the verdict computes it again. A reader of the sum
+(--identity, and --group where the clients read) looks at the members' answers too (--answers).
 """
 
 from __future__ import annotations
