@@ -591,8 +591,8 @@ def vectors(search: bool) -> dict[str, bytes]:
             "when they are read; a group's keys, when client 0 opens them. open: when the key "
             "holder opens the sum. endorse: when member 0 endorses. certify, combine, blame: "
             "beside the other members' good ones, t in all, combine with the decryption that "
-            "follows. decrypt: when sum_key.bin and aggregate.bin of that folder, one of them replaced, "
-            "decrypt",
+            "follows. decrypt: when sum_key.bin and aggregate.bin of that folder, one of them "
+            "replaced, decrypt",
             "rows": [
                 {
                     "name": one.name,

@@ -566,17 +566,41 @@ def scheme_digits(rnd, total, key):
 
 
 def test_a_step_is_what_a_members_ledger_notes(door, tmp_path):
-    """Of a round of a training, its step and the digest of its purpose."""
+    """Of a round of a training, its step and the digest of its purpose; then its challenges, what
+    they were answered with, and that it was lost, twice."""
     stage, made = stage_of(door, "clients open"), made_of(door, "clients open")
     me = stage.members[1]
     own = identity.identity_id(me.public)
     core.create_member_ledger(tmp_path / "ledger", own)
     ledger = core.MemberLedger(tmp_path / "ledger", own)
-    ledger.endorse(stage.round, made.certified)
+    ledger.endorse(stage.round, made.certified, [0, 1, 2])
     purpose = wire.streams.label_hash("veilsum/2/purpose", STEP.purpose)
     noted = STEP.training + STEP.step.to_bytes(8, "little") + purpose
-    record = bytes([1]) + stage.oracle_round.id + made.certified + noted
-    assert (tmp_path / "ledger").read_bytes() == wire.ledger(wire.MEMBER_SIGNED, own, [record])
+    round_id, manifest = stage.oracle_round.id, made.total.manifest_digest()
+    records = [bytes([1]) + round_id + made.certified + noted]
+
+    def written() -> bool:
+        expected = wire.ledger(wire.MEMBER_SIGNED, own, records)
+        return (tmp_path / "ledger").read_bytes() == expected
+
+    assert written()
+    request = core.MemberRequest.from_bytes(made.requests[1].to_bytes(), stage.round)
+    for _ in range(2):
+        ledger.challenge(request)
+    for client in range(CLIENTS):
+        asked = blame.challenge(manifest, client)
+        records.append(bytes([3]) + round_id + client.to_bytes(4, "little") + asked)
+    assert written()
+    assert ledger.challenge_answer(stage.round, made.certified, b"said") == b"said"
+    records.append(bytes([4]) + round_id + made.certified + b"said")
+    assert written()
+    ids = [identity.identity_id(one) for one in stage.oracle_round.roster]
+    for clients in ([0, 1, 2], [0, 2], [0, 1, 2]):
+        assert ledger.lose(stage.round, made.certified, clients) == (len(records) < 7)
+        if len(records) < 7:
+            lost = b"".join(sorted(ids[client] for client in clients))
+            records.append(bytes([5]) + round_id + made.certified + STEP.training + lost)
+        assert written()
 
 
 # --- group keys -----------------------------------------------------------------------------------
