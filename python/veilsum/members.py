@@ -517,7 +517,7 @@ def combine(
             return key
     raise TamperedSumError(
         "no set of the answers gives a key that opens this sum: members, clients or the aggregator "
-        "deviate; no value is given out. The round is lost: blame() judges what its members say when "
+        "deviate; no value is given out. The round is lost: blame() judges what members say when "
         "they open its challenges"
     )
 
