@@ -16,6 +16,10 @@ SOURCES := $(shell find cmake cpp python -name __pycache__ -prune -o -print 2>/d
            CMakeLists.txt pyproject.toml README.md LICENSE
 INSTALL = $(PIP) install --quiet --no-deps --no-build-isolation --force-reinstall
 
+# Files of tests side by side, one process a core. Idle threads sleep: several processes that spin
+# would wait for each other (docs/architecture.md, "On a busy machine").
+PYTEST = OMP_WAIT_POLICY=passive $(PY) -m pytest -n $(CMAKE_BUILD_PARALLEL_LEVEL) --dist loadfile
+
 TEST_DEPS = $(addprefix $(VENV)/.deps-,train mimic he dp test)
 
 .DELETE_ON_ERROR:
@@ -28,13 +32,13 @@ train: install $(VENV)/.deps-train  ## the main job: federated training under en
 	$(VENV)/bin/veilsum train $(ARGS)
 
 test: asan install-testing $(TEST_DEPS) test-openfhe  ## C++ tests under asan+ubsan, then all Python tests
-	$(PY) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-openfhe: $(VENV)/.tools  ## the OpenFHE engine through the Python package, where it can be had
 	$(PY) .ci/test_openfhe.py
 
 test-quick: install-testing $(TEST_DEPS)  ## Python tests without the slow ones
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 cpp-test: cpp-dev  ## C++ tests, optimised
 asan: cpp-asan  ## C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer

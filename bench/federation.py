@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from veilsum.federated import TrainConfig
-from veilsum.federated.config import with_overrides
-from veilsum.federated.loop import spread
-from veilsum.federated.methods import EncryptedAveraging, make_method
-from veilsum.federated.run_directory import PLAINTEXT
-from veilsum.federated.threads import choose_threads
+from veilsum.lab.methods.registry import make_method
+from veilsum.run_names import PLAINTEXT
+from veilsum.training.config import TrainConfig, with_overrides
+from veilsum.training.encrypted import EncryptedAveraging
+from veilsum.training.run import spread
+from veilsum.training.threads import choose_threads
 
 __all__ = ["Pair"]
 
@@ -70,5 +70,5 @@ class Pair:
             f"another in one process, {config.training.epochs} epochs a round on the CPU, "
             f"{self._threads.core} thread(s) and pads ahead on one more; all of the round but the "
             "evaluation: training, encrypting, signing, summing, opening by "
-            f"{config.who_opens}, and a decryption for each cloud and the coordinator"
+            f"{config.terms.who_opens}, and a decryption for each cloud"
         )

@@ -49,6 +49,8 @@ class Profile:
         Numbers of clients of the scaling curve.
     clients_values : int
         Values of an update in it.
+    committees : tuple of (int, int)
+        Clients and members of the committees that open.
     threads_values : int
         Values of an update in the curve over threads.
     file_values : int
@@ -75,6 +77,7 @@ class Profile:
     slow_values: tuple[int, ...]
     scaling_clients: tuple[int, ...]
     clients_values: int
+    committees: tuple[tuple[int, int], ...]
     threads_values: int
     file_values: int
     kernel_s: float
@@ -102,6 +105,7 @@ PROFILES = {
             slow_values=(10**9,),
             scaling_clients=(2, 3, 10, 30, 100, 300, 1000),
             clients_values=1_000_000,
+            committees=((10, 4), (10, 10), (100, 10), (1000, 10), (1000, 100)),
             threads_values=10_000_000,
             file_values=100_000_000,
             kernel_s=0.02,
@@ -125,6 +129,7 @@ PROFILES = {
             slow_values=(),
             scaling_clients=(2, 10, 1000),
             clients_values=100_000,
+            committees=((10, 4), (100, 10)),
             threads_values=1_000_000,
             file_values=10_000_000,
             kernel_s=0.002,
@@ -148,6 +153,7 @@ PROFILES = {
             slow_values=(),
             scaling_clients=(2, 20),
             clients_values=1_000,
+            committees=((3, 3), (5, 4)),
             threads_values=10_000,
             file_values=100_000,
             kernel_s=0.0,

@@ -248,6 +248,28 @@ def _scaling(section: Section) -> list[str]:
         ]
         head = ["step", "values", "clients", "threads", "plan", "time", "ns a value"]
         blocks += [f"### {title}", _table([*head, "bytes a value"], body, "lrrrlrrr")]
+    for axis, title in (
+        ("committee", "Over a committee's clients and members (1,000 values, one thread)"),
+        ("model", "Opening over the length of the vector (one member)"),
+    ):
+        rows = [row for row in section.rows if row.case["axis"] == axis]
+        if not rows:
+            continue
+        body = [
+            [
+                row.operation,
+                f"{row.values:,}",
+                str(row.case["clients"]),
+                str(row.case["members"]),
+                row.method.removeprefix("Veilsum, "),
+                _duration(row.seconds),
+                f"{row.nbytes:,}",
+                row.note,
+            ]
+            for row in rows
+        ]
+        head = ["step", "values", "clients", "members", "plan", "time", "bytes", "of what"]
+        blocks += [f"### {title}", _table(head, body, "lrrrlrrl")]
     return blocks
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from bench.measure import Measure
 from bench.profiles import Profile
-from veilsum.compare.sums import Sum
+from veilsum.lab.compare.sums import Sum
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 BUSY = "while True: pass"

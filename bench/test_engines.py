@@ -18,8 +18,8 @@ import pytest
 import veilsum as vs
 from bench.measure import Measure
 from bench.profiles import Profile
-from veilsum.compare.sums import Sum, make_update
 from veilsum.engines import openfhe
+from veilsum.lab.compare.sums import Sum, make_update
 
 CORES = os.cpu_count() or 1
 CLIENTS = 10

@@ -20,7 +20,7 @@ from bench.measure import Measure, Reported
 from bench.peak import STEPS, peak_bytes
 from bench.profiles import Profile
 from bench.results import Ratio
-from veilsum.compare.sums import LIMIT, check_mean, make_update
+from veilsum.lab.compare.sums import LIMIT, check_mean, make_update
 
 CORES = os.cpu_count() or 1
 UPLOADS = 10

@@ -16,9 +16,9 @@ from bench.measure import Measure, Reported
 from bench.peers.worker import FOLDER, team
 from bench.profiles import Profile
 from bench.terms import memory_available
-from veilsum.compare.aes import BULK_MODES, RECORD_MODES, PerRecord, Pieces
-from veilsum.compare.aes_table import CLIENTS, VALUES_OF, cut
-from veilsum.compare.sums import Sum, make_update
+from veilsum.lab.compare.aes import BULK_MODES, RECORD_MODES, PerRecord, Pieces
+from veilsum.lab.compare.aes_table import CLIENTS, VALUES_OF, cut
+from veilsum.lab.compare.sums import Sum, make_update
 
 CORES = os.cpu_count() or 1
 OPERATIONS = ("encrypt", "decrypt")

@@ -18,7 +18,7 @@ from bench.peers import environments
 from bench.peers.environments import PEERS, Peer
 from bench.peers.worker import Worker, WorkerError
 from bench.profiles import Profile
-from veilsum.compare.sums import Sum, make_update
+from veilsum.lab.compare.sums import Sum, make_update
 
 CLIENTS = 10
 STEPS = ("encrypt", "add", "decrypt")

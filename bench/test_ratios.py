@@ -6,6 +6,7 @@ OMP_NUM_THREADS=1 have one by themselves.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ import pytest
 import veilsum as vs
 from bench import terms
 from bench.measure import Measure, Reported
+from bench.openings import Opening
+from bench.parties import Parties, answer, endorse, member_step
 from bench.peers import environments
 from bench.peers.worker import Worker, WorkerError
 from bench.profiles import Profile
-from bench.results import Ratio
-from veilsum.compare.aes import Bulk
-from veilsum.compare.sums import Sum
+from bench.results import Ratio, quartiles
+from veilsum.lab.compare.aes import Bulk
+from veilsum.lab.compare.sums import Sum
 
 CLIENTS = 10
 UPLOADS = 10
@@ -157,6 +160,182 @@ def test_bytes_a_value(measure: Measure, ten: Sum) -> None:
             note=f"{ten.size:,} values, {ten.plan.value_bits} bits, {CLIENTS} clients; everything "
             f"that travels; no timing",
         )
+    )
+
+
+def test_signed_and_tagged_against_plain(
+    measure: Measure, profile: Profile, ten: Sum, tmp_path: Path
+) -> None:
+    """A roster and a group beside the same sum without: tags take the place of check blocks."""
+    tagged = Parties(tmp_path, ten.size, clients=CLIENTS)
+    total = tagged.sum()
+    key = tagged.open(total)
+    uploads = {
+        "": [ten.encrypt(index) for index in range(2)],
+        ", tagged": [tagged.encrypt(client) for client in range(2)],
+    }
+
+    def add(name: str, rnd: vs.Round) -> Reported:
+        sum_of_one = vs.Accumulator(rnd)
+        sum_of_one.add(uploads[name][0], threads=1)
+        start = time.perf_counter()
+        sum_of_one.add(uploads[name][1], threads=1)
+        return Reported(time.perf_counter() - start)
+
+    times = measure.interleaved(
+        {
+            "encrypt, tagged": lambda: tagged.encrypt(threads=1),
+            "encrypt": lambda: ten.encrypt(0, threads=1),
+            "add, tagged": lambda: add(", tagged", tagged.round),
+            "add": lambda: add("", ten.round),
+            "decrypt, tagged": lambda: tagged.decrypt(key, total, threads=1),
+            "decrypt": lambda: ten.decrypt(threads=1),
+        },
+        profile.ratio_rounds,
+    )
+    tagged.check(tagged.decrypt(key, total))
+    ten.check(ten.decrypt())
+    for step, name, must in (
+        ("encrypt", "encrypt", 1.15),
+        ("add", "add an upload", 1.10),
+        ("decrypt", "decrypt", 1.15),
+    ):
+        measure.ratio(
+            f"signed and tagged / plain: {name}",
+            times[f"{step}, tagged"],
+            times[step],
+            must=must,
+            goal=1.08,
+            note=f"{ten.size:,} values, one key holder; Ed25519, a roster of {CLIENTS}",
+        )
+
+
+def test_opening_ten_clients(measure: Measure, profile: Profile, tmp_path: Path) -> None:
+    """By the one key holder, or by a member in both steps; bytes to bytes, ledgers on disk."""
+    single = Parties(tmp_path / "single", 1000, clients=CLIENTS)
+    committee = Parties(tmp_path / "committee", 1000, clients=CLIENTS, members=4)
+    total, shared = single.sum(), committee.sum()
+    asked = total.opening_request().to_bytes()
+    requests = [vs.request_for(shared, one).to_bytes() for one in committee.members]
+    members = [committee.member(k) for k in range(3)]
+    words = [
+        endorse(one, committee.round, request).value
+        for one, request in zip(members, requests[:3], strict=True)
+    ]
+    certificate = committee.certify(shared, words)
+
+    def opened() -> Reported:
+        holder = single.key_holder()
+        start = time.perf_counter()
+        request = vs.OpeningRequest.from_bytes(asked, single.round)
+        key = vs.open_sum(holder, single.round, request).to_bytes()
+        return Reported(time.perf_counter() - start, key)
+
+    def both_steps() -> Reported:
+        return member_step(committee.member(0), committee.round, certificate, requests[0])
+
+    times = measure.interleaved(
+        {"key holder": opened, "member": both_steps}, 3 * profile.ratio_rounds
+    )
+    key = vs.SumKey.from_bytes(opened().value, single.round)
+    single.check(single.decrypt(key, total))
+    answers = [both_steps().value]
+    answers += [
+        answer(one, committee.round, certificate, request).value
+        for one, request in zip(members[1:], requests[1:3], strict=True)
+    ]
+    committee.check(committee.decrypt(committee.combine(certificate, answers, shared), shared))
+    for who, series in times.items():
+        in_ms(measure, f"open {CLIENTS} clients, ms: {WHO[who]}", series, must=5.0)
+
+
+WHO = {"key holder": "one key holder", "member": "a member, endorsing and answering"}
+
+
+def in_ms(measure: Measure, name: str, seconds: list[float], must: float, note: str = "") -> None:
+    """File a time that has a target of its own."""
+    if seconds:
+        low, middle, high = (1000 * value for value in quartiles(seconds))
+        measure.add_ratio(
+            Ratio(
+                name, middle, low, high, must, rounds=len(seconds), numerator_s=middle / 1000,
+                note=note,
+            )
+        )  # fmt: skip
+
+
+def test_opening_asks_for_no_values(measure: Measure, profile: Profile, tmp_path: Path) -> None:
+    """The same keys an upload, and 10 values or 10^9: one work for members, in time and bytes."""
+    openings = {}
+    for values in (10, 10**9):
+        (tmp_path / str(values)).mkdir()
+        openings[values] = Opening(tmp_path / str(values), values, clients=CLIENTS)
+    short, long = openings[10], openings[10**9]
+    assert short.round.upload_keys == long.round.upload_keys
+    assert short.member_bytes == long.member_bytes
+    times = measure.interleaved(
+        {"short": short.member_step, "long": long.member_step}, 3 * profile.ratio_rounds
+    )
+    for one in openings.values():
+        one.check(one.member_step().value)
+    measure.ratio(
+        "a member's work for 10^9 values / for 10",
+        times["long"],
+        times["short"],
+        must=1.1,
+        note=f"{short.round.upload_keys} keys an upload, {CLIENTS} clients, 4 members; "
+        f"{short.member_bytes:,} bytes for either",
+    )
+
+
+def test_fixed_bytes(measure: Measure, tmp_path: Path) -> None:
+    """What an upload has beside its blocks of values: signed, tagged, one key, n2048."""
+    found = {}
+    for members in (0, 4, 5):
+        work = Parties(tmp_path, 1000, clients=CLIENTS, members=members)
+        assert (work.plan.profile, work.round.upload_keys) == ("n2048", 1)
+        upload = work.encrypt()
+        found[members] = upload.nbytes - value_bytes(work)
+    measure.interleaved({"encrypt": work.encrypt}, 1)
+    for name, nbytes, must in (
+        ("one key holder", found[0], 1600),
+        ("each member of a committee", found[5] - found[4], 3600),
+    ):
+        measure.add_ratio(
+            Ratio(f"fixed bytes an upload: {name}", nbytes, nbytes, nbytes, must, note="no timing")
+        )
+
+
+def value_bytes(work: Parties) -> int:
+    """Bytes of a round's blocks of values; a tagged round has no others."""
+    width = 8 * work.plan.digits
+    return -(-work.size // width) * work.plan.field_bits
+
+
+MODEL = 35_585  # parameters of `veilsum train`'s default model
+
+
+def test_encrypting_the_default_model(measure: Measure, profile: Profile, tmp_path: Path) -> None:
+    """Four clouds that are the committee, as in a training by default."""
+    work = Parties(tmp_path, MODEL, clients=4, members=4)
+    times = measure.interleaved({"encrypt": work.encrypt}, 5 * profile.ratio_rounds)
+    nbytes = len(work.encrypt().to_bytes())
+    total = work.sum()
+    members = [work.member(k) for k in range(3)]
+    requests = [vs.request_for(total, one).to_bytes() for one in work.members[:3]]
+    words = [
+        endorse(one, work.round, asked).value for one, asked in zip(members, requests, strict=True)
+    ]
+    certificate = work.certify(total, words)
+    answers = [
+        answer(one, work.round, certificate, asked).value
+        for one, asked in zip(members, requests, strict=True)
+    ]
+    work.check(work.decrypt(work.combine(certificate, answers, total), total))
+    name = f"encrypt {MODEL:,} values, tagged, for four members"
+    in_ms(measure, f"{name}, ms", times["encrypt"], must=2.0, note="one thread, sealed and signed")
+    measure.add_ratio(
+        Ratio(f"{name}, bytes", nbytes, nbytes, nbytes, must=110_000, note="no timing")
     )
 
 

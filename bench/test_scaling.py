@@ -1,22 +1,29 @@
 """Scaling: over the length of the vector, over threads, over clients. Both should stay flat.
 
 Time and bytes for a value at 10^3 ... 10^9 values (10^9 is marked slow and needs the memory), at 1
-... all threads, and for 2 ... 1,000 clients.
+... all threads, and for 2 ... 1,000 clients. What a committee costs each party, up to 1,000 clients
+and 100 members; and that opening does not ask how many values there are.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import veilsum as vs
-from bench.measure import Measure
+from bench.measure import Measure, Reported
+from bench.openings import Opening
+from bench.parties import Parties, answer, endorse, member_step
 from bench.profiles import Profile
 from bench.terms import memory_available
-from veilsum.compare.sums import LIMIT, Sum, check_mean, make_update
+from veilsum.lab.compare.sums import LIMIT, Sum, check_mean, make_update
 
 CORES = os.cpu_count() or 1
 OPERATIONS = ("encrypt", "decrypt")
@@ -119,6 +126,117 @@ def test_clients_add(measure: Measure, profile: Profile, clients: int, optimise:
 
 cases_of_test_clients_encrypt = cases_of_test_clients
 cases_of_test_clients_add = cases_of_test_clients
+
+
+class Committee:
+    """A sum that a committee is about to open: a thousand values, so that keys are what costs."""
+
+    def __init__(self, clients: int, members: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="veilsum-bench-")
+        self.work = work = Parties(
+            Path(self._folder.name), 1000, clients=clients, members=members, updates=2
+        )
+        self.total = work.sum()
+        self.threshold = work.round.committee.threshold if work.round.committee else 0
+        self.first = self.request(0)
+        self.members = [work.member(k) for k in range(self.threshold)]
+        self.words = [
+            endorse(one, work.round, self.request(k)).value for k, one in enumerate(self.members)
+        ]
+        self.certificate = work.certify(self.total, self.words)
+
+    def request(self, place: int) -> bytes:
+        """What one member is asked."""
+        return vs.request_for(self.total, self.work.members[place]).to_bytes()
+
+    @functools.cached_property
+    def answers(self) -> list[bytes]:
+        """Of as many members as it takes."""
+        return [
+            answer(member, self.work.round, self.certificate, self.request(k)).value
+            for k, member in enumerate(self.members)
+        ]
+
+
+@functools.lru_cache(maxsize=1)  # the cases of one committee follow each other
+def committee_of(clients: int, members: int) -> Committee:
+    return Committee(clients, members)
+
+
+STEPS = ("encrypt", "request", "endorse", "endorse and answer", "combine")
+
+
+def cases_of_test_committee(profile: Profile) -> Cases:
+    return "clients,members,step", [(*one, step) for one in profile.committees for step in STEPS]
+
+
+def test_committee(measure: Measure, clients: int, members: int, step: str) -> None:
+    """Seconds and bytes of each party's steps, from bytes to bytes, ledgers on disk."""
+    case = committee_of(clients, members)
+    work = case.work
+
+    def both() -> Reported:
+        return member_step(work.member(0), work.round, case.certificate, case.first)
+
+    # What is timed, what travels for it, and what the row says of that.
+    calls: dict[str, tuple[Callable[[], Any], int | Callable[[Any], int], str]] = {
+        "encrypt": (work.encrypt, lambda upload: upload.nbytes, "the upload"),
+        "request": (lambda: case.request(0), len, "to each member"),
+        "endorse": (
+            lambda: endorse(work.member(0), work.round, case.first),
+            len,
+            "the endorsement, from a member",
+        ),
+        "endorse and answer": (both, len, "the answer, from a member"),
+        "combine": (
+            lambda: work.combine(case.certificate, case.answers, case.total.without_shares()),
+            len(case.certificate) + sum(map(len, case.answers)),
+            "certificate and answers, to each reader",
+        ),
+    }
+    function, nbytes, note = calls[step]
+    result = measure.row(
+        function,
+        method=method_of(work.plan),
+        operation=step,
+        values=work.size,
+        threads=1,
+        nbytes=nbytes,
+        case={"axis": "committee", "clients": clients, "members": members},
+        note=note,
+    )
+    if step == "combine":
+        work.check(work.decrypt(result, case.total))
+    elif step == "request":
+        assert result == case.first
+    elif step == "endorse":
+        assert work.certify(case.total, [result, *case.words[1:]])
+    elif step == "endorse and answer":
+        key = work.combine(case.certificate, [result, *case.answers[1:]], case.total)
+        work.check(work.decrypt(key, case.total))
+    else:
+        assert result.clipped == 0
+
+
+def cases_of_test_opening(_profile: Profile) -> Cases:
+    return "values", [10, 10**9]
+
+
+def test_opening(measure: Measure, values: int) -> None:
+    """A member's whole work for ten clients' sum under eight keys, whatever the model's size."""
+    with tempfile.TemporaryDirectory(prefix="veilsum-bench-") as folder:
+        opening = Opening(Path(folder), values)
+        given = measure.row(
+            opening.member_step,
+            method=f"{opening.round.upload_keys} keys an upload",
+            operation="endorse and answer",
+            values=values,
+            threads=1,
+            nbytes=opening.member_bytes,
+            case={"axis": "model", "clients": opening.clients, "members": opening.members},
+            note="all that a member receives and sends",
+        )
+        opening.check(given)
 
 
 def method_of(plan: vs.Plan) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.peers.service import serve
-from veilsum.compare.aes import PerRecord, Pieces
+from veilsum.lab.compare.aes import PerRecord, Pieces
 
 work: dict[str, Pieces | PerRecord] = {}
 

@@ -19,6 +19,9 @@ Plans, keys, public identities, rounds, uploads and sums have ``to_bytes``, ``fr
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 try:
     import veilsum._core  # noqa: F401 - here for the sake of its error
 except ModuleNotFoundError as reason:
@@ -77,9 +80,28 @@ from veilsum.plans import Plan
 from veilsum.rounds import Round, TrainingStep
 from veilsum.row_mean import RowMean
 
+if TYPE_CHECKING:
+    from veilsum.learning.module_task import Task
+    from veilsum.training.averager import FederatedAverager
+    from veilsum.training.federate import federate
+
 _register()
 
 __version__: str = build_info()["version"]
+
+
+_TRAINING = {
+    "FederatedAverager": "veilsum.training.averager",
+    "Task": "veilsum.learning.module_task",
+    "federate": "veilsum.training.federate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # What trains is loaded when it is asked for: whoever only sums does not wait for it.
+    if name in _TRAINING:
+        return getattr(importlib.import_module(_TRAINING[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
@@ -98,6 +120,7 @@ __all__ = [
     "ChallengeAnswer",
     "Committee",
     "Endorsement",
+    "FederatedAverager",
     "Group",
     "HeadroomError",
     "Identity",
@@ -118,6 +141,7 @@ __all__ = [
     "SecretKey",
     "SumKey",
     "TamperedSumError",
+    "Task",
     "TrainingStep",
     "Upload",
     "UploadFile",
@@ -134,6 +158,7 @@ __all__ = [
     "decrypt_file",
     "encrypt",
     "encrypt_file",
+    "federate",
     "isa_level",
     "isa_levels",
     "keygen",

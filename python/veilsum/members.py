@@ -34,6 +34,7 @@ from veilsum.rounds import Round
 __all__ = ["Member", "blame", "certify", "combine", "request_for"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
+_Verify: TypeAlias = Callable[[bytes, bytes, bytes], bool]
 
 
 class Member:
@@ -485,8 +486,9 @@ def combine(
     _same_round(rnd, certificate, "certificate")
     listed = _listed(call, "answer", answers, _core.Answer)
     opener = _opener_of(rnd, group, reader)
-    given = [answer for answer in listed if _holds(answer, certificate)]
-    candidates = _core.combine(certificate, given, opener, Roster.verify)
+    verify = _remembering()
+    given = [answer for answer in listed if _holds(answer, certificate, verify)]
+    candidates = _core.combine(certificate, given, opener, verify)
     for key, _ in candidates:
         _core.check_sum_key(key, total)
     members = len({answer.member for answer in given})
@@ -498,7 +500,7 @@ def combine(
     for every in (False, True):
         if every:
             tried = len(candidates)
-            candidates = _core.combine(certificate, given, opener, Roster.verify, every=True)
+            candidates = _core.combine(certificate, given, opener, verify, every=True)
             candidates = candidates[tried:]
         for key, _ in candidates:
             try:
@@ -577,23 +579,45 @@ def blame(
     words = _listed(call, "challenge answer", challenge_answers, _core.ChallengeAnswer)
     listed = _listed(call, "answer", answers, _core.Answer)
     opener = _opener_of(rnd, group, reader) if listed else None
+    verify = _remembering()
     return _core.blame(
         certificate,
-        [word for word in words if _holds(word, certificate, _core.check_challenge_answer)],
-        [answer for answer in listed if _holds(answer, certificate)],
+        [word for word in words if _holds(word, certificate, verify, _core.check_challenge_answer)],
+        [answer for answer in listed if _holds(answer, certificate, verify)],
         opener,
-        Roster.verify,
+        verify,
     )
 
 
 def _holds(
-    answer: Any, certificate: _core.Certificate, check: Callable[..., None] = _core.check_answer
+    answer: Any,
+    certificate: _core.Certificate,
+    verify: _Verify,
+    check: Callable[..., None] = _core.check_answer,
 ) -> bool:
     try:
-        check(answer, certificate, Roster.verify)
+        check(answer, certificate, verify)
     except RoundError:
         return False
     return True
+
+
+def _remembering() -> _Verify:
+    """Return `Roster.verify` that asks about the same key, signature and message once.
+
+    Which answers count is found before they are combined, and combining checks them all again.
+    """
+    held: set[tuple[bytes, bytes, bytes]] = set()
+
+    def verify(public: bytes, signature: bytes, message: bytes) -> bool:
+        asked = bytes(public), bytes(signature), bytes(message)
+        if asked not in held:
+            if not Roster.verify(*asked):
+                return False
+            held.add(asked)
+        return True
+
+    return verify
 
 
 def _opener_of(rnd: Round, group: Group | None, reader: Identity | None) -> Any:

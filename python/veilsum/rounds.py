@@ -6,6 +6,7 @@ one here also knows names, shapes and dtypes, which travel inside it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -30,6 +31,9 @@ PathLike: TypeAlias = str | os.PathLike[str]
 #: Rounds of this process by id, which names all that is in them: so an upload's, a sum's and a
 #: key's round are the one that was made or read.
 _known: WeakValueDictionary[bytes, Round] = WeakValueDictionary()
+#: The same by the digest of the bytes that they were read from: a party reads its round at each
+#: step, and all that they say was checked the first time, a roster key by key.
+_read: WeakValueDictionary[bytes, Round] = WeakValueDictionary()
 
 
 class TrainingStep(NamedTuple):
@@ -221,7 +225,13 @@ class Round(_core.Round):
         WireFormatError
             When the bytes are malformed.
         """
-        return cls.of_core(_core._read_round(data, _facts))
+        if type(data) is not bytes:
+            return cls.of_core(_core._read_round(data, _facts))
+        digest = hashlib.sha256(data).digest()
+        found = _read.get(digest)
+        if found is None:
+            found = _read[digest] = cls.of_core(_core._read_round(data, _facts))
+        return found
 
     @classmethod
     def load(cls, path: PathLike) -> Round:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -46,6 +47,10 @@ def pytest_report_header():
 def pytest_configure(config):
     if _door is None and os.environ.get("CI"):
         raise pytest.UsageError(f"{NOT_BUILT}: {_door_error}")
+    # A shell starts jobs in the background with SIGINT ignored, and so would be this process and
+    # its children. Tests send it to themselves and to those.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc):

@@ -20,8 +20,8 @@ import pytest
 from veilsum.cli import main
 from veilsum.cli.streams import steady_streams
 from veilsum.errors import named_failures
-from veilsum.federated.metrics import MetricsLog
 from veilsum.files import atomic_file, write_secret
+from veilsum.learning.metrics import MetricsLog
 
 ASCII = {"PYTHONIOENCODING": "ascii"}
 

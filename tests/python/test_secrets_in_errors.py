@@ -53,6 +53,7 @@ NAMES = (
     r"veilsum\.data\.(Feature|synthetic_mimic\.write_table)\.name",
     r".*\.(check_round_id\.(what|found)|Ledger\.claim\.round_id)",
     r".*\.named_coordinates\.patterns",
+    r".*\.(Column\.column|options\.convert\.where|choose_device\.asked_as|import_function\.name)",
 )
 
 
@@ -301,11 +302,13 @@ def test_no_error_shows_a_secret(tmp_path):
 
 #: What a message may name as it is: public names and places, none of them an argument's value.
 SHOWN_NAMES = {
-    "__name__", "call", "capacity", "client", "clients", "columns", "count", "directory", "doing",
-    "engine", "extra", "feature", "folder", "forced", "high", "index", "item.label", "key", "kind",
-    "labels[item.itemid]", "low", "message", "min_clients", "missing", "name", "number", "other",
-    "package", "path", "path.suffix", "pattern", "remedy", "row", "section", "setting", "size",
-    "source", "step", "t.name", "target", "tensor.name", "unknown", "value_bits", "what", "where",
+    "__name__", "asked_as", "call", "capacity", "cell[:40]", "client", "clients", "columns",
+    "count", "directory", "doing", "engine", "extra", "feature", "folder", "forced", "function",
+    "high", "index", "item.label", "key", "kind", "label", "labels[item.itemid]", "low",
+    "message", "min_clients", "missing", "name", "number", "other", "package", "party",
+    "passed", "path", "path.suffix", "pattern", "places", "ranges", "remedy", "row", "section",
+    "self.columns[0][:40]", "setting", "site", "size", "source", "step", "t.name", "target",
+    "tensor.name", "unknown", "value_bits", "what", "where",
 }  # fmt: skip
 
 

@@ -89,12 +89,17 @@ _COMMANDS: Final = {
     ),
     "train": _Command(
         "The main job",
-        "veilsum.federated.command",
+        "veilsum.cli.commands.train",
         "Train one model over several clouds, with encrypted aggregation.",
+    ),
+    "new": _Command(
+        "The main job",
+        "veilsum.cli.commands.new",
+        "Write a project of your own: data, model, config.",
     ),
     "compare": _Command(
         "The main job",
-        "veilsum.compare.command",
+        "veilsum.cli.commands.compare",
         "Run the paper's experiments: leakage, costs, AES, accuracy.",
     ),
 }

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-STUDIES = ("flchain", "mimic3")
+STUDIES = ("flchain", "mimic3", "csv")
 """Names that `load` knows."""
 
 
@@ -50,13 +50,17 @@ def load(
     directory: str | Path = "",
     cache: str | Path | None = "",
     progress: Callable[[int, int], None] | None = None,
+    path: str | Path = "",
+    label: str = "",
+    site: str = "",
+    ranges: str | Path = "",
 ) -> Study:
     """Load a study by name.
 
     Parameters
     ----------
     name : str
-        "flchain" or "mimic3".
+        "flchain", "mimic3" or "csv".
     directory : str or Path
         For mimic3: the folder with MIMIC-III's CSV files.
     cache : str, Path or None
@@ -64,6 +68,14 @@ def load(
         cache.
     progress : callable or None
         For mimic3: called with (bytes read, bytes in all).
+    path : str or Path
+        For csv: the table.
+    label : str
+        For csv: the outcome's column.
+    site : str
+        For csv: the column that says where each row comes from; empty for none.
+    ranges : str or Path
+        For csv: the file of the columns' public ranges.
 
     Returns
     -------
@@ -91,4 +103,8 @@ def load(
         from veilsum.data.mimic3 import load_mimic3
 
         return load_mimic3(directory, cache=cache, progress=progress)
+    if name == "csv":
+        from veilsum.data.csv_study import load_csv
+
+        return load_csv(path, label=label, site=site, ranges=ranges)
     raise ParameterError(f"no study is called {shown(name)}; known are {', '.join(STUDIES)}")

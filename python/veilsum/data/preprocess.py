@@ -8,7 +8,7 @@ Values are bounded to the feature's public range, put on a logarithmic scale whe
 so, and standardised by the pooled mean and standard deviation. A missing value becomes the pooled
 mean (0 after standardising; the geometric mean of a logarithmic feature) and sets an indicator.
 
-Accuracy: moments are sums of values in [-1, 1] (see `_unit`), so a sum over n rows is within n of
+Accuracy: moments are sums of values in [-1, 1] (see `to_unit`), so a sum over n rows is within n of
 zero; the codec's step for `MAX_ROWS` at 32 bits is below 0.0005, and with K clouds the pooled mean
 of N rows is within K * 0.00025 / N of the exact one, in units of half the public range.
 """
@@ -16,6 +16,7 @@ of N rows is within K * 0.00025 / N of the exact one, in units of half the publi
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +106,7 @@ def local_moments(study: Study) -> Moments:
     if len(study) > MAX_ROWS:
         raise ParameterError(f"a cloud holds {len(study)} rows; at most {MAX_ROWS} are supported")
     units = np.column_stack(
-        [_unit(feature, study.values[:, i]) for i, feature in enumerate(study.features)]
+        [to_unit(feature, study.values[:, i]) for i, feature in enumerate(study.features)]
     )
     present = ~np.isnan(units)
     filled = np.where(present, units, 0.0)
@@ -170,11 +171,7 @@ class Preprocessor:
 
         Features that are missing together share the indicator of the first.
         """
-        return tuple(feature.name for feature in self.features) + tuple(
-            f"{feature.name} missing"
-            for feature in self.features
-            if feature.may_be_missing and not feature.missing_with
-        )
+        return input_names(self.features)
 
     def transform(self, study: Study) -> NDArray[np.float32]:
         """Return the inputs of a study's rows.
@@ -212,9 +209,9 @@ class Preprocessor:
                     "the study does not say that it may"
                 )
             if feature.kind == "binary":
-                columns.append(raw)
+                columns.append(np.where(missing, 0.0, raw))
             else:
-                standard = (_unit(feature, raw) - self.means[i]) / self.deviations[i]
+                standard = (to_unit(feature, raw) - self.means[i]) / self.deviations[i]
                 columns.append(np.where(missing, 0.0, standard))
         return np.column_stack(columns + indicators).astype(np.float32)
 
@@ -243,16 +240,55 @@ class Preprocessor:
         return rows
 
 
-def _scale(feature: Feature) -> tuple[float, float]:
-    if feature.log:
-        return float(np.log(feature.low)), float(np.log(feature.high))
-    return float(feature.low), float(feature.high)
+def input_names(features: Sequence[Feature]) -> tuple[str, ...]:
+    """Return what a model's inputs are called: the features, then indicators of missing values.
+
+    Parameters
+    ----------
+    features : sequence of Feature
+        The columns.
+    """
+    return tuple(feature.name for feature in features) + tuple(
+        f"{feature.name} missing"
+        for feature in features
+        if feature.may_be_missing and not feature.missing_with
+    )
 
 
-def _unit(feature: Feature, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map the public range to [-1, 1], values beyond it to the ends; NaN stays."""
+def to_unit(feature: Feature, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map a feature's public range to [-1, 1], on its own scale; values beyond it to the ends.
+
+    Parameters
+    ----------
+    feature : Feature
+        Range and scale.
+    values : ndarray
+        In the feature's unit; NaN stays.
+    """
     bounded = np.clip(values, feature.low, feature.high)
     low, high = _scale(feature)
     scaled = np.log(bounded) if feature.log else bounded
     # The clip undoes the last rounding of log and division, so that no sum exceeds its row count.
     return np.asarray(np.clip((scaled - (low + high) / 2) / ((high - low) / 2), -1.0, 1.0))
+
+
+def from_unit(feature: Feature, units: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map [-1, 1] back to a feature's public range; the inverse of `to_unit` within it.
+
+    Parameters
+    ----------
+    feature : Feature
+        Range and scale.
+    units : ndarray
+        Any numbers; beyond [-1, 1] they are beyond the range.
+    """
+    low, high = _scale(feature)
+    scaled = (low + high) / 2 + (high - low) / 2 * np.asarray(units, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(scaled) if feature.log else scaled)
+
+
+def _scale(feature: Feature) -> tuple[float, float]:
+    if feature.log:
+        return float(np.log(feature.low)), float(np.log(feature.high))
+    return float(feature.low), float(feature.high)

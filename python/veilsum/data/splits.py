@@ -142,7 +142,7 @@ def rows_of_clouds(
 
 
 def rows_of_sites(
-    sites: NDArray[np.int64], names: Sequence[str], clouds: int
+    sites: NDArray[np.int64], names: Sequence[str], clouds: int, places: str = "care units"
 ) -> tuple[tuple[NDArray[np.intp], ...], tuple[str, ...]]:
     """Make each site a cloud.
 
@@ -154,6 +154,8 @@ def rows_of_sites(
         The sites' names.
     clouds : int
         How many clouds are expected.
+    places : str
+        What sites are, for messages.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def rows_of_sites(
     if len(present) != clouds:
         listed = ", ".join(f"{names[site]} ({(sites == site).sum()})" for site in present)
         raise ParameterError(
-            f"data.clouds is {shown(clouds)}, but the rows come from {len(present)} care units: "
+            f"data.clouds is {shown(clouds)}, but the rows come from {len(present)} {places}: "
             f"{listed}; set data.clouds = {len(present)} to make each a cloud, or choose "
             "another data.split"
         )

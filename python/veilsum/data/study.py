@@ -70,7 +70,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Study:
-    """Rows of patients with a yes-or-no outcome.
+    """Rows of patients with an outcome: yes or no, one of several classes, or a number.
 
     Parameters
     ----------
@@ -85,9 +85,9 @@ class Study:
     values : ndarray, float64, shape (rows, features)
         In the columns' own units; NaN where a value is missing.
     labels : ndarray, int64, shape (rows,)
-        0 or 1.
+        0 or 1; an index into `classes` where there are any; 0 where the outcome is a number.
     outcome : str
-        What label 1 means.
+        What label 1 means; what the classes, or the number, are.
     left_out : tuple of (str, str)
         Columns of the source that are no features, each with the reason.
     rows_are : str
@@ -103,6 +103,12 @@ class Study:
         Where each row comes from: an index into `site_names`.
     site_names : tuple of str
         Names of the places.
+    classes : tuple of str
+        Names of the labels, three or more; empty where the outcome is yes or no, or a number.
+    target : Feature or None
+        The number, with its public range, where the outcome is one.
+    numbers : ndarray, float64, shape (rows,), or None
+        The outcome in the target's unit, where it is a number.
     """
 
     name: str
@@ -119,6 +125,9 @@ class Study:
     patients: NDArray[np.int64] | None = None
     sites: NDArray[np.int64] | None = None
     site_names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    target: Feature | None = None
+    numbers: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         rows, columns = self.values.shape
@@ -127,11 +136,13 @@ class Study:
                 f"study {self.name}: values {self.values.shape} and labels {self.labels.shape} do "
                 f"not fit {len(self.features)} features"
             )
-        for what, numbers in (("patients", self.patients), ("sites", self.sites)):
-            if numbers is not None and numbers.shape != (rows,):
+        each_row = (("patients", self.patients), ("sites", self.sites), ("numbers", self.numbers))
+        for what, array in each_row:
+            if array is not None and array.shape != (rows,):
                 raise ParameterError(
-                    f"study {self.name}: {what} {numbers.shape} do not fit {rows} rows"
+                    f"study {self.name}: {what} {array.shape} do not fit {rows} rows"
                 )
+        self._check_outcome()
         if self.sites is not None and rows and self.sites.max() >= len(self.site_names):
             raise ParameterError(
                 f"study {self.name}: a row is of site {self.sites.max()}, but only "
@@ -149,13 +160,38 @@ class Study:
                     f"{feature.missing_with}"
                 )
 
+    def _check_outcome(self) -> None:
+        if (self.target is None) != (self.numbers is None):
+            raise ParameterError(
+                f"study {self.name}: an outcome that is a number needs target and numbers, both"
+            )
+        if self.target is not None and self.classes:
+            raise ParameterError(
+                f"study {self.name}: the outcome is a number and cannot have classes too"
+            )
+        if self.classes and len(self.classes) < 3:
+            raise ParameterError(
+                f"study {self.name}: two classes are a yes-or-no outcome; leave classes empty"
+            )
+        most = len(self.classes) or 2
+        if len(self) and not 0 <= self.labels.min() <= self.labels.max() < most:
+            raise ParameterError(
+                f"study {self.name}: labels are {self.labels.min()} to {self.labels.max()}; must "
+                f"be 0 to {most - 1}"
+            )
+
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
+    def outputs(self) -> int:
+        """How many numbers a model says of a row: one a class, or one."""
+        return len(self.classes) or 1
+
+    @property
     def outcome_rate(self) -> float:
         """Share of rows with label 1; NaN without rows."""
-        return float(self.labels.mean()) if len(self) else float("nan")
+        return float((self.labels == 1).mean()) if len(self) else float("nan")
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Return one column's values.
@@ -186,6 +222,7 @@ class Study:
             labels=self.labels[rows],
             patients=None if self.patients is None else self.patients[rows],
             sites=None if self.sites is None else self.sites[rows],
+            numbers=None if self.numbers is None else self.numbers[rows],
         )
 
     def without(self, names: Iterable[str]) -> Study:

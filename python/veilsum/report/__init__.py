@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from veilsum.errors import ParameterError
-from veilsum.federated.run_directory import METRICS, SUMMARY
 from veilsum.report.run_files import RunFiles, read_run
+from veilsum.run_names import METRICS, SUMMARY
 
 __all__ = ["RunFiles", "read_run", "write_report"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from veilsum.federated.run_directory import ENCRYPTED, PLAINTEXT
 from veilsum.files import atomic_file
 from veilsum.report.page import figure, whole_page
 from veilsum.report.page import table as _table
@@ -23,6 +22,7 @@ from veilsum.report.plots import (
 from veilsum.report.range_note import range_note
 from veilsum.report.run_files import METHOD_TITLES, RunFiles, phase_seconds
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
+from veilsum.run_names import ENCRYPTED, PLAINTEXT
 
 
 def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
@@ -258,6 +258,8 @@ def _clouds(run: RunFiles) -> str:
         + str(data.get("dirichlet_of", "")).replace("_", " ")
         + f" (alpha {data.get('dirichlet_alpha', 0):g})",
     }[data["split"]]
+    if data.get("site"):
+        how = f"split by {data['site']}: each of its values is a cloud"
     return (
         "<h2>The clouds</h2>\n"
         f"<p>The training rows ({run.rows_are}) were {escape(how)}; "
@@ -351,9 +353,10 @@ def _cloud(run: RunFiles) -> tuple[str, str, str, str]:
 def _openers(run: RunFiles) -> list[tuple[str, str, str, str]]:
     """Rows of the table of parties: who reads beside the clouds, and who opens."""
     size = format_bytes(run.opened(ENCRYPTED)[-1].get("bytes", {}).get("opening_request", 0))
-    never = "any cloud's rows, update, loss or weight"
+    never = "any cloud's rows, update, loss or weight; a mean, or the model"
+    # It stands with the aggregator and asks everybody; clouds themselves describe the rounds.
+    coordinator = ("coordinator", "nothing secret", "what the aggregator sees", never)
     if run.committee is None:
-        reads = "rounds, encrypted sums, sum keys, the global model"
         native = run.summary["configuration"]["encryption"]["engine"] == "native"
         authority = (
             (
@@ -367,15 +370,14 @@ def _openers(run: RunFiles) -> list[tuple[str, str, str, str]]:
             )
         )
         return [
-            ("coordinator", "the held-out rows, no key", reads, never),
+            coordinator,
             ("authority", "the secret key", *authority),
         ]
     total, enough, kind = _together(run)
-    reads = "rounds, encrypted sums, certificates and answers, the global model"
     own = "its identity" if kind == "members" else "as a cloud"
     hidden = "blocks" if kind == "members" else "another cloud's upload"
     return [
-        ("coordinator", "the held-out rows, the group keys of the first cloud", reads, never),
+        coordinator,
         (
             f"who opens: {enough} of {total} {kind}",
             f"each: {own}, the ledger of what it endorsed",
@@ -504,24 +506,25 @@ def _traffic(run: RunFiles, plots: dict[str, Plot]) -> str:
     summary = run.summary
     sizes = run.opened(ENCRYPTED)[-1]["bytes"]
     clouds, values = len(summary["clouds"]), int(summary["model"]["values"])
-    readers = "each cloud, coordinator"
+    readers = "each cloud"
+    # The others, the aggregator, and who opens.
     directions = {
-        "round": ("coordinator", "everyone", clouds + 2),
+        "round": ("a cloud", "everyone else", clouds + 1),
         "upload": ("each cloud", "aggregator", clouds),
         "opening_request": ("aggregator", "authority", 1),
-        "sum_key": ("authority", readers, clouds + 1),
-        "aggregate": ("aggregator", readers, clouds + 1),
-        "plain_sum": ("aggregator", readers, clouds + 1),
+        "sum_key": ("authority", readers, clouds),
+        "aggregate": ("aggregator", readers, clouds),
+        "plain_sum": ("aggregator", readers, clouds),
     }
     if run.committee is not None:
         total, enough, kind = _together(run)
-        everyone = clouds + 1 + (total if kind == "members" else 0)
+        everyone = clouds + (total if kind == "members" else 0)
         directions |= {
-            "round": ("coordinator", "everyone", everyone),
+            "round": ("a cloud", "everyone else", everyone),
             "opening_request": ("aggregator", f"{enough} {kind}", enough),
             "endorsement": (f"{enough} {kind}", "aggregator", enough),
-            "certificate": ("aggregator", f"{enough} {kind}, {readers}", enough + clouds + 1),
-            "answer": (f"{enough} {kind}", f"{readers}, of each", enough * (clouds + 1)),
+            "certificate": ("aggregator", f"{enough} {kind}, {readers}", enough + clouds),
+            "answer": (f"{enough} {kind}", f"{readers}, of each", enough * clouds),
         }
     rows = [
         (
@@ -596,8 +599,8 @@ def _time(run: RunFiles, plots: dict[str, Plot]) -> str:
     return (
         "<h2>Where the time goes</h2>\n"
         f"<p>{added}Times are wall time on the machine below, the {clouds} clouds one after "
-        f"another and {clouds + 1} decryptions a round (each cloud and the coordinator); clouds on "
-        "machines of their own would work side by side. The first round includes warming up."
+        f"another, with a decryption each; on machines of their own they would work side by side. "
+        "The first round includes warming up."
         f"{hidden}</p>\n"
         + _figure(
             plots["seconds"],
@@ -721,9 +724,8 @@ def _trust(run: RunFiles) -> list[str]:
         "round opened, and their difference is an update; with fewer it cannot. A member whose "
         "ledger was restored from a copy, or whose identity is in use twice, counts as one that "
         "conspires.",
-        "The coordinator reads the sums with the first cloud's group keys: it stands with that "
-        "cloud, and what it sees that cloud sees anyway. Whoever has the group keys can read "
-        "opened sums, and together with the aggregator make a wrong sum look right.",
+        "Whoever has the group keys, which every cloud has, can read opened sums, and together "
+        "with the aggregator make a wrong sum look right.",
     ]
     if enough == total:
         items.append(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from veilsum.errors import missing_extra
-from veilsum.federated.run_directory import ENCRYPTED, PLAINTEXT
 from veilsum.report.range_note import range_note
 from veilsum.report.run_files import METHOD_TITLES, Record, phase_seconds
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
+from veilsum.run_names import ENCRYPTED, PLAINTEXT
 
 if TYPE_CHECKING:
     from rich.console import Group

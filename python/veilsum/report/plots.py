@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from veilsum.arguments import check_type
 from veilsum.errors import missing_extra, named_failures
-from veilsum.federated.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
 from veilsum.report.run_files import METHOD_TITLES, RunFiles, phase_seconds
 from veilsum.report.units import format_bytes, format_seconds
+from veilsum.run_names import CENTRALISED, ENCRYPTED, PLAINTEXT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from veilsum.errors import ParameterError
-from veilsum.federated.run_directory import (
-    CENTRALISED,
-    CONFIG,
-    ENCRYPTED,
-    METRICS,
-    PLAINTEXT,
-    SUMMARY,
-)
+from veilsum.run_names import CENTRALISED, CONFIG, ENCRYPTED, METRICS, PLAINTEXT, SUMMARY
 
 Record = dict[str, Any]
 

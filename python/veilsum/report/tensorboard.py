@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veilsum.errors import missing_extra
-from veilsum.federated.run_directory import EVENTS
 from veilsum.report.run_files import Record
+from veilsum.run_names import EVENTS
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

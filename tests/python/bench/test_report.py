@@ -70,6 +70,18 @@ def made() -> Results:
                 row("v", step, 1e-6, nbytes=3200, axis="clients", clients=count, optimise=goal)
                 for count in (2, 1000)
             ]
+    scaling.rows += [
+        row(
+            "Veilsum, n2048", step, 1e-3, nbytes=3490, axis="committee", clients=10, members=members
+        )
+        for members in (4, 100)
+        for step in ("endorse", "combine")
+    ]
+    scaling.rows += [
+        row("8 keys an upload", "endorse and answer", 4e-3, values=size, nbytes=200_000,
+            axis="model", clients=10, members=4)
+        for size in (10, 10**9)
+    ]  # fmt: skip
     kernels = results.section("kernels", about)
     for level, seconds in (("scalar", 1e-4), ("avx512", 1e-6)):
         kernels.rows += [
@@ -106,6 +118,8 @@ def test_the_page_shows_every_method_and_marks_scaled_rows(made):
         "AES-256-CBC per record: measured on 10 records, scaled by 100",
         "| Veilsum | 0.02 | 0.02 | 0.02 | 0.02 | 3.2 |",
         "10,000,000 ×",
+        "| combine | 1,000 | 10 | 100 | n2048 | 1 ms | 3,490 |",
+        "| endorse and answer | 1,000,000,000 | 10 | 4 | 8 keys an upload | 4 ms | 200,000 |",
         "| NTT forward | 4096 | 48.8 | 0.488 |",
         "from ready pads: not built",
     ):

@@ -31,6 +31,7 @@ class Clinics:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         self.people = people(self.count)
         self.roster = vs.Roster(self.people)
         self.group = vs.Group.create(self.people[0], self.roster, "a test")
@@ -45,7 +46,7 @@ class Clinics:
     def new_round(self, **more: Any) -> vs.Round:
         reads = {"group": self.group.commitment} if self.group_reads else {"reader": self.server}
         return vs.Round(
-            vs.Plan(clients=self.count, **{"value_bits": 16, **self.plan}),
+            vs.Plan(**{"clients": self.count, "value_bits": 16, **self.plan}),
             self.committee,
             size=self.size,
             limit=1.0,

@@ -214,24 +214,6 @@ def test_one_round_a_step(clinics):
     clinics.endorse(clinics.total(other), [0])
 
 
-@pytest.mark.parametrize("count", range(2, 10))
-def test_two_sums_need_enough_dishonest_members(tmp_path, count):
-    """For all n, t and f: two certificates of one round exist just when f >= 2t - n.
-
-    Honest members keep a ledger; dishonest ones sign both. The aggregator divides the honest ones
-    as it likes, so each half of a division is tried by number.
-    """
-    for threshold in range(count // 2 + 1, count + 1):
-        for dishonest in range(count + 1):
-            honest = count - dishonest
-            certificates = max(
-                min(first, threshold - dishonest) + dishonest >= threshold
-                and (honest - first) + dishonest >= threshold
-                for first in range(honest + 1)
-            )
-            assert certificates == (dishonest >= 2 * threshold - count)
-
-
 def test_a_ledger_is_what_makes_a_member_honest(tmp_path):
     """With a clone of a ledger a member endorses two sums; with n = 3, t = 2 one such is enough."""
     clinics = Clinics(tmp_path, 3, 2, size=20)
@@ -563,6 +545,37 @@ def test_wrong_answers(tmp_path, count):
         with pytest.raises((vs.TamperedSumError, vs.RoundError)):
             key = clinics.combine(certificate, [liar, *honest[1:threshold]], total)
             clinics.decrypt(key, total)
+
+
+def test_combining_asks_for_each_signature_once(clinics, monkeypatch):
+    """Whether an answer counts is asked before combining, which checks all that it is given."""
+    total = clinics.total()
+    certificate = clinics.certify(total)
+    answers = clinics.answers(certificate, total)
+    asked = []
+
+    def counting(public, signature, message):
+        asked.append((bytes(public), bytes(signature), bytes(message)))
+        return real(public, signature, message)
+
+    real = vs.Roster.verify
+    monkeypatch.setattr(vs.Roster, "verify", staticmethod(counting))
+    key = clinics.combine(certificate, answers, total)
+    assert len(asked) == len(set(asked)) == len(answers)
+    # What was found true of one is said of no other: of a wrong signature it is asked again.
+    asked.clear()
+    spoilt = vs.Answer.from_bytes(reseal(flipped_signature(answers[0].to_bytes())), clinics.round)
+    others = [spoilt, *answers]
+    assert clinics.combine(certificate, others, total).to_bytes() == key.to_bytes()
+    assert len(asked) == len(set(asked)) == len(others)
+    with pytest.raises(vs.RoundError, match="members 0, 3 are missing"):
+        clinics.combine(certificate, [answers[1], answers[2], spoilt], total)
+
+
+def flipped_signature(data):
+    spoilt = bytearray(data)
+    spoilt[16 + 32 + 32 + 4 + 5] ^= 1  # after the header, round, sum and member
+    return spoilt
 
 
 # Sizes.

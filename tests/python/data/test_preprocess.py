@@ -8,6 +8,7 @@ import pytest
 import veilsum as vs
 from veilsum import data
 from veilsum.data import Feature, Moments, Preprocessor, Study, local_moments
+from veilsum.data.preprocess import from_unit, to_unit
 
 FEATURES = (
     Feature("age", "numeric", 0, 120),
@@ -199,3 +200,59 @@ def test_all_features_without_a_value_are_named_at_once() -> None:
     study = together([[1, 1, 1], [1, 1, 1]])
     with pytest.raises(vs.ParameterError, match=r'3 features have no.*= \["low", "high", "last"\]'):
         Preprocessor.fit(TOGETHER, local_moments(study))
+
+
+TARGET = Feature("length", "numeric", 1, 100, log=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": ("a", "b")}, "two classes are a yes-or-no outcome"),
+        (
+            {"classes": ("a", "b", "c"), "labels": np.full(5, 3)},
+            "labels are 3 to 3; must be 0 to 2",
+        ),
+        ({"labels": np.full(5, 2)}, "labels are 2 to 2; must be 0 to 1"),
+        ({"labels": np.full(5, -1)}, "must be 0 to 1"),
+        ({"target": TARGET}, "needs target and numbers, both"),
+        ({"numbers": np.ones(5)}, "needs target and numbers, both"),
+        ({"target": TARGET, "numbers": np.ones(4)}, r"numbers \(4,\) do not fit 5 rows"),
+        (
+            {"target": TARGET, "numbers": np.ones(5), "classes": ("a", "b", "c")},
+            "the outcome is a number and cannot have classes",
+        ),
+    ],
+)
+def test_an_outcome_that_does_not_fit_is_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(vs.ParameterError, match=words):
+        make_study(5, 1, **changes)
+
+
+def test_an_outcome_of_numbers_goes_with_its_rows() -> None:
+    study = make_study(5, 1, labels=np.zeros(5, int), target=TARGET, numbers=np.arange(5.0))
+    assert study.outputs == 1
+    part = study.subset(np.array([3, 1]))
+    assert part.numbers is not None
+    assert part.numbers.tolist() == [3.0, 1.0]
+    assert make_study(5, 1, classes=("a", "b", "c", "d")).outputs == 4
+
+
+def test_units_go_to_one_scale_and_back() -> None:
+    values = np.array([0.5, 1.0, 10.0, 100.0, 300.0])
+    units = to_unit(TARGET, values)
+    np.testing.assert_allclose(units, [-1, -1, 0, 1, 1], atol=1e-15)
+    np.testing.assert_allclose(from_unit(TARGET, units), np.clip(values, 1, 100))
+
+
+def test_a_missing_yes_or_no_is_no_input_that_is_not_a_number() -> None:
+    feature = Feature("smokes", "binary", 0, 1, may_be_missing=True)
+    study = make_study(
+        3,
+        1,
+        features=(feature,),
+        values=np.array([[1.0], [np.nan], [0.0]]),
+        labels=np.zeros(3, int),
+    )
+    inputs = Preprocessor.fit((feature,), local_moments(study)).transform(study)
+    assert inputs.tolist() == [[1, 0], [0, 1], [0, 0]]

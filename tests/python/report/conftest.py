@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from veilsum.federated.config import TrainConfig
-from veilsum.federated.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
+from veilsum.run_names import CENTRALISED, ENCRYPTED, PLAINTEXT
+from veilsum.training.config import TrainConfig
 
 PHASES = ("train", "encrypt", "aggregate", "open", "decrypt", "evaluate")
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import veilsum as vs
-from veilsum.federated.run_directory import CENTRALISED, ENCRYPTED, PLAINTEXT
 from veilsum.report import live
 from veilsum.report.live import LinesView, TableView, make_view
 from veilsum.report.range_note import range_note
 from veilsum.report.tensorboard import EventsWriter
 from veilsum.report.units import skipped_note
+from veilsum.run_names import CENTRALISED, ENCRYPTED, PLAINTEXT
 
 ALL = (ENCRYPTED, PLAINTEXT, CENTRALISED)
 

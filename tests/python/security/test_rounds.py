@@ -7,6 +7,7 @@ is refused by the other, and the sum that refused it is as it was.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import struct
 
@@ -17,6 +18,7 @@ import veilsum as vs
 from security import forging
 from security.adding import ONE_BY_ONE, WAYS, add_to, saved, sum_by
 from security.stages import SIZE, Stage
+from veilsum import _core
 
 
 def with_seed(rnd, seed):
@@ -211,3 +213,32 @@ def test_files_are_named_by_what_they_are_of(stage, tmp_path):
     mine, foreign = saved(stage.upload(rnd), tmp_path), saved(stage.upload(other), tmp_path)
     with pytest.raises(vs.RoundError, match=rf"{foreign.name}.*belongs to round"):
         vs.sum_files(rnd, [mine, foreign], tmp_path / "x")
+
+
+def test_the_same_bytes_are_read_once_and_others_anew(stage, monkeypatch):
+    """A round that was read is known by all its bytes, as long as somebody holds it."""
+    data = bytes(stage.round(signed=True).to_bytes())
+    read = []
+
+    def counting(data, facts):
+        read.append(bytes(data))
+        return real(data, facts)
+
+    real = _core._read_round
+    monkeypatch.setattr(_core, "_read_round", counting)
+    first = vs.Round.from_bytes(data)
+    assert vs.Round.from_bytes(data) is first
+    assert len(read) == 1
+    for copy in (bytearray(data), memoryview(data)):  # these may change under their reader
+        assert vs.Round.from_bytes(copy) == first
+    assert len(read) == 3
+    for at in (4, 20, len(data) // 2, len(data) - 1):
+        spoilt = bytearray(data)
+        spoilt[at] ^= 1
+        with pytest.raises(vs.WireFormatError):
+            vs.Round.from_bytes(bytes(spoilt))
+    assert len(read) == 7
+    del first
+    gc.collect()
+    assert vs.Round.from_bytes(data).to_bytes() == data
+    assert len(read) == 8

@@ -13,16 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from veilsum.data.mimic3.made_up import SYNTHETIC_MARKER, SYNTHETIC_SUBJECTS
 from veilsum.data.study import Study
 from veilsum.errors import missing_extra
 
 __all__ = ["SYNTHETIC_MARKER", "SYNTHETIC_SUBJECTS", "load_mimic3"]
-
-SYNTHETIC_MARKER = "SYNTHETIC.txt"
-"""A directory with this file holds made-up rows, and whatever is made from it says so."""
-
-SYNTHETIC_SUBJECTS = 900_000_000
-"""SUBJECT_IDs from here on are made up, in case the marker was lost; real ones have five digits."""
 
 
 def load_mimic3(

@@ -11,12 +11,7 @@ from typing import Final
 
 import polars as pl
 
-MISSING: Final = ("", "NULL", "null", "\\N", "NaN", "nan", "NaT", "NA", "<NA>", "N/A", "None")
-"""Stand for a missing number or time. In a column of words some of them are words (the Glasgow
-coma scale has "None")."""
-
-MISSING_TEXT: Final = ("NULL", "\\N")
-"""Stand for a missing text: what databases write when they export."""
+from veilsum.data.missing import MISSING
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
 

@@ -14,10 +14,10 @@ from typing import Final
 
 import numpy as np
 
-from veilsum.data.mimic3 import SYNTHETIC_MARKER, SYNTHETIC_SUBJECTS
 from veilsum.data.mimic3 import cache as stored
 from veilsum.data.mimic3.cohort import HIDDEN_YEARS, HOURS, Cohort, select_stays
 from veilsum.data.mimic3.grid import SUMMARIES, Grid
+from veilsum.data.mimic3.made_up import SYNTHETIC_MARKER, SYNTHETIC_SUBJECTS
 from veilsum.data.mimic3.tables import (
     EVENTS,
     FIRST_ROW,

@@ -26,7 +26,8 @@ from typing import Any, BinaryIO, Final
 
 import polars as pl
 
-from veilsum.data.mimic3.cells import MISSING_TEXT, holds_something
+from veilsum.data.mimic3.cells import holds_something
+from veilsum.data.missing import MISSING_TEXT
 from veilsum.errors import ParameterError, WireFormatError
 
 INT: Final[pl.DataType] = pl.Int64()

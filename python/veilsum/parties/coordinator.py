@@ -1,0 +1,814 @@
+"""The coordinator: who is asked what, and when; it reads no update, no sum and no model.
+
+Parties. It stands with the aggregator and knows what that knows. Rounds are proposed by a cloud,
+since ranges follow from opened means, which the coordinator never sees. It is a state machine
+without I/O (`asking.Steps`): `begin` calls a training together and pools statistics, `round` plays
+one training round. What it remembers from round to round is which sums each cloud has still to take
+in.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from veilsum.arguments import shown
+from veilsum.errors import (
+    RoundError,
+    TamperedSumError,
+    VeilsumError,
+    WireFormatError,
+    one_line,
+)
+from veilsum.keys.committee import Committee
+from veilsum.keys.identity import PublicIdentity
+from veilsum.parties.aggregator import Aggregator, SeenUpload
+from veilsum.parties.asking import Ask, Occasion, Party, Reply, Steps
+from veilsum.parties.messages import (
+    Contribute,
+    Endorse,
+    Enrol,
+    GiveShare,
+    Introduce,
+    IssueKey,
+    Join,
+    MakeGroup,
+    Open,
+    Proposal,
+    Propose,
+    Request,
+    Skip,
+    Take,
+    Train,
+    read_request,
+    write_request,
+)
+from veilsum.plans import Plan
+from veilsum.protocol.authority import write_committee
+from veilsum.protocol.history import SHARES, TRAINING_BYTES, UPDATES
+from veilsum.protocol.opened import write_opening
+from veilsum.protocol.participation import participants
+from veilsum.protocol.statistics import VALUE_BITS
+from veilsum.protocol.terms import Terms
+from veilsum.rounds import Round
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What opened a sum, and what that took.
+
+    Members are asked until a threshold of them gave what holds; whoever is not named was not asked.
+
+    Parameters
+    ----------
+    data : bytes
+        For the clouds: certificate and answers, or the sum key.
+    endorsed, answered : tuple of int
+        Members whose endorsements are in the certificate, and whose answers were taken.
+    silent : dict of int to str
+        Members who were asked in vain, or are not there, and why.
+    members : int
+        Of the committee; 1 for a key holder.
+    request_bytes, endorsement_bytes, certificate_bytes, answer_bytes : int
+        Of one message of each kind.
+    """
+
+    data: bytes = field(repr=False)
+    endorsed: tuple[int, ...] = ()
+    answered: tuple[int, ...] = ()
+    silent: dict[int, str] = field(default_factory=dict)
+    members: int = 1
+    request_bytes: int = 0
+    endorsement_bytes: int = 0
+    certificate_bytes: int = 0
+    answer_bytes: int = 0
+
+
+@dataclass
+class CloudRound:
+    """One cloud's part of a round, as far as the coordinator can know it.
+
+    Parameters
+    ----------
+    client : int
+        The cloud's number, from 0.
+    up_bytes, down_bytes : int
+        What it sent and what it received.
+    seconds : dict of str to float
+        Its own wall time by phase.
+    state : str
+        "summed"; or why it is not in the sum: "not sampled", "absent", "lost", "damaged", "late",
+        "round skipped".
+    """
+
+    client: int
+    up_bytes: int = 0
+    down_bytes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    state: str = "summed"
+
+
+@dataclass
+class PlayedRound:
+    """What a round came to.
+
+    Parameters
+    ----------
+    number : int
+        The round.
+    clouds : list of CloudRound
+        Every cloud's part.
+    seconds : dict of str to float
+        Wall time of each phase, all parties together.
+    uploads : list of SeenUpload
+        What the aggregator saw of each upload in the sum.
+    message_bytes : dict of str to int
+        Bytes of one message of each kind that travels in the round.
+    skipped : str
+        Why the round was skipped; empty for a round that was summed.
+    opening : Opening or None
+        Of the sum of updates; None where nothing was opened.
+    plain_values : int
+        How many values of each upload travelled in the clear.
+    """
+
+    number: int
+    clouds: list[CloudRound]
+    seconds: dict[str, float] = field(default_factory=dict)
+    uploads: list[SeenUpload] = field(default_factory=list)
+    message_bytes: dict[str, int] = field(default_factory=dict)
+    skipped: str = ""
+    opening: Opening | None = None
+    plain_values: int = 0
+
+    def add(self, phase: str, reply: Reply, cloud: CloudRound | None = None) -> None:
+        """Count a reply's time.
+
+        Parameters
+        ----------
+        phase : str
+            What it is counted as.
+        reply : Reply
+            The reply.
+        cloud : CloudRound or None
+            Whose time it is.
+        """
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + reply.seconds
+        if cloud is not None:
+            cloud.seconds[phase] = cloud.seconds.get(phase, 0.0) + reply.seconds
+
+
+class _Skip(Exception):  # noqa: N818 - no error: the round is skipped and the training goes on
+    """Too few clouds are left in the round."""
+
+
+@dataclass(frozen=True)
+class _Due:
+    """A proposed round, read once."""
+
+    description: bytes
+    plain_values: int
+    purpose: str
+
+
+def _read_proposal(data: bytes) -> _Due:
+    read = Proposal.from_bytes(data)
+    step = Round.from_bytes(read.description).step
+    return _Due(read.description, read.plain_values, "" if step is None else step.purpose)
+
+
+@dataclass
+class _Answers:
+    """What members answered for the last sum, and who was not asked."""
+
+    description: bytes
+    certificate: bytes
+    requests: Sequence[bytes]
+    given: dict[int, bytes]
+    left: list[int]
+
+
+_Told = Take | Skip
+"""What a cloud must take in to follow."""
+
+
+class Coordinator:
+    """Calls a training together and plays its rounds.
+
+    Parameters
+    ----------
+    terms : Terms
+        What all clouds agree on.
+    clock : callable
+        Seconds, for the time of the aggregator's own work.
+    training : bytes, optional
+        32 bytes that name the training; random ones by default.
+    """
+
+    def __init__(
+        self, terms: Terms, clock: Callable[[], float], training: bytes | None = None
+    ) -> None:
+        options = terms.encryption
+        self.terms = terms
+        self.plan = Plan(
+            clients=terms.clouds,
+            value_bits=options.value_bits,
+            security=options.security,
+            optimise=options.optimise,
+            profile=options.profile,
+            engine=options.engine,
+        )
+        # Statistics are counts and moments, which must be exact: always the native engine.
+        self._exact = Plan(clients=terms.clouds, value_bits=VALUE_BITS, security=options.security)
+        self.training = secrets.token_bytes(TRAINING_BYTES) if training is None else training
+        self.aggregator = Aggregator()
+        self.setup_bytes = 0
+        #: The last round that was played; 0 before the first, -1 before the statistics.
+        self.played = -1
+        self._clock = clock
+        # Sums that some cloud has not taken in yet, oldest first, and how many each has.
+        self._told: list[_Told] = []
+        self._answers = _Answers(b"", b"", (), {}, [])
+        self._followed = [0] * terms.clouds
+
+    def to_bytes(self) -> bytes:
+        """Return what it remembers between rounds; nothing of it is secret."""
+        kept = {
+            "training": self.training.hex(),
+            "setup_bytes": self.setup_bytes,
+            "played": self.played,
+            "told": [write_request(told).hex() for told in self._told],
+            "followed": self._followed,
+        }
+        return json.dumps(kept).encode()
+
+    @classmethod
+    def from_bytes(cls, terms: Terms, clock: Callable[[], float], data: bytes) -> Coordinator:
+        """Return the coordinator that wrote this, between two rounds.
+
+        Parameters
+        ----------
+        terms : Terms
+            As they were.
+        clock : callable
+            Seconds.
+        data : bytes
+            What `to_bytes` returned.
+
+        Raises
+        ------
+        veilsum.WireFormatError
+            When it is malformed, or of other terms.
+        """
+        try:
+            kept = json.loads(data)
+            made = cls(terms, clock, bytes.fromhex(kept["training"]))
+            made.setup_bytes = int(kept["setup_bytes"])
+            made.played = int(kept["played"])
+            told = [read_request(bytes.fromhex(one)) for one in kept["told"]]
+            made._told = [one for one in told if isinstance(one, (Take, Skip))]
+            made._followed = [int(count) for count in kept["followed"]]
+        except (ValueError, KeyError, TypeError) as reason:
+            raise WireFormatError("what a coordinator kept is malformed") from reason
+        fits = len(made._followed) == terms.clouds and all(
+            0 <= count <= len(made._told) for count in made._followed
+        )
+        if not fits or len(made._told) != len(told):
+            raise WireFormatError("what a coordinator kept is of another training")
+        return made
+
+    # What is the same in every step: asking.
+
+    def _ask(
+        self, party: Party, request: Request, number: int, occasion: Occasion, phase: str
+    ) -> Steps[Reply]:
+        (reply,) = yield [Ask(party, request, number, occasion, phase)]
+        return reply
+
+    def _setup(self, party: Party, request: Request) -> Steps[bytes]:
+        """Ask somebody without whom there is no training."""
+        reply = (yield from self._ask(party, request, 0, "setup", "setup")).refused()
+        if reply.data is None:
+            raise RoundError(f"{party} did not reply; no training begins without it")
+        return reply.data
+
+    @property
+    def _members(self) -> list[Party]:
+        """Who opens together, in the committee's order; empty with one key holder."""
+        kind = self.terms.encryption.authority
+        if kind == "single":
+            return []
+        if kind == "clouds":
+            return self._clouds
+        return [Party("member", number) for number in range(self.terms.members)]
+
+    @property
+    def _clouds(self) -> list[Party]:
+        return [Party("cloud", number) for number in range(self.terms.clouds)]
+
+    # Calling a training together.
+
+    def begin(self) -> Steps[None]:
+        """Call the training together, and pool the clouds' statistics."""
+        roster: list[bytes] = []
+        for cloud in self._clouds:
+            roster.append((yield from self._setup(cloud, Introduce())))
+        joined = yield from self._agree(tuple(roster))
+        for cloud in self._clouds:
+            yield from self._setup(cloud, joined)
+        parts = (
+            joined.training,
+            joined.exact_plan,
+            joined.exact_authority,
+            joined.updates_plan,
+            joined.updates_authority,
+            *joined.roster,
+            joined.group,
+        )
+        self.setup_bytes = sum(len(part) for part in parts)
+        yield from self._statistics()
+        self.played = 0
+
+    def _agree(self, roster: tuple[bytes, ...]) -> Steps[Join]:
+        exact, updates = self._exact.to_bytes(), self.plan.to_bytes()
+        least = self.terms.min_clients
+        group = b""
+        if not self._members:
+            holder = Party("key holder", 0)
+            exact_authority = yield from self._setup(holder, IssueKey(exact))
+            updates_authority = yield from self._setup(holder, IssueKey(updates))
+            yield from self._setup(holder, Enrol(self.training, roster, least))
+        else:
+            identities = list(roster)
+            if self.terms.encryption.authority == "committee":
+                identities = []
+                for member in self._members:
+                    yield from self._setup(member, Enrol(self.training, roster, least))
+                    identities.append((yield from self._setup(member, Introduce())))
+            public = [PublicIdentity.from_bytes(one) for one in identities]
+            committee = write_committee(Committee(public, self.terms.threshold))
+            exact_authority = updates_authority = committee
+            maker = self._clouds[0]
+            group = yield from self._setup(maker, MakeGroup(self.training, roster))
+        return Join(
+            self.training, exact, exact_authority, updates, updates_authority, roster, group
+        )
+
+    def _statistics(self) -> Steps[None]:
+        played = PlayedRound(0, [CloudRound(i) for i in range(self.terms.clouds)])
+        proposed = yield from self._setup(self._clouds[0], Propose(0, 0))
+        proposal = Proposal.from_bytes(proposed)
+        self.aggregator.open_round(proposal.description)
+        for cloud in self._clouds:
+            self.aggregator.receive(
+                (yield from self._setup(cloud, Contribute(proposal.description)))
+            )
+        take, _ = yield from self._open(proposal.description, played)
+        upload = max(one.payload_bytes for one in self.aggregator.seen)
+        self.setup_bytes += upload + take.size
+        self._told.append(take)
+        for one in played.clouds:
+            if not (yield from self._catch_up(one, played, "setup")):
+                raise RoundError(f"cloud {one.client + 1} did not take in the statistics")
+        self._forget()
+
+    # A training round.
+
+    def round(self, number: int) -> Steps[PlayedRound]:
+        """Play a round, from 1 on, in order.
+
+        A cloud that drops, or whose upload arrives damaged or late, is left out; the mean is that
+        of the others. With fewer than `min_clients` the round is skipped: nothing is opened, and
+        the model stays as it was.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+
+        Returns
+        -------
+        PlayedRound
+            By the generator: what it came to.
+
+        Raises
+        ------
+        veilsum.VeilsumError
+            When a party refuses what another sends, or training diverges.
+        """
+        clouds = [CloudRound(i, state="not sampled") for i in range(self.terms.clouds)]
+        played = PlayedRound(number, clouds)
+        try:
+            yield from self._play(played)
+        except _Skip as reason:
+            played.skipped = str(reason)
+            for cloud in clouds:
+                cloud.state = "round skipped" if cloud.state == "summed" else cloud.state
+            # Everybody takes note of it, those who are away now when they are back.
+            self._told.append(Skip(number))
+        self.played = number
+        return played
+
+    def _play(self, played: PlayedRound) -> Steps[None]:
+        number = played.number
+        drawn = [played.clouds[i] for i in participants(self.terms, number)]
+        # Proposed before training, so that clouds can prepare their encryptions meanwhile, where
+        # nothing else is to be agreed on first.
+        sums = 0
+        current = []
+        for cloud in drawn:
+            cloud.state = "absent"
+            if (yield from self._catch_up(cloud, played, "train")):
+                current.append(cloud)
+        proposal = yield from self._propose(current, played, sums, "train")
+        prepare = proposal.description if proposal.purpose == UPDATES else b""
+        there: list[CloudRound] = []
+        for cloud in current:
+            reply = yield from self._cloud(cloud, Train(number, prepare), played, "train", "train")
+            if reply.data is not None:
+                cloud.state = "summed"
+                there.append(cloud)
+        self._require_all(there, played)
+        passed = 0
+        while proposal.purpose != UPDATES:
+            there = yield from self._agree_on(proposal, there, played, passed)
+            self._require_all(there, played)
+            passed = len(self.aggregator.seen) if proposal.purpose.startswith(SHARES) else 0
+            sums += 1
+            proposal = yield from self._propose(there, played, sums, "contribute")
+        yield from self._sum_updates(proposal, there, played)
+
+    def _require(self, count: int, least: int, played: PlayedRound) -> None:
+        if count < least:
+            raise _Skip(too_few(played.clouds, count, max(least, self.terms.min_clients)))
+
+    def _require_all(self, there: Sequence[CloudRound], played: PlayedRound) -> None:
+        """Skip the round where those who are left are too few for what was agreed."""
+        self._require(len(there), self.terms.min_clients, played)
+        cap = self.terms.aggregation.max_share
+        if len(there) * cap < 1 - 1e-9:
+            raise _Skip(
+                f"{len(there)} clouds are left, too few for a largest share of {cap:g} "
+                "(aggregation.max_share)"
+            )
+
+    def _cloud(
+        self,
+        cloud: CloudRound,
+        request: Request,
+        played: PlayedRound,
+        occasion: Occasion,
+        phase: str,
+    ) -> Steps[Reply]:
+        """Ask a cloud; what it refuses ends the training."""
+        party = Party("cloud", cloud.client)
+        reply = yield from self._ask(party, request, played.number, occasion, phase)
+        played.add(phase, reply, cloud)
+        return reply.refused()
+
+    def _propose(
+        self, clouds: Sequence[CloudRound], played: PlayedRound, sums: int, occasion: Occasion
+    ) -> Steps[_Due]:
+        """Have one of some clouds describe the sum that is due."""
+        for cloud in clouds:
+            party, asked = Party("cloud", cloud.client), Propose(played.number, sums)
+            reply = yield from self._ask(party, asked, played.number, occasion, "aggregate")
+            played.add("aggregate", reply)  # done for all, not for the cloud's own upload
+            data = reply.refused().data
+            if data is not None:
+                return _read_proposal(data)
+        raise _Skip(too_few(played.clouds, 0, self.terms.min_clients))
+
+    def _agree_on(
+        self, proposal: _Due, there: Sequence[CloudRound], played: PlayedRound, passed: int
+    ) -> Steps[list[CloudRound]]:
+        """Sum what clouds agree by, before they can encrypt updates: shares, or sensitivities.
+
+        Returns who has a part in the sum and took it in: beside it nobody else has a share.
+        `passed` is how many had a part in the pass of agreeing on shares before; 0 for none.
+        """
+        self._timed(played, "aggregate", lambda: self.aggregator.open_round(proposal.description))
+        for cloud in there:
+            asked = Contribute(proposal.description)
+            upload = yield from self._cloud(cloud, asked, played, "contribute", "encrypt")
+            cloud.state = self._arrived(cloud, upload, played)
+        count = len(self.aggregator.seen)
+        self._require(count, self.terms.min_clients, played)
+        # Totals of one pass say nothing of the clouds of another: no cloud would take them in.
+        if proposal.purpose.startswith(SHARES) and passed and count != passed:
+            raise _Skip(
+                f"{count} of {passed} clouds are left ({_missing(played.clouds)}); shares are "
+                "agreed on by the same clouds to the end"
+            )
+        take, _ = yield from self._open(proposal.description, played)
+        self._told.append(take)
+        for cloud in there:
+            follows = yield from self._catch_up(cloud, played, "contribute")
+            if cloud.state == "summed" and not follows:
+                cloud.state = "lost"
+        return [cloud for cloud in there if cloud.state == "summed"]
+
+    def _sum_updates(
+        self, proposal: _Due, there: Sequence[CloudRound], played: PlayedRound
+    ) -> Steps[None]:
+        description, aggregator = proposal.description, self.aggregator
+        played.plain_values = proposal.plain_values
+        self._timed(
+            played,
+            "aggregate",
+            lambda: aggregator.open_round(description, proposal.plain_values),
+        )
+        for cloud in there:
+            asked = Contribute(description)
+            upload = yield from self._cloud(cloud, asked, played, "upload", "encrypt")
+            cloud.state = self._arrived(cloud, upload, played)
+        self._require(len(aggregator.seen), self.terms.min_clients, played)
+        take, opening = yield from self._open(description, played)
+        if proposal.plain_values:
+            take = Take(take.description, take.aggregate, take.opening, aggregator.plain_sum)
+        played.uploads = list(aggregator.seen)
+        played.opening = opening
+        self._told.append(take)
+        yield from self._distribute(played)
+        played.message_bytes = self._message_bytes(take, played.opening, played)
+        self._forget()
+
+    def _arrived(self, cloud: CloudRound, upload: Reply, played: PlayedRound) -> str:
+        """Take in what came of an upload; return what became of it."""
+        if upload.data is None:
+            return "lost"
+        cloud.up_bytes += len(upload.data)
+        deadline = self.terms.deadline_s
+        if deadline and sum(cloud.seconds.values()) + upload.delay_s > deadline:
+            return "late"
+        try:
+            self._receive(upload.data, played)
+        except WireFormatError:
+            # Cut off or damaged on the way; a wrong signature or round is an attack, and raised.
+            return "damaged"
+        return "summed"
+
+    def _receive(self, upload: bytes, played: PlayedRound) -> None:
+        self._timed(played, "aggregate", lambda: self.aggregator.receive(upload))
+
+    def _timed(self, played: PlayedRound, phase: str, work: Callable[[], object]) -> None:
+        """Count the aggregator's own time."""
+        start = self._clock()
+        try:
+            work()
+        finally:
+            spent = self._clock() - start
+            played.seconds[phase] = played.seconds.get(phase, 0.0) + spent
+
+    # Sums go out.
+
+    def _distribute(self, played: PlayedRound) -> Steps[None]:
+        """Tell all clouds of the sum: those that were not drawn follow too, or models part."""
+        for cloud in played.clouds:
+            if cloud.state != "absent":
+                yield from self._catch_up(cloud, played, "distribute")
+
+    def _catch_up(self, cloud: CloudRound, played: PlayedRound, occasion: Occasion) -> Steps[bool]:
+        """Bring a cloud all sums that it has not taken in; return whether it has them all now."""
+        i = cloud.client
+        while self._followed[i] < len(self._told):
+            told = self._told[self._followed[i]]
+            party = Party("cloud", i)
+            reply = yield from self._ask(party, told, played.number, occasion, "decrypt")
+            played.add("decrypt", reply, cloud)
+            # A member's share may be wrong under a right signature, or sealed so that nobody can
+            # read it; more answers make up for that.
+            wrong = isinstance(reply.error, (TamperedSumError, RoundError))
+            if wrong and told is self._told[-1] and (yield from self._ask_more(played)):
+                continue
+            if reply.refused().data is None:
+                return False
+            cloud.down_bytes += told.size if isinstance(told, Take) else 0
+            self._followed[i] += 1
+        return True
+
+    def _ask_more(self, played: PlayedRound) -> Steps[bool]:
+        """Ask the members that were not needed; return whether the last sum has more answers now.
+
+        Shares of a threshold agree on something whatever they are; with more of them, readers find
+        a threshold whose shares open the sum, if there is one.
+        """
+        known, silent = self._answers, dict[int, str]()
+        told = self._told[-1]
+        if not known.left or not isinstance(told, Take):
+            return False
+        order, known.left = known.left, []
+        more = yield from self._gather(
+            order,
+            lambda k: GiveShare(known.description, known.certificate, known.requests[k]),
+            self.aggregator.check_answer,
+            silent,
+            played,
+            len(order),
+        )
+        known.given |= more
+        opening = write_opening(known.certificate, list(known.given.values()))
+        self._told[-1] = Take(told.description, told.aggregate, opening, told.plain)
+        if self.terms.encryption.authority == "clouds":
+            _count_answers(more, max(map(len, known.requests)), len(known.certificate), played)
+        if played.opening is not None:
+            answered = tuple(sorted(known.given))
+            everyone = played.opening.silent | silent
+            played.opening = replace(
+                played.opening, data=opening, answered=answered, silent=everyone
+            )
+        return bool(more)
+
+    def _forget(self) -> None:
+        """Drop the sums that all clouds have."""
+        least = min(self._followed)
+        del self._told[:least]
+        self._followed = [count - least for count in self._followed]
+
+    # Sums are opened.
+
+    def _open(self, description: bytes, played: PlayedRound) -> Steps[tuple[Take, Opening]]:
+        """Close the aggregator's round and have it opened; return what clouds are told."""
+        aggregator, number = self.aggregator, played.number
+        if self.terms.encryption.authority == "clouds":
+            # Members open what follows from their own history: whoever was not drawn, or was away,
+            # takes in first what it missed.
+            for cloud in played.clouds:
+                yield from self._catch_up(cloud, played, "open")
+        requests: list[bytes] = []
+        self._timed(played, "aggregate", lambda: requests.append(aggregator.close_round()))
+        if self._members:
+            opening = yield from self._open_together(description, played)
+        else:
+            holder, asked = Party("key holder", 0), Open(description, requests[0])
+            reply = yield from self._ask(holder, asked, number, "open", "open")
+            played.add("open", reply)
+            if reply.refused().data is None:
+                raise RoundError(f"{holder} did not reply; nothing was opened")
+            opening = Opening(reply.data or b"", request_bytes=len(requests[0]))
+        return Take(description, aggregator.aggregate, opening.data), opening
+
+    def _open_together(self, description: bytes, played: PlayedRound) -> Steps[Opening]:
+        """Have the aggregator's closed round opened by its committee."""
+        aggregator, threshold = self.aggregator, self.terms.threshold
+        requests: list[bytes] = []
+        self._timed(played, "open", lambda: requests.extend(aggregator.member_requests()))
+        silent: dict[int, str] = {}
+        everybody = range(len(self._members))
+        words = yield from self._gather(
+            everybody,
+            lambda k: Endorse(description, requests[k]),
+            aggregator.check_endorsement,
+            silent,
+            played,
+            threshold,
+        )
+        _enough(len(words), threshold, "endorse", silent)
+        certified: list[bytes] = []
+        self._timed(
+            played, "open", lambda: certified.append(aggregator.certify(list(words.values())))
+        )
+        (certificate,) = certified
+        # Those who endorsed first; the certificate moves members that have not, where some are
+        # lost.
+        answers = yield from self._gather(
+            sorted(everybody, key=lambda k: k not in words),
+            lambda k: GiveShare(description, certificate, requests[k]),
+            aggregator.check_answer,
+            silent,
+            played,
+            threshold,
+        )
+        _enough(len(answers), threshold, "answer", silent)
+        left = [k for k in everybody if k not in answers and k not in silent]
+        self._answers = _Answers(description, certificate, requests, dict(answers), left)
+        opening = Opening(
+            write_opening(certificate, list(answers.values())),
+            tuple(words),
+            tuple(sorted(answers)),
+            silent,
+            len(self._members),
+            max(map(len, requests)),
+            max(map(len, words.values())),
+            len(certificate),
+            max(map(len, answers.values())),
+        )
+        if self.terms.encryption.authority == "clouds":
+            _count_opening(opening, played)
+        return opening
+
+    def _gather(
+        self,
+        order: Sequence[int],
+        request: Callable[[int], Request],
+        check: Callable[[int, bytes], None],
+        silent: dict[int, str],
+        played: PlayedRound,
+        enough: int,
+    ) -> Steps[dict[int, bytes]]:
+        """Ask members until so many of them gave something that holds."""
+        given: dict[int, bytes] = {}
+        left = list(order)
+        while left and len(given) < enough:
+            # As many at once as are still missing: a network asks them side by side.
+            now = left[: enough - len(given)]
+            del left[: len(now)]
+            replies = yield [
+                Ask(self._members[k], request(k), played.number, "open", "open") for k in now
+            ]
+            for k, reply in zip(now, replies, strict=True):
+                played.add("open", reply)
+                try:
+                    data = reply.refused().data
+                    if data is None:
+                        silent[k] = "not there"
+                        continue
+                    self._timed(played, "open", lambda k=k, data=data: check(k, data))  # type: ignore[misc]
+                    given[k] = data
+                except (VeilsumError, OSError) as reason:  # its ledger may be out of space
+                    silent[k] = one_line(reason)
+        return given
+
+    def _message_bytes(self, take: Take, opening: Opening, played: PlayedRound) -> dict[str, int]:
+        sizes = {
+            "round": len(take.description),
+            "upload": max(one.payload_bytes for one in played.uploads),
+            "opening_request": opening.request_bytes,
+        }
+        if not self._members:
+            sizes["sum_key"] = len(opening.data)
+        sizes["aggregate"] = len(take.aggregate)
+        if self._members:
+            sizes |= {
+                "endorsement": opening.endorsement_bytes,
+                "certificate": opening.certificate_bytes,
+                "answer": opening.answer_bytes,
+            }
+        if take.plain:
+            sizes["plain_sum"] = len(take.plain)
+        return sizes
+
+
+def _count_opening(opening: Opening, played: PlayedRound) -> None:
+    """Count what clouds sent and received as members."""
+    for k in {*opening.endorsed, *opening.answered}:
+        played.clouds[k].down_bytes += opening.request_bytes
+    for k in opening.endorsed:
+        played.clouds[k].up_bytes += opening.endorsement_bytes
+    for k in opening.answered:
+        played.clouds[k].down_bytes += opening.certificate_bytes
+        played.clouds[k].up_bytes += opening.answer_bytes
+
+
+def _count_answers(
+    answers: Mapping[int, bytes], request_bytes: int, certificate_bytes: int, played: PlayedRound
+) -> None:
+    """Count what clouds sent and received that were asked later than the others."""
+    for k, answer in answers.items():
+        played.clouds[k].down_bytes += request_bytes + certificate_bytes
+        played.clouds[k].up_bytes += len(answer)
+
+
+def _enough(count: int, threshold: int, what: str, silent: dict[int, str]) -> None:
+    if count < threshold:
+        missing = "; ".join(f"member {k + 1}: {reason}" for k, reason in sorted(silent.items()))
+        raise RoundError(
+            f"{count} members {what} the sum, and it takes {shown(threshold)} ({missing}); nothing "
+            "was opened"
+        )
+
+
+_MISSING = ("absent", "lost", "damaged", "late")
+"""States of clouds that should be in a sum and are not."""
+
+
+def too_few(clouds: Sequence[CloudRound], left: int, least: int) -> str:
+    """Say why a round is skipped: who is missing, and how many a sum needs.
+
+    Parameters
+    ----------
+    clouds : sequence of CloudRound
+        All of them, with their states.
+    left : int
+        How many are left.
+    least : int
+        How many a sum needs.
+    """
+    drawn = left + sum(cloud.state in _MISSING for cloud in clouds)
+    verb = "is" if left == 1 else "are"
+    return f"{left} of {drawn} clouds {verb} left ({_missing(clouds)}); a sum needs {least}"
+
+
+def _missing(clouds: Sequence[CloudRound]) -> str:
+    """Name who should be in a sum and is not."""
+    missing = {
+        state: [str(cloud.client + 1) for cloud in clouds if cloud.state == state]
+        for state in _MISSING
+    }
+    return "; ".join(
+        f"{state}: cloud{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
+        for state, numbers in missing.items()
+        if numbers
+    )

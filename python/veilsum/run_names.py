@@ -1,0 +1,43 @@
+"""Names of a run's files, and of the methods in its records.
+
+Layer: Python API, bottom. Whoever runs writes under these names and whoever reports reads them;
+neither needs to know the other:
+
+    config.toml         the resolved configuration; `veilsum train` repeats the run from it
+    run.json            what the run was and came to; replaced as a whole
+    metrics.jsonl       one record a round and method; only ever appended to
+    model.safetensors   the final global model
+    events/             TensorBoard
+    parties/            keys and messages of a run that has not finished; `--resume` goes on there
+    plots/, report.html made from the files above; can be made again at any time
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CENTRALISED",
+    "CONFIG",
+    "DP_FL",
+    "ENCRYPTED",
+    "EVENTS",
+    "HE_FL",
+    "METRICS",
+    "MODEL",
+    "PARTIES",
+    "PLAINTEXT",
+    "SUMMARY",
+]
+
+CONFIG = "config.toml"
+SUMMARY = "run.json"
+METRICS = "metrics.jsonl"
+MODEL = "model.safetensors"
+EVENTS = "events"
+PARTIES = "parties"
+
+ENCRYPTED = "veilsum"
+PLAINTEXT = "fedavg"
+CENTRALISED = "centralised"
+HE_FL = "he-fl"
+DP_FL = "dp-fl"
+"""Names of the methods in records."""

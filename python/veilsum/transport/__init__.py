@@ -1,0 +1,4 @@
+"""How bytes get from party to party.
+
+Above the parties, which know nothing of it.
+"""
