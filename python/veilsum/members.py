@@ -217,7 +217,7 @@ class Member:
             payload = _core.answer_payload(rnd, request.member, request.sum, sealed)
             # Hedged signatures differ from call to call, so what is kept is both.
             signed = self._identity.sign(payload) + sealed
-            signed = self._ledger.answer(rnd, request.sum, signed)
+            signed = self._ledger.answer(rnd, request.sum, signed, request.clients)
         self._held = None
         size = self._identity.public.signature_bytes
         return _core.Answer(rnd, request.member, request.sum, signed[size:], signed[:size])

@@ -317,7 +317,7 @@ std::optional<Bytes> MemberLedger::stored(const LedgerFile::Session& session,
 }
 
 Bytes MemberLedger::answer(const Digest& round_id, const Digest& manifest, const Digest& reader,
-                           ByteView sealed) {
+                           ByteView sealed, const ClientIds& clients) {
   check_size(sealed);
   const std::unique_lock<std::mutex> held = guard_.lock("this member's ledger");
   LedgerFile::Session session = open(LedgerFile::Access::kWrite);
@@ -326,6 +326,7 @@ Bytes MemberLedger::answer(const Digest& round_id, const Digest& manifest, const
   if (std::optional<Bytes> before = stored(session, known_.answers, round_id, kAnswerHead)) {
     return std::move(*before);
   }
+  check_lost(known_.rounds.at(round_id), clients);
   ByteWriter record = record_of(kAnswered, round_id, 2 * sizeof(Digest) + sealed.size());
   record.raw(manifest);
   record.raw(reader);

@@ -77,13 +77,15 @@ class MemberLedger {
   /// @param sealed signature and sealed share, bytes to this layer: 1 to kMostAnswerBytes bytes
   /// @return the answer that counts, and is the only one to hand out: `sealed`, or the bytes that
   ///         were recorded before
+  /// @param clients of the manifest
   /// @throws RoundError when this manifest was not endorsed here, or the round was answered for
-  ///         another reader
+  ///         another reader; when it was lost, or `clients` lack one of a lost round, as endorse():
+  ///         another process may have recorded that since
   Bytes answer(const Digest& round_id, const Digest& manifest, const Digest& reader,
-               ByteView sealed);
+               ByteView sealed, const ClientIds& clients = {});
 
   /// The recorded answer, so that it need not be made again.
-  /// @throws RoundError as answer()
+  /// @throws RoundError as answer(), but for losses: an answer that left is given again
   std::optional<Bytes> answered(const Digest& round_id, const Digest& manifest,
                                 const Digest& reader);
 

@@ -87,6 +87,9 @@ _COMMANDS: Final = {
         "veilsum.cli.commands.challenge",
         "Open the challenges of a spoiled round.",
     ),
+    "lost": _Command(
+        "A committee's member", "veilsum.cli.commands.lost", "Note that a certified sum was lost."
+    ),
     "train": _Command(
         "The main job",
         "veilsum.cli.commands.train",

@@ -305,9 +305,15 @@ TEST(
     CHECK_THROWS_WITH(one->endorse(early, fewer), RoundError, "lacks 1 client(s)");
     CHECK(!one->endorse_to_blame(lost));
   }
-  // Answering what was endorsed before the loss, or the lost round, takes nothing away.
-  ledger.answer(digest(2), digest(20), kReader, sealed(1));
-  ledger.answer(digest(1), digest(10), kReader, sealed(2));
+  // Neither the lost round is answered, nor what was endorsed before the loss and lacks a client:
+  // endorse() of another process may have allowed it when there was no loss.
+  CHECK_THROWS_WITH(ledger.answer(digest(1), digest(10), kReader, sealed(1), all), RoundError,
+                    "was lost");
+  CHECK_THROWS_WITH(ledger.answer(digest(2), digest(20), kReader, sealed(1), fewer), RoundError,
+                    "lacks 1 client(s)");
+  // With all of them it may be, and takes nothing away.
+  CHECK(ledger.answer(digest(2), digest(20), kReader, sealed(1), all) == sealed(1));
+  CHECK(another.answer(digest(2), digest(20), kReader, sealed(2), fewer) == sealed(1));
   CHECK_THROWS(another.endorse(later, fewer), RoundError);
   CHECK(!another.endorse(early, fewer));  // answered: it says the same again
   CHECK(ledger.endorse(later, clients_of({1, 2, 3, 4})));
@@ -318,7 +324,7 @@ TEST(
   CHECK(another.endorse(foreign, fewer));
   another.answer(digest(5), digest(50), kReader, sealed(3));
   CHECK_THROWS(another.endorse(last, fewer), RoundError);
-  another.answer(digest(3), digest(30), kReader, sealed(4));
+  another.answer(digest(3), digest(30), kReader, sealed(4), all);
   CHECK(MemberLedger(place.path, kMember).endorse(last, fewer));
   // Another loss is another requirement; both are told apart.
   CHECK(ledger.lose(last, fewer));
