@@ -304,8 +304,8 @@ void register_ledger(py::module_& m) {
           py::arg("round"), py::arg("sum"))
       .def(
           "answer",
-          [](MemberLedger& self, const Round& round, const py::buffer& sum, const py::buffer& sealed,
-             const std::vector<std::uint32_t>& clients) {
+          [](MemberLedger& self, const Round& round, const py::buffer& sum,
+             const py::buffer& sealed, const std::vector<std::uint32_t>& clients) {
             return to_python(self.answer(round.id(), fixed_bytes<32>(sum, "a sum's digest"),
                                          scheme::reader_of(round).id, BufferView(sealed).view(),
                                          ids_of(round, clients)));

@@ -221,7 +221,7 @@ def _in_folder(
     with reproducible(0), quiet_ranges():
         method = EncryptedRounds(terms, tasks, threads=threads or None, home=at.home)
         run = FederatedRun(task, method.parameters, at.begin(method.played), at.path)
-        method.account_again([len(one["clouds"]) for one in run.records if "skipped" not in one])
+        method.account_again([len(one["clouds"]) for one in run.records if one["clouds"]])
         with MetricsLog(at.path / METRICS) as log:
             left = range(method.played + 1, terms.rounds + 1)
             for record, outcome in play(method, left, judge):
