@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from veilsum._core import Certificate, MemberRequest, Verdict
+from veilsum.api.members import Member
+from veilsum.api.rounds import Round
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
-from veilsum.members import Member
 from veilsum.parties.ledger_folder import ledger_folder
 from veilsum.parties.messages import (
     Endorse,
@@ -23,7 +24,6 @@ from veilsum.parties.messages import (
     OpenChallenges,
     read_request,
 )
-from veilsum.rounds import Round
 
 
 class IndependentMember:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum._core import Verdict
+from veilsum.api.rounds import Round
 from veilsum.arguments import shown
 from veilsum.errors import RoundError, TamperedSumError, WireFormatError
 from veilsum.learning.server_optimisers import ServerOptimiser
@@ -45,7 +46,6 @@ from veilsum.protocol.opened import OpenedSum, read_sum
 from veilsum.protocol.secure_sum import SecureSum
 from veilsum.protocol.shares import SharePasses, Totals
 from veilsum.protocol.weights import WeightRule
-from veilsum.rounds import Round
 
 
 class Beginning:

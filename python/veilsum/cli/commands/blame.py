@@ -10,11 +10,11 @@ import argparse
 
 import veilsum
 from veilsum._core import Answer, Certificate, ChallengeAnswer
+from veilsum.api.members import blame
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.cli.parties import add_group, group_of
 from veilsum.errors import ParameterError
-from veilsum.files import check_output
-from veilsum.members import blame
+from veilsum.layout.files import check_output
 
 __all__ = ["add_arguments", "run"]
 
