@@ -795,7 +795,8 @@ class Coordinator:
         )
         known.given |= more
         opening = write_opening(known.certificate, list(known.given.values()))
-        self._told[-1] = Take(told.description, told.aggregate, opening, told.plain)
+        if more:
+            self._told[-1] = Take(told.description, told.aggregate, opening, told.plain)
         if self.terms.encryption.authority == "clouds":
             _count_answers(more, max(map(len, known.requests)), len(known.certificate), played)
         if played.opening is not None:
