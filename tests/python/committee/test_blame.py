@@ -4,6 +4,7 @@ next sum of a training must hold."""
 from __future__ import annotations
 
 import itertools
+import json
 import struct
 
 import pytest
@@ -14,6 +15,7 @@ from oracle import blame as oracle
 from oracle import shamir, sharing, tag, wire
 from oracle.committee import read_request
 from veilsum import _core
+from veilsum.cli import main
 from veilsum.keys import sealing
 
 
@@ -546,3 +548,36 @@ def test_a_sum_that_was_endorsed_before_the_loss(tmp_path):
     last = clinics.total(rounds[3], [0, 1, 2])
     with pytest.raises(vs.RoundError, match="lacks 1 client"):
         clinics.endorse(last, [0])
+
+
+def test_the_command_notes_a_loss(tmp_path, capsys):
+    """`veilsum lost`: what `record_lost` does, with a verdict that comes later, and twice."""
+    clinics = Clinics(tmp_path, 5, 3, size=40)
+    me = clinics.people[1]
+    me.save(tmp_path / "1.key")
+    for step, follows in (
+        (step_of(3), "the next sum of its training holds clients"),
+        (None, "it is no step of"),
+    ):
+        rnd = clinics.new_round(step=step) if step else clinics.new_round()
+        total = total_with(clinics, (2, {k: k**4 + 1 for k in range(5)}), rnd)
+        certificate = clinics.certify(total)
+        verdict = vs.blame(rnd, certificate, opened(clinics, certificate, total))
+        for name, thing in (("round", rnd), ("certificate", certificate), ("verdict", verdict)):
+            (tmp_path / f"{name}.vs").write_bytes(thing.to_bytes())
+        files = [str(tmp_path / f"{name}.vs") for name in ("round", "certificate")]
+        command = ["lost", "--identity", str(tmp_path / "1.key"), *files]
+        assert main(command) == 0
+        assert follows in capsys.readouterr().out
+        told = [*command, "--verdict", str(tmp_path / "verdict.vs"), "--json"]
+        for noted in (True, False):
+            assert main(told) == 0
+            said = json.loads(capsys.readouterr().out)
+            assert said == {"round": rnd.id.hex(), "noted": noted, "clients": [0, 1, 3, 4]}
+    later = clinics.new_round(step=step_of(4))
+    member = vs.Member(me, tmp_path / "1.ledger")
+    with pytest.raises(vs.RoundError, match="lacks 1 client"):
+        member.endorse(later, vs.request_for(clinics.total(later, [0, 2, 3, 4]), me))
+    member.endorse(later, vs.request_for(clinics.total(later, [0, 1, 3, 4]), me))
+    # A certificate of another round.
+    assert main(["lost", "--identity", str(tmp_path / "1.key"), files[0], files[0]]) != 0
