@@ -24,9 +24,9 @@ from veilsum._core import (
     check_answer,
     check_challenge_answer,
 )
-from veilsum.api.crypto import Accumulator
 from veilsum.api.members import request_for
 from veilsum.api.rounds import Round
+from veilsum.api.summing import Accumulator
 from veilsum.errors import RoundError, WireFormatError
 from veilsum.keys.roster import Roster
 from veilsum.protocol.hybrid import PlainPart
