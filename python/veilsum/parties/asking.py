@@ -6,7 +6,7 @@ each; whoever drives it brings requests to parties in whatever way, or says that
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -90,5 +90,9 @@ class Reply:
 
 _T = TypeVar("_T")
 
-Steps: TypeAlias = Generator[list[Ask], list[Reply], _T]
-"""A protocol as a generator: yields requests, is sent their replies, returns what it came to."""
+Steps: TypeAlias = Generator[list[Ask], Iterable[Reply], _T]
+"""A protocol as a generator: yields requests, is sent their replies, returns what it came to.
+
+Replies are read once and in order: they may be made, or fetched, while they are read, so that no
+more than one upload need be in memory.
+"""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from veilsum.arguments import shown
@@ -289,10 +289,19 @@ class Coordinator:
 
     def _setup(self, party: Party, request: Request) -> Steps[bytes]:
         """Ask somebody without whom there is no training."""
-        reply = (yield from self._ask(party, request, 0, "setup", "setup")).refused()
-        if reply.data is None:
-            raise RoundError(f"{party} did not reply; no training begins without it")
-        return reply.data
+        (data,) = yield from self._setup_all([party], request)
+        return data
+
+    def _setup_all(self, parties: Sequence[Party], request: Request) -> Steps[list[bytes]]:
+        """Ask several of them the same, side by side."""
+        replies = yield [Ask(party, request, 0, "setup", "setup") for party in parties]
+        made: list[bytes] = []
+        for party, reply in zip(parties, replies, strict=True):
+            data = reply.refused().data
+            if data is None:
+                raise RoundError(f"{party} did not reply; no training begins without it")
+            made.append(data)
+        return made
 
     @property
     def _members(self) -> list[Party]:
@@ -312,12 +321,9 @@ class Coordinator:
 
     def begin(self) -> Steps[None]:
         """Call the training together, and pool the clouds' statistics."""
-        roster: list[bytes] = []
-        for cloud in self._clouds:
-            roster.append((yield from self._setup(cloud, Introduce())))
+        roster = yield from self._setup_all(self._clouds, Introduce())
         joined = yield from self._agree(tuple(roster))
-        for cloud in self._clouds:
-            yield from self._setup(cloud, joined)
+        yield from self._setup_all(self._clouds, joined)
         parts = (
             joined.training,
             joined.exact_plan,
@@ -361,16 +367,16 @@ class Coordinator:
         proposed = yield from self._setup(self._clouds[0], Propose(0, 0))
         proposal = Proposal.from_bytes(proposed)
         self.aggregator.open_round(proposal.description)
-        for cloud in self._clouds:
-            self.aggregator.receive(
-                (yield from self._setup(cloud, Contribute(proposal.description)))
-            )
+        contribute = Contribute(proposal.description)
+        for upload in (yield from self._setup_all(self._clouds, contribute)):
+            self.aggregator.receive(upload)
         take, _ = yield from self._open(proposal.description, played)
         upload = max(one.payload_bytes for one in self.aggregator.seen)
         self.setup_bytes += upload + take.size
         self._told.append(take)
+        follow = yield from self._catch_up(played.clouds, played, "setup")
         for one in played.clouds:
-            if not (yield from self._catch_up(one, played, "setup")):
+            if one not in follow:
                 raise RoundError(f"cloud {one.client + 1} did not take in the statistics")
         self._forget()
 
@@ -417,17 +423,18 @@ class Coordinator:
         # Proposed before training, so that clouds can prepare their encryptions meanwhile, where
         # nothing else is to be agreed on first.
         sums = 0
-        current = []
         for cloud in drawn:
             cloud.state = "absent"
-            if (yield from self._catch_up(cloud, played, "train")):
-                current.append(cloud)
+        current = yield from self._catch_up(drawn, played, "train")
         proposal = yield from self._propose(current, played, sums, "train")
         prepare = proposal.description if proposal.purpose == UPDATES else b""
         there: list[CloudRound] = []
-        for cloud in current:
-            reply = yield from self._cloud(cloud, Train(number, prepare), played, "train", "train")
-            if reply.data is not None:
+        replies = yield from self._ask_all(
+            current, Train(number, prepare), played, "train", "train"
+        )
+        for cloud, reply in zip(current, replies, strict=True):
+            played.add("train", reply, cloud)
+            if reply.refused().data is not None:
                 cloud.state = "summed"
                 there.append(cloud)
         self._require_all(there, played)
@@ -454,19 +461,35 @@ class Coordinator:
                 "(aggregation.max_share)"
             )
 
-    def _cloud(
+    def _ask_all(
         self,
-        cloud: CloudRound,
+        clouds: Sequence[CloudRound],
         request: Request,
         played: PlayedRound,
         occasion: Occasion,
         phase: str,
-    ) -> Steps[Reply]:
-        """Ask a cloud; what it refuses ends the training."""
-        party = Party("cloud", cloud.client)
-        reply = yield from self._ask(party, request, played.number, occasion, phase)
-        played.add(phase, reply, cloud)
-        return reply.refused()
+    ) -> Steps[Iterable[Reply]]:
+        """Ask some clouds the same, side by side; what one of them refuses ends the training."""
+        return (
+            yield [
+                Ask(Party("cloud", cloud.client), request, played.number, occasion, phase)
+                for cloud in clouds
+            ]
+        )
+
+    def _uploads(
+        self,
+        clouds: Sequence[CloudRound],
+        description: bytes,
+        played: PlayedRound,
+        occasion: Occasion,
+    ) -> Steps[None]:
+        """Have clouds encrypt for a round, and add what arrives, one upload after another."""
+        asked = Contribute(description)
+        replies = yield from self._ask_all(clouds, asked, played, occasion, "encrypt")
+        for cloud, upload in zip(clouds, replies, strict=True):
+            played.add("encrypt", upload, cloud)
+            cloud.state = self._arrived(cloud, upload.refused(), played)
 
     def _propose(
         self, clouds: Sequence[CloudRound], played: PlayedRound, sums: int, occasion: Occasion
@@ -490,10 +513,7 @@ class Coordinator:
         `passed` is how many had a part in the pass of agreeing on shares before; 0 for none.
         """
         self._timed(played, "aggregate", lambda: self.aggregator.open_round(proposal.description))
-        for cloud in there:
-            asked = Contribute(proposal.description)
-            upload = yield from self._cloud(cloud, asked, played, "contribute", "encrypt")
-            cloud.state = self._arrived(cloud, upload, played)
+        yield from self._uploads(there, proposal.description, played, "contribute")
         count = len(self.aggregator.seen)
         self._require(count, self.terms.min_clients, played)
         # Totals of one pass say nothing of the clouds of another: no cloud would take them in.
@@ -504,9 +524,9 @@ class Coordinator:
             )
         take, _ = yield from self._open(proposal.description, played)
         self._told.append(take)
+        follow = yield from self._catch_up(there, played, "contribute")
         for cloud in there:
-            follows = yield from self._catch_up(cloud, played, "contribute")
-            if cloud.state == "summed" and not follows:
+            if cloud.state == "summed" and cloud not in follow:
                 cloud.state = "lost"
         return [cloud for cloud in there if cloud.state == "summed"]
 
@@ -520,10 +540,7 @@ class Coordinator:
             "aggregate",
             lambda: aggregator.open_round(description, proposal.plain_values),
         )
-        for cloud in there:
-            asked = Contribute(description)
-            upload = yield from self._cloud(cloud, asked, played, "upload", "encrypt")
-            cloud.state = self._arrived(cloud, upload, played)
+        yield from self._uploads(there, description, played, "upload")
         self._require(len(aggregator.seen), self.terms.min_clients, played)
         take, opening = yield from self._open(description, played)
         if proposal.plain_values:
@@ -566,28 +583,48 @@ class Coordinator:
 
     def _distribute(self, played: PlayedRound) -> Steps[None]:
         """Tell all clouds of the sum: those that were not drawn follow too, or models part."""
-        for cloud in played.clouds:
-            if cloud.state != "absent":
-                yield from self._catch_up(cloud, played, "distribute")
+        there = [cloud for cloud in played.clouds if cloud.state != "absent"]
+        yield from self._catch_up(there, played, "distribute")
 
-    def _catch_up(self, cloud: CloudRound, played: PlayedRound, occasion: Occasion) -> Steps[bool]:
-        """Bring a cloud all sums that it has not taken in; return whether it has them all now."""
-        i = cloud.client
-        while self._followed[i] < len(self._told):
-            told = self._told[self._followed[i]]
-            party = Party("cloud", i)
-            reply = yield from self._ask(party, told, played.number, occasion, "decrypt")
-            played.add("decrypt", reply, cloud)
-            # A member's share may be wrong under a right signature, or sealed so that nobody can
-            # read it; more answers make up for that.
-            wrong = isinstance(reply.error, (TamperedSumError, RoundError))
-            if wrong and told is self._told[-1] and (yield from self._ask_more(played)):
-                continue
-            if reply.refused().data is None:
-                return False
-            cloud.down_bytes += told.size if isinstance(told, Take) else 0
-            self._followed[i] += 1
-        return True
+    def _catch_up(
+        self, clouds: Sequence[CloudRound], played: PlayedRound, occasion: Occasion
+    ) -> Steps[list[CloudRound]]:
+        """Bring clouds all sums that they have not taken in; return those who have them all now."""
+        gone: set[int] = set()
+        while True:
+            behind = [
+                cloud
+                for cloud in clouds
+                if cloud.client not in gone and self._followed[cloud.client] < len(self._told)
+            ]
+            if not behind:
+                return [cloud for cloud in clouds if cloud.client not in gone]
+            told = [self._told[self._followed[cloud.client]] for cloud in behind]
+            replies = yield [
+                Ask(Party("cloud", cloud.client), one, played.number, occasion, "decrypt")
+                for cloud, one in zip(behind, told, strict=True)
+            ]
+            for cloud, one, reply in zip(behind, told, replies, strict=True):
+                played.add("decrypt", reply, cloud)
+                if (yield from self._told_anew(cloud, one, reply, played)):
+                    continue
+                if reply.refused().data is None:
+                    gone.add(cloud.client)
+                    continue
+                cloud.down_bytes += one.size if isinstance(one, Take) else 0
+                self._followed[cloud.client] += 1
+
+    def _told_anew(
+        self, cloud: CloudRound, told: _Told, reply: Reply, played: PlayedRound
+    ) -> Steps[bool]:
+        """Return whether a sum that a cloud could not open has more answers now."""
+        # A member's share may be wrong under a right signature, or sealed so that nobody can
+        # read it; more answers make up for that.
+        if not isinstance(reply.error, (TamperedSumError, RoundError)):
+            return False
+        if told is not self._told[self._followed[cloud.client]]:
+            return True  # another cloud that was asked side by side found it first
+        return told is self._told[-1] and (yield from self._ask_more(played))
 
     def _ask_more(self, played: PlayedRound) -> Steps[bool]:
         """Ask the members that were not needed; return whether the last sum has more answers now.
@@ -635,8 +672,7 @@ class Coordinator:
         if self.terms.encryption.authority == "clouds":
             # Members open what follows from their own history: whoever was not drawn, or was away,
             # takes in first what it missed.
-            for cloud in played.clouds:
-                yield from self._catch_up(cloud, played, "open")
+            yield from self._catch_up(played.clouds, played, "open")
         requests: list[bytes] = []
         self._timed(played, "aggregate", lambda: requests.append(aggregator.close_round()))
         if self._members:

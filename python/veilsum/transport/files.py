@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -218,8 +218,8 @@ class Files:
         self._patience_s = patience_s
         self._boxes: dict[Party, Mailbox] = {}
 
-    def deliver(self, asks: Sequence[Ask]) -> list[Reply]:
-        """Put all requests there, and read the replies.
+    def deliver(self, asks: Sequence[Ask]) -> Iterator[Reply]:
+        """Put all requests there, and read the replies, each when it is asked for.
 
         Parameters
         ----------
@@ -230,7 +230,7 @@ class Files:
         for ask in asks:
             box = self._boxes.setdefault(ask.party, Mailbox(self._folder / folder_name(ask.party)))
             posted.append(box.post(write_request(ask.request), ask.request.verb))
-        return [self._reply(ask, path) for ask, path in zip(asks, posted, strict=True)]
+        return map(self._reply, asks, posted)
 
     def _reply(self, ask: Ask, path: Path) -> Reply:
         start = time.perf_counter()
