@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from veilsum.rounds import Round
 
 _ENTROPY_SAMPLE = 32 * 1024
 _LENGTH = struct.Struct("<Q")
+_HEAD_AT, _HEAD = 48, struct.Struct("<BQI")
+"""Where an upload says whether it is signed, how many values were clipped, and its client."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,16 @@ class Aggregator:
         self._plain_sum = b""
         return rnd
 
-    def receive(self, upload: bytes) -> None:
+    def receive(self, upload: bytes | Path, client: int | None = None) -> None:
         """Check an upload's form and signature, and add it to the sum.
 
         Parameters
         ----------
-        upload : bytes
-            From a client; in a hybrid round its two parts, as `join_parts` put them together.
+        upload : bytes or Path
+            From a client; in a hybrid round its two parts, as `join_parts` put them together. From
+            a file it is added in portions, and memory holds none of it.
+        client : int, optional
+            Who sent it, where a transport can say: another client's upload is refused then.
 
         Raises
         ------
@@ -137,10 +143,15 @@ class Aggregator:
             When it is malformed.
         veilsum.RoundError
             When no round is open, the upload belongs to another one, its client has uploaded
-            before, or its signature is missing or wrong.
+            before, or its signature is missing, wrong or another client's.
         """
         if self._round is None or self._sum is None:
             raise RoundError("no round is open; the upload was not added")
+        if isinstance(upload, Path):
+            if self._plain_values:
+                raise RoundError("an upload of two parts is added from memory only")
+            self._receive_file(upload, self._sum, client)
+            return
         size = len(upload)
         plain = None
         if self._plain_values:
@@ -149,12 +160,28 @@ class Aggregator:
         read = Upload.from_bytes(upload, self._round)
         if plain is not None and plain.client != read.client:
             raise RoundError("the two parts of an upload are signed by different clients")
+        _sent_by(client, read.client)
         self._sum.add(read)
         # An upload that was added is signed by a client of the roster.
         client = -1 if read.client is None else read.client
         if plain is not None:
             self._plain[client] = plain.values
         self._seen.append(SeenUpload(client, size, read.clipped, upload[-_ENTROPY_SAMPLE:]))
+
+    def _receive_file(self, path: Path, total: Accumulator, sender: int | None) -> None:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(_HEAD_AT)
+            head = file.read(_HEAD.size)
+            file.seek(max(0, size - _ENTROPY_SAMPLE))
+            sample = file.read()
+        if len(head) < _HEAD.size:
+            raise WireFormatError(f"an upload of {size} bytes is cut off")
+        signed, clipped, client = _HEAD.unpack(head)
+        _sent_by(sender, client if signed else None)
+        # It reads the same head, and checks that its signature is that client's.
+        total.add_file(path)
+        self._seen.append(SeenUpload(client, size, clipped, sample))
 
     def close_round(self) -> bytes:
         """End the round and return the opening request for the key holder.
@@ -291,6 +318,12 @@ class Aggregator:
     def aggregate(self) -> bytes:
         """The last closed round's sum, still encrypted; empty before."""
         return self._aggregate
+
+
+def _sent_by(sender: int | None, signed: int | None) -> None:
+    if sender is not None and signed != sender:
+        whose = "nobody" if signed is None else f"cloud {signed + 1}"
+        raise RoundError(f"cloud {sender + 1} sent an upload that {whose} signed")
 
 
 def _from(member: int, signed: int, what: str) -> None:

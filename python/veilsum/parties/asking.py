@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from veilsum.errors import VeilsumError
@@ -67,7 +68,10 @@ class Reply:
     Parameters
     ----------
     data : bytes or None
-        The reply; None when there is none.
+        The reply; None when there is none, and where it lies in a file.
+    file : Path or None
+        Where a reply lies that is not read into memory: an upload, of which the sum needs one
+        portion after another.
     error : VeilsumError, OSError or None
         Why the party refused, where it did.
     seconds : float
@@ -80,6 +84,7 @@ class Reply:
     error: VeilsumError | OSError | None = None
     seconds: float = 0.0
     delay_s: float = 0.0
+    file: Path | None = None
 
     def refused(self) -> Reply:
         """Return the reply, or raise what the party refused with."""

@@ -13,6 +13,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from veilsum.arguments import shown
 from veilsum.errors import (
@@ -99,8 +100,8 @@ class CloudRound:
     seconds : dict of str to float
         Its own wall time by phase.
     state : str
-        "summed"; or why it is not in the sum: "not sampled", "absent", "lost", "damaged", "late",
-        "round skipped".
+        "summed"; or why it is not in the sum: "not sampled", "absent", "lost", "damaged",
+        "refused", "late", "round skipped".
     """
 
     client: int
@@ -205,10 +206,18 @@ class Coordinator:
         Seconds, for the time of the aggregator's own work.
     training : bytes, optional
         32 bytes that name the training; random ones by default.
+    leave_out : callable, optional
+        For networks, where a cloud may lie or be broken: a cloud that refuses what others do, or
+        sends what does not hold, is left out of the round as if it were away, and this hears of it
+        (cloud and reason). By default a refusal ends the training: in one process it is a fault.
     """
 
     def __init__(
-        self, terms: Terms, clock: Callable[[], float], training: bytes | None = None
+        self,
+        terms: Terms,
+        clock: Callable[[], float],
+        training: bytes | None = None,
+        leave_out: Callable[[int, str], None] | None = None,
     ) -> None:
         options = terms.encryption
         self.terms = terms
@@ -228,6 +237,7 @@ class Coordinator:
         #: The last round that was played; 0 before the first, -1 before the statistics.
         self.played = -1
         self._clock = clock
+        self._leave_out = leave_out
         # Sums that some cloud has not taken in yet, oldest first, and how many each has.
         self._told: list[_Told] = []
         self._answers = _Answers(b"", b"", (), {}, [])
@@ -245,7 +255,13 @@ class Coordinator:
         return json.dumps(kept).encode()
 
     @classmethod
-    def from_bytes(cls, terms: Terms, clock: Callable[[], float], data: bytes) -> Coordinator:
+    def from_bytes(
+        cls,
+        terms: Terms,
+        clock: Callable[[], float],
+        data: bytes,
+        leave_out: Callable[[int, str], None] | None = None,
+    ) -> Coordinator:
         """Return the coordinator that wrote this, between two rounds.
 
         Parameters
@@ -256,6 +272,8 @@ class Coordinator:
             Seconds.
         data : bytes
             What `to_bytes` returned.
+        leave_out : callable, optional
+            As for a new one.
 
         Raises
         ------
@@ -264,7 +282,7 @@ class Coordinator:
         """
         try:
             kept = json.loads(data)
-            made = cls(terms, clock, bytes.fromhex(kept["training"]))
+            made = cls(terms, clock, bytes.fromhex(kept["training"]), leave_out)
             made.setup_bytes = int(kept["setup_bytes"])
             made.played = int(kept["played"])
             told = [read_request(bytes.fromhex(one)) for one in kept["told"]]
@@ -434,7 +452,7 @@ class Coordinator:
         )
         for cloud, reply in zip(current, replies, strict=True):
             played.add("train", reply, cloud)
-            if reply.refused().data is not None:
+            if self._word(cloud, reply).data is not None:
                 cloud.state = "summed"
                 there.append(cloud)
         self._require_all(there, played)
@@ -469,7 +487,7 @@ class Coordinator:
         occasion: Occasion,
         phase: str,
     ) -> Steps[Iterable[Reply]]:
-        """Ask some clouds the same, side by side; what one of them refuses ends the training."""
+        """Ask some clouds the same, side by side."""
         return (
             yield [
                 Ask(Party("cloud", cloud.client), request, played.number, occasion, phase)
@@ -489,19 +507,37 @@ class Coordinator:
         replies = yield from self._ask_all(clouds, asked, played, occasion, "encrypt")
         for cloud, upload in zip(clouds, replies, strict=True):
             played.add("encrypt", upload, cloud)
-            cloud.state = self._arrived(cloud, upload.refused(), played)
+            cloud.state = self._arrived(cloud, self._word(cloud, upload), played)
+
+    def _word(self, cloud: CloudRound, reply: Reply) -> Reply:
+        """Return a cloud's reply; what it refuses ends the training, or leaves it out."""
+        if reply.error is None or self._leave_out is None:
+            return reply.refused()
+        self._leave_out(cloud.client, one_line(reply.error))
+        return Reply(seconds=reply.seconds)
 
     def _propose(
         self, clouds: Sequence[CloudRound], played: PlayedRound, sums: int, occasion: Occasion
     ) -> Steps[_Due]:
         """Have one of some clouds describe the sum that is due."""
-        for cloud in clouds:
+        order = list(clouds)
+        if self._leave_out is not None and order:
+            # A cloud that describes what others refuse costs one round in so many.
+            first = played.number % len(order)
+            order = order[first:] + order[:first]
+        for cloud in order:
             party, asked = Party("cloud", cloud.client), Propose(played.number, sums)
             reply = yield from self._ask(party, asked, played.number, occasion, "aggregate")
             played.add("aggregate", reply)  # done for all, not for the cloud's own upload
-            data = reply.refused().data
-            if data is not None:
+            data = self._word(cloud, reply).data
+            if data is None:
+                continue
+            try:
                 return _read_proposal(data)
+            except VeilsumError as reason:
+                if self._leave_out is None:
+                    raise
+                self._leave_out(cloud.client, one_line(reason))
         raise _Skip(too_few(played.clouds, 0, self.terms.min_clients))
 
     def _agree_on(
@@ -554,21 +590,32 @@ class Coordinator:
 
     def _arrived(self, cloud: CloudRound, upload: Reply, played: PlayedRound) -> str:
         """Take in what came of an upload; return what became of it."""
-        if upload.data is None:
+        if upload.data is None and upload.file is None:
             return "lost"
-        cloud.up_bytes += len(upload.data)
+        cloud.up_bytes += (
+            len(upload.data or b"") if upload.file is None else upload.file.stat().st_size
+        )
         deadline = self.terms.deadline_s
         if deadline and sum(cloud.seconds.values()) + upload.delay_s > deadline:
             return "late"
         try:
-            self._receive(upload.data, played)
-        except WireFormatError:
+            self._receive(upload, played, cloud.client)
+        except WireFormatError as reason:
             # Cut off or damaged on the way; a wrong signature or round is an attack, and raised.
+            if self._leave_out is not None:
+                self._leave_out(cloud.client, one_line(reason))
             return "damaged"
+        except RoundError as reason:
+            if self._leave_out is None:
+                raise
+            self._leave_out(cloud.client, one_line(reason))
+            return "refused"
         return "summed"
 
-    def _receive(self, upload: bytes, played: PlayedRound) -> None:
-        self._timed(played, "aggregate", lambda: self.aggregator.receive(upload))
+    def _receive(self, upload: Reply, played: PlayedRound, client: int) -> None:
+        sent: bytes | Path = (upload.data or b"") if upload.file is None else upload.file
+        sender = None if self._leave_out is None else client
+        self._timed(played, "aggregate", lambda: self.aggregator.receive(sent, sender))
 
     def _timed(self, played: PlayedRound, phase: str, work: Callable[[], object]) -> None:
         """Count the aggregator's own time."""
@@ -608,7 +655,7 @@ class Coordinator:
                 played.add("decrypt", reply, cloud)
                 if (yield from self._told_anew(cloud, one, reply, played)):
                     continue
-                if reply.refused().data is None:
+                if self._word(cloud, reply).data is None:
                     gone.add(cloud.client)
                     continue
                 cloud.down_bytes += one.size if isinstance(one, Take) else 0
@@ -816,7 +863,7 @@ def _enough(count: int, threshold: int, what: str, silent: dict[int, str]) -> No
         )
 
 
-_MISSING = ("absent", "lost", "damaged", "late")
+_MISSING = ("absent", "lost", "damaged", "refused", "late")
 """States of clouds that should be in a sum and are not."""
 
 
