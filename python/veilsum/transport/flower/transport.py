@@ -154,6 +154,7 @@ class _Errand:
     due: float = 0.0  # when it is to be sent, or counts as lost
     have: int = 0  # bytes of the request that the site has
     told: int = 0  # slips that failed
+    idle: int = 0  # answers that led nowhere
     reply_digest: bytes = b""
     reply_size: int = -1
     spool: Path = Path()
@@ -324,10 +325,11 @@ class FlowerTransport:
             self._refuse(errand, reason)
 
     def _take(self, errand: _Errand, answer: Slip, sent: Slip | None) -> None:
-        if answer.kind == "have":
+        if answer.kind == "have" and sent is not None and sent.kind in ("put", "ask"):
             have = answer.number("have")
-            if have > len(errand.request) or (have <= errand.have and sent and sent.kind == "ask"):
-                raise WireFormatError("a site says that it has more or less than it was sent")
+            if have > len(errand.request):
+                raise WireFormatError("a site says that it has more than it was sent")
+            self._progress(errand, forward=have > errand.have)
             errand.have = have
         elif answer.kind == "refused":
             self._refuse(errand, read_refusal(answer.data))
@@ -337,6 +339,12 @@ class FlowerTransport:
             self._add_part(errand, answer)
         else:
             raise WireFormatError("a site answered something else than it was asked")
+
+    def _progress(self, errand: _Errand, *, forward: bool) -> None:
+        """Refuse a site whose answers lead nowhere; a copy may come late, or a disk be emptied."""
+        errand.idle = 0 if forward else errand.idle + 1
+        if errand.idle > _TRIES:
+            raise WireFormatError("a site's answers lead nowhere")
 
     def _begin_reply(self, errand: _Errand, answer: Slip) -> None:
         size, digest = answer.number("size"), answer.digest("digest")
@@ -358,6 +366,7 @@ class FlowerTransport:
 
     def _add_part(self, errand: _Errand, answer: Slip) -> None:
         have = errand.spool.stat().st_size if errand.spool.exists() else 0
+        self._progress(errand, forward=answer.number("offset") == have)
         if answer.number("offset") != have:
             return  # a part that was asked for again came twice
         if not 0 < len(answer.data) <= min(self._part_bytes, errand.reply_size - have):
