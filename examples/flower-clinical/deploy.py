@@ -15,6 +15,7 @@ site's folder, logs. What it does is what the operators of real hosts do, each o
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -71,7 +72,7 @@ class Deployment:
         server = self.folder / "server" / "roster"
         server.mkdir(parents=True, exist_ok=True)
         for k, public in enumerate(publics):
-            shutil.copyfile(public, server / f"{k:04d}.identity")
+            shutil.copyfile(public, server / f"{k:04d}.pub")
         home = self.folder / "flwr"
         home.mkdir(exist_ok=True)
         (home / "config.toml").write_text(
@@ -238,6 +239,7 @@ def certificates(folder):
 def main(folder):
     made = Deployment(folder)
     made.prepare()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     try:
         made.start()
         made.run()

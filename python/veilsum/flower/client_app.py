@@ -181,12 +181,13 @@ class VeilsumClientApp(_Base):
         reply = super().__call__(_as(message, "train", content), context)
         if reply.has_error():
             raise RoundError("the train function replied with an error; nothing was encrypted")
-        trained, metrics = _only(reply.content.array_records, "arrays"), {}
+        trained = _only(reply.content.array_records, "arrays")
+        metrics: dict[str, Any] = {}
         for record in reply.content.metric_records.values():
             metrics.update(record)
         if "num-examples" not in metrics:
             raise ParameterError("the train function's reply has no metric num-examples")
-        loss = metrics.get("train_loss", metrics.get("loss", 0.0))
+        loss: Any = metrics.get("train_loss", metrics.get("loss", 0.0))
         return (
             {name: one.numpy() for name, one in trained.items()},
             int(metrics["num-examples"]),

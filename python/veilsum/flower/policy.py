@@ -18,7 +18,7 @@ from veilsum.keys.identity import PublicIdentity
 from veilsum.protocol.terms import Terms
 from veilsum.training.parties_kept import identity_at
 
-_POLICY, _ROSTER, _PUBLIC = "policy.toml", "roster", "public.identity"
+_POLICY, _ROSTER, _PUBLIC = "policy.toml", "roster", "site.pub"
 
 
 @dataclass(frozen=True)
@@ -160,5 +160,5 @@ def prepare_site(home: str | Path, roster: Sequence[str | Path] = ()) -> Path:
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(mode=0o700)
         for number, path in enumerate(roster):
-            shutil.copyfile(path, kept / f"{number:04d}.identity")
+            shutil.copyfile(path, kept / f"{number:04d}.pub")
     return public

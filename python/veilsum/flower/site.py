@@ -45,6 +45,8 @@ Train_ = Callable[
 
 RESULTS = ("clients", "server")
 
+_NOTHING_AHEAD = {"pads_ahead": False}
+
 
 def terms_of(agreed: Mapping[str, Any]) -> Terms:
     """Read terms as `Terms.agreed` returned them.
@@ -76,7 +78,8 @@ def terms_of(agreed: Mapping[str, Any]) -> Terms:
             participation=float(agreed["participation"]),
             deadline_s=float(agreed["deadline_s"]),
             task=dict(agreed["task"]),
-            **read_sections(sections),
+            # Nothing is prepared ahead: a site's process ends with its message.
+            **read_sections(sections | {"encryption": sections["encryption"] | _NOTHING_AHEAD}),
         )
     except ParameterError:
         raise
@@ -94,7 +97,12 @@ class _Party:
         self._roster = roster
 
     def handle(self, request: bytes) -> bytes:
-        return self.client.ask(self._read(request))
+        asked = self._read(request)
+        if isinstance(asked, Train):
+            # Training waits until its update is asked for: what it gives would go with the process.
+            self.client.replay(request)
+            return b""
+        return self.client.ask(asked)
 
     def replay(self, request: bytes) -> None:
         self._read(request)

@@ -568,7 +568,8 @@ def _numpy(arrays: ArrayRecord) -> dict[str, NDArray[Any]]:
 
 def _moved(array: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
     value = array.astype(np.float64) + mean
-    return (np.rint(value) if array.dtype.kind != "f" else value).astype(array.dtype)
+    made: NDArray[Any] = (np.rint(value) if array.dtype.kind != "f" else value).astype(array.dtype)
+    return made
 
 
 def _most_bytes(model_bytes: int, terms: Terms) -> int:

@@ -159,7 +159,9 @@ class FlowerTask:
             moved -= before
             if not np.isfinite(moved).all():
                 index = int(np.flatnonzero(~np.isfinite(moved))[0])
-                raise ParameterError(f"{name} is not finite at value {index}; nothing was encrypted")
+                raise ParameterError(
+                    f"{name} is not finite at value {index}; nothing was encrypted"
+                )
             update[name] = moved
         return LocalResult(update, loss, expected)
 

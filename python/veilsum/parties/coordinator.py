@@ -386,8 +386,8 @@ class Coordinator:
         proposal = Proposal.from_bytes(proposed)
         self.aggregator.open_round(proposal.description)
         contribute = Contribute(proposal.description)
-        for upload in (yield from self._setup_all(self._clouds, contribute)):
-            self.aggregator.receive(upload)
+        for counts in (yield from self._setup_all(self._clouds, contribute)):
+            self.aggregator.receive(counts)
         take, _ = yield from self._open(proposal.description, played)
         upload = max(one.payload_bytes for one in self.aggregator.seen)
         self.setup_bytes += upload + take.size

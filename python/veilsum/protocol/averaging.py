@@ -7,7 +7,7 @@ participant, and takes in every opened sum: the ranges of the next round follow 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 

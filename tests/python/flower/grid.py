@@ -15,7 +15,6 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-
 from flwr.supercore.task_identity import TaskIdentity
 
 from veilsum.flower import VeilsumClientApp
@@ -102,7 +101,9 @@ ROWS = (10, 20, 30, 40)
 def target(cloud: int) -> dict[str, np.ndarray]:
     """Where a cloud's training pulls the model."""
     numbers = np.random.default_rng(cloud)
-    return {name: numbers.uniform(-1, 1, one.shape).astype(np.float32) for name, one in START.items()}
+    return {
+        name: numbers.uniform(-1, 1, one.shape).astype(np.float32) for name, one in START.items()
+    }
 
 
 def towards(arrays: dict[str, np.ndarray], cloud: int) -> dict[str, np.ndarray]:

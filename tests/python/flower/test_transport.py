@@ -133,9 +133,7 @@ def content(reply: Reply) -> bytes:
 
 @pytest.mark.parametrize("length", [1, 30, PART - 40, PART, PART + 1, 4 * PART, 1234])
 @pytest.mark.parametrize("times", [1, 3, 40])
-def test_requests_and_replies_of_any_length_arrive(
-    tmp_path: Path, length: int, times: int
-) -> None:
+def test_requests_and_replies_of_any_length_arrive(tmp_path: Path, length: int, times: int) -> None:
     party = Echo(times)
     sites = Sites(tmp_path, party)
     text = bytes(range(256)) * 8

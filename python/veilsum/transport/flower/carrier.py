@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from veilsum.errors import RoundError, WireFormatError, missing_extra
+from veilsum.errors import RoundError, VeilsumError, WireFormatError, missing_extra
 from veilsum.keys.identity import PublicIdentity
 from veilsum.parties.asking import Party
+from veilsum.transport.files import read_refusal
 from veilsum.transport.flower.slips import Slip
 from veilsum.transport.flower.transport import Failed
 
@@ -160,6 +161,7 @@ class FlowerCarrier:
         self._last: dict[int, float] = {}  # cloud -> when its node was last known
         self._asked: dict[str, tuple[int, bytes]] = {}  # message -> node, challenge
         self._greeted: dict[int, float] = {}  # node -> when it was asked who it is
+        self._strangers: dict[int, str] = {}  # node -> why it is no cloud
         self._looked = -1e9
         self._pause_s = pause_s
         self._clock = clock
@@ -201,10 +203,11 @@ class FlowerCarrier:
                 return
             if self._clock() - self._begun > patience_s:
                 missing = [str(k + 1) for k in range(self._clouds) if k not in self._nodes]
+                said = [f"; node {node}: {why}" for node, why in self._strangers.items()]
                 raise RoundError(
                     f"no node said that it is cloud {', '.join(missing)} within {patience_s:.0f} s "
                     f"({len(self._nodes)} of {self._clouds} are there); no training begins without "
-                    "all of them"
+                    f"all of them{''.join(said[:8])}"
                 )
             sleep(0.3)
 
@@ -252,11 +255,12 @@ class FlowerCarrier:
         return found
 
     def _push(self, node: int, kind: str, slip: Slip) -> str | None:
-        content = write_slip(slip)
-        content[_FIELDS]["training"] = self._training  # type: ignore[index]
+        content = write_slip(
+            Slip(slip.kind, {**slip.fields, "training": self._training}, slip.data)
+        )
         message = flower().Message(content, dst_node_id=node, message_type=kind)
-        (name,) = self._grid.push_messages([message]) or [None]
-        return name
+        names = list(self._grid.push_messages([message]))
+        return names[0] if names else None
 
     def _pull(self, names: Sequence[str]) -> list[Message]:
         return list(self._grid.pull_messages(names)) if names else []
@@ -295,10 +299,13 @@ class FlowerCarrier:
                 if isinstance(answer, Failed):
                     raise RoundError(answer.reason)
                 self._introduced(node, challenge, answer)
-            except (RoundError, WireFormatError) as reason:
+            except VeilsumError as reason:
                 LOG.warning("node %d is no cloud of this training: %s", node, reason)
+                self._strangers[node] = str(reason)
 
     def _introduced(self, node: int, challenge: bytes, answer: Slip) -> None:
+        if answer.kind == "refused":
+            raise read_refusal(answer.data)
         if answer.kind != "hello":
             raise WireFormatError("it does not say who it is")
         cloud, identity = answer.number("cloud"), answer.fields.get("identity")
@@ -328,5 +335,3 @@ def _answer(message: Message) -> Slip | Failed:
         return read_slip(message.content)
     except WireFormatError as reason:
         return Failed(str(reason), away=False)
-
-

@@ -14,7 +14,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +33,46 @@ from veilsum.transport.files import (
 from veilsum.transport.flower.slips import PART_BYTES, Slip, digest_of, file_digest
 
 PARTY = "party"
-"""What a request is about when it is for the party, in the bytes of `parties.messages`."""
+"""What a request is about when it is for the party: requests as `join_requests` puts together."""
+
+_LENGTH = struct.Struct("<Q")
+
+
+def join_requests(requests: Sequence[bytes]) -> bytes:
+    """Put requests together that a party gets one after another; the last one is replied to.
+
+    Parameters
+    ----------
+    requests : sequence of bytes
+        As `messages.write_request` wrote them.
+    """
+    return b"".join(_LENGTH.pack(len(one)) + one for one in requests)
+
+
+def cut_requests(data: bytes) -> list[bytes]:
+    """Take them apart.
+
+    Parameters
+    ----------
+    data : bytes
+        From a stranger.
+
+    Raises
+    ------
+    veilsum.WireFormatError
+        When they are cut off, or none.
+    """
+    made, at = [], 0
+    while at < len(data):
+        start = at + _LENGTH.size
+        if start > len(data) or _LENGTH.unpack_from(data, at)[0] > len(data) - start:
+            raise WireFormatError(f"requests of {len(data)} bytes are cut off")
+        at = start + _LENGTH.unpack_from(data, at)[0]
+        made.append(data[start:at])
+    if not made:
+        raise WireFormatError("no request came")
+    return made
+
 
 Answer = Callable[[bytes], bytes]
 
@@ -150,15 +190,16 @@ class Post:
         self._index(digest, reply)
         return self._reply(reply)
 
-    def _of_party(self, request: bytes) -> Path:
-        verb = read_request(request).verb
+    def _of_party(self, requests: bytes) -> Path:
+        cut = [(one, read_request(one).verb) for one in cut_requests(requests)]
         desk = Desk(self._folder / "messages", self._party())
-        path = desk.mailbox.post(request, verb)
-        desk.work()
-        read = Mailbox.read(path)
-        if read is None:
-            raise RoundError("the party left a request without an answer")
-        read.refused()
+        for request, verb in cut:
+            path = desk.mailbox.post(request, verb)
+            desk.work()
+            read = Mailbox.read(path)
+            if read is None:
+                raise RoundError("the party left a request without an answer")
+            read.refused()
         return path.with_suffix(".reply")
 
     def _of_other(self, about: str, request: bytes) -> Path:

@@ -7,7 +7,7 @@ a restart, and mean the same.
 | kind | from the server | the site's answer |
 |---|---|---|
 | put | bytes of a request from `offset` on | `have`: how many there are now |
-| ask | `about` (party, begin, model, mean), the request or its digest | the reply, or where it ends |
+| ask | `about` (party, begin, model, mean), the request or its digest | the reply, or its size |
 | part | `length` bytes of a reply from `offset` on | those bytes |
 
 Fields of strangers are read by `number` and `name`, which refuse what they are not.

@@ -12,15 +12,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from veilsum.errors import VeilsumError, WireFormatError
 from veilsum.parties.asking import Ask, Party, Reply
-from veilsum.parties.messages import Introduce, write_request
+from veilsum.parties.messages import Contribute, Introduce, Train, write_request
 from veilsum.transport.files import read_refusal
-from veilsum.transport.flower.post import PARTY
+from veilsum.transport.flower.post import PARTY, join_requests
 from veilsum.transport.flower.slips import PART_BYTES, Slip, digest_of, file_digest
 
 LOG = logging.getLogger("veilsum.flower")
@@ -207,6 +207,7 @@ class FlowerTransport:
         self._part_bytes = part_bytes
         self._clock = clock
         self._sleep = sleep
+        self._before: dict[Party, bytes] = {}
 
     def deliver(self, asks: Sequence[Ask]) -> Iterator[Reply]:
         """Bring requests to their parties, side by side, and return the replies in order.
@@ -219,14 +220,29 @@ class FlowerTransport:
         known: dict[int, Reply] = {}
         errands: dict[int, _Errand] = {}
         for at, ask in enumerate(asks):
+            before = self._before.pop(ask.party, None)
             if isinstance(ask.request, Introduce):
                 # It was proved when the site was found.
                 known[at] = Reply(self._carrier.identity(ask.party) or None)
+            elif isinstance(ask.request, Train):
+                # It says nothing back, and a message takes seconds: it goes with the next one.
+                self._before[ask.party] = write_request(ask.request)
+                known[at] = Reply(b"" if self._carrier.away_s(ask.party) == 0 else None)
             else:
-                errands[at] = self._errand(ask.party, PARTY, write_request(ask.request))
+                requests = [write_request(ask.request)]
+                if before is not None and isinstance(ask.request, Contribute):
+                    requests.insert(0, before)
+                errands[at] = self._errand(ask.party, PARTY, join_requests(requests))
         self._run(list(errands.values()))
-        for at in range(len(asks)):
-            yield known[at] if at in known else self._taken(errands[at])
+        for at, ask in enumerate(asks):
+            if at in known:
+                yield known[at]
+                continue
+            reply = self._taken(errands[at])
+            # Only uploads are added in portions.
+            if reply.file is not None and ask.occasion not in ("upload", "contribute"):
+                reply = replace(reply, data=reply.file.read_bytes(), file=None)
+            yield reply
 
     def call(self, about: str, requests: Mapping[Party, bytes]) -> dict[Party, Reply]:
         """Ask sites about something that is no request to a party.
@@ -298,19 +314,16 @@ class FlowerTransport:
             errand.times += 1
 
     def _due(self, errand: _Errand) -> Slip:
-        size, part = len(errand.request), self._part_bytes
+        size, part, digest = len(errand.request), self._part_bytes, errand.digest
         if errand.reply_size >= 0:
             offset = errand.spool.stat().st_size if errand.spool.exists() else 0
-            fields = {"request": errand.digest, "offset": offset, "length": part}
-            return Slip("part", fields)
-        fields = {"request": errand.digest, "about": errand.about}
+            return Slip("part", {"request": digest, "offset": offset, "length": part})
         if size <= part:
-            return Slip("ask", fields, errand.request)
+            return Slip("ask", {"request": digest, "about": errand.about}, errand.request)
         if errand.have < size:
             data = errand.request[errand.have : errand.have + part]
-            fields = {"request": errand.digest, "offset": errand.have, "size": size}
-            return Slip("put", fields, data)
-        return Slip("ask", fields)
+            return Slip("put", {"request": digest, "offset": errand.have, "size": size}, data)
+        return Slip("ask", {"request": digest, "about": errand.about})
 
     def _answered(self, errand: _Errand, answer: Slip | Failed) -> None:
         if isinstance(answer, Failed):
@@ -387,15 +400,13 @@ class FlowerTransport:
         errand.spool.replace(kept)
         errand.done = self._reply(errand, file=kept)
 
-    def _reply(
-        self, errand: _Errand, data: bytes | None = None, file: Path | None = None
-    ) -> Reply:
+    def _reply(self, errand: _Errand, data: bytes | None = None, file: Path | None = None) -> Reply:
         return Reply(data, seconds=self._clock() - errand.start, file=file)
 
     # What goes wrong.
 
     def _failed(self, errand: _Errand, failure: Failed) -> None:
-        """A message that the framework gives up; sent again after a while."""
+        """Have what the framework gave up sent again after a while, a few times."""
         errand.names, errand.due = [], self._clock() + _PAUSE_S
         if not failure.away:
             errand.told += 1
