@@ -52,7 +52,14 @@ from veilsum._core import (
     isa_levels,
     max_threads,
 )
-from veilsum.crypto import Accumulator, decrypt, encrypt, keygen, open_sum, weighted_sum
+from veilsum.api.crypto import Accumulator, decrypt, encrypt, keygen, open_sum, weighted_sum
+from veilsum.api.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
+from veilsum.api.members import Member, certify, combine, request_for
+from veilsum.api.pads import PadStore
+from veilsum.api.pickling import register as _register
+from veilsum.api.plans import Plan
+from veilsum.api.rounds import Round, TrainingStep
+from veilsum.api.row_mean import RowMean
 from veilsum.errors import (
     BackendUnavailableError,
     BadSharesError,
@@ -69,14 +76,7 @@ from veilsum.keys.committee import Committee
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
-from veilsum.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
-from veilsum.layout import Layout
-from veilsum.members import Member, certify, combine, request_for
-from veilsum.pads import PadStore
-from veilsum.pickling import register as _register
-from veilsum.plans import Plan
-from veilsum.rounds import Round, TrainingStep
-from veilsum.row_mean import RowMean
+from veilsum.layout.tensors import Layout
 
 if TYPE_CHECKING:
     from veilsum.learning.module_task import Task

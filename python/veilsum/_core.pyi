@@ -6,7 +6,7 @@ from typing import Any, overload
 
 import numpy.typing as npt
 
-from veilsum.rounds import Round as _PublicRound
+from veilsum.api.rounds import Round as _PublicRound
 
 _Buffer = bytes | bytearray | memoryview
 _Path = str | os.PathLike[str]

@@ -18,11 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Grid", "dither"]
+__all__ = ["CLIPPED_SHARE", "Grid", "dither"]
+
+CLIPPED_SHARE: Final = 0.01
+"""A larger share of clipped values, in an update or in one of its tensors, is warned about."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ import veilsum as vs
 from veilsum.cli import main
 from veilsum.cli.dispatch import _COMMANDS, EXIT_CODES
 from veilsum.cli.progress import Progress
-from veilsum.files import read_update, write_update
-from veilsum.layout import BFLOAT16
+from veilsum.layout.files import read_update, write_update
+from veilsum.layout.tensors import BFLOAT16
 
 ROOT = Path(__file__).resolve().parents[2]
 

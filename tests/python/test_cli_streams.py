@@ -20,7 +20,7 @@ import pytest
 from veilsum.cli import main
 from veilsum.cli.streams import steady_streams
 from veilsum.errors import named_failures
-from veilsum.files import atomic_file, write_secret
+from veilsum.layout.files import atomic_file, write_secret
 from veilsum.learning.metrics import MetricsLog
 
 ASCII = {"PYTHONIOENCODING": "ascii"}

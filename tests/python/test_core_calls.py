@@ -20,7 +20,8 @@ import pytest
 
 import surface
 import veilsum as vs
-from veilsum import _core, rounds
+from veilsum import _core
+from veilsum.api import rounds
 from veilsum.keys import sealing
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from veilsum import files
+from veilsum.api.large_files import journal_path
 from veilsum.cli import main
+from veilsum.layout import files
 from veilsum.outputs import find_destination, open_input
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes such files")
@@ -284,7 +285,7 @@ def test_the_journal_stands_beside_the_file_that_a_link_leads_to(place, steps, s
         steps[step]("first.npy", resume=True, progress=stop)
     journal = place / "elsewhere" / "thing.npy.journal"
     assert journal.is_file()
-    assert vs.large_files.journal_path("first.npy") == Path("elsewhere/thing.npy.journal")
+    assert journal_path("first.npy") == Path("elsewhere/thing.npy.journal")
     with pytest.raises(vs.ParameterError, match="left of a run that was interrupted"):
         steps[step]("first.npy")
     steps[step]("first.npy", resume=True)

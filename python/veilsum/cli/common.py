@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from veilsum.api.crypto import core_threads
+from veilsum.api.large_files import journal_path
 from veilsum.cli.remedies import in_options
-from veilsum.crypto import core_threads
 from veilsum.errors import ParameterError, VeilsumWarning
-from veilsum.large_files import journal_path
 
 __all__ = [
     "add_force",

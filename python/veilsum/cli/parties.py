@@ -10,12 +10,12 @@ import os
 from pathlib import Path
 
 import veilsum
+from veilsum.api.members import Member
 from veilsum.errors import ParameterError
-from veilsum.files import named_errors
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity
 from veilsum.keys.roster import Roster
-from veilsum.members import Member
+from veilsum.layout.files import named_errors
 from veilsum.outputs import open_input
 
 __all__ = ["add_group", "add_member", "group_of", "ledger_path", "member_of", "read_bytes"]

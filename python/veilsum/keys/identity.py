@@ -24,10 +24,11 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, M
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from veilsum import _core, files
+from veilsum import _core
 from veilsum.arguments import type_name
 from veilsum.errors import BackendUnavailableError, ParameterError, WireFormatError
 from veilsum.keys import sealing
+from veilsum.layout import files
 from veilsum.outputs import open_input
 
 __all__ = ["Identity", "PublicIdentity", "Signer"]

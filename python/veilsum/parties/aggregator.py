@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from veilsum._core import Aggregate, Answer, Certificate, Endorsement, Upload, check_answer
-from veilsum.crypto import Accumulator
+from veilsum.api.crypto import Accumulator
+from veilsum.api.members import request_for
+from veilsum.api.rounds import Round
 from veilsum.errors import RoundError, WireFormatError
 from veilsum.keys.roster import Roster
-from veilsum.members import request_for
 from veilsum.protocol.hybrid import PlainPart
 from veilsum.protocol.public_state import write_plain_sum
-from veilsum.rounds import Round
 
 _ENTROPY_SAMPLE = 32 * 1024
 _LENGTH = struct.Struct("<Q")

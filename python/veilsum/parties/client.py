@@ -25,8 +25,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from veilsum._core import MemberRequest
+from veilsum.api.crypto import encrypt
+from veilsum.api.members import Member
+from veilsum.api.pads import PadStore
+from veilsum.api.rounds import Round
 from veilsum.arguments import shown
-from veilsum.crypto import encrypt
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.committee import Committee
 from veilsum.keys.group import Group
@@ -34,8 +37,6 @@ from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
 from veilsum.learning.seeds import numpy_generator
 from veilsum.learning.task import ROWS, Learner, LocalResult, LocalTask
-from veilsum.members import Member
-from veilsum.pads import PadStore
 from veilsum.parties.aggregator import join_parts
 from veilsum.parties.ledger_folder import ledger_folder
 from veilsum.parties.messages import (
@@ -82,7 +83,6 @@ from veilsum.protocol.weights import (
     exceeds,
     weight_rule,
 )
-from veilsum.rounds import Round
 
 
 @dataclass

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from veilsum.api.plans import Plan
+from veilsum.api.rounds import Round
 from veilsum.arguments import shown
 from veilsum.errors import (
     RoundError,
@@ -46,14 +48,12 @@ from veilsum.parties.messages import (
     read_request,
     write_request,
 )
-from veilsum.plans import Plan
 from veilsum.protocol.authority import write_committee
 from veilsum.protocol.history import SHARES, TRAINING_BYTES, UPDATES
 from veilsum.protocol.opened import write_opening
 from veilsum.protocol.participation import participants
 from veilsum.protocol.statistics import VALUE_BITS
 from veilsum.protocol.terms import Terms
-from veilsum.rounds import Round
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from veilsum._core import OpeningRequest, SecretKey
+from veilsum.api.crypto import keygen, open_sum
+from veilsum.api.plans import Plan
+from veilsum.api.rounds import Round
 from veilsum.arguments import shown
-from veilsum.crypto import keygen, open_sum
 from veilsum.errors import KeyMismatchError, ParameterError, RoundError
 from veilsum.keys.identity import PublicIdentity
 from veilsum.keys.roster import Roster
 from veilsum.parties.messages import Enrol, IssueKey, Open, read_request
-from veilsum.plans import Plan
-from veilsum.rounds import Round
 
 
 class KeyHolder:

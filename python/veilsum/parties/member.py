@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from veilsum._core import Certificate, MemberRequest
+from veilsum.api.members import Member
+from veilsum.api.rounds import Round
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
-from veilsum.members import Member
 from veilsum.parties.ledger_folder import ledger_folder
 from veilsum.parties.messages import Endorse, Enrol, GiveShare, Introduce, read_request
-from veilsum.rounds import Round
 
 
 class IndependentMember:

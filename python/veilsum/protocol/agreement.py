@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from veilsum._core import Certificate, PublicKey
+from veilsum.api.plans import Plan
+from veilsum.api.rounds import Round, TrainingStep
 from veilsum.arguments import shown
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.committee import Committee
 from veilsum.keys.group import Group
 from veilsum.keys.identity import PublicIdentity
 from veilsum.keys.roster import Roster
-from veilsum.layout import Layout
-from veilsum.plans import Plan
+from veilsum.layout.tensors import Layout
 from veilsum.protocol.authority import read_authority
 from veilsum.protocol.history import Place
 from veilsum.protocol.secure_sum import SecureSum
-from veilsum.rounds import Round, TrainingStep
 
 
 class Agreement:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum.plans import Plan
+from veilsum.api.plans import Plan
 from veilsum.protocol.contribution import UPDATE
 from veilsum.protocol.history import MASK, State
 from veilsum.protocol.hybrid import Mask, budget_fraction, named_coordinates, top_fraction

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum._core import Aggregate, Answer, Certificate, SumKey
-from veilsum.crypto import decrypt
+from veilsum.api.crypto import decrypt
+from veilsum.api.members import combine
+from veilsum.api.rounds import Round
 from veilsum.errors import RoundError, WireFormatError
 from veilsum.keys.group import Group
-from veilsum.members import combine
-from veilsum.rounds import Round
 
 _LENGTH = struct.Struct("<I")
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.api.rounds import Round
 from veilsum.arguments import shown
 from veilsum.errors import RoundError, WireFormatError
 from veilsum.learning.server_optimisers import ServerOptimiser
@@ -44,7 +45,6 @@ from veilsum.protocol.opened import OpenedSum, read_sum
 from veilsum.protocol.secure_sum import SecureSum
 from veilsum.protocol.shares import SharePasses, Totals
 from veilsum.protocol.weights import WeightRule
-from veilsum.rounds import Round
 
 
 class Beginning:

@@ -28,7 +28,7 @@ from veilsum.protocol.weights import exceeds
 from veilsum.rounding import Grid
 
 LIMIT = 4096.0
-"""Public bound of relative weights; dimensionless and near 1 by construction (`weights.py`)."""
+"""Public bound of relative weights; dimensionless and near 1 by construction (see `weights.py`)."""
 
 _LIKE = {"relative": np.zeros(1), "held": np.zeros(1)}
 _LIMITS = {"relative": LIMIT, "held": 1.0}

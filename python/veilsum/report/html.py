@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from veilsum.files import atomic_file
+from veilsum.layout.files import atomic_file
 from veilsum.report.page import figure, whole_page
 from veilsum.report.page import table as _table
 from veilsum.report.page import tile as _tile

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from veilsum.cautions import CLIPPED_SHARE
+from veilsum.rounding import CLIPPED_SHARE
 
 ZERO_SHARE = 0.99
 """An opened update with more zeros than this carries nothing: its values were lost in a step."""

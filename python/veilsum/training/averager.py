@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from veilsum.arguments import check_whole, counted, shown, type_name
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.identity import Identity
-from veilsum.layout import Layout
+from veilsum.layout.tensors import Layout
 from veilsum.learning.provided import ProvidedTask
 from veilsum.parties.asking import Ask, Party, Reply
 from veilsum.parties.client import Client

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.api.plans import Plan
 from veilsum.data import Moments, Preprocessor, Study
 from veilsum.learning.model import choose_device
 from veilsum.learning.tabular import TabularTask
@@ -24,7 +25,6 @@ from veilsum.parties.client import Client, noise_plan
 from veilsum.parties.coordinator import Coordinator, PlayedRound
 from veilsum.parties.key_holder import KeyHolder
 from veilsum.parties.member import IndependentMember
-from veilsum.plans import Plan
 from veilsum.privacy.accountant import Accountant, PrivacyLoss, gaussian_rho
 from veilsum.protocol.contribution import OpenedMean
 from veilsum.protocol.terms import Terms

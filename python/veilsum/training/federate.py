@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from veilsum.arguments import check_whole
 from veilsum.errors import ParameterError
-from veilsum.files import write_update
+from veilsum.layout.files import write_update
 from veilsum.learning.metrics import Evaluator, MetricsLog, Record
 from veilsum.learning.module_task import Task
 from veilsum.learning.task import LocalTask, Parameters

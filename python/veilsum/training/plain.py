@@ -144,7 +144,7 @@ class PlainMethod(ABC):
         return None
 
     def weigh(self, results: Mapping[int, LocalResult]) -> dict[int, float]:
-        """Return the clouds' weights: mean 1 where they are shares, as `weights.py` has them.
+        """Return the clouds' weights: mean 1 where they are shares, as the protocol has them.
 
         Parameters
         ----------

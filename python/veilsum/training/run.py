@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from veilsum.data import Study
 from veilsum.errors import ParameterError
-from veilsum.files import write_update
+from veilsum.layout.files import write_update
 from veilsum.learning.evaluators import tabular_evaluator
 from veilsum.learning.metrics import Evaluator, MetricsLog, Record, scores
 from veilsum.learning.model import choose_device

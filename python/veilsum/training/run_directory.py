@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from veilsum.errors import ParameterError
-from veilsum.files import atomic_file
+from veilsum.layout.files import atomic_file
 from veilsum.run_names import CONFIG, SUMMARY
 from veilsum.training.config import TrainConfig
 

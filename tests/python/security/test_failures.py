@@ -57,7 +57,7 @@ def test_values_that_are_not_finite_are_named(stage, folder, dtype, bad):
     with pytest.raises(vs.ParameterError, match=r"'b' at \[1, 2\] is not finite \(value 9"):
         vs.encrypt(rnd, update)
     if dtype != np.float16:
-        from veilsum.files import write_update
+        from veilsum.layout.files import write_update
 
         write_update("in.safetensors", update)
         (folder / "out").write_text("old")

@@ -14,8 +14,8 @@ import pytest
 
 from veilsum import ParameterError
 from veilsum.cli import main
-from veilsum.files import read_update
-from veilsum.layout import NamedTensors
+from veilsum.layout.files import read_update
+from veilsum.layout.tensors import NamedTensors
 from veilsum.options import read_toml
 from veilsum.training.config import TrainConfig
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import veilsum as vs
-from veilsum.files import read_update
+from veilsum.layout.files import read_update
 from veilsum.training.config import TrainConfig
 from veilsum.training.run import spread, train
 

@@ -11,7 +11,7 @@ import veilsum
 from veilsum._core import Certificate, MemberRequest
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.cli.parties import add_member, ledger_path, member_of
-from veilsum.files import check_output, check_writable
+from veilsum.layout.files import check_output, check_writable
 
 __all__ = ["add_arguments", "run"]
 

@@ -9,10 +9,10 @@ import argparse
 
 import veilsum
 from veilsum._core import Endorsement
+from veilsum.api.large_files import aggregate_file
+from veilsum.api.members import certify
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
-from veilsum.files import check_output
-from veilsum.large_files import aggregate_file
-from veilsum.members import certify
+from veilsum.layout.files import check_output
 
 __all__ = ["add_arguments", "run"]
 

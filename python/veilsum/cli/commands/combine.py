@@ -10,11 +10,11 @@ import argparse
 
 import veilsum
 from veilsum._core import Answer, Certificate
+from veilsum.api.large_files import aggregate_file
+from veilsum.api.members import combine
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.cli.parties import add_group, group_of
-from veilsum.files import check_output
-from veilsum.large_files import aggregate_file
-from veilsum.members import combine
+from veilsum.layout.files import check_output
 
 __all__ = ["add_arguments", "run"]
 

@@ -10,6 +10,8 @@ import argparse
 from typing import Any
 
 import veilsum
+from veilsum.api.large_files import aggregate_file
+from veilsum.api.row_mean import is_row_mean
 from veilsum.cli.common import (
     add_json,
     add_resume,
@@ -20,10 +22,8 @@ from veilsum.cli.common import (
 from veilsum.cli.parties import add_group, group_of
 from veilsum.cli.progress import Progress
 from veilsum.errors import ParameterError
-from veilsum.files import check_output, check_suffix, write_update
-from veilsum.large_files import aggregate_file
+from veilsum.layout.files import check_output, check_suffix, write_update
 from veilsum.report.units import format_bytes
-from veilsum.row_mean import is_row_mean
 
 __all__ = ["add_arguments", "run"]
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import veilsum
+from veilsum.api.row_mean import is_row_mean
 from veilsum.cli.common import (
     add_json,
     add_resume,
@@ -25,9 +26,8 @@ from veilsum.cli.common import (
 from veilsum.cli.parties import add_group, group_of
 from veilsum.cli.progress import Progress
 from veilsum.errors import ParameterError, VeilsumWarning, named_update
-from veilsum.files import check_output, read_update
+from veilsum.layout.files import check_output, read_update
 from veilsum.report.units import format_bytes
-from veilsum.row_mean import is_row_mean
 
 __all__ = ["add_arguments", "run"]
 

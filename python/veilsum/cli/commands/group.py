@@ -15,10 +15,10 @@ import argparse
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.cli.parties import read_bytes
 from veilsum.errors import ParameterError
-from veilsum.files import atomic_file, check_output, named_errors
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity
 from veilsum.keys.roster import Roster
+from veilsum.layout.files import atomic_file, check_output, named_errors
 
 __all__ = ["add_arguments", "run"]
 

@@ -15,10 +15,10 @@ import errno
 import os
 from pathlib import Path
 
+from veilsum.api.members import Member
 from veilsum.cli.common import add_force, add_json, check_ending, refuse_existing, report
 from veilsum.errors import ParameterError
 from veilsum.keys.identity import Identity, PublicIdentity
-from veilsum.members import Member
 from veilsum.outputs import open_input
 
 __all__ = ["add_arguments", "run"]

@@ -14,7 +14,7 @@ import veilsum
 from veilsum.cli.commands.plan import add_plan_options, plan_from
 from veilsum.cli.common import add_force, add_json, check_ending, refuse_existing, report
 from veilsum.errors import ParameterError
-from veilsum.files import check_apart
+from veilsum.layout.files import check_apart
 
 __all__ = ["add_arguments", "run"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 
 import veilsum
+from veilsum.api.large_files import aggregate_file
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
-from veilsum.files import check_output, check_writable
-from veilsum.large_files import aggregate_file
+from veilsum.layout.files import check_output, check_writable
 
 __all__ = ["add_arguments", "run"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import veilsum
 from veilsum.cli.common import add_json, report
 from veilsum.errors import ParameterError
-from veilsum.files import check_output
+from veilsum.layout.files import check_output
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "add_plan_options", "plan_from", "run"]

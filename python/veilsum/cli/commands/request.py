@@ -10,11 +10,11 @@ import argparse
 from pathlib import Path
 
 import veilsum
+from veilsum.api.large_files import aggregate_file
+from veilsum.api.members import request_for
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.errors import RoundError
-from veilsum.files import check_output
-from veilsum.large_files import aggregate_file
-from veilsum.members import request_for
+from veilsum.layout.files import check_output
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]

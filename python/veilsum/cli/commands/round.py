@@ -18,11 +18,11 @@ import veilsum
 from veilsum.cli.common import add_force, add_json, refuse_existing, report
 from veilsum.cli.parties import add_group, read_bytes
 from veilsum.errors import ParameterError
-from veilsum.files import check_output, named_errors, read_update
 from veilsum.keys.committee import Committee
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
+from veilsum.layout.files import check_output, named_errors, read_update
 
 __all__ = ["add_arguments", "run"]
 

@@ -9,6 +9,7 @@ import argparse
 from typing import Any
 
 import veilsum
+from veilsum.api.crypto import plan_weights
 from veilsum.arguments import counted
 from veilsum.cli.common import (
     add_json,
@@ -19,9 +20,8 @@ from veilsum.cli.common import (
     resumable,
 )
 from veilsum.cli.progress import Progress
-from veilsum.crypto import plan_weights
 from veilsum.errors import ParameterError
-from veilsum.files import check_output
+from veilsum.layout.files import check_output
 from veilsum.report.units import format_bytes
 
 __all__ = ["add_arguments", "run"]

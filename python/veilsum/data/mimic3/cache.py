@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum.data.mimic3.tables import TableFile
-from veilsum.files import write_secret
+from veilsum.layout.files import write_secret
 
 _END_BYTES: Final = 1 << 16
 _DIGEST: Final = 32

@@ -8,11 +8,11 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from veilsum.files import atomic_file
 from veilsum.lab.compare import document
 from veilsum.lab.compare.document import Figure
 from veilsum.lab.compare.files import Comparison
 from veilsum.lab.compare.tables import Table, claims, over_rounds, percent
+from veilsum.layout.files import atomic_file
 from veilsum.report.page import figure, table, tile, whole_page
 from veilsum.report.plots import Plot
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from veilsum import crypto
 from veilsum._core import Aggregate, SumKey, Upload
+from veilsum.api import crypto
+from veilsum.api.crypto import keygen, open_sum, weighted_sum
+from veilsum.api.pads import PadStore
+from veilsum.api.plans import Plan
+from veilsum.api.rounds import Round
 from veilsum.arguments import check_whole
-from veilsum.crypto import keygen, open_sum, weighted_sum
 from veilsum.errors import VeilsumError
-from veilsum.pads import PadStore
-from veilsum.plans import Plan
-from veilsum.rounds import Round
 
 __all__ = ["LIMIT", "Sum", "check_mean", "make_update"]
 

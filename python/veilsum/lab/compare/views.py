@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from veilsum._core import PublicKey
-from veilsum.crypto import encrypt, keygen
+from veilsum.api.crypto import encrypt, keygen
+from veilsum.api.rounds import Round
 from veilsum.lab.leakage import View
 from veilsum.lab.leakage.ciphertext import view_of_bytes, view_of_upload
 from veilsum.protocol.hybrid import noisy
-from veilsum.rounds import Round
 from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
 from veilsum.training.outcome import Method, RoundOutcome

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum._core import Upload
+from veilsum.api.plans import Plan
+from veilsum.api.rounds import Round
 from veilsum.errors import ParameterError
 from veilsum.lab.leakage.view import View
-from veilsum.plans import Plan
-from veilsum.rounds import Round
 
 _WORD_BITS = 52
 """Most bits of a row of fields (docs/wire-format.md)."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from veilsum import files
+from veilsum.layout import files
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import veilsum as vs
-from veilsum import cautions
-from veilsum.files import read_update, write_update
-from veilsum.layout import BFLOAT16
+from veilsum.api import cautions
+from veilsum.layout.files import read_update, write_update
+from veilsum.layout.tensors import BFLOAT16
 
 
 def stage(clients=2, *, value_bits=16, weight_bits=0, **options):

@@ -19,7 +19,7 @@ import pytest
 import veilsum as vs
 from oracle import sealed, wire
 from veilsum import _core
-from veilsum import pads as pads_module
+from veilsum.api import pads as pads_module
 
 SIZE = 30_000
 LONG_S = 300.0

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from veilsum import ParameterError, WireFormatError
-from veilsum.layout import BFLOAT16, Layout, TensorSpec
+from veilsum.layout.tensors import BFLOAT16, Layout, TensorSpec
 
 FLOATS = ["float32", "float64", "float16", "bfloat16"]
 

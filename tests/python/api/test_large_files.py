@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 
 import veilsum as vs
+from veilsum.api.large_files import journal_path
 from veilsum.cli import main
-from veilsum.files import read_update, write_update
-from veilsum.large_files import journal_path
-from veilsum.layout import BFLOAT16
+from veilsum.layout.files import read_update, write_update
+from veilsum.layout.tensors import BFLOAT16
 
 MIB = 1 << 20
 

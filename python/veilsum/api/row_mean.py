@@ -14,17 +14,17 @@ from typing import Any, Final
 import numpy as np
 
 from veilsum import _core
+from veilsum.api.crypto import Progress, decrypt_sum, dtype_name, encrypt_update
+from veilsum.api.plans import Plan
+from veilsum.api.rounds import Round, new_layout
+from veilsum.api.weights import MOST_ROWS, ROWS, most_rows_of
 from veilsum.arguments import check_type, check_whole
-from veilsum.crypto import Progress, decrypt_sum, dtype_name, encrypt_update
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.committee import Committee
 from veilsum.keys.group import Group
 from veilsum.keys.identity import PublicIdentity, Signer
 from veilsum.keys.roster import Roster
-from veilsum.layout import Layout, TensorSpec
-from veilsum.plans import Plan
-from veilsum.rounds import Round, new_layout
-from veilsum.weights import MOST_ROWS, ROWS, most_rows_of
+from veilsum.layout.tensors import Layout, TensorSpec
 
 __all__ = ["RowMean", "is_row_mean"]
 

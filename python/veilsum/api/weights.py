@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from veilsum.arguments import check_number
 from veilsum.errors import HeadroomError, ParameterError, VeilsumWarning
-from veilsum.layout import Layout
+from veilsum.layout.tensors import Layout
 
 __all__ = [
     "MOST_ROWS",

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import veilsum as vs
-from veilsum.files import read_update, write_update
-from veilsum.layout import Layout
-from veilsum.structures import check_paths, flatten, is_nested, path_name, unflatten
+from veilsum.layout.files import read_update, write_update
+from veilsum.layout.structures import check_paths, flatten, is_nested, path_name, unflatten
+from veilsum.layout.tensors import Layout
 
 KEYS = st.text("ab/é", min_size=1, max_size=3)
 LEAVES = st.integers(0, 99).map(lambda number: np.array([number], np.float32))

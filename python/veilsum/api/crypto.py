@@ -17,7 +17,11 @@ from typing import Any, Final, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from veilsum import _core, cautions
+from veilsum import _core
+from veilsum.api import cautions
+from veilsum.api.plans import Plan
+from veilsum.api.rounds import Round, verifier_of
+from veilsum.api.weights import check_client_weight, fit_weights, refuse_row_mean
 from veilsum.arguments import (
     check_callback,
     check_flag,
@@ -37,10 +41,7 @@ from veilsum.errors import (
 )
 from veilsum.keys.group import Group
 from veilsum.keys.identity import PublicIdentity, Signer
-from veilsum.layout import Layout
-from veilsum.plans import Plan
-from veilsum.rounds import Round, verifier_of
-from veilsum.weights import check_client_weight, fit_weights, refuse_row_mean
+from veilsum.layout.tensors import Layout
 
 __all__ = [
     "Accumulator",

@@ -25,7 +25,14 @@ import numpy.typing as npt
 
 from veilsum.arguments import counted, shown, type_name
 from veilsum.errors import ParameterError, WireFormatError, about_update, missing_extra
-from veilsum.structures import TreePath, check_paths, flatten, is_nested, path_name, unflatten
+from veilsum.layout.structures import (
+    TreePath,
+    check_paths,
+    flatten,
+    is_nested,
+    path_name,
+    unflatten,
+)
 
 __all__ = ["BFLOAT16", "Layout", "NamedTensors", "TensorSpec"]
 

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from veilsum import _core
+from veilsum.api.plans import Plan
 from veilsum.arguments import check_type, check_whole
 from veilsum.errors import ParameterError, WireFormatError
-from veilsum.files import named_errors
 from veilsum.keys.committee import Committee
 from veilsum.keys.identity import PublicIdentity, Signer
 from veilsum.keys.roster import Roster, public_identity
-from veilsum.layout import Layout
+from veilsum.layout.files import named_errors
+from veilsum.layout.tensors import Layout
 from veilsum.outputs import open_input
-from veilsum.plans import Plan
 
 __all__ = ["Round", "TrainingStep", "identities_of", "new_layout", "verifier_of"]
 

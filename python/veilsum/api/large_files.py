@@ -18,9 +18,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from veilsum import _core, cautions, files
-from veilsum.arguments import check_callback, check_flag, check_path, check_type, shown, type_name
-from veilsum.crypto import (
+from veilsum import _core
+from veilsum.api import cautions
+from veilsum.api.crypto import (
     Progress,
     check_signature,
     client_number,
@@ -31,14 +31,16 @@ from veilsum.crypto import (
     plan_weights,
     tag_key_of,
 )
+from veilsum.api.rounds import Round, verifier_of
+from veilsum.api.weights import check_client_weight, refuse_row_mean
+from veilsum.arguments import check_callback, check_flag, check_path, check_type, shown, type_name
 from veilsum.errors import ParameterError, named_update
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Signer
 from veilsum.keys.sealing import seal
-from veilsum.layout import BFLOAT16
+from veilsum.layout import files
+from veilsum.layout.tensors import BFLOAT16
 from veilsum.outputs import find_destination
-from veilsum.rounds import Round, verifier_of
-from veilsum.weights import check_client_weight, refuse_row_mean
 
 __all__ = [
     "UploadFile",

@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable
 from typing import Final, TypeAlias, final
 
-from veilsum import _core, files
+from veilsum import _core
 from veilsum.arguments import check_whole, shown
 from veilsum.engines.base import Cipher, CipherPlan, PlanRequest
 from veilsum.engines.registry import Engine, engine_by_number, engine_named
 from veilsum.errors import ParameterError
+from veilsum.layout import files
 from veilsum.outputs import open_input
 
 __all__ = ["Plan"]

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import veilsum as vs
-from veilsum import ParameterError, WireFormatError, files
-from veilsum.layout import BFLOAT16, Layout, NamedTensors
+from veilsum import ParameterError, WireFormatError
+from veilsum.layout import files
+from veilsum.layout.tensors import BFLOAT16, Layout, NamedTensors
 
 
 def tensors():

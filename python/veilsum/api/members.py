@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from veilsum import _core
+from veilsum.api.crypto import decrypt_sum
+from veilsum.api.rounds import Round
 from veilsum.arguments import check_type, check_whole, type_name
-from veilsum.crypto import decrypt_sum
 from veilsum.errors import (
     BadSharesError,
     KeyMismatchError,
@@ -28,7 +29,6 @@ from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity
 from veilsum.keys.roster import Roster
 from veilsum.keys.sealing import seal
-from veilsum.rounds import Round
 
 __all__ = ["Member", "certify", "combine", "request_for"]
 

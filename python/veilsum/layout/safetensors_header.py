@@ -19,7 +19,7 @@ import numpy as np
 
 from veilsum.arguments import shown
 from veilsum.errors import ParameterError, WireFormatError
-from veilsum.layout import BFLOAT16
+from veilsum.layout.tensors import BFLOAT16
 from veilsum.outputs import open_input
 
 __all__ = ["Entry", "Header", "make_header", "read_header"]

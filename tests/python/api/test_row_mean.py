@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import veilsum as vs
+from veilsum.api.crypto import decrypt_sum, encrypt_update
+from veilsum.api.row_mean import is_row_mean
 from veilsum.cli import main
-from veilsum.crypto import decrypt_sum, encrypt_update
-from veilsum.row_mean import is_row_mean
-from veilsum.structures import flatten
+from veilsum.layout.structures import flatten
 
 PLANS = {bits: vs.Plan(4, bits) for bits in (3, 4, 8, 16, 32)}
 KEYS = {bits: vs.keygen(plan) for bits, plan in PLANS.items()}

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import veilsum as vs
-from veilsum.crypto import integer_weights
-from veilsum.layout import BFLOAT16
+from veilsum.api.crypto import integer_weights
+from veilsum.layout.tensors import BFLOAT16
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from veilsum import _core
-from veilsum.rounds import Round
+from veilsum.api.rounds import Round
 
 __all__ = ["register"]
 

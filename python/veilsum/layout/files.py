@@ -25,9 +25,9 @@ import numpy.typing as npt
 
 from veilsum import _core
 from veilsum.errors import ParameterError, WireFormatError, named_failures
-from veilsum.layout import BFLOAT16, NamedTensors
+from veilsum.layout.safetensors_header import make_header, read_header
+from veilsum.layout.tensors import BFLOAT16, NamedTensors
 from veilsum.outputs import find_destination, give_rights, open_input
-from veilsum.safetensors_header import make_header, read_header
 
 __all__ = [
     "StoredArray",
@@ -188,7 +188,7 @@ def read_update(path: PathLike) -> Array | NamedTensors:
     Returns
     -------
     ndarray or NamedTensors
-        Read-only. bfloat16 tensors have the dtype `veilsum.layout.BFLOAT16`.
+        Read-only. bfloat16 tensors have the dtype `veilsum.layout.tensors.BFLOAT16`.
 
     Raises
     ------
@@ -220,7 +220,7 @@ def write_update(
     path : str or path
         A .npy file for an array, a .safetensors file for a mapping.
     update : ndarray or mapping of str to ndarray
-        C-contiguous or not; bfloat16 as `veilsum.layout.BFLOAT16`.
+        C-contiguous or not; bfloat16 as `veilsum.layout.tensors.BFLOAT16`.
     metadata : mapping of str to str, optional
         What a .safetensors file is to say of itself; by default what the update's own file said.
 

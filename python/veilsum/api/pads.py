@@ -11,8 +11,8 @@ import weakref
 from types import TracebackType
 
 from veilsum import _core
+from veilsum.api.rounds import Round
 from veilsum.arguments import check_type, check_whole
-from veilsum.rounds import Round
 
 __all__ = ["PadStore"]
 

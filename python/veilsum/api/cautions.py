@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from veilsum.errors import HeadroomError, VeilsumWarning
-from veilsum.layout import Layout, TensorSpec
+from veilsum.layout.tensors import Layout, TensorSpec
+from veilsum.rounding import CLIPPED_SHARE
 
 __all__ = [
-    "CLIPPED_SHARE",
     "ZEROED_SHARE",
     "Values",
     "check_reach",
@@ -42,9 +42,7 @@ class Values(Protocol):
         ...
 
 
-#: A larger share of clipped values, in an update or in one of its tensors, is warned about.
-CLIPPED_SHARE: Final = 0.01
-#: The same for values that are not 0 and become 0 by rounding.
+#: A larger share of values that are not 0 and become 0 by rounding is warned about.
 ZEROED_SHARE: Final = 0.5
 
 _SAMPLE: Final = 1 << 14  # values of a tensor that are looked at, where something seems wrong
