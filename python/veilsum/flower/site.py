@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum.api.rounds import Round
 from veilsum.arguments import shown
 from veilsum.errors import ParameterError, RoundError, WireFormatError
 from veilsum.flower.arrays import Packed
@@ -31,7 +32,6 @@ from veilsum.parties.messages import (
     read_request,
 )
 from veilsum.protocol.terms import Terms, read_sections
-from veilsum.rounds import Round
 from veilsum.training.parties_kept import identity_at
 from veilsum.transport.files import Desk, write_whole
 from veilsum.transport.flower.post import Post

@@ -69,15 +69,15 @@ class Reply:
     ----------
     data : bytes or None
         The reply; None when there is none, and where it lies in a file.
-    file : Path or None
-        Where a reply lies that is not read into memory: an upload, of which the sum needs one
-        portion after another.
     error : VeilsumError, OSError or None
         Why the party refused, where it did.
     seconds : float
         How long the party worked.
     delay_s : float
         How long the reply was on its way, beyond that.
+    file : Path or None
+        Where a reply lies that is not read into memory: an upload, of which the sum needs one
+        portion after another.
     """
 
     data: bytes | None = field(default=None, repr=False)
