@@ -13,6 +13,7 @@ site's folder, logs. What it does is what the operators of real hosts do, each o
 4. The researcher: `flwr run`.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -43,6 +44,7 @@ class Deployment:
         self.app = Path(app)
         self.policy = policy
         self.running = {}
+        self.options = []
         self.port = free_port()
         self.ports = [free_port() for _ in range(clouds)]
         self.environment = {
@@ -52,6 +54,7 @@ class Deployment:
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "OMP_WAIT_POLICY": "passive",
+            "RAY_USAGE_STATS_ENABLED": "0",
             "NO_PROXY": "127.0.0.1",
         }
 
@@ -94,6 +97,22 @@ class Deployment:
         )  # fmt: skip
         wait_for(self.port)
 
+    def start_simulation(self):
+        """Start a SuperLink that simulates all sites, instead of all other processes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        home = self.folder / "flwr"
+        home.mkdir(exist_ok=True)
+        (home / "config.toml").write_text(
+            '[superlink]\ndefault = "here"\n\n[superlink.here]\n'
+            f'address = "127.0.0.1:{self.port}"\ninsecure = true\n'
+        )
+        self.options = ["--federation-config", f"num-supernodes={self.clouds}"]
+        self._start(
+            "superlink", "flower-superlink", "--host", "127.0.0.1", "--port", str(self.port),
+            "--insecure", "--simulation", "--disable-runtime-dependency-installation",
+        )  # fmt: skip
+        wait_for(self.port)
+
     def start_supernode(self, number):
         self._start(
             f"supernode-{number}", "flower-supernode",
@@ -104,6 +123,15 @@ class Deployment:
             f'partition-id={number} num-partitions={self.clouds} '
             f'veilsum-home="{self.site(number)}"',
         )  # fmt: skip
+
+    def restart_supernode(self, number):
+        """Start a killed SuperNode again, when the SuperLink has noticed that it is gone.
+
+        Flower 1.42 takes a node's key back only a minute after the node was last heard of, and a
+        SuperNode that came earlier does not get in later.
+        """
+        time.sleep(75)
+        self.start_supernode(number)
 
     def register(self, number):
         self.flwr("supernode", "register", f"node-{number}.pub", "here")
@@ -118,7 +146,7 @@ class Deployment:
         """Submit the app, and return at once."""
         values = {"home": str(self.folder), **config}
         text = " ".join(f"{name}={value!r}" for name, value in values.items()).replace("'", '"')
-        self.flwr("run", str(self.app), "here", "--run-config", text)
+        self.flwr("run", str(self.app), "here", "--run-config", text, *self.options)
 
     def flwr(self, *arguments):
         done = subprocess.run(
@@ -139,10 +167,8 @@ class Deployment:
     def kill(self, name, sign=9):
         """Kill a process and all that it started."""
         process = self.running.pop(name)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            pass
         process.wait()
 
     def stop(self):

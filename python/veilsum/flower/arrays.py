@@ -93,6 +93,6 @@ class Packed:
                 at += count * dtype.itemsize
             if at != len(data) or not isinstance(header, dict):
                 raise ValueError("end")
-        except (ValueError, TypeError, struct.error) as reason:
+        except (ValueError, TypeError, RecursionError, struct.error) as reason:
             raise WireFormatError(f"{len(data)} bytes are no packed arrays") from reason
         return cls(header, arrays)

@@ -31,6 +31,9 @@ class SitePolicy:
         Fewest clouds whose sum may be opened, at least 2.
     refuse_above : float
         The site encrypts no update that counts more than this share of a sum.
+    trainings : int
+        How many trainings the site takes part in; 0: any number. A server that begins anew gets
+        sums of the same rows over other sites.
     server_reads : bool
         Whether the server may have the mean of each round (`result="server"`).
     metrics : tuple of str
@@ -39,6 +42,7 @@ class SitePolicy:
 
     min_clients: int = 2
     refuse_above: float = 0.8
+    trainings: int = 0
     server_reads: bool = False
     metrics: tuple[str, ...] = ()
 

@@ -83,7 +83,7 @@ def terms_of(agreed: Mapping[str, Any]) -> Terms:
         )
     except ParameterError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as reason:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as reason:
         raise WireFormatError("the terms of a training are malformed") from reason
     return made
 
@@ -220,6 +220,12 @@ class Site:
                 f"the training has {terms.clouds} clouds, this site's roster {len(self._roster)}"
             )
         path = self._folder / "begin"
+        others = [one for one in self._folder.parent.glob("*/begin") if one != path]
+        if self._policy.trainings and len(others) >= self._policy.trainings:
+            raise RoundError(
+                f"this site has had {len(others)} trainings, and its policy allows "
+                f"{self._policy.trainings}: its operator may raise that, or remove old ones"
+            )
         if path.exists() and path.read_bytes() != data:
             raise RoundError(
                 "this training began with another model or other terms; begin a new one"
@@ -293,6 +299,11 @@ class Site:
         made = self._party()
         Desk(self._folder / "messages", made)
         return made
+
+    @property
+    def reads_alone(self) -> bool:
+        """Whether only the clouds have the model."""
+        return bool(self._begun.header["result"] == "clients")
 
     def model(self) -> dict[str, NDArray[Any]]:
         """Return the global model as the site has it, in its own types.

@@ -33,7 +33,7 @@ from veilsum.transport.base import drive
 from veilsum.transport.files import write_whole
 from veilsum.transport.flower.carrier import FlowerCarrier, flower
 from veilsum.transport.flower.slips import digest_of
-from veilsum.transport.flower.transport import FlowerTransport, Patience
+from veilsum.transport.flower.transport import FlowerTransport, Patience, printable
 
 if TYPE_CHECKING:
     from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -388,7 +388,7 @@ class _Run:
         return {int(cloud): bytes.fromhex(one) for cloud, one in found.items()}
 
     def _left_out(self, cloud: int, reason: str) -> None:
-        LOG.warning("cloud %d is left out: %s", cloud + 1, reason)
+        LOG.warning("cloud %d is left out: %s", cloud + 1, printable(reason))
 
     def _keep(self) -> None:
         write_whole(self._home / _COORDINATOR, self.coordinator.to_bytes())

@@ -49,7 +49,6 @@ def clinical(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Any]:
     made = module("deploy", EXAMPLE / "deploy.py").Deployment(tmp_path / "federation")
-    made.prepare()
     yield made
     made.stop()
 
@@ -90,20 +89,30 @@ def played(made: Any) -> int:
         return -1
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="simulation needs Ray")
+def test_the_example_in_simulation(deployment: Any, clinical: None) -> None:
+    deployment.start_simulation()
+    deployment.run(rounds=2, result="server")
+    deployment.wait(deployment.folder / "server" / "scores.json", PATIENCE_S)
+    scores = json.loads((deployment.folder / "server" / "scores.json").read_text())
+    assert scores["2"]["auc"] == pytest.approx(in_process(2), abs=0.005)
+
+
 def test_a_federation_whose_processes_are_killed_trains_as_well(
     deployment: Any, clinical: None
 ) -> None:
     made, rounds = deployment, 2
+    made.prepare()
     made.start()
     made.run(rounds=rounds)
     # A site before its upload: it is there again before it counts as gone.
     until("the first round", lambda: played(made) == 0)
     made.kill("supernode-3")
-    made.start_supernode(3)
     # A site whose upload is made, on its way or not.
     until("an upload", lambda: len(messages(made, 2, "contribute.reply")) == 2)
     made.kill("supernode-2")
-    made.start_supernode(2)
+    made.restart_supernode(2)
+    made.start_supernode(3)
     until("the first sum", lambda: played(made) == 1)
     # The SuperLink, and with it the ServerApp, while uploads of a round arrive.
     until("an upload", lambda: len(messages(made, 0, "contribute.reply")) == 3)

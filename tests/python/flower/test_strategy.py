@@ -188,6 +188,16 @@ def test_sites_that_know_each_other_train(tmp_path: Path) -> None:
         same(one, plain(1), 2 * STEP)
     (metrics,) = made.evaluate_metrics_clientapp.values()
     assert set(metrics) == {"bias"}  # and not "secret"
+    # A model of the server's choice is not scored.
+    other = {name: one + np.float32(5) for name, one in START.items()}
+    asked = Message(
+        RecordDict({"arrays": record(other), "config": ConfigRecord()}),
+        dst_node_id=100,
+        message_type="evaluate",
+    )
+    make, of_node = grid.nodes[100]
+    scores = make()(asked, of_node).content["metrics"]
+    assert scores["bias"] == pytest.approx(plain(1)["bias"][0], abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +205,7 @@ def test_sites_that_know_each_other_train(tmp_path: Path) -> None:
     [
         ("min_clients = 4", {"min_clients": 3}, "min_clients is 3"),
         ("", {"result": "server"}, "server_reads is false"),
+        ("trainings = 1", {}, "has had 1 trainings"),
         ("refuse_above = 0.5", {}, "refuse_above"),
         ("min_client = 4", {}, "unknown entry min_client"),
         ('min_clients = "4"', {}, "must be of type int"),
@@ -205,6 +216,10 @@ def test_a_policy_refuses(
     tmp_path: Path, policy: str, options: dict[str, Any], message: str
 ) -> None:
     grid = deployed(tmp_path, policy)
+    for k in range(4):
+        before = tmp_path / f"cloud-{k}" / "trainings" / "another"
+        before.mkdir(parents=True)
+        (before / "begin").touch()
     with pytest.raises(vs.VeilsumError, match=message):
         strategy(tmp_path, gather_s=0.5, **options).start(grid, record(START), 1)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from veilsum.errors import RoundError, WireFormatError
+from veilsum.errors import BackendUnavailableError, RoundError, WireFormatError
 from veilsum.parties.asking import Ask, Party, Reply
 from veilsum.parties.messages import Contribute, Introduce, write_request
+from veilsum.transport.flower.carrier import flower
 from veilsum.transport.flower.post import Post
 from veilsum.transport.flower.slips import Slip, digest_of
 from veilsum.transport.flower.transport import Failed, FlowerTransport, Patience
@@ -325,3 +327,10 @@ def test_parts_of_another_request_are_thrown_away(tmp_path: Path) -> None:
     answer = post.handle(slip_of("put", b"right", b"wrong", offset=0, size=5))
     assert answer.kind == "refused"
     assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_without_flower_an_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("flwr", "flwr.app"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(BackendUnavailableError, match=r"Python 3\.11 or newer.*flower"):
+        flower()

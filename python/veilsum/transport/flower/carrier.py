@@ -21,7 +21,7 @@ from veilsum.keys.identity import PublicIdentity
 from veilsum.parties.asking import Party
 from veilsum.transport.files import read_refusal
 from veilsum.transport.flower.slips import Slip
-from veilsum.transport.flower.transport import Failed
+from veilsum.transport.flower.transport import Failed, printable
 
 if TYPE_CHECKING:
     from flwr.app import Message, RecordDict
@@ -300,8 +300,8 @@ class FlowerCarrier:
                     raise RoundError(answer.reason)
                 self._introduced(node, challenge, answer)
             except VeilsumError as reason:
-                LOG.warning("node %d is no cloud of this training: %s", node, reason)
-                self._strangers[node] = str(reason)
+                self._strangers[node] = printable(reason)
+                LOG.warning("node %d is no cloud: %s", node, self._strangers[node])
 
     def _introduced(self, node: int, challenge: bytes, answer: Slip) -> None:
         if answer.kind == "refused":

@@ -51,6 +51,17 @@ class Failed:
     away: bool
 
 
+def printable(said: object) -> str:
+    """Return what a stranger said, for a log: one line, and not a long one.
+
+    Parameters
+    ----------
+    said : object
+        An error, or its words.
+    """
+    return "".join(one if one.isprintable() else " " for one in str(said)[:400])
+
+
 class Carrier(Protocol):
     """Carries slips to sites; the framework's side of it."""
 
@@ -219,6 +230,7 @@ class FlowerTransport:
         """
         known: dict[int, Reply] = {}
         errands: dict[int, _Errand] = {}
+        shared: dict[tuple[int, tuple[bytes, ...]], bytes] = {}
         for at, ask in enumerate(asks):
             before = self._before.pop(ask.party, None)
             if isinstance(ask.request, Introduce):
@@ -229,10 +241,13 @@ class FlowerTransport:
                 self._before[ask.party] = write_request(ask.request)
                 known[at] = Reply(b"" if self._carrier.away_s(ask.party) == 0 else None)
             else:
-                requests = [write_request(ask.request)]
-                if before is not None and isinstance(ask.request, Contribute):
-                    requests.insert(0, before)
-                errands[at] = self._errand(ask.party, PARTY, join_requests(requests))
+                first = (before,) if before and isinstance(ask.request, Contribute) else ()
+                # A sum is told to all with the same bytes: one copy of them for all.
+                key = id(ask.request), first
+                if key not in shared:
+                    shared[key] = join_requests([*first, write_request(ask.request)])
+                errands[at] = self._errand(ask.party, PARTY, shared[key])
+        shared.clear()
         self._run(list(errands.values()))
         for at, ask in enumerate(asks):
             if at in known:
@@ -410,13 +425,13 @@ class FlowerTransport:
         errand.names, errand.due = [], self._clock() + _PAUSE_S
         if not failure.away:
             errand.told += 1
-            LOG.warning("%s failed: %s", errand.party, failure.reason)
+            LOG.warning("%s failed: %s", errand.party, printable(failure.reason))
             if errand.told >= _TRIES:
                 self._give_up(errand, f"failed {_TRIES} times")
 
     def _refuse(self, errand: _Errand, reason: VeilsumError) -> None:
         self.traffic.refused += 1
-        LOG.warning("%s: %s", errand.party, reason)
+        LOG.warning("%s: %s", errand.party, printable(reason))
         errand.done = Reply(error=reason, seconds=self._clock() - errand.start)
 
     def _give_up(self, errand: _Errand, why: str) -> None:
