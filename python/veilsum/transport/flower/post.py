@@ -46,7 +46,18 @@ def join_requests(requests: Sequence[bytes]) -> bytes:
     requests : sequence of bytes
         As `messages.write_request` wrote them.
     """
-    return b"".join(_LENGTH.pack(len(one)) + one for one in requests)
+    return b"".join(piece for one in requests for piece in framed([one]))
+
+
+def framed(pieces: Sequence[bytes]) -> list[bytes]:
+    """Return one request as `join_requests` has it, in pieces.
+
+    Parameters
+    ----------
+    pieces : sequence of bytes
+        Of the request.
+    """
+    return [_LENGTH.pack(sum(map(len, pieces))), *pieces]
 
 
 def cut_requests(data: bytes) -> list[bytes]:

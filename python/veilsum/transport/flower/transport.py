@@ -9,6 +9,7 @@ its bytes, and a large one stays in a file: the sum reads it in portions.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +19,15 @@ from typing import Protocol
 
 from veilsum.errors import VeilsumError, WireFormatError
 from veilsum.parties.asking import Ask, Party, Reply
-from veilsum.parties.messages import Contribute, Introduce, Train, write_request
+from veilsum.parties.messages import (
+    Contribute,
+    Introduce,
+    Train,
+    request_parts,
+    write_request,
+)
 from veilsum.transport.files import read_refusal
-from veilsum.transport.flower.post import PARTY, join_requests
+from veilsum.transport.flower.post import PARTY, framed, join_requests
 from veilsum.transport.flower.slips import PART_BYTES, Slip, digest_of, file_digest
 
 LOG = logging.getLogger("veilsum.flower")
@@ -149,13 +156,31 @@ class Traffic:
     refused: int = 0
 
 
+@dataclass(frozen=True)
+class _Request:
+    """A request's bytes: in memory, or in a file."""
+
+    digest: bytes
+    size: int
+    data: bytes = field(default=b"", repr=False)
+    path: Path | None = None
+
+    def part(self, offset: int, length: int) -> bytes:
+        """Return some of them."""
+        if self.path is None:
+            return self.data[offset : offset + length]
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+
 @dataclass
 class _Errand:
     """One request on its way to one site, and its reply on the way back."""
 
     party: Party
     about: str
-    request: bytes = field(repr=False)
+    request: _Request
     digest: bytes
     start: float
     heard: float  # when the site last sent anything
@@ -230,7 +255,7 @@ class FlowerTransport:
         """
         known: dict[int, Reply] = {}
         errands: dict[int, _Errand] = {}
-        shared: dict[tuple[int, tuple[bytes, ...]], bytes] = {}
+        shared: dict[tuple[int, bytes], _Request] = {}
         for at, ask in enumerate(asks):
             before = self._before.pop(ask.party, None)
             if isinstance(ask.request, Introduce):
@@ -241,13 +266,13 @@ class FlowerTransport:
                 self._before[ask.party] = write_request(ask.request)
                 known[at] = Reply(b"" if self._carrier.away_s(ask.party) == 0 else None)
             else:
-                first = (before,) if before and isinstance(ask.request, Contribute) else ()
-                # A sum is told to all with the same bytes: one copy of them for all.
+                pairs = before is not None and isinstance(ask.request, Contribute)
+                first = join_requests([before]) if pairs and before else b""
+                # A sum is told to all with the same bytes: one copy of them, on the disk.
                 key = id(ask.request), first
                 if key not in shared:
-                    shared[key] = join_requests([*first, write_request(ask.request)])
+                    shared[key] = self._kept([first, *framed(request_parts(ask.request))])
                 errands[at] = self._errand(ask.party, PARTY, shared[key])
-        shared.clear()
         self._run(list(errands.values()))
         for at, ask in enumerate(asks):
             if at in known:
@@ -269,7 +294,8 @@ class FlowerTransport:
         requests : mapping of Party to bytes
             Whom, and what.
         """
-        errands = [self._errand(party, about, data) for party, data in requests.items()]
+        kept = {id(data): self._kept([data]) for data in requests.values()}
+        errands = [self._errand(party, about, kept[id(data)]) for party, data in requests.items()]
         self._run(errands)
         return {one.party: self._taken(one) for one in errands}
 
@@ -279,13 +305,24 @@ class FlowerTransport:
             path.unlink()
 
     def _taken(self, errand: _Errand) -> Reply:
-        reply = errand.done if errand.done is not None else Reply()
-        errand.request = b""
-        return reply
+        return errand.done if errand.done is not None else Reply()
 
-    def _errand(self, party: Party, about: str, request: bytes) -> _Errand:
+    def _kept(self, pieces: Sequence[bytes]) -> _Request:
+        """Return a request, kept on the disk where it is larger than a part."""
+        size, whole = sum(map(len, pieces)), hashlib.sha256()
+        for piece in pieces:
+            whole.update(piece)
+        digest = whole.digest()
+        if size <= self._part_bytes:
+            return _Request(digest, size, b"".join(pieces))
+        path = self._folder / f"{digest.hex()}.request"
+        with path.open("wb") as file:
+            file.writelines(pieces)
+        return _Request(digest, size, b"", path)
+
+    def _errand(self, party: Party, about: str, request: _Request) -> _Errand:
         now = self._clock()
-        return _Errand(party, about, request, digest_of(request), now, now)
+        return _Errand(party, about, request, request.digest, now, now)
 
     # The loop.
 
@@ -329,14 +366,15 @@ class FlowerTransport:
             errand.times += 1
 
     def _due(self, errand: _Errand) -> Slip:
-        size, part, digest = len(errand.request), self._part_bytes, errand.digest
+        size, part, digest = errand.request.size, self._part_bytes, errand.digest
         if errand.reply_size >= 0:
             offset = errand.spool.stat().st_size if errand.spool.exists() else 0
             return Slip("part", {"request": digest, "offset": offset, "length": part})
         if size <= part:
-            return Slip("ask", {"request": digest, "about": errand.about}, errand.request)
+            data = errand.request.part(0, size)
+            return Slip("ask", {"request": digest, "about": errand.about}, data)
         if errand.have < size:
-            data = errand.request[errand.have : errand.have + part]
+            data = errand.request.part(errand.have, part)
             return Slip("put", {"request": digest, "offset": errand.have, "size": size}, data)
         return Slip("ask", {"request": digest, "about": errand.about})
 
@@ -355,7 +393,7 @@ class FlowerTransport:
     def _take(self, errand: _Errand, answer: Slip, sent: Slip | None) -> None:
         if answer.kind == "have" and sent is not None and sent.kind in ("put", "ask"):
             have = answer.number("have")
-            if have > len(errand.request):
+            if have > errand.request.size:
                 raise WireFormatError("a site says that it has more than it was sent")
             self._progress(errand, forward=have > errand.have)
             errand.have = have
