@@ -104,6 +104,7 @@ def serve(folder: Path) -> dict[str, Any]:
     description = (folder / "round").read_bytes()
     transport = FlowerTransport(Parts(folder), folder / "replies")  # type: ignore[arg-type]
     aggregator = Aggregator()
+    aggregator.folder = folder / "replies"
     aggregator.open_round(description)
     asked = Contribute(description)
     asks = [Ask(Party("cloud", k), asked, 1, "upload", "encrypt") for k in range(CLOUDS)]

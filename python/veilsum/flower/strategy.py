@@ -368,6 +368,7 @@ class _Run:
         )
         patience = Patience(reply_s=timeout, away_s=strategy._away_s)
         self.transport = FlowerTransport(self.carrier, self._home / "replies", patience)
+        self.coordinator.aggregator.folder = self._home / "replies"
         self.transport.most_bytes = _most_bytes(begun.stat().st_size, terms)
         self.carrier.gather(strategy._gather_s)
         if self.coordinator.played < 0:

@@ -60,9 +60,16 @@ class SeenUpload:
 
 
 class Aggregator:
-    """Sums the uploads of one round at a time."""
+    """Sums the uploads of one round at a time.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Where a sum may lie for a moment, so that memory holds fewer copies of it.
+    """
 
     def __init__(self) -> None:
+        self.folder: Path | None = None
         self._round: Round | None = None
         self._sum: Accumulator | None = None
         self._aggregate = b""
@@ -208,11 +215,21 @@ class Aggregator:
         self._total = total
         self._certificate = None
         self._held = set()
-        # Readers need no sealed shares.
-        self._aggregate = total.without_shares().to_bytes()
+        self._aggregate = self._for_readers(total)
         if total.round.committee is not None:
             return b""
         return total.opening_request().to_bytes()
+
+    def _for_readers(self, total: Aggregate) -> bytes:
+        """Return a sum's bytes as readers get them: they need no sealed shares."""
+        if self.folder is None:
+            return total.without_shares().to_bytes()
+        # Never three copies of it in memory at once.
+        path = self.folder / "aggregate"
+        total.without_shares().save(path)
+        data = path.read_bytes()
+        path.unlink()
+        return data
 
     def member_requests(self) -> list[bytes]:
         """Return what each member of the committee is asked for the last closed round.

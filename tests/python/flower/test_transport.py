@@ -246,6 +246,41 @@ def test_who_is_gone_or_silent_counts_as_not_there(tmp_path: Path) -> None:
     assert len(broken.log) == 3
 
 
+def test_a_site_that_comes_back_is_asked_at_once(tmp_path: Path) -> None:
+    """Three copies were lost; the next one's turn would be eighty seconds after the third."""
+    sites = Sites(tmp_path, Echo(), lambda which, at, slip: None if at < 3 else slip)
+    made = transport(sites, tmp_path)
+    clock = made._clock
+    # Sent at 0, 10 and 30 s; gone from 35 to 45 s.
+    sites.away_s = lambda party: max(0.0, clock() - 35) * (clock() < 45)  # type: ignore[method-assign]
+    (reply,) = made.deliver(contribute(b"z"))
+    assert reply.data is not None
+    assert len(sites.log) == 4
+    assert clock() < 50
+
+
+def test_a_copy_that_is_answered_late_counts(tmp_path: Path) -> None:
+    """The framework gives a copy up; the site answers the one before it."""
+    late: dict[str, Slip] = {}
+    sites = Sites(tmp_path, Echo())
+    real = sites.collect
+
+    def collect(names: Sequence[str]) -> dict[str, Slip | Failed]:
+        found = real(names)
+        if "0" in found:
+            late["0"] = found.pop("0")  # type: ignore[assignment]
+        elif "1" in found:
+            return {"1": Failed("gone", away=True)}
+        elif list(names) == ["0"] and len(sites.log) == 2:
+            return dict(late)
+        return found
+
+    sites.collect = collect  # type: ignore[method-assign]
+    (reply,) = transport(sites, tmp_path).deliver(contribute(b"z"))
+    assert reply.data is not None
+    assert len(sites.log) == 2
+
+
 def _garbled(slip: Slip) -> Slip:
     return Slip(slip.kind, slip.fields, slip.data[:-1] + bytes([slip.data[-1] ^ 1]))
 

@@ -336,7 +336,7 @@ class FlowerTransport:
             for name, answer in found.items():
                 errand = names[name]
                 if name in errand.names:  # else a copy of it was answered in this very look
-                    self._answered(errand, answer)
+                    self._answered(errand, name, answer)
             if not found:
                 self._sleep(self._patience.poll_s)
 
@@ -348,10 +348,13 @@ class FlowerTransport:
             self._give_up(errand, f"has been away for {away:.0f} s")
         elif now - errand.heard > patience.reply_s:
             self._give_up(errand, f"has sent nothing for {patience.reply_s:.0f} s")
-        elif away == 0 and now >= errand.due:
+        elif away > 0:
+            errand.due = min(errand.due, now)  # asked as soon as it is back
+        elif now >= errand.due:
             slip = errand.slip if errand.slip is not None else self._due(errand)
             if errand.slip is None and slip.kind != "ask" and large >= INLINE_AT_ONCE:
                 return
+            again = errand.slip is not None
             name = self._carrier.send(errand.party, slip)
             errand.slip = slip
             if name is None:
@@ -359,7 +362,7 @@ class FlowerTransport:
                 return
             errand.names.append(name)
             self.traffic.slips += 1
-            self.traffic.again += errand.times > 0
+            self.traffic.again += again
             self.traffic.down_bytes += len(slip.data)
             # Later each time: a site that trains for an hour need not answer sixty copies.
             errand.due = now + min(_LONGEST_S, patience.again_s * 2.0**errand.times)
@@ -378,8 +381,9 @@ class FlowerTransport:
             return Slip("put", {"request": digest, "offset": errand.have, "size": size}, data)
         return Slip("ask", {"request": digest, "about": errand.about})
 
-    def _answered(self, errand: _Errand, answer: Slip | Failed) -> None:
+    def _answered(self, errand: _Errand, name: str, answer: Slip | Failed) -> None:
         if isinstance(answer, Failed):
+            errand.names.remove(name)
             self._failed(errand, answer)
             return
         errand.heard, errand.due, errand.times, errand.told = self._clock(), 0.0, 0, 0
@@ -460,7 +464,8 @@ class FlowerTransport:
 
     def _failed(self, errand: _Errand, failure: Failed) -> None:
         """Have what the framework gave up sent again after a while, a few times."""
-        errand.names, errand.due = [], self._clock() + _PAUSE_S
+        # Other copies of it stay in sight: a site that comes back may answer those.
+        errand.due = self._clock() + _PAUSE_S * 2.0 ** min(5, errand.times)
         if not failure.away:
             errand.told += 1
             LOG.warning("%s failed: %s", errand.party, printable(failure.reason))
