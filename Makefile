@@ -20,7 +20,7 @@ INSTALL = $(PIP) install --quiet --no-deps --no-build-isolation --force-reinstal
 # would wait for each other (docs/architecture.md, "On a busy machine").
 PYTEST = OMP_WAIT_POLICY=passive $(PY) -m pytest -n $(CMAKE_BUILD_PARALLEL_LEVEL) --dist loadfile
 
-TEST_DEPS = $(addprefix $(VENV)/.deps-,train mimic he dp test)
+TEST_DEPS = $(addprefix $(VENV)/.deps-,train mimic he dp flower test)
 
 .DELETE_ON_ERROR:
 .PHONY: help train test test-all test-quick test-openfhe cpp-test asan tsan lint format bench bench-quick install install-testing clean
@@ -51,7 +51,7 @@ cpp-%: $(VENV)/.tools
 	cmake --build --preset $*
 	ctest --preset $* -j $(CMAKE_BUILD_PARALLEL_LEVEL)
 
-lint: $(VENV)/.deps-lint $(VENV)/.deps-mimic  ## ruff, mypy, clang-format, clang-tidy
+lint: $(VENV)/.deps-lint $(VENV)/.deps-mimic $(VENV)/.deps-flower  ## ruff, mypy, clang-format, clang-tidy
 	$(PY) .ci/lint.py $(ARGS)
 
 format: $(VENV)/.deps-lint  ## rewrite Python and C++ files in the project's style

@@ -7,7 +7,7 @@ leave this room through the encrypting client alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -62,11 +62,15 @@ class Tensors:
         What those ranges must not fall below later on. The mean of a running figure may stand still
         while clouds that differ move it in opposite directions, and a flag that nobody changed for
         many rounds may flip in the next.
+    given : callable or None
+        Where somebody outside gives the model of each round (a framework's server): the digest of
+        what was given for the round that is due. Clouds sum only where it is the same.
     """
 
     averaged: frozenset[str] = frozenset()
     first_limits: Mapping[str, float] = field(default_factory=dict)
     least_limits: Mapping[str, float] = field(default_factory=dict)
+    given: Callable[[], bytes] | None = None
 
 
 class Learner(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -34,6 +35,8 @@ from veilsum.protocol.public_state import write_plain_sum
 
 _ENTROPY_SAMPLE = 32 * 1024
 _LENGTH = struct.Struct("<Q")
+_HEAD_AT, _HEAD = 48, struct.Struct("<BQI")
+"""Where an upload says whether it is signed, how many values were clipped, and its client."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,16 @@ class SeenUpload:
 
 
 class Aggregator:
-    """Sums the uploads of one round at a time."""
+    """Sums the uploads of one round at a time.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Where a sum may lie for a moment, so that memory holds fewer copies of it.
+    """
 
     def __init__(self) -> None:
+        self.folder: Path | None = None
         self._round: Round | None = None
         self._sum: Accumulator | None = None
         self._aggregate = b""
@@ -134,13 +144,16 @@ class Aggregator:
         self._plain_sum = b""
         return rnd
 
-    def receive(self, upload: bytes) -> None:
+    def receive(self, upload: bytes | Path, client: int | None = None) -> None:
         """Check an upload's form and signature, and add it to the sum.
 
         Parameters
         ----------
-        upload : bytes
-            From a client; in a hybrid round its two parts, as `join_parts` put them together.
+        upload : bytes or Path
+            From a client; in a hybrid round its two parts, as `join_parts` put them together. From
+            a file it is added in portions, and memory holds none of it.
+        client : int, optional
+            Who sent it, where a transport can say: another client's upload is refused then.
 
         Raises
         ------
@@ -148,10 +161,15 @@ class Aggregator:
             When it is malformed.
         veilsum.RoundError
             When no round is open, the upload belongs to another one, its client has uploaded
-            before, or its signature is missing or wrong.
+            before, or its signature is missing, wrong or another client's.
         """
         if self._round is None or self._sum is None:
             raise RoundError("no round is open; the upload was not added")
+        if isinstance(upload, Path):
+            if self._plain_values:
+                raise RoundError("an upload of two parts is added from memory only")
+            self._receive_file(upload, self._sum, client)
+            return
         size = len(upload)
         plain = None
         if self._plain_values:
@@ -160,12 +178,28 @@ class Aggregator:
         read = Upload.from_bytes(upload, self._round)
         if plain is not None and plain.client != read.client:
             raise RoundError("the two parts of an upload are signed by different clients")
+        _sent_by(client, read.client)
         self._sum.add(read)
         # An upload that was added is signed by a client of the roster.
         client = -1 if read.client is None else read.client
         if plain is not None:
             self._plain[client] = plain.values
         self._seen.append(SeenUpload(client, size, read.clipped, upload[-_ENTROPY_SAMPLE:]))
+
+    def _receive_file(self, path: Path, total: Accumulator, sender: int | None) -> None:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(_HEAD_AT)
+            head = file.read(_HEAD.size)
+            file.seek(max(0, size - _ENTROPY_SAMPLE))
+            sample = file.read()
+        if len(head) < _HEAD.size:
+            raise WireFormatError(f"an upload of {size} bytes is cut off")
+        signed, clipped, client = _HEAD.unpack(head)
+        _sent_by(sender, client if signed else None)
+        # It reads the same head, and checks that its signature is that client's.
+        total.add_file(path)
+        self._seen.append(SeenUpload(client, size, clipped, sample))
 
     def close_round(self) -> bytes:
         """End the round and return the opening request for the key holder.
@@ -192,11 +226,21 @@ class Aggregator:
         self._total = total
         self._certificate = None
         self._held = set()
-        # Readers need no sealed shares.
-        self._aggregate = total.without_shares().to_bytes()
+        self._aggregate = self._for_readers(total)
         if total.round.committee is not None:
             return b""
         return total.opening_request().to_bytes()
+
+    def _for_readers(self, total: Aggregate) -> bytes:
+        """Return a sum's bytes as readers get them: they need no sealed shares."""
+        if self.folder is None:
+            return total.without_shares().to_bytes()
+        # Never three copies of it in memory at once.
+        path = self.folder / "aggregate"
+        total.without_shares().save(path)
+        data = path.read_bytes()
+        path.unlink()
+        return data
 
     def member_requests(self) -> list[bytes]:
         """Return what each member of the committee is asked for the last closed round.
@@ -344,6 +388,12 @@ class Aggregator:
     def aggregate(self) -> bytes:
         """The last closed round's sum, still encrypted; empty before."""
         return self._aggregate
+
+
+def _sent_by(sender: int | None, signed: int | None) -> None:
+    if sender is not None and signed != sender:
+        whose = "nobody" if signed is None else f"cloud {signed + 1}"
+        raise RoundError(f"cloud {sender + 1} sent an upload that {whose} signed")
 
 
 def _from(member: int, signed: int, what: str) -> None:

@@ -6,8 +6,9 @@ each; whoever drives it brings requests to parties in whatever way, or says that
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from veilsum.errors import VeilsumError
@@ -67,19 +68,23 @@ class Reply:
     Parameters
     ----------
     data : bytes or None
-        The reply; None when there is none.
+        The reply; None when there is none, and where it lies in a file.
     error : VeilsumError, OSError or None
         Why the party refused, where it did.
     seconds : float
         How long the party worked.
     delay_s : float
         How long the reply was on its way, beyond that.
+    file : Path or None
+        Where a reply lies that is not read into memory: an upload, of which the sum needs one
+        portion after another.
     """
 
     data: bytes | None = field(default=None, repr=False)
     error: VeilsumError | OSError | None = None
     seconds: float = 0.0
     delay_s: float = 0.0
+    file: Path | None = None
 
     def refused(self) -> Reply:
         """Return the reply, or raise what the party refused with."""
@@ -90,5 +95,9 @@ class Reply:
 
 _T = TypeVar("_T")
 
-Steps: TypeAlias = Generator[list[Ask], list[Reply], _T]
-"""A protocol as a generator: yields requests, is sent their replies, returns what it came to."""
+Steps: TypeAlias = Generator[list[Ask], Iterable[Reply], _T]
+"""A protocol as a generator: yields requests, is sent their replies, returns what it came to.
+
+Replies are read once and in order: they may be made, or fetched, while they are read, so that no
+more than one upload need be in memory.
+"""

@@ -61,7 +61,14 @@ from veilsum.parties.messages import (
 from veilsum.privacy.distributed_noise import NoisePlan
 from veilsum.protocol import shares
 from veilsum.protocol.agreement import Agreement
-from veilsum.protocol.averaging import Averaging, HybridMean, Parts, PrivateMean, WeightedMean
+from veilsum.protocol.averaging import (
+    Averaging,
+    GivenModel,
+    HybridMean,
+    Parts,
+    PrivateMean,
+    WeightedMean,
+)
 from veilsum.protocol.history import MASK, SHARES, UPDATES, Genesis, History, Place, digest_state
 from veilsum.protocol.hybrid import PlainPart
 from veilsum.protocol.masks import MaskState
@@ -894,6 +901,8 @@ def new_state(
             shapes = {name: array.shape for name, array in parameters.items()}
             masks = MaskState(terms.hybrid, shapes, beginning.agreement.plan)
             averaging = HybridMean(weighted, masks, terms.hybrid)
+    if tensors.given is not None:
+        averaging = GivenModel(averaging, tensors.given)
     return beginning.state(
         opened,
         parameters,

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from veilsum.api.plans import Plan
 from veilsum.api.rounds import Round
@@ -152,8 +153,8 @@ class CloudRound:
     seconds : dict of str to float
         Its own wall time by phase.
     state : str
-        "summed"; or why it is not in the sum: "not sampled", "absent", "lost", "damaged", "late",
-        "round skipped", "round lost", "convicted".
+        "summed"; or why it is not in the sum: "not sampled", "absent", "lost", "damaged",
+        "refused", "late", "round skipped", "round lost", "convicted".
     """
 
     client: int
@@ -265,10 +266,18 @@ class Coordinator:
         Seconds, for the time of the aggregator's own work.
     training : bytes, optional
         32 bytes that name the training; random ones by default.
+    leave_out : callable, optional
+        For networks, where a cloud may lie or be broken: a cloud that refuses what others do, or
+        sends what does not hold, is left out of the round as if it were away, and this hears of it
+        (cloud and reason). By default a refusal ends the training: in one process it is a fault.
     """
 
     def __init__(
-        self, terms: Terms, clock: Callable[[], float], training: bytes | None = None
+        self,
+        terms: Terms,
+        clock: Callable[[], float],
+        training: bytes | None = None,
+        leave_out: Callable[[int, str], None] | None = None,
     ) -> None:
         options = terms.encryption
         self.terms = terms
@@ -288,6 +297,7 @@ class Coordinator:
         #: The last round that was played; 0 before the first, -1 before the statistics.
         self.played = -1
         self._clock = clock
+        self._leave_out = leave_out
         # Sums that some cloud has not taken in yet, oldest first, and how many each has.
         self._told: list[_Told] = []
         self._answers = _Answers(b"", b"", (), {}, [])
@@ -315,7 +325,13 @@ class Coordinator:
         return json.dumps(kept).encode()
 
     @classmethod
-    def from_bytes(cls, terms: Terms, clock: Callable[[], float], data: bytes) -> Coordinator:
+    def from_bytes(
+        cls,
+        terms: Terms,
+        clock: Callable[[], float],
+        data: bytes,
+        leave_out: Callable[[int, str], None] | None = None,
+    ) -> Coordinator:
         """Return the coordinator that wrote this, between two rounds.
 
         Parameters
@@ -326,6 +342,8 @@ class Coordinator:
             Seconds.
         data : bytes
             What `to_bytes` returned.
+        leave_out : callable, optional
+            As for a new one.
 
         Raises
         ------
@@ -334,7 +352,7 @@ class Coordinator:
         """
         try:
             kept = json.loads(data)
-            made = cls(terms, clock, bytes.fromhex(kept["training"]))
+            made = cls(terms, clock, bytes.fromhex(kept["training"]), leave_out)
             made.setup_bytes = int(kept["setup_bytes"])
             made.played = int(kept["played"])
             told = [read_request(bytes.fromhex(one)) for one in kept["told"]]
@@ -365,10 +383,19 @@ class Coordinator:
 
     def _setup(self, party: Party, request: Request) -> Steps[bytes]:
         """Ask somebody without whom there is no training."""
-        reply = (yield from self._ask(party, request, 0, "setup", "setup")).refused()
-        if reply.data is None:
-            raise RoundError(f"{party} did not reply; no training begins without it")
-        return reply.data
+        (data,) = yield from self._setup_all([party], request)
+        return data
+
+    def _setup_all(self, parties: Sequence[Party], request: Request) -> Steps[list[bytes]]:
+        """Ask several of them the same, side by side."""
+        replies = yield [Ask(party, request, 0, "setup", "setup") for party in parties]
+        made: list[bytes] = []
+        for party, reply in zip(parties, replies, strict=True):
+            data = reply.refused().data
+            if data is None:
+                raise RoundError(f"{party} did not reply; no training begins without it")
+            made.append(data)
+        return made
 
     @property
     def _members(self) -> list[Party]:
@@ -388,12 +415,9 @@ class Coordinator:
 
     def begin(self) -> Steps[None]:
         """Call the training together, and pool the clouds' statistics."""
-        roster: list[bytes] = []
-        for cloud in self._clouds:
-            roster.append((yield from self._setup(cloud, Introduce())))
+        roster = yield from self._setup_all(self._clouds, Introduce())
         joined = yield from self._agree(tuple(roster))
-        for cloud in self._clouds:
-            yield from self._setup(cloud, joined)
+        yield from self._setup_all(self._clouds, joined)
         parts = (
             joined.training,
             joined.exact_plan,
@@ -437,24 +461,24 @@ class Coordinator:
         proposed = yield from self._setup(self._clouds[0], Propose(0, 0))
         proposal = Proposal.from_bytes(proposed)
         self.aggregator.open_round(proposal.description)
-        for cloud in self._clouds:
-            self.aggregator.receive(
-                (yield from self._setup(cloud, Contribute(proposal.description)))
-            )
+        contribute = Contribute(proposal.description)
+        for counts in (yield from self._setup_all(self._clouds, contribute)):
+            self.aggregator.receive(counts)
         take, _ = yield from self._open(proposal.description, played)
         upload = max(one.payload_bytes for one in self.aggregator.seen)
         self.setup_bytes += upload + take.size
         self._told.append(take)
         try:
-            for one in played.clouds:
-                if not (yield from self._catch_up(one, played, "setup")):
-                    raise RoundError(f"cloud {one.client + 1} did not take in the statistics")
+            follow = yield from self._catch_up(played.clouds, played, "setup")
         except _Spoiled:
             loss, _ = yield from self._judge(played)
             raise TamperedSumError(
                 f"no answers open the sum of statistics: {loss.sentence}. Statistics are the same "
                 "every time, so they are not encrypted again: this training is over"
             ) from None
+        for one in played.clouds:
+            if one not in follow:
+                raise RoundError(f"cloud {one.client + 1} did not take in the statistics")
         self._forget()
 
     # A training round.
@@ -506,17 +530,18 @@ class Coordinator:
         # Proposed before training, so that clouds can prepare their encryptions meanwhile, where
         # nothing else is to be agreed on first.
         sums = 0
-        current = []
         for cloud in drawn:
             cloud.state = "absent"
-            if (yield from self._catch_up(cloud, played, "train")):
-                current.append(cloud)
+        current = yield from self._catch_up(drawn, played, "train")
         proposal = yield from self._propose(current, played, sums, "train")
         prepare = proposal.description if proposal.purpose == UPDATES else b""
         there: list[CloudRound] = []
-        for cloud in current:
-            reply = yield from self._cloud(cloud, Train(number, prepare), played, "train", "train")
-            if reply.data is not None:
+        replies = yield from self._ask_all(
+            current, Train(number, prepare), played, "train", "train"
+        )
+        for cloud, reply in zip(current, replies, strict=True):
+            played.add("train", reply, cloud)
+            if self._word(cloud, reply).data is not None:
                 cloud.state = "summed"
                 there.append(cloud)
         self._require_all(there, played)
@@ -554,31 +579,65 @@ class Coordinator:
                 "that one away"
             )
 
-    def _cloud(
+    def _ask_all(
         self,
-        cloud: CloudRound,
+        clouds: Sequence[CloudRound],
         request: Request,
         played: PlayedRound,
         occasion: Occasion,
         phase: str,
-    ) -> Steps[Reply]:
-        """Ask a cloud; what it refuses ends the training."""
-        party = Party("cloud", cloud.client)
-        reply = yield from self._ask(party, request, played.number, occasion, phase)
-        played.add(phase, reply, cloud)
-        return reply.refused()
+    ) -> Steps[Iterable[Reply]]:
+        """Ask some clouds the same, side by side."""
+        return (
+            yield [
+                Ask(Party("cloud", cloud.client), request, played.number, occasion, phase)
+                for cloud in clouds
+            ]
+        )
+
+    def _uploads(
+        self,
+        clouds: Sequence[CloudRound],
+        description: bytes,
+        played: PlayedRound,
+        occasion: Occasion,
+    ) -> Steps[None]:
+        """Have clouds encrypt for a round, and add what arrives, one upload after another."""
+        asked = Contribute(description)
+        replies = yield from self._ask_all(clouds, asked, played, occasion, "encrypt")
+        for cloud, upload in zip(clouds, replies, strict=True):
+            played.add("encrypt", upload, cloud)
+            cloud.state = self._arrived(cloud, self._word(cloud, upload), played)
+
+    def _word(self, cloud: CloudRound, reply: Reply) -> Reply:
+        """Return a cloud's reply; what it refuses ends the training, or leaves it out."""
+        if reply.error is None or self._leave_out is None:
+            return reply.refused()
+        self._leave_out(cloud.client, one_line(reply.error))
+        return Reply(seconds=reply.seconds)
 
     def _propose(
         self, clouds: Sequence[CloudRound], played: PlayedRound, sums: int, occasion: Occasion
     ) -> Steps[_Due]:
         """Have one of some clouds describe the sum that is due."""
-        for cloud in clouds:
+        order = list(clouds)
+        if self._leave_out is not None and order:
+            # A cloud that describes what others refuse costs one round in so many.
+            first = played.number % len(order)
+            order = order[first:] + order[:first]
+        for cloud in order:
             party, asked = Party("cloud", cloud.client), Propose(played.number, sums)
             reply = yield from self._ask(party, asked, played.number, occasion, "aggregate")
             played.add("aggregate", reply)  # done for all, not for the cloud's own upload
-            data = reply.refused().data
-            if data is not None:
+            data = self._word(cloud, reply).data
+            if data is None:
+                continue
+            try:
                 return _read_proposal(data)
+            except VeilsumError as reason:
+                if self._leave_out is None:
+                    raise
+                self._leave_out(cloud.client, one_line(reason))
         raise _Skip(too_few(played.clouds, 0, self.terms.min_clients))
 
     def _agree_on(
@@ -590,10 +649,7 @@ class Coordinator:
         `passed` is how many had a part in the pass of agreeing on shares before; 0 for none.
         """
         self._timed(played, "aggregate", lambda: self.aggregator.open_round(proposal.description))
-        for cloud in there:
-            asked = Contribute(proposal.description)
-            upload = yield from self._cloud(cloud, asked, played, "contribute", "encrypt")
-            cloud.state = self._arrived(cloud, upload, played)
+        yield from self._uploads(there, proposal.description, played, "contribute")
         count = len(self.aggregator.seen)
         self._require(count, self.terms.min_clients, played)
         self._require_owed([cloud for cloud in there if cloud.state == "summed"])
@@ -605,9 +661,9 @@ class Coordinator:
             )
         take, _ = yield from self._open(proposal.description, played)
         self._told.append(take)
+        follow = yield from self._catch_up(there, played, "contribute")
         for cloud in there:
-            follows = yield from self._catch_up(cloud, played, "contribute")
-            if cloud.state == "summed" and not follows:
+            if cloud.state == "summed" and cloud not in follow:
                 cloud.state = "lost"
         return [cloud for cloud in there if cloud.state == "summed"]
 
@@ -621,10 +677,7 @@ class Coordinator:
             "aggregate",
             lambda: aggregator.open_round(description, proposal.plain_values),
         )
-        for cloud in there:
-            asked = Contribute(description)
-            upload = yield from self._cloud(cloud, asked, played, "upload", "encrypt")
-            cloud.state = self._arrived(cloud, upload, played)
+        yield from self._uploads(there, description, played, "upload")
         self._require(len(aggregator.seen), self.terms.min_clients, played)
         self._require_owed([cloud for cloud in there if cloud.state == "summed"])
         take, opening = yield from self._open(description, played)
@@ -640,21 +693,32 @@ class Coordinator:
 
     def _arrived(self, cloud: CloudRound, upload: Reply, played: PlayedRound) -> str:
         """Take in what came of an upload; return what became of it."""
-        if upload.data is None:
+        if upload.data is None and upload.file is None:
             return "lost"
-        cloud.up_bytes += len(upload.data)
+        cloud.up_bytes += (
+            len(upload.data or b"") if upload.file is None else upload.file.stat().st_size
+        )
         deadline = self.terms.deadline_s
         if deadline and sum(cloud.seconds.values()) + upload.delay_s > deadline:
             return "late"
         try:
-            self._receive(upload.data, played)
-        except WireFormatError:
+            self._receive(upload, played, cloud.client)
+        except WireFormatError as reason:
             # Cut off or damaged on the way; a wrong signature or round is an attack, and raised.
+            if self._leave_out is not None:
+                self._leave_out(cloud.client, one_line(reason))
             return "damaged"
+        except RoundError as reason:
+            if self._leave_out is None:
+                raise
+            self._leave_out(cloud.client, one_line(reason))
+            return "refused"
         return "summed"
 
-    def _receive(self, upload: bytes, played: PlayedRound) -> None:
-        self._timed(played, "aggregate", lambda: self.aggregator.receive(upload))
+    def _receive(self, upload: Reply, played: PlayedRound, client: int) -> None:
+        sent: bytes | Path = (upload.data or b"") if upload.file is None else upload.file
+        sender = None if self._leave_out is None else client
+        self._timed(played, "aggregate", lambda: self.aggregator.receive(sent, sender))
 
     def _timed(self, played: PlayedRound, phase: str, work: Callable[[], object]) -> None:
         """Count the aggregator's own time."""
@@ -669,32 +733,56 @@ class Coordinator:
 
     def _distribute(self, played: PlayedRound) -> Steps[None]:
         """Tell all clouds of the sum: those that were not drawn follow too, or models part."""
-        for cloud in played.clouds:
-            if cloud.state != "absent":
-                yield from self._catch_up(cloud, played, "distribute")
+        there = [cloud for cloud in played.clouds if cloud.state != "absent"]
+        yield from self._catch_up(there, played, "distribute")
 
-    def _catch_up(self, cloud: CloudRound, played: PlayedRound, occasion: Occasion) -> Steps[bool]:
-        """Bring a cloud all sums that it has not taken in; return whether it has them all now."""
-        i = cloud.client
-        while self._followed[i] < len(self._told):
-            told = self._told[self._followed[i]]
-            party = Party("cloud", i)
-            reply = yield from self._ask(party, told, played.number, occasion, "decrypt")
-            played.add("decrypt", reply, cloud)
-            # A member's share may be wrong under a right signature, or sealed so that nobody can
-            # read it; more answers make up for that.
-            wrong = isinstance(reply.error, (TamperedSumError, RoundError))
-            if wrong and told is self._told[-1] and (yield from self._ask_more(played)):
-                continue
-            if isinstance(reply.error, TamperedSumError) and self._spoiled(told):
-                raise _Spoiled
-            if reply.refused().data is None:
-                return False
-            cloud.down_bytes += 0 if isinstance(told, Skip) else told.size
-            if isinstance(told, Lose) and told is self._told[-1]:
-                self._named.append(read_convicted(reply.data or b"", len(self._members)))
-            self._followed[i] += 1
-        return True
+    def _catch_up(
+        self, clouds: Sequence[CloudRound], played: PlayedRound, occasion: Occasion
+    ) -> Steps[list[CloudRound]]:
+        """Bring clouds all sums that they have not taken in; return those who have them all now."""
+        gone: set[int] = set()
+        while True:
+            behind = [
+                cloud
+                for cloud in clouds
+                if cloud.client not in gone and self._followed[cloud.client] < len(self._told)
+            ]
+            if not behind:
+                return [cloud for cloud in clouds if cloud.client not in gone]
+            told = [self._told[self._followed[cloud.client]] for cloud in behind]
+            replies = yield [
+                Ask(Party("cloud", cloud.client), one, played.number, occasion, "decrypt")
+                for cloud, one in zip(behind, told, strict=True)
+            ]
+            # Whoever has taken the sum in comes first: it stands then, whatever others say of it.
+            answered = sorted(
+                zip(behind, told, replies, strict=True), key=lambda one: one[2].error is not None
+            )
+            for cloud, one, reply in answered:
+                played.add("decrypt", reply, cloud)
+                if (yield from self._told_anew(cloud, one, reply, played)):
+                    continue
+                if isinstance(reply.error, TamperedSumError) and self._spoiled(one):
+                    raise _Spoiled
+                if self._word(cloud, reply).data is None:
+                    gone.add(cloud.client)
+                    continue
+                cloud.down_bytes += 0 if isinstance(one, Skip) else one.size
+                if isinstance(one, Lose) and one is self._told[-1]:
+                    self._named.append(read_convicted(reply.data or b"", len(self._members)))
+                self._followed[cloud.client] += 1
+
+    def _told_anew(
+        self, cloud: CloudRound, told: _Told, reply: Reply, played: PlayedRound
+    ) -> Steps[bool]:
+        """Return whether a sum that a cloud could not open has more answers now."""
+        # A member's share may be wrong under a right signature, or sealed so that nobody can
+        # read it; more answers make up for that.
+        if not isinstance(reply.error, (TamperedSumError, RoundError)):
+            return False
+        if told is not self._told[self._followed[cloud.client]]:
+            return True  # another cloud that was asked side by side found it first
+        return told is self._told[-1] and (yield from self._ask_more(played))
 
     def _spoiled(self, told: _Told) -> bool:
         """Return whether a sum that a cloud cannot open is lost: a committee's last, and nobody's.
@@ -821,8 +909,7 @@ class Coordinator:
         if self.terms.encryption.authority == "clouds":
             # Members open what follows from their own history: whoever was not drawn, or was away,
             # takes in first what it missed.
-            for cloud in played.clouds:
-                yield from self._catch_up(cloud, played, "open")
+            yield from self._catch_up(played.clouds, played, "open")
         requests: list[bytes] = []
         self._timed(played, "aggregate", lambda: requests.append(aggregator.close_round()))
         if self._members:
@@ -967,7 +1054,7 @@ def _enough(count: int, threshold: int, what: str, silent: dict[int, str]) -> No
         )
 
 
-_MISSING = ("absent", "lost", "damaged", "late")
+_MISSING = ("absent", "lost", "damaged", "refused", "late")
 """States of clouds that should be in a sum and are not."""
 
 

@@ -403,6 +403,17 @@ def write_request(request: Request) -> bytes:
     request : Request
         Any of this module's requests.
     """
+    return b"".join(request_parts(request))
+
+
+def request_parts(request: Request) -> list[bytes]:
+    """Return a request's bytes in pieces, of which the large ones are the request's own.
+
+    Parameters
+    ----------
+    request : Request
+        Any of this module's requests.
+    """
     parts = [_MAGIC, *_counted(request.verb.encode())]
     for item in dataclasses.fields(request):
         value = getattr(request, item.name)
@@ -414,7 +425,7 @@ def write_request(request: Request) -> bytes:
                 parts += _counted(one)
         else:
             parts += _counted(value)
-    return b"".join(parts)
+    return parts
 
 
 def _counted(data: bytes) -> Iterator[bytes]:

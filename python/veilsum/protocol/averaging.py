@@ -7,8 +7,8 @@ participant, and takes in every opened sum: the ranges of the next round follow 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -402,5 +402,91 @@ class HybridMean:
         ----------
         merged : OpenedSum
             Both parts.
+        """
+        return self._averaging.mean(merged)
+
+
+class GivenModel:
+    """Another averaging, of updates to a model that somebody outside gives for each round.
+
+    What clouds train from is then no part of their history: a server that gave each of them
+    another model could tell their updates apart in the sum. So the round's layout has an empty
+    tensor whose name is the model's digest, and clouds that were given different ones expect
+    different rounds.
+
+    Parameters
+    ----------
+    averaging : Averaging
+        Of the updates.
+    given : callable
+        Returns the digest of what was given for the round that is due.
+    """
+
+    def __init__(self, averaging: Averaging, given: Callable[[], bytes]) -> None:
+        self._averaging = averaging
+        self._given = given
+        self.weighs = averaging.weighs
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Ranges of the next round."""
+        return self._averaging.limits
+
+    @property
+    def _mark(self) -> dict[str, NDArray[np.float64]]:
+        return {f"given.{self._given().hex()}": np.zeros(0)}
+
+    @property
+    def sum(self) -> SecureSum:
+        """The next round's sum, with a tensor that names the model."""
+        whole, mark = self._averaging.sum, self._mark
+        limits = {**whole.limits, **dict.fromkeys(mark, 1.0)}
+        return SecureSum(whole.purpose, {**whole.like, **mark}, limits)
+
+    @property
+    def state(self) -> State:
+        """All that later sums follow from."""
+        return self._averaging.state
+
+    def parts(
+        self, result: LocalResult, weight: float, numbers: np.random.Generator | None
+    ) -> Parts:
+        """Return a cloud's part of the sum.
+
+        Parameters
+        ----------
+        result : LocalResult
+            Of its training.
+        weight : float
+            Its own.
+        numbers : numpy.random.Generator or None
+            Stochastic rounding with its numbers; None rounds to nearest.
+        """
+        made = self._averaging.parts(result, weight, numbers)
+        return replace(made, encrypted={**made.encrypted, **self._mark})
+
+    def plain_values(self) -> int:
+        """Return how many values of each upload travel in the clear."""
+        return self._averaging.plain_values()
+
+    def merged(self, opened: OpenedSum, plain: NDArray[np.float64] | None) -> OpenedSum:
+        """Return an opened sum with the sum of plain parts put in.
+
+        Parameters
+        ----------
+        opened : OpenedSum
+            Of the encrypted parts.
+        plain : ndarray or None
+            Sum of the plain parts; None where there are none.
+        """
+        return self._averaging.merged(opened, plain)
+
+    def mean(self, merged: OpenedSum) -> OpenedMean:
+        """Take a sum in and return its mean.
+
+        Parameters
+        ----------
+        merged : OpenedSum
+            The sum.
         """
         return self._averaging.mean(merged)

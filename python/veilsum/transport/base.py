@@ -5,7 +5,7 @@ Transport. A coordinator says whom to ask what (`parties.asking`); `drive` plays
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from veilsum.parties.asking import Ask, Reply, Steps
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 class Transport(Protocol):
     """Brings requests to parties."""
 
-    def deliver(self, asks: Sequence[Ask]) -> list[Reply]:
+    def deliver(self, asks: Sequence[Ask]) -> Iterable[Reply]:
         """Bring requests to their parties, side by side where it can, and return the replies.
 
         Parameters
@@ -26,8 +26,9 @@ class Transport(Protocol):
 
         Returns
         -------
-        list of Reply
-            In the order of the requests; without data for whoever is not there.
+        iterable of Reply
+            In the order of the requests; without data for whoever is not there. It is read once;
+            a reply may be made when it is read.
         """
         ...
 

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -104,7 +104,7 @@ class Mailbox:
         digest = hashlib.sha256(request).digest()
         if digest not in self._known:
             path = self.folder / f"{len(self._known) + 1:06d}-{verb}{_REQUEST}"
-            _write(path, request)
+            write_whole(path, request)
             self._known[digest] = path
         # What was refused changed nothing, and may be possible by now.
         self._known[digest].with_suffix(_REFUSAL).unlink(missing_ok=True)
@@ -137,7 +137,7 @@ class Mailbox:
                 )
             return Reply(data)
         try:
-            return Reply(error=_read_refusal(request.with_suffix(_REFUSAL).read_bytes()))
+            return Reply(error=read_refusal(request.with_suffix(_REFUSAL).read_bytes()))
         except FileNotFoundError:
             return None
 
@@ -171,11 +171,11 @@ class Desk:
             try:
                 reply = self._party.handle(request)
             except VeilsumError as error:
-                _write(path.with_suffix(_REFUSAL), _write_refusal(error))
+                write_whole(path.with_suffix(_REFUSAL), write_refusal(error))
                 continue
             # Before the reply, so that nothing has left of which the party knows less.
-            _write(path.with_suffix(_NOTES), self._party.notes())
-            _write(path.with_suffix(_REPLY), reply)
+            write_whole(path.with_suffix(_NOTES), self._party.notes())
+            write_whole(path.with_suffix(_REPLY), reply)
         return len(waiting)
 
 
@@ -218,8 +218,8 @@ class Files:
         self._patience_s = patience_s
         self._boxes: dict[Party, Mailbox] = {}
 
-    def deliver(self, asks: Sequence[Ask]) -> list[Reply]:
-        """Put all requests there, and read the replies.
+    def deliver(self, asks: Sequence[Ask]) -> Iterator[Reply]:
+        """Put all requests there, and read the replies, each when it is asked for.
 
         Parameters
         ----------
@@ -230,7 +230,7 @@ class Files:
         for ask in asks:
             box = self._boxes.setdefault(ask.party, Mailbox(self._folder / folder_name(ask.party)))
             posted.append(box.post(write_request(ask.request), ask.request.verb))
-        return [self._reply(ask, path) for ask, path in zip(asks, posted, strict=True)]
+        return map(self._reply, asks, posted)
 
     def _reply(self, ask: Ask, path: Path) -> Reply:
         start = time.perf_counter()
@@ -268,18 +268,25 @@ def leave_out_uploads(folder: Path, parties: Sequence[Party]) -> None:
     for party in parties:
         for path in (folder / folder_name(party)).glob(f"*-{Contribute.verb}{_REPLY}"):
             if path.stat().st_size > len(_LEFT_OUT):
-                _write(path, _LEFT_OUT)
+                write_whole(path, _LEFT_OUT)
 
 
 def _answered(request: Path) -> bool:
     return any(request.with_suffix(kind).exists() for kind in (_REPLY, _REFUSAL))
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file as a whole, for its owner only; a process that is killed leaves none or all.
 
     It need not be on disk: a machine that fails loses a round's messages, and what must outlive
     that, members' ledgers, is written through.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data : bytes
+        All of it.
     """
     temporary = path.with_name(f".{path.name}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -288,14 +295,33 @@ def _write(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def _write_refusal(error: VeilsumError) -> bytes:
+def write_refusal(error: VeilsumError) -> bytes:
+    """Return what a party refused with, as bytes.
+
+    Parameters
+    ----------
+    error : VeilsumError
+        Its kind and words travel.
+    """
     refusal: dict[str, object] = {"kind": type(error).__name__, "why": str(error)}
     if isinstance(error, BadSharesError):  # made from clients, not from words
         refusal["clients"] = error.clients
     return json.dumps(refusal).encode()
 
 
-def _read_refusal(data: bytes) -> VeilsumError:
+def read_refusal(data: bytes) -> VeilsumError:
+    """Return what a party refused with.
+
+    Parameters
+    ----------
+    data : bytes
+        What `write_refusal` wrote.
+
+    Raises
+    ------
+    veilsum.WireFormatError
+        When it is malformed.
+    """
     try:
         found: Mapping[str, object] = json.loads(data)
         kind, why = found["kind"], found["why"]

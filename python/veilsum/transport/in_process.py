@@ -6,7 +6,7 @@ Transport. Parties still exchange bytes and nothing else. `Conditions` say what 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from veilsum.errors import VeilsumError
 from veilsum.parties.asking import Ask, Party, Reply
@@ -34,15 +34,15 @@ class InProcess:
         self._parties = dict(parties)
         self._conditions = Reliable() if conditions is None else conditions
 
-    def deliver(self, asks: Sequence[Ask]) -> list[Reply]:
-        """Ask the parties, one after another.
+    def deliver(self, asks: Sequence[Ask]) -> Iterator[Reply]:
+        """Ask the parties, one after another, each when its reply is read.
 
         Parameters
         ----------
         asks : sequence of Ask
             Requests.
         """
-        return [self._one(ask) for ask in asks]
+        return map(self._one, asks)
 
     def _one(self, ask: Ask) -> Reply:
         if not self._reaches(ask):

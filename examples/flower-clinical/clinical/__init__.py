@@ -1,0 +1,1 @@
+"""Four hospitals train one model on Flower; nobody sees another's update."""
