@@ -48,7 +48,7 @@ figure.wide { max-width: none; margin: 1rem 0; }
   linear-gradient(90deg, var(--paper) 40%, transparent) 0 0 / 2.4rem 100% no-repeat local,
   linear-gradient(-90deg, var(--paper) 40%, transparent) 100% 0 / 2.4rem 100% no-repeat local,
   linear-gradient(90deg, var(--grid), transparent) 0 0 / 1rem 100% no-repeat scroll,
-  linear-gradient(-90deg, var(--grid), transparent) 100% 0 / 1rem 100% no-repeat scroll; }
+  linear-gradient(-90deg, var(--grid), transparent) right 1px top 0 / 1rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--muted); font-size: .9rem; padding-bottom: .3rem; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--grid);
