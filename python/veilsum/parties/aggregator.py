@@ -20,7 +20,6 @@ from veilsum._core import (
     ChallengeAnswer,
     Endorsement,
     Upload,
-    Verdict,
     blame,
     check_answer,
     check_challenge_answer,
@@ -360,8 +359,8 @@ class Aggregator:
         _from(member, read.member, "challenges")
         check_challenge_answer(read, self._certificate, self._verify)
 
-    def blame(self, opened: Sequence[bytes]) -> Verdict:
-        """Say who spoiled the sum that `certify` was for, as far as members' challenges show it.
+    def blame(self, opened: Sequence[bytes]) -> bytes:
+        """Return the verdict: who spoiled the sum that `certify` was for, as far as it shows.
 
         Parameters
         ----------
@@ -377,7 +376,7 @@ class Aggregator:
             raise RoundError("no sum was certified")
         rnd = self._certificate.round
         read = [ChallengeAnswer.from_bytes(one, rnd) for one in opened]
-        return blame(self._certificate, read, [], None, self._verify)
+        return blame(self._certificate, read, [], None, self._verify).to_bytes()
 
     def _closed(self) -> Aggregate:
         if self._total is None:

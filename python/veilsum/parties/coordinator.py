@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from veilsum._core import Verdict
 from veilsum.api.plans import Plan
 from veilsum.api.rounds import Round
 from veilsum.arguments import shown
@@ -808,8 +809,9 @@ class Coordinator:
             played,
             len(everybody),
         )
-        verdict = self.aggregator.blame(list(opened.values()))
-        step = Round.from_bytes(known.description).step
+        rnd = Round.from_bytes(known.description)
+        written = self.aggregator.blame(list(opened.values()))
+        verdict, step = Verdict.from_bytes(written, rnd), rnd.step
         loss = Loss(
             "" if step is None else step.purpose,
             tuple(verdict.clients),
@@ -822,10 +824,9 @@ class Coordinator:
             for k, words in opened.items():
                 played.clouds[k].up_bytes += len(words)
         answers = tuple(known.given[k] for k in sorted(known.given))
-        self._owed = (self._owed | set(verdict.certificate.clients)) - set(verdict.clients)
         self._convicted |= set(verdict.clients)
-        self._owed -= self._convicted
-        return loss, Lose(known.description, verdict.to_bytes(), answers)
+        self._owed = (self._owed | set(verdict.certificate.clients)) - self._convicted
+        return loss, Lose(known.description, written, answers)
 
     def _lose(self, played: PlayedRound) -> Steps[None]:
         """End a round whose last sum is lost: find out who did it, and tell everybody."""

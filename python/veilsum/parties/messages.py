@@ -391,7 +391,9 @@ def read_convicted(data: bytes, members: int) -> tuple[int, ...]:
         raise WireFormatError(f"a list of members of {len(data)} bytes is cut off")
     named = tuple(number for (number,) in _MEMBER.iter_unpack(data))
     if list(named) != sorted(set(named)) or (named and named[-1] >= members):
-        raise WireFormatError(f"a list of members is not of a committee of {members}, in order")
+        raise WireFormatError(
+            f"a list of members is not of a committee of {shown(members)}, in order"
+        )
     return named
 
 

@@ -330,10 +330,12 @@ class History:
 
         Parameters
         ----------
-        round_id, manifest, state : bytes
+        round_id, manifest : bytes
             As in `Record`; the sum may be any of the step.
         verdict : bytes
             The verdict on the sum: who was told another one goes another way.
+        state : bytes
+            As in `Record`.
 
         Raises
         ------
