@@ -23,7 +23,7 @@ PYTEST = OMP_WAIT_POLICY=passive $(PY) -m pytest -n $(CMAKE_BUILD_PARALLEL_LEVEL
 TEST_DEPS = $(addprefix $(VENV)/.deps-,train mimic he dp flower test)
 
 .DELETE_ON_ERROR:
-.PHONY: help train test test-quick test-openfhe cpp-test asan tsan lint format bench bench-quick install install-testing clean
+.PHONY: help train test test-all test-quick test-openfhe cpp-test asan tsan lint format bench bench-quick install install-testing clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -31,7 +31,10 @@ help:  ## this list
 train: install $(VENV)/.deps-train  ## the main job: federated training under encryption (ARGS="config.toml")
 	$(VENV)/bin/veilsum train $(ARGS)
 
-test: asan install-testing $(TEST_DEPS) test-openfhe  ## C++ tests under asan+ubsan, then all Python tests
+test: asan install-testing $(TEST_DEPS) test-openfhe  ## C++ tests under asan+ubsan, then the Python tests: what CI runs
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-all: asan install-testing $(TEST_DEPS) test-openfhe  ## the same with the Python tests marked `long`
 	$(PYTEST) $(ARGS)
 
 test-openfhe: $(VENV)/.tools  ## the OpenFHE engine through the Python package, where it can be had

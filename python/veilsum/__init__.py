@@ -52,14 +52,17 @@ from veilsum._core import (
     isa_levels,
     max_threads,
 )
-from veilsum.api.crypto import Accumulator, decrypt, encrypt, keygen, open_sum, weighted_sum
+from veilsum.api.decrypting import decrypt
+from veilsum.api.encrypting import encrypt
 from veilsum.api.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
 from veilsum.api.members import Member, certify, combine, request_for
+from veilsum.api.opening import keygen, open_sum
 from veilsum.api.pads import PadStore
 from veilsum.api.pickling import register as _register
 from veilsum.api.plans import Plan
 from veilsum.api.rounds import Round, TrainingStep
 from veilsum.api.row_mean import RowMean
+from veilsum.api.summing import Accumulator, weighted_sum
 from veilsum.errors import (
     BackendUnavailableError,
     BadSharesError,
@@ -80,6 +83,7 @@ from veilsum.layout.tensors import Layout
 
 if TYPE_CHECKING:
     from veilsum.learning.module_task import Task
+    from veilsum.learning.predictions import Predictions
     from veilsum.training.averager import FederatedAverager
     from veilsum.training.federate import federate
 
@@ -90,6 +94,7 @@ __version__: str = build_info()["version"]
 
 _TRAINING = {
     "FederatedAverager": "veilsum.training.averager",
+    "Predictions": "veilsum.learning.predictions",
     "Task": "veilsum.learning.module_task",
     "federate": "veilsum.training.federate",
 }
@@ -129,6 +134,7 @@ __all__ = [
     "PadStore",
     "ParameterError",
     "Plan",
+    "Predictions",
     "PublicIdentity",
     "PublicKey",
     "Roster",

@@ -458,10 +458,33 @@ class SumKey:
     @staticmethod
     def load(path: _Path, round: Round) -> SumKey: ...
 
+@overload
 def open_sum(
     secret: SecretKey,
     round: Round,
     request: OpeningRequest,
+    *,
+    open: Callable[..., bytes | None],
+    verify: _Verify | None = None,
+    export: bool = False,
+    threads: int = 0,
+) -> SumKey: ...
+@overload
+def open_sum(
+    secret: SecretKey,
+    round: Round,
+    request: Aggregate,
+    *,
+    open: Callable[..., bytes | None],
+    verify: _Verify | None = None,
+    export: bool = False,
+    threads: int = 0,
+) -> SumKey: ...
+@overload
+def open_sum(
+    secret: SecretKey,
+    round: Round,
+    request: AggregateFile,
     *,
     open: Callable[..., bytes | None],
     verify: _Verify | None = None,

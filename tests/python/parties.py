@@ -272,7 +272,7 @@ class Stage:
     def open(self, total, secret=None, **options):
         """The core's sum key, from a key that has opened nothing yet."""
         secret = secret or self.fresh_secret()
-        return core.open_sum(secret, self.round, total.opening_request(), open=unseal, **options)
+        return core.open_sum(secret, self.round, total, open=unseal, **options)
 
 
 @functools.cache

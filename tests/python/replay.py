@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 
 import veilsum as vs
-from altering import altered
+from altering import altered, renamed
 from veilsum.learning.task import LocalTask
 from veilsum.parties import client as client_module
 from veilsum.parties.aggregator import cut_parts
@@ -72,7 +72,10 @@ class Transcript:
         rnd = vs.Round.from_bytes(request.description)
         # An eighth of the range: of the rows, of a weight, of a sensitivity, of an update's value.
         steps = 1 << (rnd.plan.value_bits - 4)
-        return replace(request, aggregate=altered(request.aggregate, rnd, steps))
+        other = altered(request.aggregate, rnd, steps)
+        if self.config.encryption.authority == "clouds":
+            return replace(request, aggregate=other)
+        return replace(request, aggregate=other, opening=renamed(request.opening, other))
 
 
 def record(

@@ -21,7 +21,7 @@ from veilsum.cli import main
 from veilsum.cli.streams import steady_streams
 from veilsum.errors import named_failures
 from veilsum.layout.files import atomic_file, write_secret
-from veilsum.learning.metrics import MetricsLog
+from veilsum.training.metrics_log import MetricsLog
 
 ASCII = {"PYTHONIOENCODING": "ascii"}
 

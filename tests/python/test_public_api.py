@@ -22,12 +22,12 @@ PUBLIC = {
     "Accumulator", "Aggregate", "AggregateFile", "Answer", "BackendUnavailableError",
     "BadSharesError", "Certificate", "Committee", "Endorsement", "FederatedAverager", "Group",
     "HeadroomError", "Identity", "KeyMismatchError", "Layout", "Member", "MemberRequest",
-    "OpeningRequest", "PadStore", "ParameterError", "Plan", "PublicIdentity", "PublicKey",
-    "Roster", "Round", "RoundError", "RowMean", "SecretKey", "SumKey", "TamperedSumError",
-    "Task", "TrainingStep", "Upload", "UploadFile", "VeilsumError", "VeilsumWarning",
-    "WireFormatError", "__version__", "build_info", "certify", "combine", "decrypt",
-    "decrypt_file", "encrypt", "encrypt_file", "federate", "isa_level", "isa_levels", "keygen",
-    "max_threads", "open_sum", "request_for", "sum_files", "weighted_sum",
+    "OpeningRequest", "PadStore", "ParameterError", "Plan", "Predictions", "PublicIdentity",
+    "PublicKey", "Roster", "Round", "RoundError", "RowMean", "SecretKey", "SumKey",
+    "TamperedSumError", "Task", "TrainingStep", "Upload", "UploadFile", "VeilsumError",
+    "VeilsumWarning", "WireFormatError", "__version__", "build_info", "certify", "combine",
+    "decrypt", "decrypt_file", "encrypt", "encrypt_file", "federate", "isa_level", "isa_levels",
+    "keygen", "max_threads", "open_sum", "request_for", "sum_files", "weighted_sum",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
-from oracle import identity, ring, sealed, streams, wire
+from oracle import identity, ring, sealed, streams, tag, wire
 
 WIRE, ROUND, KEY = "WireFormatError", "RoundError", "KeyMismatchError"
 TAMPERED = "TamperedSumError"
@@ -261,6 +261,7 @@ def sums(found: Collection, rnd: wire.Round) -> None:
     for fault, why, evidence in [
         ("evidence", "evidence of an unknown kind", b"\x03"),
         ("no_evidence", "the byte for the evidence is missing", b""),
+        ("no_digest", "names no blocks", b"\x00"),
         ("shows_aggregate", "shows the native engine's aggregate", wire.evidence_of(total.blocks)),
         (
             "shows_uploads",
@@ -283,7 +284,8 @@ def sums(found: Collection, rnd: wire.Round) -> None:
             replace(first, part=flipped(first.part)),
         ),
     ]:
-        data = wire.Sum(rnd.id, [(weight, head), other]).to_bytes()
+        shown = wire.read_sum(request).evidence
+        data = wire.Sum(rnd.id, [(weight, head), other], evidence=shown).to_bytes()
         found.add("opening_request", fault, why, data, ROUND, "open")
 
 
@@ -298,6 +300,7 @@ def altered_sums(found: Collection, rnd: wire.Round) -> None:
     check = len(total.blocks) - rnd.plan.check_block_bytes
     for fault, why, at in [
         ("check_block", "a bit of the check block differs", check + 5),
+        ("value_bit", "a value differs: only what binds the key tells", 0),
         ("last_check_bit", "the last bit of the check block differs", len(total.blocks) - 1),
     ]:
         changed = bytearray(total.blocks)
@@ -317,7 +320,23 @@ def sum_keys(found: Collection, rnd: wire.Round) -> None:
     found.add("sum_key", "short", "a byte is missing", resized(data, data[16:-5]))
     fields = [c + 16 for c in key.keys[0]]
     beyond = ring.pack([33, *fields[1:]], key.field_bits)
-    found.patch("sum_key", "coefficient", "a coefficient above 8 times the weight", 76, beyond)
+    at = 76 + len(key.bound)
+    found.patch("sum_key", "coefficient", "a coefficient above 8 times the weight", at, beyond)
+    for number in (0, 3):
+        why = "bound to its blocks in no known way"
+        found.patch("sum_key", f"binding_{number}", why, 76, bytes([number]))
+    for word, place in (("first", at - 16), ("second", at - 8)):
+        above = struct.pack("<Q", tag.PRIMES[0])
+        why = f"the {word} value of the blocks' hash is not below P"
+        found.patch("sum_key", f"{word}_value", why, place, above)
+    for fault, why, place in (
+        ("hash_key", "another key of the blocks' hash", 77),
+        ("hash_value", "another value of the blocks' hash", at - 8),
+    ):
+        changed = patched(data, wire.HEADER_BYTES + place, bytes([data[16 + place] ^ 1]))
+        found.add("sum_key", fault, why, changed, TAMPERED, "decrypt")
+    other = replace(key, bound=wire.BY_DIGEST + bytes(32)).to_bytes()
+    found.add("sum_key", "other_blocks", "of other blocks than these", other, TAMPERED, "decrypt")
     found.add(
         "sum_key",
         "other_sum",

@@ -409,9 +409,9 @@ def holders(found: Collection, made: CommitteeRound) -> None:
 
 def servers(found: Collection, made: CommitteeRound) -> None:
     """Without tags: the blocks are certified."""
-    other = replace(made.key, blocks_digest=bytes(32)).to_bytes()
+    other = replace(made.key, bound=bytes(32)).to_bytes()
     found.add("sum_key", "other_blocks", "of other blocks than these", other, TAMPERED, "decrypt")
-    none = replace(made.key, blocks_digest=b"").to_bytes()
+    none = replace(made.key, bound=b"").to_bytes()
     found.add("sum_key", "no_blocks", "names no blocks", none)
     good = made.certificate
     bare = replace(good, named_blocks=b"").to_bytes()

@@ -37,7 +37,7 @@ Aggregate::Aggregate(Manifest manifest, AlignedBuffer<std::uint8_t> blocks)
 
 scheme::OpeningRequest Aggregate::opening_request(int threads) const {
   scheme::OpeningRequest request{manifest()};
-  if (scheme::names_blocks(round(), manifest().unit_weights())) {
+  if (scheme::names_blocks(round())) {
     request.evidence.blocks_digest = blocks_digest(threads);
   }
   return request;

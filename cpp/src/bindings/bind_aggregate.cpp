@@ -130,14 +130,17 @@ class PythonBlockOpener final : public scheme::BlockOpener {
   HeldFunction callable_;
 };
 
+void check_round_of(const scheme::Manifest& manifest, const Round& round) {
+  if (manifest.round().id() == round.id()) return;
+  throw RoundError("the aggregate belongs to round " + short_hex(manifest.round().id()) +
+                   ", not to round " + short_hex(round.id()));
+}
+
 scheme::SumKey open_request(const scheme::SecretKey& secret, const Round& round,
                             const OpeningRequest& request, const py::function& open,
                             const std::optional<py::function>& verify, bool allow_export,
                             int threads) {
-  if (request.manifest.round().id() != round.id()) {
-    throw RoundError("the aggregate belongs to round " + short_hex(request.manifest.round().id()) +
-                     ", not to round " + short_hex(round.id()));
-  }
+  check_round_of(request.manifest, round);
   const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
   if (round.cipher().engine() == scheme::Engine::kNative) {
     const PythonOpener opener(open);
@@ -147,6 +150,38 @@ scheme::SumKey open_request(const scheme::SecretKey& secret, const Round& round,
   const PythonBlockOpener opener(open);
   const py::gil_scoped_release unlocked;  // as above
   return scheme::open_sum(secret, request, opener, verifier.get(), checked_threads(threads));
+}
+
+/// Opens a sum whose blocks are at hand; of the native engine, whose key holder they bind the key
+/// for.
+template <typename Total, typename Hash>
+scheme::SumKey open_total(const scheme::SecretKey& secret, const Round& round, const Total& total,
+                          const py::function& open, const std::optional<py::function>& verify,
+                          bool allow_export, int threads, Hash hash) {
+  check_round_of(total.manifest(), round);
+  const std::unique_ptr<PythonVerifier> verifier = make_verifier(verify);
+  const PythonOpener opener(open);
+  const scheme::HashBlocks blocks = hash(total, checked_threads(threads));
+  const py::gil_scoped_release unlocked;  // the ledger locks for itself, the callables too
+  return scheme::open_sum(secret, total.manifest(), blocks, opener, verifier.get(), allow_export);
+}
+
+scheme::SumKey open_aggregate(const scheme::SecretKey& secret, const Round& round,
+                              const Aggregate& total, const py::function& open,
+                              const std::optional<py::function>& verify, bool allow_export,
+                              int threads) {
+  return open_total(secret, round, total, open, verify, allow_export, threads,
+                    [](const Aggregate& it, int most) {
+                      return scheme::hash_of_memory(it.round(), it.blocks(), most);
+                    });
+}
+
+scheme::SumKey open_aggregate_file(const scheme::SecretKey& secret, const Round& round,
+                                   const scheme::AggregateFile& total, const py::function& open,
+                                   const std::optional<py::function>& verify, bool allow_export,
+                                   int threads) {
+  return open_total(secret, round, total, open, verify, allow_export, threads,
+                    [](const scheme::AggregateFile& it, int most) { return it.hash_blocks(most); });
 }
 
 void sum_files(const Round& round, const std::vector<std::filesystem::path>& paths,
@@ -385,9 +420,14 @@ void register_aggregate(py::module_& m) {
         py::arg("weights") = py::none(), py::kw_only(), py::arg("verify") = py::none(),
         py::arg("threads") = 0, py::arg("progress") = py::none(), py::arg("resume") = false,
         "Sums uploads in files to a file, in one pass.");
-  m.def("open_sum", &open_request, py::arg("secret"), py::arg("round"), py::arg("request"),
-        py::kw_only(), py::arg("open"), py::arg("verify") = py::none(), py::arg("export") = false,
-        py::arg("threads") = 0, "Opens a sum after all checks of the round; returns its SumKey.");
+  const auto open_sum = [&m](auto function, const char* what) {
+    m.def("open_sum", function, py::arg("secret"), py::arg("round"), py::arg("request"),
+          py::kw_only(), py::arg("open"), py::arg("verify") = py::none(), py::arg("export") = false,
+          py::arg("threads") = 0, what);
+  };
+  open_sum(&open_request, "Opens a sum after all checks of the round; returns its SumKey.");
+  open_sum(&open_aggregate, "The same with the blocks in hand, to which the key is bound.");
+  open_sum(&open_aggregate_file, "The same in one pass over the file.");
 }
 
 }  // namespace veilsum::bindings

@@ -56,7 +56,7 @@ void add_bytes(Class& type, Read read) {
 /// Of an aggregate in memory or in a file.
 template <typename Total>
 std::optional<Digest> named_blocks(const Total& total) {
-  if (!scheme::names_blocks(total.round(), true)) return std::nullopt;
+  if (!scheme::names_blocks(total.round())) return std::nullopt;
   return total.blocks_digest(0);
 }
 

@@ -1,6 +1,6 @@
 // Layer: cipher. Decryption of some blocks of a sum at a time, by the code that decrypts whole
-// sums. Whoever reads a sum in portions decrypts its check blocks first, and gives no number out
-// before the sum's tag, where it has one, was found right.
+// sums. Whoever reads a sum in portions decrypts its check blocks too, and gives no number out
+// before the hashes of all of it, where the sum has a tag or its key a check, were found right.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +34,11 @@ class BlockDecryptor {
   /// Decrypts the blocks [first, first + count), packed in `packed`, to `out`: their values, of the
   /// options' type. Check blocks have none and are only checked. Thread-safe with a scratch for
   /// each thread.
-  /// @param hash null, or what the blocks' hash is added to, under the key of the options' tag
-  /// @return false when the blocks are not the sum that the key opens: `out` and `hash` are then of
-  ///         no use
+  /// @param hashes what the blocks' hashes are added to; null where none are wanted
+  /// @return false when the blocks are not the sum that the key opens: `out` and `hashes` are then
+  ///         of no use
   bool decrypt(std::uint64_t first, std::uint64_t count, ByteView packed, Scratch& scratch,
-               std::uint8_t* out, ring::TagSum* hash = nullptr) const;
+               std::uint8_t* out, SumHashes* hashes) const;
 
  private:
   struct Shared;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <optional>
 
 #include "base/parallel.h"
@@ -11,6 +12,7 @@
 #include "cipher/element.h"
 #include "cipher/pads.h"
 #include "isa/dispatch.h"
+#include "ring/blocks_hash.h"
 #include "scheme/blocks_digest.h"
 #include "veilsum/errors.h"
 
@@ -28,14 +30,17 @@ struct Job {
   BlockKeys keys;
   std::uint64_t total_weight;
   DecryptOptions options;
-  bool narrow;  ///< digits fit 32 bits
+  bool narrow;                                  ///< digits fit 32 bits
+  std::optional<ring::BlocksHash> blocks_hash;  ///< where the key has a check
 
   Job(const Round& its_round, const scheme::SumKey& key, const DecryptOptions& its_options)
       : round(its_round),
         keys(its_round, key.coefficients()),
         total_weight(key.total_weight()),
         options(its_options),
-        narrow(its_round.plan().base() <= std::uint64_t{1} << 32) {}
+        narrow(its_round.plan().base() <= std::uint64_t{1} << 32) {
+    if (key.blocks_check() != nullptr) blocks_hash.emplace(key.blocks_check()->key);
+  }
 };
 
 struct Scratch {
@@ -53,8 +58,17 @@ struct Scratch {
   SecretBuffer<std::uint64_t> wide;
 };
 
+/// Adds the hash of a block's bytes where one is wanted: before decryption reads them again, from
+/// the cache.
+void hash_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, SumHashes* hashes) {
+  if (hashes == nullptr || hashes->blocks() == nullptr || !job.blocks_hash) return;
+  job.blocks_hash->add_block(block, {packed, job.round.block_bytes(block)}, *hashes->blocks());
+}
+
 /// True when the fields of a check block are within the noise of a sum of zeros.
-bool check_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, Scratch& scratch) {
+bool check_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, Scratch& scratch,
+               SumHashes* hashes) {
+  hash_one(job, packed, block, hashes);
   const Plan& plan = job.round.plan();
   isa::NoiseCheck args{};
   args.view = &plan.arithmetic().view();
@@ -78,11 +92,12 @@ isa::Ahead next_block(const Job& job, const std::uint8_t* packed, std::uint64_t 
           static_cast<std::size_t>(round.block_values(next) * each)};
 }
 
-/// Decrypts a block of values to `out`, and adds its hash to `hash` unless that is null. False when
-/// a coefficient is out of range, or a value beyond the limits: no sum of this plan under this key,
-/// and none of so much weight, looks like it.
+/// Decrypts a block of values to `out`, and adds its hashes to `hashes` unless that is null. False
+/// when a coefficient is out of range, or a value beyond the limits: no sum of this plan under this
+/// key, and none of so much weight, looks like it. Where hashes decide, such a block is worked
+/// through to its end like any other: the time would count how many there are.
 bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block, Scratch& scratch,
-                 std::uint8_t* out, ring::TagSum* hash) {
+                 std::uint8_t* out, SumHashes* hashes) {
   const Round& round = job.round;
   const Plan& plan = round.plan();
   const isa::KernelTable& kernels = isa::kernels();
@@ -95,12 +110,13 @@ bool decrypt_one(const Job& job, const std::uint8_t* packed, std::uint64_t block
   args.coefficients = coefficients;
   args.digits = {job.narrow ? scratch.narrow.data() : nullptr,
                  job.narrow ? nullptr : scratch.wide.data(), plan.degree()};
-  if (!kernels.decrypt_block(args)) return false;
-  if (hash != nullptr) {  // places without a value, too: their digits must be 0
-    job.options.tag->key.hash().add_block(
+  hash_one(job, packed, block, hashes);
+  bool within = kernels.decrypt_block(args);
+  if (!within && (hashes == nullptr || !hashes->any())) return false;
+  if (ring::TagSum* const hash = hashes == nullptr ? nullptr : hashes->digits()) {
+    job.options.tag->key.hash().add_block(  // places without a value, too: their digits must be 0
         block, {args.digits.narrow, args.digits.wide, plan.degree()}, coefficients, *hash);
   }
-  bool within = true;
   for_each_run(
       round, block, coefficients,
       [&](std::size_t segment, std::uint64_t first, std::uint32_t digit, std::uint32_t coefficient,
@@ -144,6 +160,23 @@ void refuse_sum() {
       "encrypted, or an upload does not fit its sealed key; no value is given out");
 }
 
+SumHashes::SumHashes(const scheme::SumKey& key, const DecryptOptions& options) {
+  if (options.tag != nullptr) digits_.emplace(options.tag->key.field());
+  if (key.blocks_check() != nullptr) blocks_.emplace(ring::BlocksHash::field());
+}
+
+void SumHashes::add(const SumHashes& part) {
+  if (digits_ && part.digits_) digits_->add(*part.digits_);
+  if (blocks_ && part.blocks_) blocks_->add(*part.blocks_);
+}
+
+bool SumHashes::hold(const scheme::SumKey& key, const DecryptOptions& options) const noexcept {
+  unsigned all = 1;  // one verdict: whoever asks branches on it, and on neither half
+  if (digits_) all &= static_cast<unsigned>(digits_->equals(options.tag->expected));
+  if (blocks_) all &= static_cast<unsigned>(blocks_->equals(key.blocks_check()->value));
+  return all != 0;
+}
+
 void check_blocks_of(const scheme::SumKey& key, const Digest& found) {
   if (key.blocks_digest() && *key.blocks_digest() != found) refuse_sum();
 }
@@ -174,24 +207,31 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
   const Job job(round, key, options);
   const std::uint64_t keys = round.upload_keys();
   const std::uint64_t values = round.value_blocks();
-  const bool tagged = options.tag != nullptr;
-  std::optional<TagTotal> total;
-  if (tagged) total.emplace(options.tag->key.field());
+  SumHashes total(key, options);
+  std::mutex guard;
+  const auto add = [&](const SumHashes& part) {
+    if (!part.any()) return;
+    const std::lock_guard<std::mutex> lock(guard);
+    total.add(part);
+  };
   Withheld withheld(out, static_cast<std::size_t>(round.size() * element_bytes(options.type)));
   std::atomic<bool> good{true};
   const auto scratch_for = [&] { return Scratch(job); };
   const int threads = worthwhile_threads(options.threads, cipher_us(round));
   parallel_for(static_cast<std::size_t>(round.check_blocks()), threads, scratch_for,
                [&](std::size_t item, Scratch& scratch) {
+                 SumHashes part(key, options);
                  const std::uint64_t block = values + item;
-                 if (!check_one(job, blocks.data() + round.block_offset(block), block, scratch)) {
+                 const std::uint8_t* const at = blocks.data() + round.block_offset(block);
+                 if (!check_one(job, at, block, scratch, &part)) {
                    good.store(false, std::memory_order_relaxed);
                  }
+                 add(part);
                });
   if (key.blocks_digest()) {
     check_blocks_of(key, scheme::digest_of_blocks(blocks, options.threads));
   }
-  if (!good.load()) refuse_sum();
+  if (!total.any() && !good.load()) refuse_sum();
   const std::uint64_t value_bytes = plan.block_capacity() * element_bytes(options.type);
   const std::uint64_t count = (values + keys - 1) / keys;
   const std::uint64_t group_values = plan.block_capacity() * keys;
@@ -202,25 +242,23 @@ void decrypt(const scheme::SumKey& key, const scheme::Manifest& manifest, ByteVi
     parallel_for(
         static_cast<std::size_t>(items), threads, scratch_for,
         [&](std::size_t item, Scratch& scratch) {
-          std::optional<ring::TagSum> hash;
-          if (tagged) hash.emplace(options.tag->key.field());
+          SumHashes part(key, options);
           const std::uint64_t begin = (first + item) * keys;
           const std::uint64_t end = std::min(begin + keys, values);
           for (std::uint64_t block = begin; block < end; ++block) {
             if (!decrypt_one(job, blocks.data() + round.block_offset(block), block, scratch,
-                             static_cast<std::uint8_t*>(out) + block * value_bytes,
-                             hash ? &*hash : nullptr)) {
+                             static_cast<std::uint8_t*>(out) + block * value_bytes, &part)) {
               good.store(false, std::memory_order_relaxed);
             }
           }
-          if (total && hash) total->add(*hash);
+          add(part);
         });
-    if (!tagged && !good.load()) refuse_sum();
+    if (!total.any() && !good.load()) refuse_sum();
     if (options.progress) {
       options.progress(std::min((first + items) * group_values, round.size()), round.size());
     }
   }
-  const bool holds = !total || total->sum().equals(options.tag->expected);
+  const bool holds = total.hold(key, options);
   if (!good.load() || !holds) refuse_sum();
   withheld.release();
 }
@@ -246,21 +284,23 @@ BlockDecryptor::Scratch::Scratch(const BlockDecryptor& owner)
 BlockDecryptor::Scratch::~Scratch() = default;
 
 bool BlockDecryptor::decrypt(std::uint64_t first, std::uint64_t count, ByteView packed,
-                             Scratch& scratch, std::uint8_t* out, ring::TagSum* hash) const {
+                             Scratch& scratch, std::uint8_t* out, SumHashes* hashes) const {
   const Job& job = shared_->job;
   const Round& round = job.round;
   const std::uint64_t value_bytes = round.plan().block_capacity() * element_bytes(job.options.type);
+  bool all_good = true;
   for (std::uint64_t block = first; block < first + count; ++block) {
     const std::uint8_t* const at =
         packed.data() + (round.block_offset(block) - round.block_offset(first));
     veilsum::cipher::Scratch& buffers = scratch.buffers_->scratch;
     const bool good =
         block < round.value_blocks()
-            ? decrypt_one(job, at, block, buffers, out + (block - first) * value_bytes, hash)
-            : check_one(job, at, block, buffers);
-    if (!good) return false;
+            ? decrypt_one(job, at, block, buffers, out + (block - first) * value_bytes, hashes)
+            : check_one(job, at, block, buffers, hashes);
+    all_good &= good;
+    if (!good && !(hashes != nullptr && hashes->any())) break;
   }
-  return true;
+  return all_good;
 }
 
 }  // namespace veilsum::cipher

@@ -1,5 +1,5 @@
 // Layer: cipher. See decrypt_file.h. Spans and portions as in encrypt_file.cpp; the journal holds
-// checksums, and with a tag the hashes of finished portions, which are as secret as the numbers.
+// checksums and the hashes of finished portions (SumHashes), which are as secret as the numbers.
 #include "cipher/decrypt_file.h"
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <optional>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -98,7 +98,8 @@ void check_targets(const Round& round, std::size_t prefix_bytes,
   }
 }
 
-std::vector<scheme::JournalFact> facts_of(const scheme::AggregateFile& total, ByteView prefix,
+std::vector<scheme::JournalFact> facts_of(const scheme::SumKey& key,
+                                          const scheme::AggregateFile& total, ByteView prefix,
                                           std::span<const FileTarget> targets,
                                           const DecryptOptions& options) {
   ByteWriter kind;
@@ -116,9 +117,10 @@ std::vector<scheme::JournalFact> facts_of(const scheme::AggregateFile& total, By
   shape.u8(static_cast<std::uint8_t>(options.type));
   shape.u8(options.average ? 1 : 0);
   if (options.tag != nullptr) shape.raw(options.tag->key.fingerprint());
+  if (const scheme::BlocksCheck* check = key.blocks_check()) shape.raw(check->fingerprint());
   return {{"it is the journal of another kind of run", kind.take()},
           {"the encrypted sum is another file, or it was changed since the run began", sum.take()},
-          {"dtype, layout, average or tag key are other ones", shape.take()}};
+          {"dtype, layout, average, tag key or sum key are other ones", shape.take()}};
 }
 
 class FileDecryption {
@@ -132,14 +134,15 @@ class FileDecryption {
         targets_(targets),
         options_(options),
         spans_(round_),
-        decryptor_(key, total.manifest(), options) {
+        decryptor_(key, total.manifest(), options),
+        hashes_(key, options) {
     check_targets(round_, prefix.size(), targets, file_bytes);
-    output_ = std::make_unique<scheme::ResumableOutput>(path, file_bytes, resume,
-                                                        facts_of(total, prefix, targets, options));
+    output_ = std::make_unique<scheme::ResumableOutput>(
+        path, file_bytes, resume, facts_of(key, total, prefix, targets, options));
     output_->read_history([&](ByteView record) {
       ByteReader in(record, "a record");
       const std::uint64_t first = in.u64();
-      Done done;
+      Done done{{}, SumHashes(key, options)};
       const std::uint32_t count = in.u32();
       ByteReader sums(in.raw(std::uint64_t{count} * 8), "a record");  // they are there, then room
       done.spans.reserve(count);
@@ -147,9 +150,11 @@ class FileDecryption {
         const std::uint32_t of_input = sums.u32();
         done.spans.push_back({of_input, sums.u32()});
       }
-      if (options.tag != nullptr) done.hash = read_hash(in, options.tag->key.field());
+      for (ring::TagSum* hash : {done.hashes.digits(), done.hashes.blocks()}) {
+        if (hash != nullptr) hash->add(read_hash(in, hash->field()));
+      }
       in.finish();
-      done_[first] = std::move(done);
+      done_.insert_or_assign(first, std::move(done));
     });
     output_->file().write_at(0, prefix);
   }
@@ -175,7 +180,7 @@ class FileDecryption {
   /// What an earlier run wrote of a portion.
   struct Done {
     std::vector<Checksums> spans;
-    std::optional<ring::TagSum> hash;
+    SumHashes hashes;
   };
   struct Scratch {
     Scratch(const BlockDecryptor& decryptor, OutputFile& output, std::size_t in_bytes,
@@ -195,7 +200,6 @@ class FileDecryption {
   void decrypt() {
     if (key_.blocks_digest()) check_blocks_of(key_, total_.blocks_digest(options_.threads));
     check_keys();
-    if (options_.tag != nullptr) total_hash_.emplace(options_.tag->key.field());
     const std::uint64_t portion = spans_in_portion(options_.threads);
     std::uint32_t crc = 0;
     std::uint64_t count = 0;
@@ -214,20 +218,23 @@ class FileDecryption {
           });
       if (options_.progress) options_.progress(end, round_.size());
     }
-    const bool holds = !total_hash_ || total_hash_->equals(options_.tag->expected);
+    const bool holds = hashes_.hold(key_, options_);
     if (!good_.load() || !holds) refuse_sum();
     total_.check_checksum(crc);
     output_->commit();
   }
 
-  /// Looks at the check blocks, so that nothing is decrypted under a wrong key.
+  /// Looks at the check blocks, so that nothing is given out under a wrong key: nothing is
+  /// decrypted, even, unless the end decides for all of the sum. They are hashed with their span.
   void check_keys() {
     AlignedBuffer<std::uint8_t> packed(spans_.block_bytes());
     BlockDecryptor::Scratch scratch(decryptor_);
     for (std::uint64_t block = round_.value_blocks(); block < round_.blocks(); ++block) {
       const std::span<std::uint8_t> bytes = packed.span().first(spans_.bytes_of(block, 1));
       total_.file().read_at(total_.blocks_offset() + spans_.offset_of(block), bytes);
-      if (!decryptor_.decrypt(block, 1, bytes, scratch, nullptr)) refuse_sum();
+      if (decryptor_.decrypt(block, 1, bytes, scratch, nullptr, nullptr)) continue;
+      if (!hashes_.any()) refuse_sum();
+      good_.store(false, std::memory_order_relaxed);
     }
   }
 
@@ -249,8 +256,7 @@ class FileDecryption {
   bool take_over(std::uint64_t first, std::uint64_t& count) {
     const auto found = done_.find(first);
     if (found == done_.end() || found->second.spans.empty() ||
-        found->second.spans.size() > spans_.count() - first ||
-        found->second.hash.has_value() != total_hash_.has_value()) {
+        found->second.spans.size() > spans_.count() - first) {
       return false;
     }
     count = found->second.spans.size();
@@ -275,7 +281,7 @@ class FileDecryption {
           if (crc != results_[item].out) good.store(false);
         });
     if (good.load()) {
-      if (total_hash_ && found->second.hash) total_hash_->add(*found->second.hash);
+      hashes_.add(found->second.hashes);
       return true;
     }
     count = std::min(spans_in_portion(options_.threads), spans_.count() - first);
@@ -294,7 +300,8 @@ class FileDecryption {
   void make(std::uint64_t first, std::uint64_t count) {
     results_.assign(static_cast<std::size_t>(count), {});
     const std::uint64_t step = blocks_in_step(spans_);
-    if (total_hash_) portion_.emplace(options_.tag->key.field());
+    SumHashes portion(key_, options_);
+    std::mutex guard;
     parallel_for(
         static_cast<std::size_t>(count), options_.threads,
         [&] {
@@ -306,38 +313,37 @@ class FileDecryption {
         },
         [&](std::size_t item, auto& lease) {
           Checksums& result = results_[item];
-          std::optional<ring::TagSum> hash;
-          if (portion_) hash.emplace(options_.tag->key.field());
+          SumHashes hashes(key_, options_);
           for_each_step(first + item, [&](std::uint64_t block, std::uint64_t blocks) {
-            decrypt_step(block, blocks, *lease, result, hash ? &*hash : nullptr);
+            decrypt_step(block, blocks, *lease, result, hashes);
           });
-          if (portion_ && hash) portion_->add(*hash);
+          const std::lock_guard<std::mutex> lock(guard);
+          portion.add(hashes);
         });
     pool_.for_each([](Scratch& scratch) { scratch.writes.flush(); });
-    if (portion_ && total_hash_) total_hash_->add(portion_->sum());
+    hashes_.add(portion);
     // What was refused already is not told before the end, but no later run may take it over.
     if (!output_->journaled() || !good_.load()) return;
-    ByteWriter record(16 + 8 * results_.size() + kHashBytes);
+    ByteWriter record(16 + 8 * results_.size() + 2 * kHashBytes);
     record.u64(first);
     record.u32(static_cast<std::uint32_t>(count));
     for (const Checksums& crc : results_) {
       record.u32(crc.in);
       record.u32(crc.out);
     }
-    record_with_hash(*output_, std::move(record), portion_);
+    record_with_hashes(*output_, std::move(record), {portion.digits(), portion.blocks()});
   }
 
   void decrypt_step(std::uint64_t block, std::uint64_t blocks, Scratch& scratch, Checksums& result,
-                    ring::TagSum* hash) {
+                    SumHashes& hashes) {
     const auto crc32c = isa::kernels().crc32c;
     const std::span<std::uint8_t> packed =
         scratch.packed.span().first(spans_.bytes_of(block, blocks));
     total_.file().read_at(total_.blocks_offset() + spans_.offset_of(block), packed);
     result.in = crc32c(result.in, packed.data(), packed.size());
-    if (!decryptor_.decrypt(block, blocks, packed, scratch.blocks, scratch.flat.data(), hash)) {
-      if (hash == nullptr) refuse_sum();
-      good_.store(false, std::memory_order_relaxed);
-      return;
+    if (!decryptor_.decrypt(block, blocks, packed, scratch.blocks, scratch.flat.data(), &hashes)) {
+      if (!hashes.any()) refuse_sum();
+      good_.store(false, std::memory_order_relaxed);  // and on, as with any other block
     }
     const std::uint64_t start = spans_.values_before(block);
     for_each_target(
@@ -366,8 +372,7 @@ class FileDecryption {
   std::unique_ptr<scheme::ResumableOutput> output_;
   std::map<std::uint64_t, Done> done_;
   std::vector<Checksums> results_;
-  std::optional<TagTotal> portion_;         // hash of the portion that is being made
-  std::optional<ring::TagSum> total_hash_;  // hash of the portions that are done
+  SumHashes hashes_;  // of the portions that are done; the last has the check blocks, too
   std::atomic<bool> good_{true};
   ScratchPool<Scratch> pool_;
 };

@@ -24,8 +24,9 @@ struct FileTarget {
 /// @param file_bytes the file's size
 /// @param options type is what the values are decrypted to before they are rounded to a target's
 /// @param resume keep a journal beside `path`, and continue the run of one that is there
-/// The numbers stand in a file of mode 0600 beside `path` until the sum's tag, where it has one,
-/// was found right; then it takes its name, or it is removed.
+/// The numbers stand in a file of mode 0600 beside `path` until the sum's tag, or the key's check
+/// of the blocks, was found right, in the same pass; then it takes its name, or it is removed. A
+/// key that names the blocks' digest has them read for that before.
 /// @throws as decrypt(); WireFormatError for damaged blocks; ParameterError when a run cannot be
 ///         continued; std::system_error of the files. On an error `path` is as it was.
 void decrypt_file(const scheme::SumKey& key, const scheme::AggregateFile& total,

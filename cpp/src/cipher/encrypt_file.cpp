@@ -458,7 +458,7 @@ class FileEncryption {
     record.u32(static_cast<std::uint32_t>(count));
     for (const SpanResult& result : results_) record.u32(result.crc);
     record.u64(clipped);
-    record_with_hash(*output_, std::move(record), portion_);
+    record_with_hashes(*output_, std::move(record), {portion_ ? &portion_->sum() : nullptr});
   }
 
   void check_inputs_unchanged() const {

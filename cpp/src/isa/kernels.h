@@ -261,7 +261,8 @@ struct QuantiseResult {
 /// `in_float` (kFloat32, narrow digits, all |v| < 2^24, scale within 2^-60 ... 2^60):
 /// with hi = float(scale), lo = float(scale - hi), out = fma(v, hi, v * lo), in float. Otherwise
 /// double(v) * scale, rounded to float for kFloat32.
-/// No sum of that weight has v > offset (a digit is at most 2 * levels a unit of weight).
+/// No sum of that weight has v > offset (a digit is at most 2 * levels a unit of weight). Digits of
+/// a block that decrypt_block found out of range may be anything; what they give is of no use.
 struct Dequantise {
   const std::uint32_t* narrow;  ///< exactly one of the two is set
   const std::uint64_t* wide;
@@ -306,12 +307,19 @@ struct alignas(64) TagPowers {
   double high[kTagStep];
 };
 
+/// A word of 48 bits, as it lies among packed bytes: little-endian, anywhere.
+struct PackedWord {
+  std::uint8_t bytes[6];
+};
+
 /// Input of `tag_run`: sum_(j < count) w_j x^j mod P for each evaluation's x, with the words
 /// w_j = sum_(i < digit_count) digit_i,j * t^i below P and below 2^52. Digit i of word j stands at
-/// [i * stride + j] of the one pointer that is set, and is below t.
+/// [i * stride + j] of the one pointer that is set, and is below t; packed words have one digit, t
+/// = 2^48, and the prime 2^50 - 27.
 struct TagRun {
   const std::uint32_t* narrow;
   const std::uint64_t* wide;
+  const PackedWord* packed;
   std::size_t stride;
   std::uint64_t base;          ///< t, 2 ... 2^52
   std::uint32_t digit_count;   ///< g, at least 1

@@ -235,4 +235,40 @@ void TagHash::add_block(std::uint64_t block, const ConstDigitRows& rows, std::si
   sum.add(total);
 }
 
+void TagHash::add_packed(std::uint64_t block, const isa::PackedWord* packed, std::size_t words,
+                         const isa::PackedWord* last, TagSum& sum) const {
+  require_same_field(field_, sum.field());
+  const isa::KernelTable& kernels = isa::kernels();
+  const std::size_t whole = (words + isa::kTagRun - 1) / isa::kTagRun;
+  const std::size_t runs = whole + (last == nullptr ? 0 : 1);
+  std::uint64_t multipliers[isa::kTagEvaluations * kRunsAtOnce];
+  isa::TagRun args{};
+  args.base = base_;
+  args.digit_count = 1;
+  args.scale = scale_.data();
+  args.prime = field_.prime();
+  args.powers = powers_.data();
+  TagSum total(field_);
+  std::uint64_t value[isa::kTagEvaluations];
+  for (std::size_t run = 0; run < runs; ++run) {
+    const std::size_t at = run % kRunsAtOnce;
+    if (at == 0) {
+      make_elements(field_, key_.key(), stream_index(Domain::kTagMultiplier, 0, block),
+                    isa::kTagEvaluations * run,
+                    isa::kTagEvaluations * std::min(kRunsAtOnce, runs - run), multipliers);
+    }
+    args.packed = run < whole ? packed + run * isa::kTagRun : last;
+    args.count = run < whole ? std::min(isa::kTagRun, words - run * isa::kTagRun) : isa::kGroup;
+    kernels.tag_run(args, value);
+    for (std::size_t e = 0; e < isa::kTagEvaluations; ++e) {
+      total.values_[e] = field_.add(
+          total.values_[e], field_.multiply(value[e], multipliers[isa::kTagEvaluations * at + e]));
+    }
+  }
+  secure_wipe(value, sizeof value);
+  secure_wipe(multipliers,
+              isa::kTagEvaluations * std::min(kRunsAtOnce, runs) * sizeof *multipliers);
+  sum.add(total);
+}
+
 }  // namespace veilsum::ring

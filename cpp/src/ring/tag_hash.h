@@ -151,6 +151,14 @@ class TagHash {
   void add_block(std::uint64_t block, const ConstDigitRows& rows, std::size_t coefficients,
                  TagSum& sum) const;
 
+ protected:
+  /// Adds runs of packed words, of a hash of t = 2^48 and one digit, and a last run of eight words
+  /// that lie elsewhere.
+  /// @param words a multiple of eight
+  /// @param last null where there is no such run
+  void add_packed(std::uint64_t block, const isa::PackedWord* packed, std::size_t words,
+                  const isa::PackedWord* last, TagSum& sum) const;
+
  private:
   TagField field_;
   std::uint64_t base_;

@@ -2,6 +2,7 @@
 #include "scheme/aggregate_file.h"
 
 #include <cstring>
+#include <mutex>
 #include <vector>
 
 #include "base/parallel.h"
@@ -80,7 +81,7 @@ void AggregateFile::check_checksum(std::uint32_t crc_of_blocks) const {
   }
 }
 
-void AggregateFile::read_through(int threads, BlocksDigest* digest) const {
+void AggregateFile::read_through(int threads, BlocksDigest* digest, const BlockBytes& each) const {
   struct Result {
     std::uint32_t crc = 0;
     Bytes pieces;
@@ -98,6 +99,7 @@ void AggregateFile::read_through(int threads, BlocksDigest* digest) const {
           file_->read_at(blocks_offset_ + spans.offset(span), bytes);
           results[item].crc = isa::kernels().crc32c(0, bytes.data(), bytes.size());
           if (digest != nullptr) results[item].pieces = piece_digests(bytes);
+          if (each) each(spans.first_block(span), spans.blocks(span), bytes);
         });
     for (std::size_t item = 0; item < results.size(); ++item) {
       crc = crc32c_combine(crc, results[item].crc, spans.bytes(first + item));
@@ -107,17 +109,31 @@ void AggregateFile::read_through(int threads, BlocksDigest* digest) const {
   check_checksum(crc);
 }
 
-void AggregateFile::verify(int threads) const { read_through(threads, nullptr); }
+void AggregateFile::verify(int threads) const { read_through(threads, nullptr, {}); }
 
 Digest AggregateFile::blocks_digest(int threads) const {
   BlocksDigest digest;
-  read_through(threads, &digest);
+  read_through(threads, &digest, {});
   return digest.finish();
+}
+
+HashBlocks AggregateFile::hash_blocks(int threads) const {
+  return [this, threads](const ring::BlocksHash& hash) {
+    ring::TagSum total(ring::BlocksHash::field());
+    std::mutex guard;
+    read_through(threads, nullptr, [&](std::uint64_t first, std::uint64_t count, ByteView bytes) {
+      ring::TagSum sum(ring::BlocksHash::field());
+      add_blocks(hash, round(), first, count, bytes, sum);
+      const std::lock_guard<std::mutex> lock(guard);
+      total.add(sum);
+    });
+    return total;
+  };
 }
 
 OpeningRequest AggregateFile::opening_request(int threads) const {
   OpeningRequest request{*manifest_};
-  if (names_blocks(round(), manifest_->unit_weights())) {
+  if (names_blocks(round())) {
     request.evidence.blocks_digest = blocks_digest(threads);
   }
   return request;

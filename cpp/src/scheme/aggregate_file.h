@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -37,10 +38,15 @@ class AggregateFile {
   void verify(int threads) const;
   /// The same, and the digest over the blocks, as of an upload's.
   Digest blocks_digest(int threads) const;
+  /// The same, and the keyed hash over the blocks: what open_sum() takes. This object must outlive
+  /// the function.
+  HashBlocks hash_blocks(int threads) const;
 
  private:
-  /// Reads all blocks in order. @param digest null where it is not wanted
-  void read_through(int threads, BlocksDigest* digest) const;
+  /// Takes blocks [first, first + count), in any order and on any thread.
+  using BlockBytes = std::function<void(std::uint64_t first, std::uint64_t count, ByteView bytes)>;
+  /// Reads all blocks in order. @param digest null, @param each empty where it is not wanted
+  void read_through(int threads, BlocksDigest* digest, const BlockBytes& each) const;
   void read_head(const Round& round);
 
   std::shared_ptr<const InputFile> file_;

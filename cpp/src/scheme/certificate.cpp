@@ -54,7 +54,8 @@ void check_word(const Round& round, std::uint32_t member, const Signature& signa
 }
 
 Digest SumName::digest(const Round& round) const {
-  if (blocks.has_value() != names_blocks(round, true)) {
+  (void)committee_of(round);
+  if (blocks.has_value() != names_blocks(round)) {
     throw RoundError(blocks ? "with tags, members certify no blocks"
                             : "without tags, members certify the aggregate's blocks as well");
   }
@@ -146,7 +147,7 @@ Certificate Certificate::from_bytes(ByteView bytes, const Round& round,
   ByteReader in(open_envelope(bytes, ObjectKind::kCertificate), "certificate");
   const Manifest manifest = Manifest::read(in, round);
   SumName name{manifest.digest(), std::nullopt};
-  if (names_blocks(round, true)) name.blocks = in.array<32>();
+  if (names_blocks(round)) name.blocks = in.array<32>();
   const Digest sum = name.digest(round);
   std::vector<Endorsement> endorsements;
   endorsements.reserve(committee_of(round).threshold());

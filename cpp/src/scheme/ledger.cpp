@@ -67,9 +67,12 @@ void OpeningLedger::append(LedgerFile::Session& session, const Digest& round_id,
 void OpeningLedger::refuse_other(const Digest& round_id, const Digest& manifest) const {
   const auto at = opened_.find(round_id);
   if (at == opened_.end() || at->second == manifest) return;
-  throw RoundError("round " + short_hex(round_id) +
-                   " was opened before for another set of uploads; the difference of two sums "
-                   "would reveal single updates, so start a new round");
+  throw RoundError(
+      "round " + short_hex(round_id) +
+      " was opened before for another set of uploads, or for other blocks of theirs; the "
+      "difference of two sums would reveal single updates, so start a new round (the "
+      "same sum is opened again as it was the first time: from the aggregate, or from "
+      "its request)");
 }
 
 void OpeningLedger::attach(const std::string& path) {

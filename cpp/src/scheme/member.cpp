@@ -54,7 +54,7 @@ MemberRequest MemberRequest::from_bytes(ByteView bytes, const Round& round) {
   const Committee& committee = committee_of(round);
   MemberRequest request(Manifest::read(in, round));
   request.name_.manifest = request.manifest_.digest();
-  if (names_blocks(round, true)) request.name_.blocks = in.array<32>();
+  if (names_blocks(round)) request.name_.blocks = in.array<32>();
   request.member_ = read_member(in, round);
   request.part_bytes_ = sealed_share_bytes(round);
   const std::size_t length = part_path_length(committee.size(), request.member_);

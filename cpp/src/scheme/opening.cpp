@@ -1,10 +1,12 @@
 // Layer: scheme. See opening.h.
 #include "scheme/opening.h"
 
+#include <array>
 #include <cstring>
 #include <utility>
 
 #include "base/file_io.h"
+#include "base/wipe.h"
 #include "ring/sha256.h"
 #include "scheme/block_sums.h"
 #include "scheme/blocks_digest.h"
@@ -119,8 +121,7 @@ ring::TagSum read_tag(const Round& round, const UploadHead& head, ByteView words
 }
 
 bool names_its_blocks(const OpeningRequest& request) {
-  return request.evidence.kind != Evidence::Kind::kNone ||
-         names_blocks(request.manifest.round(), request.manifest.unit_weights());
+  return request.evidence.kind != Evidence::Kind::kNone || names_blocks(request.manifest.round());
 }
 
 }  // namespace
@@ -159,16 +160,20 @@ OpeningRequest OpeningRequest::from_bytes(ByteView bytes, const Round& round) {
   return request;
 }
 
-SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Opener& opener,
-                const SignatureVerifier* verifier, bool allow_export) {
-  const Manifest& manifest = request.manifest;
+namespace {
+
+/// What sealed keys of a sum hold, added up.
+struct OpenedParts {
+  KeyCoefficients keys;
+  std::optional<ring::TagSum> tag;
+};
+
+/// All of rule 2 but the ledger.
+OpenedParts open_parts(const SecretKey& secret, const Manifest& manifest, const Opener& opener,
+                       const SignatureVerifier* verifier) {
   const Round& round = manifest.round();
   const Plan& plan = round.plan();
   check_rules(secret, manifest, verifier);
-  if (request.evidence.kind != Evidence::Kind::kNone) {
-    throw RoundError("the request shows blocks, which the native engine's key holder never sees");
-  }
-
   KeyCoefficients sum(std::size_t{plan.degree()} * round.upload_keys(), Initialise::kZero);
   std::optional<ring::TagSum> tag;
   if (round.tagged()) tag.emplace(tag_field(round));
@@ -187,12 +192,58 @@ SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Op
     const auto weight = static_cast<std::int64_t>(entry.weight);
     for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += weight * keys[j];
   }
+  return {std::move(sum), std::move(tag)};
+}
+
+/// What the ledger has of an opening by the blocks' digest. Two aggregates of one manifest are two
+/// openings: the blocks are part of what is recorded.
+Digest opened_by_digest(const Digest& manifest, const Digest& blocks) {
+  return ring::labelled_hash("veilsum/2/opened-blocks", {manifest, blocks});
+}
+
+/// The same by their keyed hash; its key is not in it.
+Digest opened_by_check(const Digest& manifest, const BlocksCheck& check) {
+  std::array<std::uint8_t, sizeof(ring::TagSum::Values)> value;
+  std::memcpy(value.data(), check.value.values().data(), value.size());  // little-endian: bytes.h
+  const Digest what = ring::labelled_hash("veilsum/2/opened-hash", {manifest, value});
+  secure_wipe(value.data(), value.size());
+  return what;
+}
+
+}  // namespace
+
+SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Opener& opener,
+                const SignatureVerifier* verifier, bool allow_export) {
+  const Manifest& manifest = request.manifest;
+  const Round& round = manifest.round();
+  (void)round.plan();
+  if (request.evidence.kind != Evidence::Kind::kNone) {
+    throw RoundError("the request shows blocks, which the native engine's key holder never sees");
+  }
+  OpenedParts parts = open_parts(secret, manifest, opener, verifier);
   const Digest digest = manifest.digest();
-  secret.ledger().record(round.id(), digest);
-  return SumKey(
-      round, digest, manifest.entries().size(), manifest.total_weight(),
-      manifest.unit_weights() || allow_export, std::move(sum), std::move(tag),
-      names_its_blocks(request) ? std::optional(request.evidence.blocks_digest) : std::nullopt);
+  std::optional<Digest> blocks;
+  if (names_blocks(round)) blocks = request.evidence.blocks_digest;
+  secret.ledger().record(round.id(), blocks ? opened_by_digest(digest, *blocks) : digest);
+  return SumKey(round, digest, manifest.entries().size(), manifest.total_weight(),
+                manifest.unit_weights() || allow_export, std::move(parts.keys),
+                std::move(parts.tag), blocks);
+}
+
+SumKey open_sum(const SecretKey& secret, const Manifest& manifest, const HashBlocks& blocks,
+                const Opener& opener, const SignatureVerifier* verifier, bool allow_export) {
+  const Round& round = manifest.round();
+  OpenedParts parts = open_parts(secret, manifest, opener, verifier);
+  const Digest digest = manifest.digest();
+  std::optional<BlocksCheck> check;
+  if (names_blocks(round)) {
+    const Seed key = blocks_check_key(secret.secret(), round.id(), digest);
+    check = {key, blocks(ring::BlocksHash(key))};
+  }
+  secret.ledger().record(round.id(), check ? opened_by_check(digest, *check) : digest);
+  return SumKey(round, digest, manifest.entries().size(), manifest.total_weight(),
+                manifest.unit_weights() || allow_export, std::move(parts.keys),
+                std::move(parts.tag), std::nullopt, std::move(check));
 }
 
 SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const BlockOpener& opener,
@@ -204,9 +255,7 @@ SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Bl
   }
   check_rules(secret, manifest, verifier);
   const SharedBlocks blocks = blocks_of(request, threads);
-  // Two aggregates of one manifest are two openings: the blocks are part of what is recorded.
-  const Digest what = ring::labelled_hash("veilsum/2/opened-blocks",
-                                          {manifest.digest(), request.evidence.blocks_digest});
+  const Digest what = opened_by_digest(manifest.digest(), request.evidence.blocks_digest);
   SecretBuffer<std::uint8_t> body = secret.last_opening().get(
       what,
       [&] {

@@ -21,7 +21,7 @@ struct Evidence {
     kUploads = 2,    ///< those of each upload, in the manifest's order: the key holder sums them
   };
   Kind kind = Kind::kNone;
-  /// Of the aggregate's blocks: where there is anything to show, and where the sum key names it.
+  /// Of the aggregate's blocks: where there is anything to show, and where names_blocks() says so.
   Digest blocks_digest{};
   std::vector<SharedBlocks> blocks;
 };
@@ -41,11 +41,20 @@ struct OpeningRequest {
 void check_sum_key(const SumKey& key, const Manifest& manifest);
 
 /// Opens a sum of the native engine: all of rule 2. Checks the key, the number of uploads, every
-/// signature, every sealed key and the ledger, in that order, before anything is revealed.
+/// signature, every sealed key and the ledger, in that order, before anything is revealed. Without
+/// a tag the key is bound to the blocks, and they are part of what the ledger has: by the digest
+/// that the request names, which is its word alone.
 /// @param allow_export let a key of a weighted sum be serialised (rule 3)
 /// @throws KeyMismatchError, RoundError, ParameterError
 SumKey open_sum(const SecretKey& secret, const OpeningRequest& request, const Opener& opener,
                 const SignatureVerifier* verifier, bool allow_export);
+
+/// The same where the key holder has the blocks in hand: without a tag the key is bound to them by
+/// their keyed hash (blocks_check.h), which costs a tenth of their digest.
+/// @param blocks hashes them; not asked where there is a tag
+/// @throws as above, and what `blocks` throws; nothing was opened then
+SumKey open_sum(const SecretKey& secret, const Manifest& manifest, const HashBlocks& blocks,
+                const Opener& opener, const SignatureVerifier* verifier, bool allow_export);
 
 /// Makes the body of a sum key from blocks; supplied by the caller, for engines that live
 /// elsewhere.

@@ -29,16 +29,48 @@ std::uint32_t key_bits(std::uint64_t total_weight) {
   return static_cast<std::uint32_t>(std::bit_width(2 * kErrorBound * total_weight));
 }
 
+/// What binds the key of a plain or weighted sum to its blocks, on the wire. A committee's is bound
+/// by the digest in its certificate, so that its key does not say it.
+enum class Binding : std::uint8_t { kDigest = 1, kCheck = 2 };
+
+bool says_what_binds(const Round& round) noexcept {
+  return names_blocks(round) && round.committee() == nullptr;
+}
+
+Binding read_binding(ByteReader& in, const Round& round) {
+  if (!says_what_binds(round)) return Binding::kDigest;
+  const std::uint8_t binding = in.u8();
+  if (binding != static_cast<std::uint8_t>(Binding::kDigest) &&
+      binding != static_cast<std::uint8_t>(Binding::kCheck)) {
+    in.fail("is bound to its blocks in a way of number " + std::to_string(binding) +
+            ", which is unknown");
+  }
+  return static_cast<Binding>(binding);
+}
+
+/// The two values of a hash or a tag.
+ring::TagSum read_values(ByteReader& in, const ring::TagField& field) {
+  ring::TagSum::Values values{};
+  for (std::uint64_t& value : values) value = in.u64();
+  try {
+    ring::TagSum sum(field, values);
+    secure_wipe(values.data(), sizeof values);
+    return sum;
+  } catch (const ParameterError& error) {
+    in.fail(error.what());
+  }
+}
+
 }  // namespace
 
-bool names_blocks(const Round& round, bool unit_weights) noexcept {
-  if (round.cipher().engine() != Engine::kNative || round.tagged()) return false;
-  return round.committee() != nullptr || !unit_weights;
+bool names_blocks(const Round& round) noexcept {
+  return round.cipher().engine() == Engine::kNative && !round.tagged();
 }
 
 SumKey::SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
                std::uint64_t total_weight, bool exportable, KeyCoefficients keys,
-               std::optional<ring::TagSum> tag, std::optional<Digest> blocks_digest)
+               std::optional<ring::TagSum> tag, std::optional<Digest> blocks_digest,
+               std::optional<BlocksCheck> blocks_check)
     : round_(round),
       manifest_(manifest),
       count_(count),
@@ -46,12 +78,10 @@ SumKey::SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
       exportable_(exportable),
       keys_(std::move(keys)),
       tag_(std::move(tag)),
-      blocks_digest_(blocks_digest) {
+      blocks_digest_(blocks_digest),
+      blocks_check_(std::move(blocks_check)) {
   check_counts();
-  if (tag_.has_value() != round.tagged() ||
-      blocks_digest_.has_value() != names_blocks(round, count == total_weight)) {
-    throw ParameterError("a sum key has a tag, or names the blocks, just as its round asks");
-  }
+  check_binding();
 }
 
 SumKey::SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
@@ -71,6 +101,14 @@ void SumKey::check_counts() const {
     throw ParameterError("a sum key of " + beyond + ", which this round cannot have (" +
                          std::to_string(round_.min_clients()) + " uploads at least, a weight of " +
                          std::to_string(round_.cipher().max_weight()) + " at most)");
+  }
+}
+
+void SumKey::check_binding() const {
+  const bool digest = blocks_digest_.has_value(), check = blocks_check_.has_value();
+  const bool fits = names_blocks(round_) ? digest != check : !digest && !check;
+  if (tag_.has_value() != round_.tagged() || !fits || (check && round_.committee() != nullptr)) {
+    throw ParameterError("a sum key has a tag, or is bound to blocks, just as its round asks");
   }
 }
 
@@ -116,14 +154,19 @@ Bytes SumKey::to_bytes() const {
       keys_.empty() ? SecretBuffer<std::uint8_t>() : pack_coefficients();
   const std::span<const std::uint8_t> body = keys_.empty() ? body_.span() : packed.span();
   // Final size: no smaller copies are left.
-  ByteWriter fields(32 + 32 + 4 + 8 + 32 + 8 * isa::kTagEvaluations + body.size());
+  ByteWriter fields(32 + 32 + 4 + 8 + 1 + 32 + 8 * isa::kTagEvaluations + body.size());
   fields.raw(round_.id());
   fields.raw(manifest_);
   fields.u32(static_cast<std::uint32_t>(count_));
   fields.u64(total_weight_);
+  if (says_what_binds(round_)) {
+    fields.u8(static_cast<std::uint8_t>(blocks_check_ ? Binding::kCheck : Binding::kDigest));
+  }
   if (blocks_digest_) fields.raw(*blocks_digest_);
-  if (tag_) {
-    for (const std::uint64_t value : tag_->values()) fields.u64(value);
+  if (blocks_check_) fields.raw(blocks_check_->key.span());
+  for (const ring::TagSum* sum : {tag(), blocks_check_ ? &blocks_check_->value : nullptr}) {
+    if (sum == nullptr) continue;
+    for (const std::uint64_t value : sum->values()) fields.u64(value);
   }
   fields.raw(body);
   Bytes payload = fields.take();
@@ -158,19 +201,20 @@ SumKey SumKey::from_bytes(ByteView bytes, const Round& round) {
   if (!beyond.empty()) in.fail("says it sums " + beyond + ", which this round cannot have");
   if (round.cipher().engine() == Engine::kNative) {
     std::optional<Digest> blocks_digest;
-    if (names_blocks(round, count == total_weight)) blocks_digest = in.array<32>();
-    std::optional<ring::TagSum> tag;
-    if (round.tagged()) {
-      ring::TagSum::Values values{};
-      for (std::uint64_t& value : values) value = in.u64();
-      try {
-        tag.emplace(tag_field(round), values);
-      } catch (const ParameterError& error) {
-        in.fail(error.what());
-      }
+    std::optional<BlocksCheck> blocks_check;
+    if (read_binding(in, round) == Binding::kCheck) {
+      Seed key;
+      const ByteView raw = in.raw(key.span().size());
+      std::copy(raw.begin(), raw.end(), key.data());
+      blocks_check = {key, read_values(in, ring::BlocksHash::field())};
+    } else if (names_blocks(round)) {
+      blocks_digest = in.array<32>();
     }
+    std::optional<ring::TagSum> tag;
+    if (round.tagged()) tag = read_values(in, tag_field(round));
     return SumKey(round, manifest, count, total_weight, true,
-                  unpack_coefficients(in, round, total_weight), std::move(tag), blocks_digest);
+                  unpack_coefficients(in, round, total_weight), std::move(tag), blocks_digest,
+                  std::move(blocks_check));
   }
   const ByteView rest = in.raw(in.remaining());
   SecretBuffer<std::uint8_t> body(rest.size());

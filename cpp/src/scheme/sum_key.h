@@ -7,29 +7,38 @@
 #include <string>
 
 #include "ring/tag_hash.h"
+#include "scheme/blocks_check.h"
 #include "scheme/round.h"
 #include "scheme/sealed_key.h"
 
 namespace veilsum::scheme {
 
-/// Whether a native sum key is bound to the aggregate's blocks by their digest, and not only to its
-/// manifest. With a tag it needs not be. Without one, the key of weighted uploads would be an
-/// oracle: what it makes of other blocks shows every upload's key. That of a plain sum shows what
-/// it decrypts and no more, so one key holder does without the digest, which costs as much as
-/// decrypting; members certify it, since it costs them nothing.
-bool names_blocks(const Round& round, bool unit_weights) noexcept;
+/// Whether a sum's key is bound to the aggregate's blocks, and not only to its manifest: where
+/// there is no tag. Whoever gets results of an unbound key could have any blocks decrypted: what
+/// weighted uploads' keys make of a few such shows every upload's key, and a plain sum's the sum
+/// itself. Who asks to open such a sum without showing its blocks, members' requests included,
+/// names their digest.
+bool names_blocks(const Round& round) noexcept;
 
 /// A sum key with the name of the sum it decrypts. Move-only; wiped when freed.
+///
+/// Where names_blocks() says so it has just one of two: the digest of the blocks, which is all that
+/// a request and a certificate say of them, or, of a key holder that had them in hand, their keyed
+/// hash, which decryption checks in its own pass over them.
 class SumKey {
  public:
   /// R_i = sum omega_k r_(k,i), one for each upload key.
   /// @param keys [upload_keys][N], each within 8 * total_weight
   /// @param tag the sum of the uploads' tags, where the round has any
-  /// @param blocks_digest of the aggregate's blocks, where names_blocks() says so
+  /// @param blocks_digest of the aggregate's blocks, where names_blocks() says so and there is no
+  ///        check; of a committee's sum always
+  /// @param blocks_check of the aggregate's blocks, where names_blocks() says so and there is no
+  ///        digest
   SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
          std::uint64_t total_weight, bool exportable, KeyCoefficients keys,
          std::optional<ring::TagSum> tag = std::nullopt,
-         std::optional<Digest> blocks_digest = std::nullopt);
+         std::optional<Digest> blocks_digest = std::nullopt,
+         std::optional<BlocksCheck> blocks_check = std::nullopt);
   /// Of another engine. Such a key holds nothing of any single upload.
   /// @throws ParameterError, both: for a count or a weight that no sum of the round has
   SumKey(const Round& round, const Digest& manifest, std::uint64_t count,
@@ -47,6 +56,9 @@ class SumKey {
   const ring::TagSum* tag() const noexcept { return tag_ ? &*tag_ : nullptr; }
   /// Of the only blocks that it decrypts; nothing where it is not bound to blocks so.
   const std::optional<Digest>& blocks_digest() const noexcept { return blocks_digest_; }
+  const BlocksCheck* blocks_check() const noexcept {
+    return blocks_check_ ? &*blocks_check_ : nullptr;
+  }
   /// Empty for the native engine.
   std::span<const std::uint8_t> body() const noexcept { return body_.span(); }
 
@@ -58,6 +70,7 @@ class SumKey {
 
  private:
   void check_counts() const;
+  void check_binding() const;
   SecretBuffer<std::uint8_t> pack_coefficients() const;
   static KeyCoefficients unpack_coefficients(ByteReader& in, const Round& round,
                                              std::uint64_t total_weight);
@@ -70,6 +83,7 @@ class SumKey {
   KeyCoefficients keys_;
   std::optional<ring::TagSum> tag_;
   std::optional<Digest> blocks_digest_;
+  std::optional<BlocksCheck> blocks_check_;
   SecretBuffer<std::uint8_t> body_;
 };
 

@@ -20,26 +20,19 @@ import numpy.typing as npt
 
 from veilsum import _core
 from veilsum.api import cautions
-from veilsum.api.crypto import (
-    Progress,
-    check_signature,
-    client_number,
-    core_threads,
-    decrypt,
-    dtype_name,
-    encrypt,
-    plan_weights,
-    tag_key_of,
-)
-from veilsum.api.rounds import Round, verifier_of
-from veilsum.api.weights import check_client_weight, refuse_row_mean
+from veilsum.api.decrypting import decrypt
+from veilsum.api.encrypting import check_signature, client_number, encrypt
+from veilsum.api.rounds import Round, tag_key_of, verifier_of
+from veilsum.api.threads import core_threads
+from veilsum.api.weights import check_client_weight, plan_weights, refuse_row_mean
 from veilsum.arguments import check_callback, check_flag, check_path, check_type, shown, type_name
+from veilsum.engines.base import Progress
 from veilsum.errors import ParameterError, named_update
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Signer
 from veilsum.keys.sealing import seal
 from veilsum.layout import files
-from veilsum.layout.tensors import BFLOAT16
+from veilsum.layout.tensors import BFLOAT16, dtype_name
 from veilsum.outputs import find_destination
 
 __all__ = [

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from veilsum import _core
-from veilsum.api.crypto import decrypt_sum
+from veilsum.api.decrypting import decrypt_sum
 from veilsum.api.rounds import Round
 from veilsum.arguments import check_type, check_whole, type_name
 from veilsum.errors import (

@@ -16,8 +16,9 @@ from weakref import WeakValueDictionary
 from veilsum import _core
 from veilsum.api.plans import Plan
 from veilsum.arguments import check_type, check_whole
-from veilsum.errors import ParameterError, WireFormatError
+from veilsum.errors import ParameterError, RoundError, WireFormatError
 from veilsum.keys.committee import Committee
+from veilsum.keys.group import Group
 from veilsum.keys.identity import PublicIdentity, Signer
 from veilsum.keys.roster import Roster, public_identity
 from veilsum.layout.files import named_errors
@@ -407,3 +408,44 @@ def verifier_of(rnd: _core.Round) -> Callable[[bytes, bytes, bytes], bool] | Non
 
 _core._set_round_type(Round.of_core)
 _core._set_signature_check(Roster.verify)
+
+
+def tag_key_of(rnd: Round, group: Group | None) -> bytes | None:
+    """Take the tag key that a round needs from its clients' group.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round.
+    group : Group or None
+        The clients' keys.
+
+    Returns
+    -------
+    bytes or None
+        Secret; None where the round has no tags.
+
+    Raises
+    ------
+    ParameterError
+        When there is a group and the round has none.
+    RoundError
+        When the round has a group and there is none.
+    KeyMismatchError
+        When the round was made for another group.
+    """
+    if group is not None:
+        check_type("group=Group.open(identity, sealed, roster)", "group", group, Group)
+    if not rnd.tagged:
+        if group is not None:
+            raise ParameterError(
+                "a group is given, but the round was made without one; make the round with "
+                "group=group.commitment, or leave the group out"
+            )
+        return None
+    if group is None:
+        raise RoundError(
+            "the round has tags, which take its group's keys; pass group=Group.open(identity, "
+            "sealed, roster)"
+        )
+    return group.tag_key_for(rnd)

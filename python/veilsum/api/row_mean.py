@@ -1,6 +1,6 @@
 """The mean of updates weighted by rows: what most federations want, without multiplying by hand.
 
-Layer: Python API, over rounds and crypto. A client with n of at most N rows encrypts its update
+Layer: Python API, over the steps of a sum. A client with n of at most N rows encrypts its update
 times n / N, and n itself beside it. The sums of both, opened together, give the mean; nobody's
 number of rows is ever in the clear, clients that drop out are no trouble, and a limit that holds
 the updates holds the weighted ones.
@@ -14,17 +14,19 @@ from typing import Any, Final
 import numpy as np
 
 from veilsum import _core
-from veilsum.api.crypto import Progress, decrypt_sum, dtype_name, encrypt_update
+from veilsum.api.decrypting import decrypt_sum
+from veilsum.api.encrypting import encrypt_update
 from veilsum.api.plans import Plan
 from veilsum.api.rounds import Round, new_layout
 from veilsum.api.weights import MOST_ROWS, ROWS, most_rows_of
 from veilsum.arguments import check_type, check_whole
+from veilsum.engines.base import Progress
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.committee import Committee
 from veilsum.keys.group import Group
 from veilsum.keys.identity import PublicIdentity, Signer
 from veilsum.keys.roster import Roster
-from veilsum.layout.tensors import Layout, TensorSpec
+from veilsum.layout.tensors import Layout, TensorSpec, dtype_name
 
 __all__ = ["RowMean", "is_row_mean"]
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from veilsum.api.crypto import core_threads
 from veilsum.api.large_files import journal_path
+from veilsum.api.threads import core_threads
 from veilsum.cli.remedies import in_options
 from veilsum.errors import ParameterError, VeilsumWarning
 

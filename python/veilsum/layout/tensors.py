@@ -851,3 +851,36 @@ def _parse_tensor(item: object) -> TensorSpec:
     ):
         raise WireFormatError("the round's layout has a malformed shape")
     return TensorSpec(name, dtype, tuple(shape))
+
+
+def dtype_name(dtype: Any) -> str | None:
+    """Name a dtype that may be given as the dtype itself, NumPy's or torch's.
+
+    Parameters
+    ----------
+    dtype : str, dtype or None
+        What the caller of a public function gave.
+
+    Returns
+    -------
+    str or None
+        Such as "float32"; None for None.
+
+    Raises
+    ------
+    ParameterError
+        When it names no dtype.
+    """
+    if dtype is None or isinstance(dtype, str):
+        return dtype
+    if isinstance(dtype, (int, float)):
+        raise ParameterError(f"dtype is {shown(dtype)}; it must be 'float32' or 'float64'")
+    text = str(dtype)
+    if text.startswith("torch."):
+        return text.removeprefix("torch.")
+    try:
+        return str(np.dtype(dtype))
+    except TypeError:
+        raise ParameterError(
+            f"dtype is {type_name(dtype)}; it must be 'float32' or 'float64'"
+        ) from None

@@ -1,10 +1,6 @@
-"""What is measured of predictions: scores, curves and calibration; and the log that keeps records.
+"""What is measured of predictions: scores, curves and calibration.
 
-Learning room. NumPy alone: nothing here knows a network (`evaluators.py` runs them). A record is
-one JSON object. Everything in it follows from the configuration and the
-machine, except what stands under "seconds" and "entropy" (of ciphertexts, which no seed repeats)
-and the reasons of members that refused a sum, which may name its round: two runs with the same
-seed differ only there.
+Learning room. NumPy alone: nothing here knows a network (`evaluators.py` runs them).
 
 Beside each kind of score stands what guessing without a model gives, on the same rows: always the
 commonest label, or always the mean.
@@ -12,20 +8,15 @@ commonest label, or always the mean.
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veilsum.arguments import check_type, shown
-from veilsum.errors import ParameterError, named_failures
+from veilsum.errors import ParameterError
 
 Record = dict[str, Any]
 
@@ -543,56 +534,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _share(hits: NDArray[np.bool_]) -> float | None:
     return float(hits.mean()) if len(hits) else None
-
-
-class MetricsLog:
-    """Appends records to a JSON Lines file, each whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        The file; made when it is missing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-
-    def append(self, record: Record) -> None:
-        """Write one record and have it on disk before returning.
-
-        Parameters
-        ----------
-        record : dict
-            JSON values; numbers must be finite.
-
-        Raises
-        ------
-        OSError
-            When the disk is full; it names the file, which ends with the last whole record.
-        """
-        line = (json.dumps(record, allow_nan=False) + "\n").encode()
-        end = os.fstat(self._descriptor).st_size
-        # One system call a line: an interrupt comes before or after it, never inside a record.
-        with named_failures(self._path):
-            if os.write(self._descriptor, line) != len(line):
-                os.ftruncate(self._descriptor, end)
-                raise OSError(errno.ENOSPC, "no space left for a whole record of metrics")
-            os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __enter__(self) -> MetricsLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from veilsum.arguments import check_whole, counted, shown, type_name
 from veilsum.data import MAX_ROWS
 from veilsum.errors import ParameterError, missing_extra
+from veilsum.learning.predictions import Predictions
 from veilsum.learning.seeds import torch_seed
 from veilsum.learning.task import ROWS, LocalResult, Parameters, Tensors
 
@@ -109,8 +110,8 @@ class Task:
         `train(model, data, context)` trains the model in place and returns the mean loss: a number,
         or a tensor of one value. `context` is a `Context`. Loss is only reported, and at most 8.
     evaluate : callable, optional
-        `evaluate(model, data)` returns numbers by name. The model is in evaluation mode and no
-        gradients are kept.
+        `evaluate(model, data)` returns `veilsum.Predictions`, for scores and the report's curves,
+        or numbers of its own by name. The model is in evaluation mode and no gradients are kept.
     rows : callable
         `rows(data)` returns how many rows the data has: what a cloud weighs.
     seed : int
@@ -136,7 +137,7 @@ class Task:
         model: Callable[[], nn.Module],
         train: Callable[[Any, Any, Context], Any],
         *,
-        evaluate: Callable[[Any, Any], Mapping[str, Any]] | None = None,
+        evaluate: Callable[[Any, Any], Predictions | Mapping[str, Any]] | None = None,
         rows: Callable[[Any], int] = count_rows,
         seed: int = 0,
         device: str | torch.device = "auto",
@@ -163,6 +164,31 @@ class Task:
         self._rows = rows
         self._device = _device(device)
 
+    @property
+    def device(self) -> torch.device:
+        """Where models are trained."""
+        return self._device
+
+    @property
+    def can_evaluate(self) -> bool:
+        """Whether the task has an evaluation."""
+        return self._evaluate is not None
+
+    def count_rows(self, data: Any) -> int:
+        """Return how many rows data has, as `rows` says.
+
+        Parameters
+        ----------
+        data : object
+            A cloud's, or held-out ones.
+
+        Raises
+        ------
+        veilsum.ParameterError
+            When it cannot be told.
+        """
+        return check_whole("rows(data)", self._rows(data))
+
     def local(self, data: Any, *, cloud: int, device: str | torch.device = "") -> LocalModuleTask:
         """Return one cloud's part of the task.
 
@@ -183,7 +209,7 @@ class Task:
         number = check_whole("cloud", cloud)
         if number < 0:
             raise ParameterError(f"cloud is {shown(number)}; clouds are counted from 0")
-        rows = check_whole("rows(data)", self._rows(data))
+        rows = self.count_rows(data)
         if not 0 < rows <= MAX_ROWS:
             raise ParameterError(
                 f"cloud {number + 1} has {counted(rows, 'row')}; must be 1 to {MAX_ROWS}"
@@ -485,7 +511,10 @@ class TaskEvaluator:
     """
 
     def __init__(
-        self, task: Task, evaluate: Callable[[Any, Any], Mapping[str, Any]], data: Any
+        self,
+        task: Task,
+        evaluate: Callable[[Any, Any], Predictions | Mapping[str, Any]],
+        data: Any,
     ) -> None:
         self._task = task
         self._evaluate = evaluate
@@ -495,7 +524,15 @@ class TaskEvaluator:
     def _module(self) -> nn.Module:
         return self._task._make_alike().to(self._task._device)
 
-    def evaluate(self, parameters: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
+    def _judged(self, parameters: Mapping[str, NDArray[np.float32]]) -> Any:
+        torch = _torch()
+        self._task._specimen.tensors.write(self._module, parameters)
+        self._module.eval()
+        seed = torch_seed(self._task._seed, "evaluation")
+        with _seeded(seed, [self._task._device]), torch.no_grad():
+            return self._evaluate(self._module, self._data)
+
+    def evaluate(self, parameters: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
         """Score a model.
 
         Parameters
@@ -506,31 +543,28 @@ class TaskEvaluator:
         Raises
         ------
         veilsum.ParameterError
-            When the evaluation returns anything but finite numbers by name.
+            When the evaluation returns anything but `Predictions` or finite numbers by name.
         """
-        torch = _torch()
-        self._task._specimen.tensors.write(self._module, parameters)
-        self._module.eval()
-        seed = torch_seed(self._task._seed, "evaluation")
-        with _seeded(seed, [self._task._device]), torch.no_grad():
-            found: Any = self._evaluate(self._module, self._data)
+        found = self._judged(parameters)
+        if isinstance(found, Predictions):
+            return found.scores()
         if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
             raise ParameterError(
                 f"evaluate returned {type_name(found)}; it must return numbers by name, such as "
-                '{"accuracy": 0.9}'
+                '{"accuracy": 0.9}, or veilsum.Predictions'
             )
         return {name: _finite(f"evaluate's {name}", value) for name, value in found.items()}
 
     def details(self, parameters: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
-        """Return nothing: a task's evaluation is its user's.
+        """Return curves and the like where the evaluation returns `Predictions`; else nothing.
 
         Parameters
         ----------
         parameters : mapping of str to ndarray
             The global model.
         """
-        del parameters
-        return {}
+        found = self._judged(parameters)
+        return found.details() if isinstance(found, Predictions) else {}
 
 
 def _torch() -> Any:

@@ -51,7 +51,7 @@ from torch.nn.parameter import is_lazy
 
 from veilsum.arguments import shown
 from veilsum.errors import ParameterError
-from veilsum.learning.task import Parameters, Tensors
+from veilsum.learning.task import COUNT_LIMIT, FLAG_LIMIT, Parameters, Tensors
 
 WEIGHT = "weight"
 FIGURE = "figure"
@@ -59,8 +59,6 @@ COUNT = "count"
 
 FIGURE_LIMIT = 16.0
 FIGURE_LEAST = 1.0
-COUNT_LIMIT = 2.0**13
-FLAG_LIMIT = 4.0
 
 LARGEST_COUNT = 2**24
 """The largest whole number below which float32 holds all others."""

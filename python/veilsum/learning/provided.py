@@ -27,12 +27,17 @@ class ProvidedTask:
     ----------
     shapes : mapping of str to tuple of int
         Names and shapes of an update's arrays.
+    whole : mapping of str to float
+        Names of those that hold whole numbers or booleans, with the range of their changes, which
+        stays: their mean may stand still for many rounds and then move.
     """
 
-    tensors = Tensors()
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], whole: Mapping[str, float] | None = None
+    ) -> None:
         self._shapes = dict(shapes)
+        limits = dict(whole or {})
+        self.tensors = Tensors(frozenset(limits), limits, limits)
         self._next: list[LocalResult] = []
 
     def provide(self, update: Mapping[str, NDArray[np.floating[Any]]], rows: int) -> None:
@@ -79,8 +84,11 @@ class ProvidedTask:
         return {ROWS: np.array([_TYPICAL_ROWS], dtype=np.float64)}
 
     def describe(self) -> dict[str, Any]:
-        """Return names and shapes, as JSON holds them."""
-        return {"shapes": {name: list(shape) for name, shape in self._shapes.items()}}
+        """Return names, shapes and ranges of their own, as JSON holds them."""
+        return {
+            "shapes": {name: list(shape) for name, shape in self._shapes.items()},
+            "limits": dict(self.tensors.first_limits),
+        }
 
     def begin(self, pooled: Mapping[str, NDArray[np.float64]]) -> ProvidedTask:
         """Return the learner, which is the task itself.

@@ -40,6 +40,13 @@ class LocalResult:
     rows: int = field(repr=False)
 
 
+COUNT_LIMIT = 2.0**13
+"""First range of the change of whole numbers: 8,192 training steps of a cloud that weighs 1."""
+
+FLAG_LIMIT = 4.0
+"""That of booleans: a flip is a change of 1, and a cloud may weigh 4 times the average."""
+
+
 @dataclass(frozen=True)
 class Tensors:
     """What the parameters are, beside their values: the same at every cloud.

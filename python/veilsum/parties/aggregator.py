@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from veilsum._core import Aggregate, Answer, Certificate, Endorsement, Upload, check_answer
-from veilsum.api.crypto import Accumulator
 from veilsum.api.members import request_for
 from veilsum.api.rounds import Round
+from veilsum.api.summing import Accumulator
 from veilsum.errors import RoundError, WireFormatError
 from veilsum.keys.roster import Roster
 from veilsum.protocol.hybrid import PlainPart

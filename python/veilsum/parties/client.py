@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from veilsum._core import MemberRequest
-from veilsum.api.crypto import encrypt
+from veilsum.api.encrypting import encrypt
 from veilsum.api.members import Member
 from veilsum.api.pads import PadStore
 from veilsum.api.rounds import Round

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from veilsum._core import OpeningRequest, SecretKey
-from veilsum.api.crypto import keygen, open_sum
+from veilsum.api.opening import keygen, open_sum
 from veilsum.api.plans import Plan
 from veilsum.api.rounds import Round
 from veilsum.arguments import shown

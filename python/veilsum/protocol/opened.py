@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilsum._core import Aggregate, Answer, Certificate, SumKey
-from veilsum.api.crypto import decrypt
+from veilsum.api.decrypting import decrypt
 from veilsum.api.members import combine
 from veilsum.api.rounds import Round
 from veilsum.errors import RoundError, WireFormatError

@@ -21,7 +21,7 @@ def write_report(folder: str | Path) -> Path:
     Parameters
     ----------
     folder : str or Path
-        A folder that `veilsum train` made.
+        A folder that `veilsum train` or `vs.federate` made.
 
     Returns
     -------

@@ -6,23 +6,22 @@ inside it, and there is no script.
 
 from __future__ import annotations
 
+import json
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from veilsum.layout.files import atomic_file
+from veilsum.report.drawing import Plot
 from veilsum.report.page import figure, whole_page
 from veilsum.report.page import table as _table
 from veilsum.report.page import tile as _tile
-from veilsum.report.plots import (
-    MESSAGES,
-    PHASES,
-    Plot,
-    mean_seconds,
-)
+from veilsum.report.plots import MESSAGES, PHASES, mean_seconds
 from veilsum.report.range_note import range_note
 from veilsum.report.run_files import METHOD_TITLES, RunFiles, phase_seconds
+from veilsum.report.scores_page import at_clouds, judged, learned, score_tiles
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
-from veilsum.run_names import ENCRYPTED, PLAINTEXT
+from veilsum.run_names import ENCRYPTED, NUMBER
 
 
 def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
@@ -49,8 +48,10 @@ def write_html(run: RunFiles, plots: dict[str, Plot]) -> Path:
     if run.opened(ENCRYPTED):
         parts += [
             _tiles(run),
-            _learning(run, plots),
+            learned(run, plots),
+            judged(run, plots),
             _clouds(run),
+            at_clouds(run, plots),
             _protection(run),
             _traffic(run, plots),
             _time(run, plots),
@@ -95,7 +96,7 @@ def _number(value: float) -> str:
 
 def _head(run: RunFiles) -> str:
     summary = run.summary
-    study, clouds = summary["study"], summary["clouds"]
+    clouds = summary["clouds"]
     done, planned = len(run.opened(ENCRYPTED)), summary["configuration"]["training"]["rounds"]
     ended = {
         "finished": f"It ran all {planned} rounds"
@@ -108,20 +109,37 @@ def _head(run: RunFiles) -> str:
     mine = run.rounds(ENCRYPTED)
     notes = [note for note in (skipped_note(summary, mine), range_note(summary, mine)) if note]
     lead = (
-        f"{len(clouds)} clouds trained one model on {_number(study['rows'])} {run.rows_are} of the "
-        f"study {study['name']} to predict {study['outcome']}, without any cloud's rows or "
+        f"{len(clouds)} clouds trained one model on {_what(run)}, without any cloud's rows or "
         "updates leaving it in readable form: in every round each cloud encrypted its update, an "
         "aggregator without any key summed the ciphertexts, and only the sum was "
         f"opened{_by(run)}. "
         f"{ended}, started {summary['started']}."
+    )
+    study = run.study
+    source = (
+        f"Model: {summary['task']['model']}, trained by vs.federate; model, training and "
+        "evaluation are the caller's own."
+        if study is None
+        else f"{study['title']}. Source: {study['source']}."
     )
     return (
         f"<h1>Training report: {escape(run.folder.resolve().name)}"
         f'<span class="status {summary["status"]}">{summary["status"]}</span></h1>\n'
         + (_SYNTHETIC if run.synthetic else "")
         + f'<p class="lead">{escape(lead)}</p>\n'
-        f'<p class="note">{escape(study["title"])}. Source: {escape(study["source"])}.</p>'
+        f'<p class="note">{escape(source)}</p>'
         + "".join(f'\n<p class="warning">{escape(note)}</p>' for note in notes)
+    )
+
+
+def _what(run: RunFiles) -> str:
+    """Say what the model was trained on, and for what."""
+    study = run.study
+    if study is None:
+        return f"{_number(sum(cloud['rows'] for cloud in run.summary['clouds']))} rows of their own"
+    return (
+        f"{_number(study['rows'])} {run.rows_are} of the study “{study['name']}” to predict "
+        f"{study['outcome']}"
     )
 
 
@@ -132,29 +150,18 @@ _SYNTHETIC = (
 
 
 def _tiles(run: RunFiles) -> str:
-    mine = run.final[ENCRYPTED]
     last = run.opened(ENCRYPTED)[-1]
     means = mean_seconds(run)
     crypto = _crypto(means)
     clear = 4 * run.summary["model"]["values"]
-    tiles = [
-        _tile(
-            f"{mine['auc']:.4f}",
-            f"AUC on {_number(run.summary['held_out']['rows'])} held-out {run.rows_are} "
-            f"(standard error {mine['auc_standard_error']:.3f})",
-        ),
-        _tile(f"{mine['accuracy']:.1%}", f"accuracy on the same {run.rows_are}, at threshold 0.5"),
-        _tile(
-            f"{mine['log_loss']:.4f}",
-            f"log loss on the same {run.rows_are} (natural logarithm; lower is better)",
-        ),
-    ]
-    difference = run.plaintext_difference
-    if difference is not None:
-        tiles.append(
-            _tile(f"{difference:+.5f}", "AUC compared with plaintext averaging of the same run")
-        )
+    tiles = score_tiles(run)
     upload = last["bytes"].get("upload", 0)
+    hidden = (
+        f"; another {format_seconds(means['background'])} of processor time, for pads made ahead, "
+        "were hidden behind training"
+        if "background" in means
+        else ""
+    )
     tiles += [
         _tile(
             format_bytes(upload),
@@ -164,17 +171,9 @@ def _tiles(run: RunFiles) -> str:
         _tile(
             format_seconds(crypto),
             "encrypting, summing, opening and decrypting in a round, all clouds together; "
-            f"training takes {format_seconds(means.get('train', 0.0))}",
+            f"training takes {format_seconds(means.get('train', 0.0))}{hidden}",
         ),
     ]
-    if "background" in means:
-        tiles.append(
-            _tile(
-                format_seconds(means["background"]),
-                "of encryption in a round hidden behind training: processor time of making pads "
-                "ahead, all clouds together",
-            )
-        )
     return '<div class="tiles">' + "".join(tiles) + "</div>"
 
 
@@ -182,74 +181,64 @@ def _crypto(means: dict[str, float]) -> float:
     return sum(means.get(phase, 0.0) for phase in ("encrypt", "aggregate", "open", "decrypt"))
 
 
-def _learning(run: RunFiles, plots: dict[str, Plot]) -> str:
-    final = run.final
-    rows = [
-        (
-            METHOD_TITLES[method],
-            final[method]["round"],
-            f"{final[method]['auc']:.4f}",
-            f"{final[method]['accuracy']:.4f}",
-            f"{final[method]['log_loss']:.4f}",
-        )
-        for method in run.methods
-    ]
-    regression = run.summary.get("logistic_regression")
-    if regression:
-        rows.append(
-            (
-                "logistic regression, all rows at one place",
-                "",
-                f"{regression['auc']:.4f}",
-                f"{regression['accuracy']:.4f}",
-                f"{regression['log_loss']:.4f}",
-            )
-        )
-    text = (
-        "All scores are of the global model after the round, on patients that no cloud trained on. "
-        "The last round counts; no round was picked by its score."
-    )
-    if PLAINTEXT in final:
-        text += (
-            " Plaintext averaging starts from the same model and sees the same batches; it differs "
-            "only by the rounding of encrypted updates"
-            + (" and by the noise of differential privacy." if run.privacy else ".")
-        )
-    else:
-        text += " To compare with plaintext averaging, run with --baseline."
-    return (
-        "<h2>What was learned</h2>\n"
-        f"<p>{escape(text)}</p>\n"
-        '<div class="figures">'
-        + _figure(plots["auc"], "Higher is better; 0.5 is guessing.")
-        + _figure(
-            plots["loss"], "Lower is better; mean negative log-likelihood, natural logarithm."
-        )
-        + "</div>\n"
-        + _table(("method", "rounds", "AUC", "accuracy", "log loss"), rows)
-    )
-
-
 def _clouds(run: RunFiles) -> str:
-    data = run.summary["configuration"]["data"]
-    outcome = run.summary["study"]["outcome"]
+    held_out = run.summary["held_out"]
     total = sum(cloud["rows"] for cloud in run.summary["clouds"])
-    rows = []
-    for cloud in [*run.summary["clouds"], run.summary["held_out"]]:
-        row: list[str] = [
-            cloud["name"],
-            _number(cloud["rows"]),
-            f"{cloud['rows'] / total:.1%}" if cloud["name"] != "held out" else "",
-            _number(cloud["positives"]),
-            f"{cloud['rate']:.1%}",
-        ]
+    rows: list[list[str]] = []
+    columns = ["", run.rows_are, "share"]
+    for cloud in [*run.summary["clouds"], held_out]:
+        if cloud["rows"] is None:
+            continue
+        share = f"{cloud['rows'] / total:.1%}" if cloud is not held_out else ""
+        cells = {columns[0]: cloud["name"], columns[1]: _number(cloud["rows"]), "share": share}
+        cells |= _outcomes(run, cloud)
         if "age" in cloud:
             age = cloud["age"]
-            row += [f"{age['mean']:.1f}", f"{age['low']:.0f} to {age['high']:.0f}"]
-        rows.append(row)
-    columns = ["", run.rows_are, "share", outcome, "rate"]
-    if rows and len(rows[0]) == 7:
-        columns += ["mean age", "5th to 95th percentile"]
+            cells["mean age"] = f"{age['mean']:.1f}"
+            cells["5th to 95th percentile"] = f"{age['low']:.0f} to {age['high']:.0f}"
+        columns += [name for name in cells if name not in columns]
+        rows.append([cells.get(name, "") for name in columns])
+    rows = [row + [""] * (len(columns) - len(row)) for row in rows]
+    return (
+        "<h2>The clouds</h2>\n"
+        f"<p>{escape(_how_split(run))}This table can be shown because one process played all "
+        "parties; in a deployment each cloud knows its own line only.</p>\n" + _table(columns, rows)
+    )
+
+
+_MANY_CLASSES = 8
+
+
+def _outcomes(run: RunFiles, cloud: dict[str, Any]) -> dict[str, str]:
+    """Return what the table of clouds says of a cloud's outcomes, by column."""
+    if "positives" in cloud:
+        outcome = str((run.study or {}).get("outcome", "label 1"))
+        return {outcome: _number(cloud["positives"]), "rate": f"{cloud['rate']:.1%}"}
+    if "classes" in cloud:
+        counted = cloud["classes"]
+        if len(counted) <= _MANY_CLASSES:
+            return {name: _number(count) for name, count in counted.items()}
+        commonest = max(counted, key=counted.get)
+        present = sum(count > 0 for count in counted.values())
+        return {
+            "classes present": f"{present} of {len(counted)}",
+            "commonest class": f"{commonest} ({counted[commonest] / cloud['rows']:.0%})",
+        }
+    if "outcome" in cloud:
+        name, found = str((run.study or {}).get("outcome", "outcome")), cloud["outcome"]
+        unit = f", {run.unit}" if run.unit and run.unit != name else ""
+        return {
+            f"mean {name}{unit}": f"{found['mean']:.4g}",
+            "standard deviation": f"{found['deviation']:.4g}",
+        }
+    return {}
+
+
+def _how_split(run: RunFiles) -> str:
+    """Say how rows came to clouds; empty where the caller gave each its own."""
+    data = run.summary["configuration"].get("data")
+    if data is None:
+        return ""
     how = {
         "age": f"split by age (overlap {data['age_overlap']:g}): the youngest at the first cloud",
         "random": "split at random",
@@ -260,13 +249,10 @@ def _clouds(run: RunFiles) -> str:
     }[data["split"]]
     if data.get("site"):
         how = f"split by {data['site']}: each of its values is a cloud"
+    alike = "" if run.kind == NUMBER else ", with the same rate of the outcome,"
     return (
-        "<h2>The clouds</h2>\n"
-        f"<p>The training rows ({run.rows_are}) were {escape(how)}; "
-        f"{data['test_fraction']:.0%} of all patients, with the same rate of the outcome, were "
-        "held out. This table can be shown "
-        "because one process played all parties; in a deployment each cloud knows its own line "
-        "only.</p>\n" + _table(columns, rows)
+        f"The {run.rows_are} to train on were {how}; {data['test_fraction']:.0%} of all "
+        f"{run.rows_are}{alike} were held out. "
     )
 
 
@@ -649,6 +635,10 @@ _MANY_FEATURES = 20
 
 
 def _inputs(run: RunFiles) -> str:
+    """Say what the model sees of a table; nothing where the data are the caller's."""
+    study = run.study
+    if study is None:
+        return ""
     rows = []
     for item in run.summary["inputs"]:
         if item["kind"] == "binary":
@@ -657,11 +647,15 @@ def _inputs(run: RunFiles) -> str:
             factor = "×/÷ " if item["scale"] == "log" else "± "
             spread = (f"{item['mean']:.4g}", f"{factor}{item['deviation']:.4g}")
         rows.append((item["name"], item["meaning"], item["unit"], *spread))
+    scale = ""
+    if any(item["scale"] == "log" for item in run.summary["inputs"]):
+        scale = (
+            "Where the deviation is a factor, the scale is logarithmic, and the mean geometric. "
+        )
     left_out = "".join(
-        f"<li><code>{escape(name)}</code>: {escape(why)}</li>"
-        for name, why in run.summary["study"]["left_out"]
+        f"<li><code>{escape(name)}</code>: {escape(why)}</li>" for name, why in study["left_out"]
     )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in run.summary["study"].get("notes", ()))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in study.get("notes", ()))
     table = _table(("feature", "meaning", "unit", "mean", "deviation"), rows, text=3)
     if len(rows) > _MANY_FEATURES:
         table = f"<details><summary>All {len(rows)} features</summary>{table}</details>"
@@ -669,11 +663,10 @@ def _inputs(run: RunFiles) -> str:
         "<h2>What the model sees</h2>\n"
         f"<p>Means and deviations come from one encrypted sum over the "
         f"{_number(run.summary['pooled_rows'])} training rows of all clouds; no cloud's "
-        "own statistics were opened. Concentrations are on a logarithmic scale, so their mean is "
-        "geometric and their deviation a factor. A missing value becomes the mean and sets an "
+        f"own statistics were opened. {scale}A missing value becomes the mean and sets an "
         "indicator.</p>\n"
         + table
-        + f"<p>Left out:</p>\n<ul>{left_out}</ul>"
+        + (f"<p>Left out:</p>\n<ul>{left_out}</ul>" if left_out else "")
         + (f"<p>Reading the tables came to:</p>\n<ul>{notes}</ul>" if notes else "")
     )
 
@@ -697,8 +690,8 @@ def _limits(run: RunFiles) -> str:
         "machine, and encrypted uploads cannot be inspected.",
         "All parties ran in one process, exchanging bytes. Sizes and computation are real; "
         "latency, bandwidth and failures of networks are not part of the run.",
-        "Held-out patients were pooled to measure. Where that is not allowed, each cloud scores "
-        "its own.",
+        f"Held-out {run.rows_are} were pooled to measure. Where that is not allowed, each cloud "
+        "scores its own.",
         "The same seed on the same machine, versions and device gives the same model and scores; "
         "another machine may differ in the last bits of training.",
     ]
@@ -749,38 +742,42 @@ def _terms(run: RunFiles) -> str:
     ]
     if "seconds" in run.summary:
         rows.append(("whole run", format_seconds(run.summary["seconds"])))
+    configured = (
+        "Configuration (config.toml repeats the run)" if run.config else "Options of vs.federate"
+    )
     return (
         "<h2>Terms of these numbers</h2>\n"
         + _table(("", ""), rows, text=2)
-        + "<details><summary>Configuration (config.toml repeats the run)</summary>"
-        f"<pre>{escape(run.config)}</pre></details>"
+        + f"<details><summary>{configured}</summary>"
+        f"<pre>{escape(run.config or _options(run))}</pre></details>"
     )
 
 
+def _options(run: RunFiles) -> str:
+    """Write options as a configuration has them."""
+    lines = []
+    for section, options in run.summary["configuration"].items():
+        lines.append(f"[{section}]")
+        lines += [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def _rounds(run: RunFiles) -> str:
+    measures = run.measures
     rows = [
         (
             METHOD_TITLES[record["method"]],
             record["round"],
-            f"{record['auc']:.4f}",
-            f"{record['accuracy']:.4f}",
-            f"{record['log_loss']:.4f}",
+            *(one.show(record.get(one.key), run.unit) for one in measures),
             format_loss(record.get("train_loss")),
             record["clipped"] if record["clouds"] else "",
             format_seconds(phase_seconds(record, "total")),
         )
         for record in run.records
     ]
-    columns = (
-        "method",
-        "round",
-        "AUC",
-        "accuracy",
-        "log loss",
-        "training loss",
-        "clipped",
-        "time",
-    )
+    names = (one.name for one in measures)
+    columns = ("method", "round", *names, "training loss", "clipped", "time")
     return (
         f"<details><summary>All rounds</summary>{_table(columns, rows)}</details>" if rows else ""
     )

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from veilsum.errors import missing_extra
+from veilsum.report.measures import MEASURES, kind_of, measures_of, signed
 from veilsum.report.range_note import range_note
-from veilsum.report.run_files import METHOD_TITLES, Record, phase_seconds
+from veilsum.report.run_files import METHOD_TITLES, Record, phase_seconds, plaintext_difference
 from veilsum.report.units import format_bytes, format_loss, format_seconds, skipped_note
-from veilsum.run_names import ENCRYPTED, PLAINTEXT
+from veilsum.run_names import CLASSES, ENCRYPTED, YES_OR_NO
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -50,14 +51,29 @@ def _outcome(summary: Mapping[str, Any]) -> str:
     if ENCRYPTED not in final:
         return "no round was finished"
     mine = final[ENCRYPTED]
-    text = (
-        f"AUC {mine['auc']:.4f} (standard error {mine['auc_standard_error']:.3f}), accuracy "
-        f"{mine['accuracy']:.4f}, log loss {mine['log_loss']:.4f} after round {mine['round']}"
-    )
-    if PLAINTEXT in final and summary["status"] == "finished":
-        difference = mine["auc"] - final[PLAINTEXT]["auc"]
-        text += f"; AUC {difference:+.5f} compared with plaintext averaging"
+    measures, unit = measures_of(mine), str(summary["study"].get("unit", ""))
+    shown = []
+    for measure in measures:
+        error = mine.get("auc_standard_error") if measure.key == "auc" else None
+        most = "at most " if kind_of(mine) == CLASSES else ""
+        beside = "" if error is None else f" (standard error {most}{error:.3f})"
+        guess = mine.get(measure.guess) if measure.guess else None
+        if guess is not None:
+            beside = f" ({measure.guess_name}: {measure.show(guess, unit)})"
+        shown.append(f"{measure.name} {measure.show(mine.get(measure.key), unit)}{beside}")
+    text = f"{', '.join(shown)} after round {mine['round']}"
+    difference = plaintext_difference(final, measures)
+    if difference is not None and summary["status"] == "finished":
+        text += (
+            f"; {measures[0].name} {signed(measures[0], difference, unit)} compared with plaintext "
+            "averaging"
+        )
     return text + (" (synthetic data)" if summary["study"].get("synthetic") else "")
+
+
+def _scores(record: Record, unit: str) -> list[tuple[str, str]]:
+    """Return a record's scores, by name, as they are shown."""
+    return [(one.name, one.show(record.get(one.key), unit)) for one in measures_of(record)]
 
 
 def _notes(summary: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
@@ -79,6 +95,7 @@ class LinesView:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else sys.stdout
         self._rounds = 0
+        self._unit = ""
         self._records: list[Record] = []
 
     def run_started(self, folder: Path, summary: Mapping[str, Any]) -> None:
@@ -92,6 +109,7 @@ class LinesView:
             As run.json has it.
         """
         self._rounds = int(summary["configuration"]["training"]["rounds"])
+        self._unit = str(summary["study"].get("unit", ""))
         self._print(_headline(summary))
         self._print(f"writing to {folder}")
 
@@ -105,13 +123,11 @@ class LinesView:
         """
         self._records.append(record)
         head = f"{METHOD_TITLES[record['method']]}  round {record['round']:>3}/{self._rounds}  "
+        scores = [f"{name.lower()} {value}" for name, value in _scores(record, self._unit)]
         if record.get("skipped"):
-            self._print(f"{head}auc {record['auc']:.4f} as before  skipped: {record['skipped']}")
+            self._print(f"{head}{scores[0]} as before  skipped: {record['skipped']}")
             return
-        line = (
-            f"{head}auc {record['auc']:.4f}  accuracy {record['accuracy']:.4f}  "
-            f"log loss {record['log_loss']:.4f}  train loss {format_loss(record['train_loss'])}  "
-        )
+        line = f"{head}{'  '.join(scores)}  train loss {format_loss(record['train_loss'])}  "
         if record["clouds"]:
             line += (
                 f"clipped {record['clipped']}  "
@@ -216,9 +232,8 @@ class TableView:
         methods = list(dict.fromkeys(record["method"] for record in self._records))
         for method in methods[:-1]:
             last = _of(self._records, method)[-1]
-            parts.append(
-                Text(f"{METHOD_TITLES[method]}: AUC {last['auc']:.4f} in round {last['round']}")
-            )
+            name, value = _scores(last, str(self._summary["study"].get("unit", "")))[0]
+            parts.append(Text(f"{METHOD_TITLES[method]}: {name} {value} in round {last['round']}"))
         current = methods[-1] if methods else ENCRYPTED
         parts.append(self._table(current))
         skipped = [one for one in _of(self._records, current) if one.get("skipped")]
@@ -263,11 +278,11 @@ class TableView:
             title_justify="left",
             title_style="bold",
         )
+        records = _of(self._records, method)
+        measures = measures_of(records[-1]) if records else MEASURES[YES_OR_NO]
         columns = (
             "round",
-            "AUC",
-            "accuracy",
-            "log\nloss",
+            *(measure.name.replace(" ", "\n", 1) for measure in measures),
             "train\nloss",
             "clipped",
             "upload",
@@ -276,16 +291,13 @@ class TableView:
         for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("crypto", justify="right", no_wrap=True, style="cyan")
-        records = _of(self._records, method)
         # Room for headline, header, progress and the shell's prompt; at least a few rows.
         for record in records[-max(self._console.height - 13, 3) :]:
             encrypted = bool(record["clouds"])
             sent = record["bytes"].get("upload")
             table.add_row(
                 str(record["round"]),
-                f"{record['auc']:.4f}",
-                f"{record['accuracy']:.4f}",
-                f"{record['log_loss']:.4f}",
+                *(measure.show(record.get(measure.key)) for measure in measures),
                 format_loss(record["train_loss"]),
                 "skipped" if record.get("skipped") else str(record["clipped"]) if encrypted else "",
                 format_bytes(sent) if sent else "",

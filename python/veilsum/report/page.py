@@ -35,16 +35,20 @@ p, ul { max-width: 46rem; } .lead { font-size: 1.05rem; }
 .synthetic { border: 2px solid var(--bad); border-radius: .5rem; padding: .6rem 1rem;
   font-weight: 600; }
 .finished { color: var(--good); } .interrupted, .failed, .running { color: var(--bad); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .8rem;
-  margin: 1.4rem 0; }
-.tile { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; }
+.tiles { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.4rem 0; }
+.tile { flex: 1 1 17rem; background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; }
 .tile b { display: block; font-size: 1.5rem; line-height: 1.3; }
 .tile span { color: var(--muted); font-size: .85rem; display: block; line-height: 1.35; }
 .figures { display: grid; gap: 1.2rem;
   grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); }
 figure { margin: 0; max-width: 44rem; } figure svg { width: 100%; height: auto; display: block; }
 figure.wide { max-width: none; margin: 1rem 0; }
-.table { overflow-x: auto; margin: .6rem 0 1rem; }
+/* A shade at an edge says that a wide table goes on there; it goes when the end is reached. */
+.table { overflow-x: auto; margin: .6rem 0 1rem; background:
+  linear-gradient(90deg, var(--paper) 40%, transparent) 0 0 / 2.4rem 100% no-repeat local,
+  linear-gradient(-90deg, var(--paper) 40%, transparent) 100% 0 / 2.4rem 100% no-repeat local,
+  linear-gradient(90deg, var(--grid), transparent) 0 0 / 1rem 100% no-repeat scroll,
+  linear-gradient(-90deg, var(--grid), transparent) right 1px top 0 / 1rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--muted); font-size: .9rem; padding-bottom: .3rem; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--grid);

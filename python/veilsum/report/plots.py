@@ -1,41 +1,39 @@
-"""Plots of a run: one figure a question, as PNG and SVG files and as SVG to put into a page.
+"""Plots of a run: one figure a question. Scores round by round, messages and times.
 
-Report layer. Colours are told apart by people with colour vision deficiencies (Okabe and Ito 2008)
-and lines by their dashes too. The SVG inside a page takes its colours from the page's style, so
-that it follows light and dark mode.
+Report layer. `score_plots` has those of the final model.
 """
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from veilsum.arguments import check_type
-from veilsum.errors import missing_extra, named_failures
-from veilsum.report.run_files import METHOD_TITLES, RunFiles, phase_seconds
+from veilsum.report.drawing import (
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    SERIES,
+    SYNTHETIC,
+    Plot,
+    draw_plot,
+    no_ticks,
+    one_axes,
+    require_matplotlib,
+    whole_numbers,
+)
+from veilsum.report.measures import ACCURACY, AUC, LOSS, R2, RMSE, Measure
+from veilsum.report.run_files import LINEAR_MODELS, METHOD_TITLES, RunFiles, phase_seconds
+from veilsum.report.score_plots import Drawn, score_figures
 from veilsum.report.units import format_bytes, format_seconds
-from veilsum.run_names import CENTRALISED, ENCRYPTED, PLAINTEXT
+from veilsum.run_names import CENTRALISED, CLASSES, ENCRYPTED, NUMBER, PLAINTEXT, YES_OR_NO
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# The page maps each colour to a variable of its style; the values here are for the files.
-INK, MUTED, GRID, PAPER = "#1b1f24", "#5c6670", "#d9dee3", "#fefefe"
-SERIES = ("#0072b2", "#d55e00", "#8a939c", "#009e73", "#b0588f", "#4aa8dc")
 METHOD_COLOURS = {ENCRYPTED: SERIES[0], PLAINTEXT: SERIES[1], CENTRALISED: SERIES[2]}
 METHOD_DASHES: dict[str, Any] = {ENCRYPTED: "-", PLAINTEXT: (0, (5, 2)), CENTRALISED: ":"}
-_VARIABLES = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    GRID: "var(--grid)",
-    PAPER: "var(--paper)",
-    **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES, 1)},
-}
 
 PHASES = {
     "train": "local training",
@@ -58,24 +56,26 @@ MESSAGES = {
     "plain_sum": "sum of the plain parts",
 }
 
+MOST_MEASURES = 4
+"""Figures of scores round by round, where a user's evaluation has many."""
 
-@dataclass(frozen=True)
-class Plot:
-    """One figure.
+
+def measure_plots(run: RunFiles) -> dict[str, Measure]:
+    """Return the scores that are drawn round by round, by the names of their figures.
 
     Parameters
     ----------
-    name : str
-        File name without suffix.
-    description : str
-        What it shows, for those who cannot see it.
-    svg : str
-        An <svg> element to put into a page.
+    run : RunFiles
+        The run.
     """
-
-    name: str
-    description: str
-    svg: str
+    if run.kind == YES_OR_NO:
+        return {"auc": AUC, "loss": LOSS}
+    if run.kind == CLASSES:
+        return {"accuracy": ACCURACY, "loss": LOSS}
+    if run.kind == NUMBER:
+        return {"rmse": RMSE, "r2": R2}
+    # A user's names may be no names of files.
+    return {f"score-{i}": one for i, one in enumerate(run.measures[:MOST_MEASURES], 1)}
 
 
 def write_plots(run: RunFiles) -> dict[str, Plot]:
@@ -97,174 +97,36 @@ def write_plots(run: RunFiles) -> dict[str, Plot]:
         When matplotlib is not installed.
     """
     if not run.opened(ENCRYPTED):
-        _matplotlib()
+        require_matplotlib()
         return {}
     folder = run.folder / "plots"
     folder.mkdir(exist_ok=True)
-    figures: list[tuple[str, Callable[[Axes, RunFiles], str], tuple[float, float]]] = [
-        ("auc", _draw_auc, (6.4, 3.6)),
-        ("loss", _draw_loss, (6.4, 3.6)),
-        ("bytes", _draw_bytes, (6.4, 2.9 if run.committee is None else 3.5)),
-        ("seconds", _draw_seconds, (6.4, 2.9)),
+    figures: list[Drawn] = [
+        (name, (6.4, 3.6), partial(_draw_curves, run=run, measure=measure))
+        for name, measure in measure_plots(run).items()
+    ]
+    figures += score_figures(run)
+    figures += [
+        (
+            "bytes",
+            (6.4, 2.9 if run.committee is None else 3.5),
+            lambda axes: _draw_bytes(axes, run),
+        ),
+        ("seconds", (6.4, 2.9), lambda axes: _draw_seconds(axes, run)),
     ]
 
-    def make(name: str, draw: Callable[[Axes, RunFiles], str], size: tuple[float, float]) -> Plot:
-        mark = SYNTHETIC if run.summary["study"].get("synthetic") else ""
-        return draw_plot(folder, name, size, lambda figure: draw(one_axes(figure), run), mark)
+    def make(name: str, size: tuple[float, float], draw: Callable[[Axes], str]) -> Plot:
+        mark = SYNTHETIC if run.synthetic else ""
+        return draw_plot(folder, name, size, lambda figure: draw(one_axes(figure)), mark)
 
-    return {name: make(name, draw, size) for name, draw, size in figures}
-
-
-def _matplotlib() -> Any:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise missing_extra("the report", "matplotlib", "train") from error
-    return matplotlib
+    return {name: make(name, size, draw) for name, size, draw in figures}
 
 
-SYNTHETIC = "synthetic data"
-"""The mark on figures of made-up rows."""
-
-
-def draw_plot(
-    folder: Path,
-    name: str,
-    size: tuple[float, float],
-    draw: Callable[[Figure], str],
-    mark: str = "",
-) -> Plot:
-    """Draw one figure in the style of all reports, into PNG and SVG files and for a page.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the files go; must exist.
-    name : str
-        File name without suffix.
-    size : (float, float)
-        Width and height in inches.
-    draw : callable
-        Draws on an empty figure and returns a description for those who cannot see it.
-    mark : str
-        Above the figure, at the right: a picture travels without its page.
-
-    Returns
-    -------
-    Plot
-        The figure.
-
-    Raises
-    ------
-    veilsum.BackendUnavailableError
-        When matplotlib is not installed.
-    OSError
-        When a file cannot be written.
-    """
-    check_type("draw_plot(folder, name, size, draw)", "size", size, tuple)
-    matplotlib = _matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": f"veilsum-{name}",
-        "font.size": 10.0,
-        "text.color": INK,
-        "axes.labelcolor": MUTED,
-        "axes.edgecolor": GRID,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "figure.facecolor": PAPER,
-        "axes.facecolor": PAPER,
-        "savefig.facecolor": PAPER,
-    }
-    with matplotlib.rc_context(style):
-        # No pyplot: it would keep global state and may look for a display.
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        description = draw(figure)
-        if mark:
-            figure.suptitle(mark, x=0.995, ha="right", fontsize=9, color=MUTED)
-            description += f" {mark[0].upper()}{mark[1:]}."
-        with named_failures(folder / f"{name}.png"):
-            figure.savefig(folder / f"{name}.png", dpi=160)
-        svg = _svg(figure)
-    with named_failures(folder / f"{name}.svg"):
-        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-    return Plot(name, description, inline_svg(svg, description))
-
-
-def one_axes(figure: Figure) -> Axes:
-    """Return plain axes that fill a figure.
-
-    Parameters
-    ----------
-    figure : Figure
-        Empty.
-    """
-    axes = figure.add_subplot()
-    plain_axes(axes)
-    return axes
-
-
-def plain_axes(axes: Axes) -> None:
-    """Take away what no reader needs: frame and tick marks.
-
-    Parameters
-    ----------
-    axes : Axes
-        Of any figure.
-    """
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=0)
-    axes.set_axisbelow(True)
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
-def inline_svg(svg: str, description: str) -> str:
-    """Turn a matplotlib SVG file into an element for a page.
-
-    Parameters
-    ----------
-    svg : str
-        The file.
-    description : str
-        For screen readers.
-
-    Returns
-    -------
-    str
-        One <svg> element: no prologue, no metadata, no addresses of other hosts, colours and fonts
-        from the page.
-    """
-    text = svg[svg.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
-    # The page's parser knows no xlink prefix without its declaration; plain href is SVG 2.
-    text = text.replace("xlink:href=", "href=")
-    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', text))
-    text = re.sub(r'\s+id="([^"]+)"', lambda found: found[0] if found[1] in used else "", text)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, variable)
-    label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
-    text = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", text, count=1)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
-
-
-def _draw_curves(axes: Axes, run: RunFiles, key: str, label: str) -> None:
+def _draw_curves(axes: Axes, run: RunFiles, measure: Measure) -> str:
     # Yardsticks first, so that the encrypted run lies on top.
     for method in sorted(run.methods, key=lambda name: name == ENCRYPTED):
         rounds = run.series(method, "round")
-        values = run.series(method, key)
+        values = run.series(method, measure.key)
         axes.plot(
             rounds,
             values,
@@ -277,42 +139,34 @@ def _draw_curves(axes: Axes, run: RunFiles, key: str, label: str) -> None:
         )
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_xlabel("round")
-    axes.set_title(label, loc="left", fontsize=11)
-    axes.xaxis.set_major_locator(_whole_numbers())
+    unit = f" ({run.unit})" if run.unit and measure.guess and not measure.digits else ""
+    title = f"{measure.name[0].upper()}{measure.name[1:]}{unit} on held-out {run.rows_are}"
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.xaxis.set_major_locator(whole_numbers())
     last = max(run.series(method, "round")[-1] for method in run.methods)
     axes.set_xlim(1 - 0.02 * last, last * 1.02)
-    if len(run.methods) > 1:
+    titles = [METHOD_TITLES[method] for method in run.methods]
+    guess = run.final[ENCRYPTED].get(measure.guess)
+    if guess is not None:
+        axes.axhline(guess, color=MUTED, linewidth=1.1, linestyle=(0, (1, 1.5)))
+        axes.get_lines()[-1].set_label(measure.guess_name)
+        titles.append(measure.guess_name)
+    for key, name in LINEAR_MODELS.items():
+        score = (run.summary.get(key) or {}).get(measure.key)
+        if score is not None:
+            axes.axhline(score, color=MUTED, linewidth=0.9)
+            axes.get_lines()[-1].set_label(name)
+            titles.append(name)
+    if len(titles) > 1:
         # In the order of the table: the encrypted run first, though it was drawn last.
         lines = {line.get_label(): line for line in axes.get_lines()}
-        titles = [METHOD_TITLES[method] for method in run.methods]
         handles = [lines[title] for title in titles]
         axes.legend(handles, titles, frameon=False, labelcolor=INK, fontsize=9)
-
-
-def _draw_auc(axes: Axes, run: RunFiles) -> str:
-    _draw_curves(axes, run, "auc", "AUC on held-out patients")
-    first, last = run.series(ENCRYPTED, "auc")[0], run.series(ENCRYPTED, "auc")[-1]
-    regression = run.summary.get("logistic_regression")
-    if regression:
-        axes.axhline(regression["auc"], color=MUTED, linewidth=0.9)
-        axes.annotate(
-            "logistic regression, all rows at one place",
-            (1.0, regression["auc"]),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, -4),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=8.5,
-            color=MUTED,
-        )
-    return f"Line chart: AUC on held-out patients a round, from {first:.3f} to {last:.4f}."
-
-
-def _draw_loss(axes: Axes, run: RunFiles) -> str:
-    _draw_curves(axes, run, "log_loss", "Log loss on held-out patients")
-    first, last = run.series(ENCRYPTED, "log_loss")[0], run.series(ENCRYPTED, "log_loss")[-1]
-    return f"Line chart: log loss on held-out patients a round, from {first:.3f} to {last:.4f}."
+    first, final = (run.rounds(ENCRYPTED)[i].get(measure.key) for i in (0, -1))
+    return (
+        f"Line chart: {measure.name} on held-out {run.rows_are} a round, from "
+        f"{measure.show(first, run.unit)} to {measure.show(final, run.unit)}."
+    )
 
 
 def _bars(axes: Axes, names: list[str], values: list[float], texts: list[str]) -> None:
@@ -369,7 +223,7 @@ def _draw_seconds(axes: Axes, run: RunFiles) -> str:
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_xlim(floor, max(values) * 6)
     axes.xaxis.set_major_formatter(lambda value, _: format_seconds(value).replace(".0 ", " "))
-    axes.xaxis.set_minor_locator(_no_ticks())
+    axes.xaxis.set_minor_locator(no_ticks())
     axes.set_xlabel("mean of the rounds, all clouds together, logarithmic scale")
     for i, value in enumerate(values):
         axes.annotate(
@@ -383,18 +237,6 @@ def _draw_seconds(axes: Axes, run: RunFiles) -> str:
     axes.set_title("Time of a round", loc="left", fontsize=11)
     listed = ", ".join(f"{n} {format_seconds(v)}" for n, v in zip(names, values, strict=True))
     return f"Dot chart of mean seconds a round on a logarithmic scale: {listed}."
-
-
-def _whole_numbers() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(integer=True)
-
-
-def _no_ticks() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
 
 
 def mean_seconds(run: RunFiles) -> dict[str, float]:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veilsum.errors import missing_extra
+from veilsum.report.measures import measures_of
 from veilsum.report.run_files import Record
 from veilsum.run_names import EVENTS
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-_SCORES = ("auc", "accuracy", "log_loss", "train_loss", "clipped")
+_ALWAYS = ("train_loss", "clipped")
 
 
 class EventsWriter:
@@ -66,7 +67,7 @@ class EventsWriter:
             if self._mark:
                 self._writers[method].add_text("synthetic data", self._mark)
         writer = self._writers[method]
-        for name in _SCORES:
+        for name in (*(measure.key for measure in measures_of(record)), *_ALWAYS):
             if record.get(name) is not None:  # a skipped round has no training loss
                 writer.add_scalar(f"score/{name}", record[name], number)
         for group in ("seconds", "bytes"):

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from veilsum.arguments import check_whole, counted, shown, type_name
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.identity import Identity
+from veilsum.layout.structures import flatten, is_nested, path_name, unflatten
 from veilsum.layout.tensors import Layout
 from veilsum.learning.provided import ProvidedTask
+from veilsum.learning.task import COUNT_LIMIT, FLAG_LIMIT
 from veilsum.parties.asking import Ask, Party, Reply
 from veilsum.parties.client import Client
 from veilsum.parties.coordinator import Coordinator, PlayedRound
@@ -88,25 +90,92 @@ _LARGEST = 1e200
 
 
 class _Shape:
-    """What an update looks like, and the way between it and named float64 arrays."""
+    """What an update looks like, and the way between it and named float64 arrays.
+
+    Whole numbers and booleans (BatchNorm's counters in a state_dict) are summed as numbers; their
+    mean is rounded to the nearest, ties to even, so a boolean is its weighted majority.
+    """
 
     def __init__(self, example: Any) -> None:
-        self.layout = Layout.like(example)
+        self._whole: dict[str, Any] = {}  # names of whole numbers, with a leaf of their type
+        self.layout = Layout.like(self._as_floats(example, note=True))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {_name(one.name): one.shape for one in self.layout.tensors}
 
+    def task(self) -> ProvidedTask:
+        """Return the task of one cloud."""
+        flags = {name for name, leaf in self._whole.items() if _is_flag(leaf)}
+        ranges = {name: FLAG_LIMIT if name in flags else COUNT_LIMIT for name in self._whole}
+        return ProvidedTask(self.shapes, ranges)
+
     def flat(self, update: Any) -> dict[str, NDArray[np.float64]]:
-        self.layout.check(update)
+        floats = self._as_floats(update)
+        self.layout.check(floats)
         return {
             _name(spec.name): np.asarray(_numpy(leaf), dtype=np.float64).reshape(spec.shape)
-            for spec, leaf in zip(self.layout.tensors, self.layout.leaves(update), strict=True)
+            for spec, leaf in zip(self.layout.tensors, self.layout.leaves(floats), strict=True)
         }
 
     def like(self, mean: Mapping[str, NDArray[np.float64]]) -> Any:
         parts = [mean[_name(spec.name)].ravel() for spec in self.layout.tensors]
-        return self.layout.assemble(np.concatenate(parts))
+        return self._map(self.layout.assemble(np.concatenate(parts)), self._as_whole)
+
+    def _as_floats(self, update: Any, note: bool = False) -> Any:
+        """Replace whole numbers and booleans by what the layout has in their place."""
+
+        def convert(name: str, leaf: Any) -> Any:
+            if note and _is_whole(leaf):
+                self._whole[name] = leaf
+            # Whoever agreed on floats is told of whole numbers by the layout's own check.
+            return _doubled(leaf) if name in self._whole and _is_number(leaf) else leaf
+
+        return self._map(update, convert)
+
+    def _as_whole(self, name: str, leaf: Any) -> Any:
+        example = self._whole.get(name)
+        if example is None:
+            return leaf
+        if _is_flag(example):
+            return leaf > 0.5
+        return (
+            leaf.round().to(example.dtype) if _torch(leaf) else np.rint(leaf).astype(example.dtype)
+        )
+
+    @staticmethod
+    def _map(update: Any, change: Callable[[str, Any], Any]) -> Any:
+        """Apply a function of name and leaf to each leaf, in a structure like the update's."""
+        if isinstance(update, Mapping) or is_nested(update):
+            named = flatten(update)
+            paths = [path for path, _ in named]
+            return unflatten(paths, [change(path_name(path), leaf) for path, leaf in named])
+        return change("update", update)
+
+
+def _torch(leaf: Any) -> bool:
+    return hasattr(leaf, "is_floating_point")
+
+
+def _is_number(leaf: Any) -> bool:
+    """Return whether it is an array of real numbers."""
+    if _torch(leaf):
+        return not leaf.is_complex()
+    return isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind in "biuf"
+
+
+def _is_whole(leaf: Any) -> bool:
+    if _torch(leaf):
+        return not (leaf.is_floating_point() or leaf.is_complex())
+    return isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind in "biu"
+
+
+def _is_flag(leaf: Any) -> bool:
+    return str(leaf.dtype).removeprefix("torch.") == "bool"
+
+
+def _doubled(leaf: Any) -> Any:
+    return leaf.double() if _torch(leaf) else np.asarray(leaf, dtype=np.float64)
 
 
 def _name(name: str) -> str:
@@ -127,7 +196,8 @@ class FederatedAverager:
     ----------
     example : object
         An update, or arrays of its names, shapes and types: a state_dict, NumPy arrays, a list or
-        nested mapping of them. Its values are not looked at.
+        nested mapping of them. Its values are not looked at. Means of whole numbers are rounded to
+        the nearest (a change of up to 8,192 a round), booleans become their weighted majority.
     clouds : int
         How many there are: at least 2.
     limit : float
@@ -171,7 +241,7 @@ class FederatedAverager:
         self._terms = terms
         self._shape = _Shape(example)
         self._by_rows = weigh_by_rows
-        self._tasks = [ProvidedTask(self._shape.shapes) for _ in range(count)]
+        self._tasks = [self._shape.task() for _ in range(count)]
         self._clients = [Client(i, task, terms) for i, task in enumerate(self._tasks)]
         parties = {Party("cloud", i): one.handle for i, one in enumerate(self._clients)}
         if terms.encryption.authority == "single":
@@ -284,7 +354,7 @@ class AveragingCloud:
         if not 0 <= number < terms.clouds:
             raise ParameterError(f"cloud is {shown(number)}; the terms have {terms.clouds}, from 0")
         self._shape = _Shape(example)
-        self._task = ProvidedTask(self._shape.shapes)
+        self._task = self._shape.task()
         self._client = Client(number, self._task, terms, identity=identity)
 
     def contribute(self, update: Any, rows: int = 1) -> None:

@@ -313,6 +313,8 @@ class EncryptedAveraging(EncryptedRounds):
         What fails on the way; nothing by default.
     home : Path, optional
         As in `EncryptedRounds`.
+    threads : int, optional
+        For encryption and decryption; chosen as for a run by default.
     """
 
     def __init__(
@@ -322,7 +324,10 @@ class EncryptedAveraging(EncryptedRounds):
         client: MakeClient = _client,
         conditions: Conditions | None = None,
         home: Path | None = None,
+        threads: int | None = None,
     ) -> None:
+        if threads is None:
+            threads = choose_threads(config, len(clouds[0].features)).core
         device = choose_device(config.run.device)
         tasks = [
             TabularTask(
@@ -338,7 +343,7 @@ class EncryptedAveraging(EncryptedRounds):
         super().__init__(
             config.terms,
             tasks,
-            threads=choose_threads(config, len(clouds[0].features)).core,
+            threads=threads,
             client=client,
             conditions=conditions,
             home=home,

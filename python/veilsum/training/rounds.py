@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 import torch
 
-from veilsum.errors import VeilsumWarning
+from veilsum.errors import ParameterError, VeilsumWarning
 from veilsum.learning.metrics import Evaluator, Record
 from veilsum.training.outcome import Method, RoundOutcome
 
@@ -46,9 +46,22 @@ def play(
         result = evaluator.evaluate(outcome.parameters)
         end = time.perf_counter()
         record = _record(method.name, number, outcome)
+        taken = sorted(FIELDS & set(result))
+        if taken:
+            raise ParameterError(
+                f"evaluate returned a number by the name {taken[0]}, which is a field of every "
+                "record; call it something else"
+            )
         record |= result
         record["seconds"] = outcome.seconds | {"evaluate": end - evaluation, "total": end - start}
         yield record, outcome
+
+
+FIELDS = {
+    "method", "round", "train_loss", "clipped", "clouds", "simulation", "bytes", "limits",
+    "encrypted_fraction", "entropy", "opened_by", "zeroed", "skipped", "privacy", "seconds",
+}  # fmt: skip
+"""Of records, beside scores."""
 
 
 def _record(method: str, number: int, outcome: RoundOutcome) -> Record:

@@ -10,7 +10,8 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,24 +20,33 @@ import torch
 from numpy.typing import NDArray
 
 from veilsum.data import Study
+from veilsum.data.preprocess import from_unit
 from veilsum.errors import ParameterError
 from veilsum.layout.files import write_update
 from veilsum.learning.evaluators import tabular_evaluator
-from veilsum.learning.metrics import Evaluator, MetricsLog, Record, scores
+from veilsum.learning.metrics import Evaluator, Record
 from veilsum.learning.model import choose_device
-from veilsum.learning.outcomes import YES_OR_NO
+from veilsum.learning.predictions import Predictions
 from veilsum.run_names import CONFIG, METRICS, MODEL, PARTIES
-from veilsum.training import environment
 from veilsum.training.centralised import Centralised
 from veilsum.training.config import TrainConfig
 from veilsum.training.encrypted import EncryptedAveraging
+from veilsum.training.evaluation import (
+    PRIVATE,
+    CloudRows,
+    Rows,
+    evaluate_finally,
+    write_evaluation,
+)
 from veilsum.training.fedavg import FedAvg
 from veilsum.training.federation import Federation, spread
+from veilsum.training.metrics_log import MetricsLog
 from veilsum.training.outcome import Method
 from veilsum.training.parties_kept import forget
 from veilsum.training.rounds import play, quiet_ranges, reproducible
 from veilsum.training.run_directory import create_run_directory, write_summary, write_whole
 from veilsum.training.setting import Setting
+from veilsum.training.summary import conclusion, describe_run
 from veilsum.training.threads import choose_threads
 
 __all__ = ["Federation", "Observer", "TrainingRun", "resume", "spread", "train"]
@@ -190,18 +200,13 @@ def _run(
 ) -> TrainingRun:
     device = choose_device(config.run.device)
     federation = spread(config, progress)
-    if federation.study.target is not None:
-        raise ParameterError(
-            f"the label {federation.study.target.name} is a number; veilsum train reports on "
-            "classes: make levels of it, or train with vs.Task (veilsum.learning scores numbers)"
-        )
     threads = choose_threads(config, len(federation.study.features))
     with reproducible(threads.pytorch), quiet_ranges():
         started = time.time()
         folder = create_run_directory(config, federation.study.name) if before is None else before
         home = folder / PARTIES if config.run.resumable or before is not None else None
         try:
-            method = EncryptedAveraging(config, federation.clouds, home=home)
+            method = EncryptedAveraging(config, federation.clouds, home=home, threads=threads.core)
         except Exception:
             if before is None:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing happened in it
@@ -241,6 +246,11 @@ def _run(
                 write_summary(folder, summary)
                 for observer in observers:
                     observer.run_ended(summary)
+        if run.records:
+            # The run is whole: an interrupt from here on costs the report's curves alone.
+            with suppress(KeyboardInterrupt):
+                found = _evaluation(config, federation, method, evaluator, device)
+                write_evaluation(folder, found)
     return run
 
 
@@ -288,29 +298,36 @@ def _yardsticks(
 ) -> None:
     """Train again in the clear, over the clouds and on all rows at one place."""
     setting = Setting(config, federation, method.moments, device)
-    if setting.outcome == YES_OR_NO:
-        run.summary["logistic_regression"] = _logistic_regression(
-            np.concatenate(setting.inputs),
-            np.concatenate(setting.labels),
-            setting.preprocessor.transform(federation.held_out),
-            federation.held_out.labels,
-        )
+    inputs = setting.preprocessor.transform(federation.held_out)
+    name, found = _linear_model(setting, federation, inputs)
+    run.summary[name] = found
     numbers = range(1, config.training.rounds + 1)
     for yardstick in (FedAvg(setting), Centralised(setting)):
         _rounds(yardstick, numbers, evaluator, run, log, observers)
 
 
-def _logistic_regression(
-    inputs: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    held_out_inputs: NDArray[np.float32],
-    held_out_labels: NDArray[np.int64],
-) -> dict[str, float]:
-    """Score scikit-learn's logistic regression on all rows at one place."""
-    from sklearn.linear_model import LogisticRegression
+def _linear_model(
+    setting: Setting, federation: Federation, inputs: NDArray[np.float32]
+) -> tuple[str, Record]:
+    """Score scikit-learn's logistic or linear regression on all rows at one place."""
+    from sklearn.linear_model import LinearRegression, LogisticRegression
 
-    model = LogisticRegression(max_iter=1000).fit(inputs, labels)
-    return asdict(scores(held_out_labels, model.predict_proba(held_out_inputs)[:, 1]))
+    rows, labels = np.concatenate(setting.inputs), np.concatenate(setting.labels)
+    outcome, held_out = setting.outcome, federation.held_out
+    if outcome.target is not None and held_out.numbers is not None:
+        linear = LinearRegression().fit(rows.astype(np.float64), labels)
+        # As the network's numbers: on the scale of the public range, and never beyond it.
+        said = from_unit(outcome.target, np.clip(linear.predict(inputs), -1.0, 1.0))
+        return "linear_regression", Predictions.numbers(held_out.numbers, said).scores()
+    logistic = LogisticRegression(max_iter=1000).fit(rows, labels)
+    if outcome.classes:
+        # A class that no cloud has rows of is one that it never says.
+        said = np.zeros((len(inputs), len(outcome.classes)))
+        said[:, logistic.classes_] = logistic.predict_proba(inputs)
+        found = Predictions.classes(held_out.labels, said, outcome.classes)
+    else:
+        found = Predictions.yes_or_no(held_out.labels, logistic.predict_proba(inputs)[:, 1])
+    return "logistic_regression", found.scores()
 
 
 def _describe(
@@ -323,23 +340,14 @@ def _describe(
 ) -> dict[str, Any]:
     """Collect what is known of a run before its first round."""
     study = federation.study
-    parameters = method.parameters
-    return {
-        "status": "running",
-        "started": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(started)),
-        "configuration": config.to_mapping(),
-        "min_clients": config.terms.min_clients,
-        "authority": {
-            "kind": config.encryption.authority,
-            "members": config.terms.members,
-            "threshold": config.terms.threshold,
-        },
-        "environment": environment.describe(device, threads),
+    described = describe_run(method, config.terms, config.to_mapping(), device, threads, started)
+    return described | {
         "study": {
             "name": study.name,
             "title": study.title,
             "source": study.source,
             "outcome": study.outcome,
+            "unit": "" if study.target is None else study.target.unit,
             "rows": len(study),
             "rows_are": study.rows_are,
             "synthetic": study.synthetic,
@@ -354,30 +362,21 @@ def _describe(
         ],
         "held_out": _describe_rows("held out", federation.held_out),
         "pooled_rows": method.moments.rows,
-        "model": {
-            "tensors": {name: list(array.shape) for name, array in parameters.items()},
-            "values": sum(array.size for array in parameters.values()),
-        },
-        "plan": {
-            "explanation": method.plan.explain(),
-            "security": method.plan.security,
-            "value_bits": method.plan.value_bits,
-            "ring_degree": method.plan.ring_degree,
-            "log2_modulus": method.plan.log2_modulus,
-            "bytes_per_value": method.plan.bytes_per_value,
-            "fixed_bytes": method.plan.fixed_bytes,
-            "id": method.plan.id.hex(),
-        },
     }
 
 
 def _describe_rows(name: str, study: Study) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "name": name,
-        "rows": len(study),
-        "positives": int((study.labels == 1).sum()),
-        "rate": study.outcome_rate,
-    }
+    described: dict[str, Any] = {"name": name, "rows": len(study)}
+    if study.classes:
+        counted = np.bincount(study.labels, minlength=len(study.classes))
+        described["classes"] = dict(zip(study.classes, counted.tolist(), strict=True))
+    elif study.numbers is not None:
+        described["outcome"] = {
+            "mean": float(study.numbers.mean()),
+            "deviation": float(study.numbers.std()),
+        }
+    else:
+        described |= {"positives": int((study.labels == 1).sum()), "rate": study.outcome_rate}
     if any(feature.name == "age" for feature in study.features):
         ages = study.column("age")
         ages = ages[~np.isnan(ages)]
@@ -397,10 +396,31 @@ def _conclude(run: TrainingRun, parameters: dict[str, NDArray[np.float32]]) -> N
     run.parameters = parameters
     # Loaders of PyTorch models ask a file for its format.
     write_update(run.folder / MODEL, parameters, {"format": "pt"})
-    keys = ("round", "auc", "auc_standard_error", "accuracy", "log_loss")
-    run.summary["final"] = {
-        record["method"]: {key: record[key] for key in keys} for record in run.records
-    }
-    spent = {one["method"]: one["privacy"] for one in run.records if "privacy" in one}
-    if spent:
-        run.summary["privacy"] = spent
+    run.summary |= conclusion(run.records)
+
+
+def _evaluation(
+    config: TrainConfig,
+    federation: Federation,
+    method: EncryptedAveraging,
+    judge: Evaluator,
+    device: torch.device,
+) -> Record:
+    """Judge the final model, on the rows held out and at each cloud."""
+
+    def judged(study: Study) -> Rows:
+        inputs = method.preprocessor.transform(study)
+        made = tabular_evaluator(inputs, study, config.model, seed=config.run.seed, device=device)
+        return Rows(len(study), made)
+
+    private = config.privacy.distributed
+    by_site = config.data.split == "care_unit" or bool(config.data.site)
+    clouds = []
+    for name, rows in zip(federation.names, federation.clouds, strict=True):
+        theirs = None
+        if by_site and rows.sites is not None and federation.held_out.sites is not None:
+            of_site = np.flatnonzero(federation.held_out.sites == rows.sites[0])
+            theirs = judged(federation.held_out.subset(of_site)) if len(of_site) else None
+        clouds.append(CloudRows(name, None if private else judged(rows), theirs))
+    why_not = PRIVATE if private else ""
+    return evaluate_finally(method.played, method.parameters, judge, clouds, why_not)

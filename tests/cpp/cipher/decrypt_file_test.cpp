@@ -256,12 +256,13 @@ TEST("a sum that was altered, its checksum right, leaves the output as it was, a
       if (old) put_contents(sum.folder / "out", "old");
       for (const Bytes& blocks : altered) {
         sum.put(blocks);
+        const scheme::SumKey named = rebound(sum.key(), blocks);  // it is not that which refuses
         for (const bool resume : {false, true}) {
           DecryptOptions options;
           options.threads = resume ? 1 : 3;
           int calls = 0;
           options.progress = [&](std::uint64_t, std::uint64_t) { ++calls; };
-          CHECK_THROWS_WITH(decrypt_to_file(sum, sum.key(), resume, options), TamperedSumError,
+          CHECK_THROWS_WITH(decrypt_to_file(sum, named, resume, options), TamperedSumError,
                             "no value is given out");
           CHECK_EQ(calls, 0);
           CHECK_EQ(contents_of(sum.folder / "out"), old ? "old" : "");
@@ -276,7 +277,7 @@ TEST("a sum that was altered, its checksum right, leaves the output as it was, a
       std::copy(sum.key().coefficients().begin(), sum.key().coefficients().end(), wrong.begin());
       std::int64_t& coefficient = wrong[i * plan.degree() + 5];
       coefficient += coefficient > 0 ? -1 : 1;
-      const scheme::SumKey other(round, sum.key().manifest(), 2, 2, true, std::move(wrong));
+      const scheme::SumKey other = key_of_blocks(sum.key(), std::move(wrong), sum.made.blocks);
       CHECK_THROWS(decrypt_to_file(sum, other, false), TamperedSumError);
       CHECK_EQ(contents_of(sum.folder / "out"), "old");
     }
@@ -299,8 +300,13 @@ TEST("a value out of range in a late portion: what earlier portions wrote goes t
     options.threads = 2;
     int calls = 0;
     options.progress = [&](std::uint64_t, std::uint64_t) { ++calls; };
-    CHECK_THROWS(decrypt_to_file(sum, sum.key(), resume, options), TamperedSumError);
+    const scheme::SumKey named = rebound(sum.key(), blocks);
+    CHECK_THROWS(decrypt_to_file(sum, named, resume, options), TamperedSumError);
     CHECK_EQ(calls, 1);  // a portion was done
+    CHECK_EQ(sum.folder.names().size(), 1u);
+    // The key's own check decides at the end, for all of it.
+    CHECK_THROWS(decrypt_to_file(sum, sum.key(), resume, options), TamperedSumError);
+    CHECK_EQ(calls, 3);
     CHECK_EQ(sum.folder.names().size(), 1u);
   }
 }
@@ -337,42 +343,48 @@ TEST("an aggregate of version 1 is refused by a sentence that names both version
   }
 }
 
-TEST("the key of a weighted sum decrypts the file with the blocks that it names, and no other") {
+TEST("a sum's key decrypts the file with the blocks that it was opened for, and no other") {
   const Plan plan = make_plan(10, 16, 2, 128, "n2048");
   const SecretKey key = make_key();
   const Round round = make_round(plan, key, fields_of({{20 * plan.block_capacity() + 77, 1.0}}, 2));
   Sum sum(round, key);
-  const HandMadeSum weighted = sum_by_hand(key, round, sum.pointers(), {3, 1});
-  const auto put = [&](const Bytes& blocks) {
-    put_contents(sum.folder / "total", aggregate_text(weighted.manifest, blocks));
-  };
-  Tamperer tamperer(weighted.key);
-  for (const bool resume : {false, true}) {
-    put(weighted.blocks);
-    decrypt_to_file(sum, weighted.key, resume);
-    const std::string right = contents_of(sum.folder / "out");
-    CHECK_EQ(right.size(), 4 * round.size());
-    std::vector<float> flat(static_cast<std::size_t>(round.size()));
-    cipher::decrypt(weighted.key, weighted.manifest, weighted.blocks, {}, flat.data());
-    CHECK(std::memcmp(flat.data(), right.data(), right.size()) == 0);
-    // Numbers in range that nothing else finds; and every other bit, first and last.
-    std::vector<Bytes> altered(4, weighted.blocks);
-    tamperer.set(altered[0].data(), 0, 5, tamperer.delta() / 2);
-    tamperer.set(altered[1].data(), 20, 3, tamperer.delta() / 2);
-    altered[2].front() ^= 1;
-    altered[3].back() ^= 128;
-    for (const Bytes& blocks : altered) {
-      put(blocks);
-      CHECK_THROWS_WITH(decrypt_to_file(sum, weighted.key, resume), TamperedSumError,
-                        "no value is given out");
-      CHECK(contents_of(sum.folder / "out") == right);
-      CHECK_EQ(sum.folder.names().size(), 2u);  // no journal, no unfinished file
+  for (const int which : {0, 1, 2, 3}) {  // plain or weighted, bound by a check or a digest
+    const HandMadeSum weighted =
+        sum_by_hand(key, round, sum.pointers(), {which < 2 ? std::uint64_t{1} : 3, 1});
+    std::optional<scheme::SumKey> named;
+    if (which % 2 == 1) named.emplace(rebound(weighted.key, weighted.blocks));
+    const scheme::SumKey& bound = named ? *named : weighted.key;
+    const auto put = [&](const Bytes& blocks) {
+      put_contents(sum.folder / "total", aggregate_text(weighted.manifest, blocks));
+    };
+    Tamperer tamperer(weighted.key);
+    for (const bool resume : {false, true}) {
+      put(weighted.blocks);
+      decrypt_to_file(sum, bound, resume);
+      const std::string right = contents_of(sum.folder / "out");
+      CHECK_EQ(right.size(), 4 * round.size());
+      std::vector<float> flat(static_cast<std::size_t>(round.size()));
+      cipher::decrypt(weighted.key, weighted.manifest, weighted.blocks, {}, flat.data());
+      CHECK(std::memcmp(flat.data(), right.data(), right.size()) == 0);
+      // Numbers in range that nothing else finds; and every other bit, first and last.
+      std::vector<Bytes> altered(4, weighted.blocks);
+      tamperer.set(altered[0].data(), 0, 5, tamperer.delta() / 2);
+      tamperer.set(altered[1].data(), 20, 3, tamperer.delta() / 2);
+      altered[2].front() ^= 1;
+      altered[3].back() ^= 128;
+      for (const Bytes& blocks : altered) {
+        put(blocks);
+        CHECK_THROWS_WITH(decrypt_to_file(sum, bound, resume), TamperedSumError,
+                          "no value is given out");
+        CHECK(contents_of(sum.folder / "out") == right);
+        CHECK_EQ(sum.folder.names().size(), 2u);  // no journal, no unfinished file
+      }
+      // Damage is told as damage.
+      std::string damaged = aggregate_text(weighted.manifest, weighted.blocks);
+      damaged[damaged.size() - 900] ^= 1;
+      put_contents(sum.folder / "total", damaged);
+      CHECK_THROWS_WITH(decrypt_to_file(sum, bound, resume), WireFormatError, "checksum");
     }
-    // Damage is told as damage.
-    std::string damaged = aggregate_text(weighted.manifest, weighted.blocks);
-    damaged[damaged.size() - 900] ^= 1;
-    put_contents(sum.folder / "total", damaged);
-    CHECK_THROWS_WITH(decrypt_to_file(sum, weighted.key, resume), WireFormatError, "checksum");
   }
 }
 
@@ -382,17 +394,72 @@ TEST("a run that goes on with other blocks than its key names is refused like a 
   const std::uint64_t a_span = scheme::Spans(make_round(plan, key, 1)).values_per_span();
   const Round round = make_round(plan, key, fields_of({{40 * a_span + 1, 1.0}}));
   Sum sum(round, key);
-  const HandMadeSum weighted = sum_by_hand(key, round, sum.pointers(), {3, 1});
-  put_contents(sum.folder / "total", aggregate_text(weighted.manifest, weighted.blocks));
+  const HandMadeSum made = sum_by_hand(key, round, sum.pointers(), {3, 1});
+  const scheme::SumKey named = rebound(made.key, made.blocks);
+  for (const scheme::SumKey* bound : {&made.key, &named}) {
+    put_contents(sum.folder / "total", aggregate_text(made.manifest, made.blocks));
+    DecryptOptions options;
+    options.threads = 1;
+    options.progress = [](std::uint64_t, std::uint64_t) { throw std::runtime_error("stopped"); };
+    CHECK_THROWS(decrypt_to_file(sum, *bound, true, options), std::runtime_error);
+    Bytes other = made.blocks;
+    other[other.size() / 2] ^= 1;
+    put_contents(sum.folder / "total", aggregate_text(made.manifest, other));
+    CHECK_THROWS(decrypt_to_file(sum, *bound, true), VeilsumError);
+    CHECK_EQ(contents_of(sum.folder / "out"), "");
+    for (const std::string& name : sum.folder.names()) {
+      if (name != "total") std::filesystem::remove(sum.folder / name);
+    }
+  }
+}
+
+TEST("a run goes on under the sum key that it began with, and no other") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key();
+  const std::uint64_t a_span = scheme::Spans(make_round(plan, key, 1)).values_per_span();
+  const Round round = make_round(plan, key, 40 * a_span + 1);
+  const Sum sum(round, key);
+  scheme::BlocksCheck check = *sum.made.key.blocks_check();
+  check.key.data()[0] ^= 1;
+  scheme::KeyCoefficients coefficients(sum.made.key.coefficients().size());
+  std::copy(sum.made.key.coefficients().begin(), sum.made.key.coefficients().end(),
+            coefficients.begin());
+  const scheme::SumKey other(round, sum.made.key.manifest(), sum.made.key.count(),
+                             sum.made.key.total_weight(), true, std::move(coefficients),
+                             std::nullopt, std::nullopt, check);
+  const scheme::SumKey named = rebound(sum.made.key, sum.made.blocks);
   DecryptOptions options;
   options.threads = 1;
   options.progress = [](std::uint64_t, std::uint64_t) { throw std::runtime_error("stopped"); };
-  CHECK_THROWS(decrypt_to_file(sum, weighted.key, true, options), std::runtime_error);
-  Bytes other = weighted.blocks;
-  other[other.size() / 2] ^= 1;
-  put_contents(sum.folder / "total", aggregate_text(weighted.manifest, other));
-  CHECK_THROWS(decrypt_to_file(sum, weighted.key, true), VeilsumError);
-  CHECK_EQ(contents_of(sum.folder / "out"), "");
+  CHECK_THROWS(decrypt_to_file(sum, sum.made.key, true, options), std::runtime_error);
+  for (const scheme::SumKey* wrong : {&other, &named}) {
+    CHECK_THROWS_WITH(decrypt_to_file(sum, *wrong, true), ParameterError, "sum key are other ones");
+  }
+  decrypt_to_file(sum, sum.made.key, true);
+  CHECK(!contents_of(sum.folder / "out").empty());
+}
+
+TEST("a run that goes on adds up what the earlier one hashed, and misses nothing") {
+  const Plan plan = make_plan(10, 16);
+  const SecretKey key = make_key();
+  const std::uint64_t a_span = scheme::Spans(make_round(plan, key, 1)).values_per_span();
+  const Round round = make_round(plan, key, 40 * a_span + 1);
+  const Sum sum(round, key);
+  DecryptOptions options;
+  options.threads = 1;
+  int calls = 0;
+  options.progress = [&](std::uint64_t, std::uint64_t) {
+    if (++calls == 2) throw std::runtime_error("stopped");
+  };
+  CHECK_THROWS(decrypt_to_file(sum, sum.key(), true, options), std::runtime_error);
+  CHECK(!contents_of(sum.folder / "out.journal").empty());
+  options.progress = {};
+  decrypt_to_file(sum, sum.key(), true, options);
+  std::vector<float> flat(static_cast<std::size_t>(round.size()));
+  cipher::decrypt(sum.key(), sum.made.manifest, sum.made.blocks, {}, flat.data());
+  const std::string out = contents_of(sum.folder / "out");
+  CHECK_EQ(out.size(), 4 * flat.size());
+  CHECK(std::memcmp(flat.data(), out.data(), out.size()) == 0);
 }
 
 }  // namespace

@@ -125,7 +125,9 @@ std::vector<T> decrypt(const TaggedSum& sum, ByteView blocks, const TagCheck* ta
   options.type = sizeof(T) == 8 ? ElementType::kFloat64 : ElementType::kFloat32;
   options.tag = tag;
   try {
-    cipher::decrypt(sum.made->key, sum.made->manifest, blocks, options, out.data());
+    // Bound to whatever blocks there are: it is the tag that is looked at.
+    cipher::decrypt(rebound(sum.made->key, blocks), sum.made->manifest, blocks, options,
+                    out.data());
   } catch (const TamperedSumError&) {
     for (const T value : out) CHECK(value == T{0});
     throw;

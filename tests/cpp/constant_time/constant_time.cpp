@@ -571,12 +571,6 @@ void run_plan(Steps& steps, const scheme::Plan& plan) {
     head.part = scheme::CipherPart(Bytes(scheme::kSealedKeyBytes, which));
     manifest.add(std::move(head), 1, nullptr);
   }
-  const scheme::SumKey sum_key =
-      scheme::open_sum(secret, {manifest}, KnowingOpener(), nullptr, false);
-  require_hidden(sum_key.coefficients().data(),
-                 sum_key.coefficients().size() * sizeof(std::int64_t), "the sum key");
-  steps.done("opening: " + name);
-
   const std::uint8_t* const sources[] = {upload.blocks().data(), upload.blocks().data()};
   for (std::uint64_t block = 0; block < round.blocks(); ++block) {
     const std::uint64_t at = round.block_offset(block);
@@ -584,6 +578,15 @@ void run_plan(Steps& steps, const scheme::Plan& plan) {
     isa::kernels().sum_fields({&plan.arithmetic().view(), both, nullptr, 2, false,
                                round.block_coefficients(block), blocks.data() + at});
   }
+  const scheme::SumKey sum_key = scheme::open_sum(
+      secret, manifest, scheme::hash_of_memory(round, blocks, 1), KnowingOpener(), nullptr, false);
+  require_hidden(sum_key.coefficients().data(),
+                 sum_key.coefficients().size() * sizeof(std::int64_t), "the sum key");
+  const scheme::BlocksCheck& bound = *sum_key.blocks_check();
+  require_hidden(bound.key.data(), bound.key.span().size(), "the key of the blocks' hash");
+  require_hidden(bound.value.values().data(), sizeof bound.value.values(), "the blocks' hash");
+  steps.done("opening: " + name);
+
   std::vector<float> out(size);
   cipher::DecryptOptions how;
   how.threads = 1;
@@ -591,7 +594,7 @@ void run_plan(Steps& steps, const scheme::Plan& plan) {
   check.expected.add(*tag.hash);
   how.tag = &check;
   cipher::decrypt(sum_key, manifest, blocks, how, out.data());
-  steps.done("decryption with a tag: " + name);
+  steps.done("decryption with a tag and a hash of the blocks: " + name);
 
   require_hidden(out.data(), out.size() * sizeof(float), "a decrypted value");
 

@@ -35,10 +35,15 @@ Bytes sum_key_of(std::uint64_t total_weight) {
     coefficient =
         static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(2 * bound + 1))) - bound;
   }
-  const std::optional<Digest> blocks =
-      total_weight == 2 ? std::nullopt : std::optional(test::bytes32(6));
+  std::optional<Digest> blocks;
+  std::optional<scheme::BlocksCheck> check;
+  if (total_weight == 2) {
+    check = {Seed(test::bytes32(7)), ring::TagSum(ring::BlocksHash::field(), {1, 2})};
+  } else {
+    blocks = test::bytes32(6);
+  }
   return scheme::SumKey(the_round(), test::bytes32(5), 2, total_weight, true,
-                        std::move(coefficients), std::nullopt, blocks)
+                        std::move(coefficients), std::nullopt, blocks, std::move(check))
       .to_bytes();
 }
 

@@ -127,6 +127,56 @@ constexpr Case kCases[] = {
     {kTagPrime61, 1ull << 51, 1, false},
 };
 
+TEST("a run of packed words equals its definition, at any place, and reads nothing beyond") {
+  on_every_level([](const isa::KernelTable& table) {
+    Random random(2);
+    constexpr std::uint64_t kEnd = std::uint64_t{1} << 48;
+    const std::uint64_t one = 1;
+    for (const std::size_t count : lengths_around_widths()) {
+      if (count % 8 != 0 || count > isa::kTagRun) continue;
+      for (const bool largest : {false, true}) {
+        std::vector<TagPowers> powers(2);
+        for (TagPowers& each : powers) {
+          for (std::size_t j = 0; j < isa::kTagStep; ++j) {
+            set_power(each, j, largest ? kTagPrime50 - 1 : random.edgy(kTagPrime50));
+          }
+          for (std::uint64_t& step : each.step) {
+            step = largest ? kTagPrime50 - 1 : random.edgy(kTagPrime50);
+          }
+        }
+        std::vector<std::uint8_t> bytes(6 * count);
+        std::uint64_t expected[2] = {0, 0};
+        for (std::size_t j = 0; j < count; ++j) {
+          const std::uint64_t word = largest ? kEnd - 1 : random.edgy(kEnd);
+          for (std::size_t i = 0; i < 6; ++i) {
+            bytes[6 * j + i] = static_cast<std::uint8_t>(word >> (8 * i));
+          }
+          for (std::size_t e = 0; e < 2; ++e) {
+            const std::uint64_t product =
+                multiply(word, factor(powers[e], j, kTagPrime50), kTagPrime50);
+            expected[e] = (expected[e] + product) % kTagPrime50;
+          }
+        }
+        for (const Border border : {Border::kAbove, Border::kBelow}) {
+          const Guarded<std::uint8_t> guarded(bytes, border);
+          TagRun args{};
+          args.packed = reinterpret_cast<const isa::PackedWord*>(guarded.data());
+          args.base = kEnd;
+          args.digit_count = 1;
+          args.scale = &one;
+          args.count = count;
+          args.prime = kTagPrime50;
+          args.powers = powers.data();
+          std::uint64_t out[2];
+          table.tag_run(args, out);
+          CHECK_EQ(out[0], expected[0]);
+          CHECK_EQ(out[1], expected[1]);
+        }
+      }
+    }
+  });
+}
+
 TEST("a run equals its definition at every length around the steps") {
   on_every_level([](const isa::KernelTable& table) {
     Random random(1);

@@ -16,6 +16,8 @@
 
 #include "check.h"
 #include "ring/sha256.h"
+#include "scheme/blocks_check.h"
+#include "scheme/blocks_digest.h"
 #include "scheme/ledger.h"
 #include "support/active_level.h"
 #include "support/allocations.h"
@@ -468,35 +470,148 @@ TEST("the key of a weighted sum leaves only when that was asked for") {
   const SumKey exported = open_sum(key, request, nullptr, true);
   CHECK(exported.exportable());
   // The blocks' digest, and coefficients within 8 * 3: 49 values, so six bits each.
-  CHECK_EQ(exported.to_bytes().size(), 16 + 32 + 32 + 4 + 8 + 32 + 2048u / 8 * 6 + 4);
+  CHECK_EQ(exported.to_bytes().size(), 16 + 32 + 32 + 4 + 8 + 1 + 32 + 2048u / 8 * 6 + 4);
   CHECK(open_sum(key, request_of_seeds(unit, {1, 2})).exportable());
 }
 
-TEST("a weighted sum's request and key name the aggregate's blocks; a plain sum's name none") {
+TEST("a request without tags names the aggregate's blocks, and the key that it opens does") {
   const Plan plan = make_plan(10, 16, 2, 128, "n2048");
   const SecretKey key = make_key();
   const Round round = make_round(plan, key, 10);
-  OpeningRequest weighted = request_of_seeds(round, {1, 2}, {2, 1});
-  weighted.evidence.blocks_digest = bytes32(8);
-  ByteWriter out;
-  weighted.manifest.write(out);
-  out.u8(0);
-  out.raw(bytes32(8));
-  CHECK_EQ(weighted.to_bytes(), envelope_of(7, out.bytes()));
-  const OpeningRequest again = OpeningRequest::from_bytes(weighted.to_bytes(), round);
-  CHECK(again.evidence.blocks_digest == bytes32(8));
-  CHECK(again.to_bytes() == weighted.to_bytes());
-  CHECK(open_afresh(key, again).blocks_digest() == bytes32(8));
+  for (const std::uint64_t weight : {std::uint64_t{1}, std::uint64_t{2}}) {
+    OpeningRequest request = request_of_seeds(round, {1, 2}, {weight, 1});
+    request.evidence.blocks_digest = bytes32(8);
+    ByteWriter out;
+    request.manifest.write(out);
+    out.u8(0);
+    out.raw(bytes32(8));
+    CHECK_EQ(request.to_bytes(), envelope_of(7, out.bytes()));
+    const OpeningRequest again = OpeningRequest::from_bytes(request.to_bytes(), round);
+    CHECK(again.evidence.blocks_digest == bytes32(8));
+    CHECK(again.to_bytes() == request.to_bytes());
+    const SumKey sum = open_afresh(key, again);
+    CHECK(sum.blocks_digest() == bytes32(8));
+    CHECK(sum.blocks_check() == nullptr);
+  }
+}
 
-  OpeningRequest plain = request_of_seeds(round, {1, 2});
-  plain.evidence.blocks_digest = bytes32(8);  // which nobody asks for
-  CHECK_EQ(plain.to_bytes().size() + 32, weighted.to_bytes().size());
-  CHECK(!open_afresh(key, plain).blocks_digest());
-  // One word of weights more or less decides which of the two it is.
-  Bytes bytes = plain.to_bytes();
-  bytes[16 + 32 + 4] = 2;
-  repair_checksum(bytes);
-  CHECK_THROWS_WITH(OpeningRequest::from_bytes(bytes, round), WireFormatError, "truncated");
+/// The blocks of an aggregate, by number.
+Bytes blocks_of(const Round& round, std::uint64_t n) {
+  const AlignedBuffer<std::uint8_t> blocks = random_blocks(round, n);
+  return {blocks.begin(), blocks.end()};
+}
+
+SumKey open_sum(const SecretKey& key, const Manifest& manifest, const Bytes& blocks) {
+  return scheme::open_sum(key, manifest, scheme::hash_of_memory(manifest.round(), blocks, 2),
+                          kOpener, nullptr, false);
+}
+
+TEST("with the blocks in hand the key has their hash under a key of this opening alone") {
+  const Plan plan = make_plan(10, 16, 2, 128, "n2048");
+  const SecretKey key = make_key(), other_key = make_key(2);
+  const Round round = make_round(plan, key, fields_of({{9000, 1.0}}, 2));
+  const Manifest plain = manifest_of(round, {1, 2}), weighted = manifest_of(round, {1, 2}, {2, 1});
+  const Bytes blocks = blocks_of(round, 3);
+  std::vector<Bytes> hash_keys;
+  for (const Manifest* manifest : {&plain, &weighted}) {
+    const SecretKey fresh(key.secret(), key.public_key());
+    const SumKey sum = open_sum(fresh, *manifest, blocks);
+    CHECK(!sum.blocks_digest());
+    const scheme::BlocksCheck& check = *sum.blocks_check();
+    hash_keys.emplace_back(check.key.span().begin(), check.key.span().end());
+    // By the wire format.
+    const Digest named = manifest->digest();
+    Bytes input;
+    for (const ByteView part :
+         {ByteView(reinterpret_cast<const std::uint8_t*>("veilsum/2/blocks-check-key"), 26),
+          ByteView(round.id()), ByteView(named), key.secret()}) {
+      input.insert(input.end(), part.begin(), part.end());
+    }
+    ring::Sha256 hash;
+    hash.update(input);
+    const Digest expected = hash.finish();
+    CHECK(std::equal(expected.begin(), expected.end(), check.key.span().begin()));
+    ring::TagSum value(ring::BlocksHash::field());
+    const ring::BlocksHash under(check.key);
+    for (std::uint64_t b = round.blocks(); b-- > 0;) {
+      under.add_block(b,
+                      ByteView(blocks).subspan(static_cast<std::size_t>(round.block_offset(b)),
+                                               round.block_bytes(b)),
+                      value);
+    }
+    CHECK(value.equals(check.value));
+  }
+  CHECK(hash_keys[0] != hash_keys[1]);
+  // Blocks of another length are no blocks of this round.
+  CHECK_THROWS(open_sum(other_key, plain, blocks), KeyMismatchError);
+  Bytes longer = blocks;
+  longer.push_back(0);
+  CHECK_THROWS_WITH(open_sum(key, plain, longer), ParameterError, "bytes");
+  open_sum(key, plain, blocks);  // and nothing was opened then
+}
+
+TEST("one manifest is opened for one set of blocks; the same again gives the same key") {
+  const Plan plan = make_plan(10, 16, 2, 128, "n2048");
+  for (const std::uint64_t weight : {std::uint64_t{1}, std::uint64_t{2}}) {
+    SecretKey key = make_key();
+    const Round round = make_round(plan, key, 10), other = make_round(plan, key, 10, 2);
+    const Manifest manifest = manifest_of(round, {1, 2}, {weight, 1});
+    const Bytes blocks = blocks_of(round, 3);
+    Bytes changed = blocks;
+    changed.back() ^= 0x80;
+    const SumKey first = open_sum(key, manifest, blocks);
+    const SumKey again = open_sum(key, manifest_of(round, {2, 1}, {1, weight}), blocks);
+    CHECK(first.blocks_check()->value.equals(again.blocks_check()->value));
+    CHECK(std::equal(first.coefficients().begin(), first.coefficients().end(),
+                     again.coefficients().begin()));
+    const auto refused = [&](const SecretKey& with) {
+      CHECK_THROWS_WITH(open_sum(with, manifest, changed), RoundError, "other blocks of theirs");
+      // Whether a request means the same blocks cannot be told.
+      OpeningRequest request{manifest};
+      request.evidence.blocks_digest = scheme::digest_of_blocks(blocks, 1);
+      CHECK_THROWS_WITH(open_sum(with, request), RoundError, "from its request");
+      CHECK(open_sum(with, manifest, blocks)
+                .blocks_check()
+                ->value.equals(first.blocks_check()->value));
+    };
+    refused(key);
+    // Over a restart: the ledger's file has it.
+    const TemporaryFolder folder;
+    key.save(folder / "key");
+    refused(SecretKey::load(folder / "key"));
+    // Nor the reverse, and not for other blocks than a request named.
+    OpeningRequest request{manifest_of(other, {1, 2}, {weight, 1})};
+    const Bytes others = blocks_of(other, 4);
+    request.evidence.blocks_digest = scheme::digest_of_blocks(others, 1);
+    open_sum(key, request);
+    open_sum(key, request);
+    CHECK_THROWS_WITH(open_sum(key, request.manifest, others), RoundError, "opened before");
+    request.evidence.blocks_digest.back() ^= 1;
+    CHECK_THROWS_WITH(open_sum(key, request), RoundError, "other blocks of theirs");
+  }
+}
+
+TEST("with a tag nobody asks for the blocks, and the ledger has the manifest alone") {
+  const SecretKey key = make_key();
+  scheme::RoundFields fields = fields_of({{10, 1.0}});
+  fields.roster = fake_roster(4);
+  fields.group = fake_group();
+  const Round round = make_round(make_plan(10, 16), key, fields);
+  const FakeVerifier verifier;
+  Manifest manifest(round);
+  for (const std::uint32_t client : {0u, 1u}) {
+    manifest.add(make_signed_upload(round, client + 1, client).head(), 1, &verifier);
+  }
+  int asked = 0;
+  const scheme::HashBlocks blocks = [&](const ring::BlocksHash&) {
+    ++asked;
+    return ring::TagSum(ring::BlocksHash::field());
+  };
+  const SumKey sum = scheme::open_sum(key, manifest, blocks, kOpener, &verifier, false);
+  CHECK_EQ(asked, 0);
+  CHECK(!sum.blocks_digest());
+  CHECK(sum.blocks_check() == nullptr);
+  CHECK_EQ(open_sum(key, {manifest}, &verifier).count(), 2u);
 }
 
 TEST("a key holder's tagged round: tags are sealed with the seed, and add up") {
@@ -592,7 +707,7 @@ TEST("sum keys go to bytes, to private files, and back, whatever their width") {
       for (const std::uint64_t weight : {std::uint64_t{1}, plan.max_weight() - 1}) {
         if (!weighted && weight != 1) continue;
         OpeningRequest request = request_of_seeds(round, {1, 2}, {weight, 1});
-        if (weight != 1) request.evidence.blocks_digest = bytes32(6);
+        request.evidence.blocks_digest = bytes32(6);
         const SumKey sum = open_afresh(key, request);
         const std::uint64_t total = weight + 1;
         std::vector<std::uint64_t> fields;
@@ -605,8 +720,9 @@ TEST("sum keys go to bytes, to private files, and back, whatever their width") {
         out.raw(sum.manifest());
         out.u32(2);
         out.u64(total);
-        CHECK_EQ(sum.blocks_digest().has_value(), weight != 1);
-        if (weight != 1) out.raw(bytes32(6));
+        CHECK(sum.blocks_digest() == bytes32(6));
+        out.u8(1);
+        out.raw(bytes32(6));
         out.raw(packed_bits(fields, bits_of(16 * total)));
         const Bytes bytes = sum.to_bytes();
         CHECK_EQ(bytes, envelope_of(8, out.bytes()));
@@ -645,7 +761,8 @@ TEST("sum keys with impossible counts, weights or coefficients are refused, at b
     out.raw(bytes32(1));
     out.u32(count);
     out.u64(total);
-    if (count != total) out.raw(bytes32(2));
+    out.u8(1);
+    out.raw(bytes32(2));
     out.raw(packed_bits(all, std::min(bits_of(16 * total), 52u)));
     return SumKey::from_bytes(envelope_of(8, out.bytes()), round);
   };
@@ -692,7 +809,7 @@ TEST("a sum key takes no memory that its bytes do not justify") {
   const Round round = make_round(make_plan(10, 16), key, fields_of({{10, 1.0}}, 256));
   Bytes payload = payload_of(open_afresh(key, request_of_seeds(round, {1, 2})).to_bytes());
   const std::size_t whole = payload.size();
-  payload.resize(100);
+  payload.resize(150);
   const Bytes bytes = envelope_of(8, payload);
   const std::size_t before = allocated_bytes.load();
   CHECK_THROWS_WITH(SumKey::from_bytes(bytes, round), WireFormatError, "truncated");
@@ -732,7 +849,7 @@ TEST("every byte of an opening request and of a sum key changed, and every trunc
 
   const SumKey sum = open_sum(key, request, nullptr, true);
   const auto read_key = [&](const Bytes& in) { return SumKey::from_bytes(in, round).to_bytes(); };
-  const DamageReport flips = flip_every_byte(sum.to_bytes(), read_key, 76 + 64);
+  const DamageReport flips = flip_every_byte(sum.to_bytes(), read_key, 76 + 1 + 64);
   CHECK(flips.accepted > 500 && flips.refused > 500);
   cut_everywhere(sum.to_bytes(), read_key, 7);
 }

@@ -14,6 +14,7 @@
 #include "support/committees.h"
 #include "support/damage.h"
 #include "support/envelopes.h"
+#include "support/random.h"
 #include "support/toy_engine.h"
 #include "veilsum/errors.h"
 
@@ -33,78 +34,131 @@ Round holders_round(std::uint64_t weight_bits, bool tagged) {
   return make_round(make_plan(10, 16, weight_bits, 128, "n2048"), make_key(), fields);
 }
 
-SumKey key_with(const Round& round, std::uint64_t total_weight, bool tag, bool blocks) {
+/// A check whose values are at the edges of their field, or inside.
+scheme::BlocksCheck check_of(std::uint64_t n) {
+  Random random(n);
+  return {Seed(bytes32(9)), ring::TagSum(ring::BlocksHash::field(),
+                                         {random.edgy(ring::BlocksHash::field().prime()),
+                                          random.edgy(ring::BlocksHash::field().prime())})};
+}
+
+enum class Bound { kNot, kDigest, kCheck, kBoth };
+
+SumKey key_with(const Round& round, std::uint64_t total_weight, bool tag, Bound bound) {
   std::optional<ring::TagSum> sum;
   if (tag) sum.emplace(tag_of(round, 3));
   scheme::KeyCoefficients keys(round.plan().degree());
   for (std::size_t j = 0; j < keys.size(); ++j) keys[j] = static_cast<std::int64_t>(j % 17) - 8;
-  return SumKey(round, bytes32(1), 2, total_weight, true, std::move(keys), std::move(sum),
-                blocks ? std::optional(bytes32(2)) : std::nullopt);
+  std::optional<Digest> digest;
+  if (bound == Bound::kDigest || bound == Bound::kBoth) digest = bytes32(2);
+  std::optional<scheme::BlocksCheck> check;
+  if (bound == Bound::kCheck || bound == Bound::kBoth) check = check_of(total_weight);
+  return SumKey(round, bytes32(1), 2, total_weight, true, std::move(keys), std::move(sum), digest,
+                std::move(check));
 }
 
-TEST("blocks are named by a committee's key without tags, and by that of a weighted sum") {
-  struct Case {
-    Round round;
-    bool unit, weighted;  // whether blocks are named
-  };
-  const Case cases[] = {
-      {holders_round(0, false), false, true},
-      {holders_round(2, false), false, true},
-      {holders_round(0, true), false, false},
-      {make_committee_round({}), true, true},
-      {make_committee_round({4, 3, true}), false, false},
-      {make_toy_round(make_toy_key()), false, false},  // whose keys hold nothing of any upload
-  };
-  for (const Case& c : cases) {
-    CHECK_EQ(scheme::names_blocks(c.round, true), c.unit);
-    CHECK_EQ(scheme::names_blocks(c.round, false), c.weighted);
-  }
+/// Whether a round's key may be bound so.
+bool fits(const Round& round, Bound bound) {
+  if (!scheme::names_blocks(round)) return bound == Bound::kNot;
+  return bound == Bound::kDigest || (bound == Bound::kCheck && round.committee() == nullptr);
 }
 
-TEST("a sum key has a tag, or names the blocks, just as its round asks, and is written so") {
+TEST("keys are bound to blocks wherever the native engine has no tag") {
+  CHECK(scheme::names_blocks(holders_round(0, false)));
+  CHECK(scheme::names_blocks(holders_round(2, false)));
+  CHECK(!scheme::names_blocks(holders_round(0, true)));
+  CHECK(scheme::names_blocks(make_committee_round({})));
+  CHECK(!scheme::names_blocks(make_committee_round({4, 3, true})));
+  // Of another engine, whose keys hold nothing of any upload and name their blocks themselves.
+  CHECK(!scheme::names_blocks(make_toy_round(make_toy_key())));
+}
+
+TEST("a sum key has a tag, or is bound to blocks, just as its round asks, and is written so") {
   for (const Round& round : {holders_round(2, false), holders_round(0, true),
                              make_committee_round({}), make_committee_round({4, 3, true})}) {
     for (const std::uint64_t total : {2u, 3u}) {
       if (total != 2 && round.plan().weight_bits() == 0) continue;
-      const bool names = scheme::names_blocks(round, total == 2);
       for (const bool tag : {false, true}) {
-        for (const bool blocks : {false, true}) {
-          if (tag == round.tagged() && blocks == names) {
-            const SumKey key = key_with(round, total, tag, blocks);
-            const Bytes bytes = key.to_bytes();
-            const Bytes payload = payload_of(bytes);
-            ByteWriter first;
-            first.raw(round.id());
-            first.raw(bytes32(1));
-            first.u32(2);
-            first.u64(total);
-            if (blocks) first.raw(bytes32(2));
-            if (tag) {
-              const ring::TagSum sum = tag_of(round, 3);
-              for (const std::uint64_t value : sum.values()) first.u64(value);
-            }
-            // 16 W + 1 values a coefficient: six bits.
-            CHECK_EQ(payload.size(), first.size() + 2048 / 8 * 6);
-            CHECK(std::equal(first.bytes().begin(), first.bytes().end(), payload.begin()));
-            const SumKey again = SumKey::from_bytes(bytes, round);
-            CHECK(again.to_bytes() == bytes);
-            CHECK_EQ(again.blocks_digest().has_value(), blocks);
-            if (blocks) CHECK(*again.blocks_digest() == bytes32(2));
-            CHECK_EQ(again.tag() != nullptr, tag);
-            if (tag) CHECK(again.tag()->values() == tag_of(round, 3).values());
-          } else {
-            CHECK_THROWS_WITH(key_with(round, total, tag, blocks), ParameterError,
+        for (const Bound bound : {Bound::kNot, Bound::kDigest, Bound::kCheck, Bound::kBoth}) {
+          if (tag != round.tagged() || !fits(round, bound)) {
+            CHECK_THROWS_WITH(key_with(round, total, tag, bound), ParameterError,
                               "just as its round asks");
+            continue;
           }
+          const SumKey key = key_with(round, total, tag, bound);
+          const Bytes bytes = key.to_bytes();
+          const Bytes payload = payload_of(bytes);
+          ByteWriter first;
+          first.raw(round.id());
+          first.raw(bytes32(1));
+          first.u32(2);
+          first.u64(total);
+          if (!tag && round.committee() == nullptr) first.u8(bound == Bound::kDigest ? 1 : 2);
+          if (bound == Bound::kDigest) first.raw(bytes32(2));
+          if (bound == Bound::kCheck) {
+            first.raw(bytes32(9));
+            const scheme::BlocksCheck check = check_of(total);
+            for (const std::uint64_t value : check.value.values()) first.u64(value);
+          }
+          if (tag) {
+            const ring::TagSum sum = tag_of(round, 3);
+            for (const std::uint64_t value : sum.values()) first.u64(value);
+          }
+          // 16 W + 1 values a coefficient: six bits.
+          CHECK_EQ(payload.size(), first.size() + 2048 / 8 * 6);
+          CHECK(std::equal(first.bytes().begin(), first.bytes().end(), payload.begin()));
+          const SumKey again = SumKey::from_bytes(bytes, round);
+          CHECK(again.to_bytes() == bytes);
+          CHECK_EQ(again.blocks_digest().has_value(), bound == Bound::kDigest);
+          if (bound == Bound::kDigest) CHECK(*again.blocks_digest() == bytes32(2));
+          CHECK_EQ(again.blocks_check() != nullptr, bound == Bound::kCheck);
+          if (bound == Bound::kCheck) {
+            CHECK(again.blocks_check()->value.equals(check_of(total).value));
+            CHECK(std::equal(again.blocks_check()->key.span().begin(),
+                             again.blocks_check()->key.span().end(), bytes32(9).begin()));
+          }
+          CHECK_EQ(again.tag() != nullptr, tag);
+          if (tag) CHECK(again.tag()->values() == tag_of(round, 3).values());
         }
       }
     }
   }
 }
 
+TEST("a check beyond its field is none, at both edges; no other way of binding is known") {
+  const Round round = holders_round(0, false);
+  const Bytes good = key_with(round, 2, false, Bound::kCheck).to_bytes();
+  const std::size_t binding_at = kHeaderBytes + 32 + 32 + 4 + 8;
+  const std::uint64_t prime = ring::BlocksHash::field().prime();
+  for (const std::size_t word : {std::size_t{0}, std::size_t{1}}) {
+    for (const std::uint64_t value : {std::uint64_t{0}, prime - 1, prime, ~std::uint64_t{0}}) {
+      Bytes damaged = good;
+      std::memcpy(damaged.data() + binding_at + 1 + 32 + 8 * word, &value, 8);
+      repair_checksum(damaged);
+      if (value < prime) {
+        CHECK_EQ(SumKey::from_bytes(damaged, round).blocks_check()->value.values()[word], value);
+      } else {
+        CHECK_THROWS(SumKey::from_bytes(damaged, round), WireFormatError);
+      }
+    }
+  }
+  for (unsigned binding = 0; binding < 256; ++binding) {
+    Bytes damaged = good;
+    damaged[binding_at] = static_cast<std::uint8_t>(binding);
+    repair_checksum(damaged);
+    if (binding == 2) {
+      CHECK(SumKey::from_bytes(damaged, round).to_bytes() == good);
+    } else if (binding == 1) {  // the values are too many then
+      CHECK_THROWS_WITH(SumKey::from_bytes(damaged, round), WireFormatError, "follow");
+    } else {
+      CHECK_THROWS_WITH(SumKey::from_bytes(damaged, round), WireFormatError, "unknown");
+    }
+  }
+}
+
 TEST("a tag beyond its field is none, at both edges, in either word") {
   const Round round = make_committee_round({4, 3, true});
-  const Bytes good = key_with(round, 2, true, false).to_bytes();
+  const Bytes good = key_with(round, 2, true, Bound::kNot).to_bytes();
   const std::size_t tag_at = kHeaderBytes + 32 + 32 + 4 + 8;
   for (const std::size_t word : {std::size_t{0}, std::size_t{1}}) {
     for (const std::uint64_t value :
@@ -130,18 +184,16 @@ TEST("a key that names blocks where its sum has none, or does not where it has, 
     std::copy(round.id().begin(), round.id().end(), payload.begin());
     return envelope_of(kSumKeyKind, payload);
   };
-  const Bytes of_plain = key_with(plain, 2, false, false).to_bytes(),
-              of_tagged = key_with(tagged, 2, true, false).to_bytes(),
-              of_shared = key_with(shared, 2, false, true).to_bytes();
-  CHECK_THROWS_WITH(SumKey::from_bytes(renamed(of_plain, shared), shared), WireFormatError,
-                    "truncated");
-  CHECK_THROWS_WITH(SumKey::from_bytes(renamed(of_shared, plain), plain), WireFormatError,
-                    "follow");
+  const Bytes of_plain = key_with(plain, 2, false, Bound::kCheck).to_bytes(),
+              of_tagged = key_with(tagged, 2, true, Bound::kNot).to_bytes(),
+              of_shared = key_with(shared, 2, false, Bound::kDigest).to_bytes();
+  CHECK_THROWS(SumKey::from_bytes(renamed(of_plain, shared), shared), WireFormatError);
+  CHECK_THROWS(SumKey::from_bytes(renamed(of_shared, plain), plain), WireFormatError);
   CHECK_THROWS(SumKey::from_bytes(renamed(of_plain, tagged), tagged), WireFormatError);
-  CHECK_THROWS_WITH(SumKey::from_bytes(renamed(of_tagged, plain), plain), WireFormatError,
-                    "follow");
+  CHECK_THROWS(SumKey::from_bytes(renamed(of_tagged, plain), plain), WireFormatError);
   for (const auto& [bytes, round] :
-       {std::pair<Bytes, Round>{of_tagged, tagged}, std::pair<Bytes, Round>{of_shared, shared}}) {
+       {std::pair<Bytes, Round>{of_tagged, tagged}, std::pair<Bytes, Round>{of_shared, shared},
+        std::pair<Bytes, Round>{of_plain, plain}}) {
     const auto read = [&](const Bytes& in) { return SumKey::from_bytes(in, round).to_bytes(); };
     CHECK(read(bytes) == bytes);
     flip_every_byte(bytes, read, 76 + 32, 7);

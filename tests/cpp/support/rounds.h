@@ -130,4 +130,13 @@ inline scheme::SumKey open_afresh(const scheme::SecretKey& secret,
   return scheme::open_sum(copy, request, kOpener, verifier, allow_export);
 }
 
+/// The same with the blocks in hand.
+inline scheme::SumKey open_afresh(const scheme::SecretKey& secret, const scheme::Manifest& manifest,
+                                  ByteView blocks,
+                                  const scheme::SignatureVerifier* verifier = nullptr) {
+  const scheme::SecretKey copy(secret.secret(), secret.public_key());
+  return scheme::open_sum(copy, manifest, scheme::hash_of_memory(manifest.round(), blocks, 1),
+                          kOpener, verifier, true);
+}
+
 }  // namespace veilsum::test

@@ -220,12 +220,26 @@ inline HandMadeSum sum_by_hand(const scheme::SecretKey& secret, const scheme::Ro
     blocks.push_back(uploads[k]->blocks());
   }
   Bytes sum = sum_of_blocks(round, blocks, weights);
-  scheme::OpeningRequest request{manifest};
-  if (!manifest.unit_weights()) {
-    request.evidence.blocks_digest = scheme::digest_of_blocks(sum, 1);
-  }
-  scheme::SumKey key = open_afresh(secret, request);
+  scheme::SumKey key = open_afresh(secret, manifest, sum);
   return {std::move(manifest), std::move(sum), std::move(key)};
+}
+
+/// A key of the same sum with these coefficients, which names the blocks that it is given.
+inline scheme::SumKey key_of_blocks(const scheme::SumKey& key, scheme::KeyCoefficients coefficients,
+                                    ByteView blocks) {
+  std::optional<ring::TagSum> tag;
+  if (key.tag() != nullptr) tag.emplace(*key.tag());
+  std::optional<Digest> digest;
+  if (scheme::names_blocks(key.round())) digest = scheme::digest_of_blocks(blocks, 1);
+  return {key.round(),      key.manifest(),          key.count(),    key.total_weight(),
+          key.exportable(), std::move(coefficients), std::move(tag), digest};
+}
+
+/// The same key, bound to other blocks: then it is not the binding that refuses them.
+inline scheme::SumKey rebound(const scheme::SumKey& key, ByteView blocks) {
+  scheme::KeyCoefficients coefficients(key.coefficients().size());
+  std::copy(key.coefficients().begin(), key.coefficients().end(), coefficients.begin());
+  return key_of_blocks(key, std::move(coefficients), blocks);
 }
 
 /// (sum of levels) * scale as decryption computes it: in double and rounded once, or for float32,

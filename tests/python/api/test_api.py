@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import veilsum as vs
-from veilsum.api.crypto import integer_weights
+from veilsum.api.weights import integer_weights
 from veilsum.layout.tensors import BFLOAT16
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -651,6 +651,7 @@ def test_memory_does_not_grow_with_the_number_of_clients(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from /proc")
 def test_a_billion_values_within_64_mib(tmp_path):

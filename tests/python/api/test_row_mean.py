@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import veilsum as vs
-from veilsum.api.crypto import decrypt_sum, encrypt_update
+from veilsum.api.decrypting import decrypt_sum
+from veilsum.api.encrypting import encrypt_update
 from veilsum.api.row_mean import is_row_mean
 from veilsum.cli import main
 from veilsum.layout.structures import flatten

@@ -47,6 +47,7 @@ def test_smoke_run(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_without_timing_still_checks():
     done = run_suite("--profile", "smoke", "--benchmark-disable", "-k", "ratios or threads")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

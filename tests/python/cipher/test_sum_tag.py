@@ -6,7 +6,7 @@ import pytest
 
 core = pytest.importorskip("veilsum._core", reason="the core is not built")
 
-from oracle import plans, ring, scheme, streams, tag  # noqa: E402
+from oracle import plans, ring, scheme, streams, tag, wire  # noqa: E402
 from parties import PLANS, Stage, oracle_plan, values_of  # noqa: E402
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -184,11 +184,19 @@ class Sum:
         self.key = stage.open(self.total)
         self.blocks = scheme.split_blocks(self.plan, size, upload_keys, bytes(self.total.blocks))
 
+    def key_for(self, blocks):
+        """The key of whoever opened these blocks: only the tag can tell them from the sum."""
+        if blocks is None:
+            return self.key
+        manifest = self.total.to_bytes()[16 : -4 - len(bytes(self.total.blocks))]
+        altered = wire.seal(wire.AGGREGATE, manifest + b"".join(blocks))
+        return self.stage.open(core.Aggregate.from_bytes(altered, self.stage.round))
+
     def decrypt(self, blocks=None, expected=None, group_key=GROUP_KEY, dtype=np.float64, **options):
         out = np.full(self.stage.size, 7, dtype=dtype)
         try:
             self.stage.door.decrypt_tagged(
-                self.key,
+                self.key_for(blocks),
                 self.total,
                 b"".join(blocks or self.blocks),
                 self.stage.round,

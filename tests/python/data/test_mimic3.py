@@ -592,6 +592,7 @@ def peak_mib(folder: Path) -> tuple[float, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is a number of Linux")
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     folder = write_synthetic_mimic(tmp_path / "made", stays=500, seed=2)

@@ -1,4 +1,4 @@
-"""The sum tag's hash and masks, by their definition, in Python integers.
+"""The sum tag's hash and masks, and the keyed hash of blocks, by their definition, in integers.
 
 The prime is a parameter: the core has two, and a test that measures how often a forgery succeeds
 takes one so small that it often does. Nothing is accumulated lazily and no power stands in a table.
@@ -122,6 +122,23 @@ def hash_of(plan: Plan, round_id: bytes, group_key: bytes, digits: list[int]) ->
     """h of all digits of a vector, in a round of a group."""
     made = Hash(plan.base, round_key(round_id, group_key), prime_of(plan.base))
     return made.vector(digit_rows(plan, digits))
+
+
+def blocks_value(key: bytes, blocks: list[bytes]) -> tuple[int, ...]:
+    """The keyed hash of packed blocks: words of 48 bits, the rest behind eights of them a run."""
+    prime, made, totals = PRIMES[0], Hash(2**48, key, PRIMES[0]), [0] * EVALUATIONS
+    for number, block in enumerate(blocks):
+        whole = len(block) // 48 * 48
+        parts = [block[at : min(at + 6 * RUN, whole)] for at in range(0, whole, 6 * RUN)]
+        if whole < len(block):
+            parts.append(block[whole:] + bytes(-len(block) % 48))
+        multipliers = made.elements(TAG_MULTIPLIER, number, EVALUATIONS * len(parts))
+        for r, part in enumerate(parts):
+            words = [int.from_bytes(part[j : j + 6], "little") for j in range(0, len(part), 6)]
+            for e in range(EVALUATIONS):
+                value = run_value(words, made.points[e], prime)
+                totals[e] += multipliers[EVALUATIONS * r + e] * value
+    return tuple(total % prime for total in totals)
 
 
 def tag_of(

@@ -477,9 +477,8 @@ def evidence_of(blocks: bytes, uploads: list[bytes] | None = None) -> bytes:
     return bytes([kind]) + blocks_digest(blocks) + shown
 
 
-def names_blocks(tagged: bool, committee: bool, unit_weights: bool) -> bool:
-    """Whether a key of the native engine, and whoever asks for it, name the aggregate's blocks."""
-    return not tagged and (committee or not unit_weights)
+#: What binds the key of a sum without tags, of one key holder, to the aggregate's blocks.
+BY_DIGEST, BY_CHECK = b"\x01", b"\x02"
 
 
 @dataclass
@@ -496,11 +495,6 @@ class Sum:
     @property
     def total_weight(self) -> int:
         return sum(weight for weight, _ in self.entries)
-
-    @property
-    def names_blocks(self) -> bool:
-        unit = all(weight == 1 for weight, _ in self.entries)
-        return names_blocks(self.tagged, self.forwards is not None, unit)
 
     def manifest_digest(self) -> bytes:
         rows = sorted((head.digest, head.head_digest, weight) for weight, head in self.entries)
@@ -530,7 +524,7 @@ class Sum:
     def request(self) -> Sum:
         """To a key holder of the native engine."""
         assert self.blocks is not None
-        named = blocks_digest(self.blocks) if self.names_blocks else b""
+        named = b"" if self.tagged else blocks_digest(self.blocks)
         return replace(self, blocks=None, evidence=NO_EVIDENCE + named)
 
 
@@ -558,7 +552,7 @@ def read_sum(data: bytes, rnd: Round | None = None) -> Sum:
     else:
         out.evidence = reader.raw(1)
         assert out.evidence == NO_EVIDENCE
-        out.evidence += reader.raw(32 if out.names_blocks else 0)
+        out.evidence += reader.raw(0 if out.tagged else 32)
     reader.end()
     return out
 
@@ -576,8 +570,16 @@ def make_sum(rnd: Round, uploads: list[tuple[Head, list[bytes]]], weights: list[
     )
 
 
+def check_blocks(rnd: Round, secret: sealed.SecretKey, total: Sum) -> bytes:
+    """What binds the key of a key holder that has the blocks in hand: the hash's key and value."""
+    own = secret.mlkem_seed + secret.x25519_private
+    key = streams.label_hash("veilsum/2/blocks-check-key", rnd.id, total.manifest_digest(), own)
+    blocks = scheme.split_blocks(rnd.plan, rnd.size, rnd.upload_keys, total.blocks)
+    return BY_CHECK + key + struct.pack("<QQ", *tag.blocks_value(key, blocks))
+
+
 def open_sum(rnd: Round, secret: sealed.SecretKey, total: Sum) -> SumKey:
-    """What an honest key holder answers to an aggregate's request."""
+    """What an honest key holder makes of an aggregate, or answers to a request."""
     keys, sums = [], (0,) * tag.EVALUATIONS
     prime = tag.prime_of(rnd.plan.base)
     for _, head in total.entries:
@@ -585,7 +587,12 @@ def open_sum(rnd: Round, secret: sealed.SecretKey, total: Sum) -> SumKey:
         keys.append(scheme.upload_keys(rnd.plan, rnd.id, opened[:32], rnd.upload_keys))
         if rnd.tagged:
             sums = tag.add(prime, sums, struct.unpack("<QQ", opened[32:]))
-    request = total if total.blocks is None else total.request()
+    bound = b""
+    if not rnd.tagged:
+        if total.blocks is None:
+            bound = BY_DIGEST + total.evidence[1:]
+        else:
+            bound = check_blocks(rnd, secret, total)
     return SumKey(
         rnd.id,
         total.manifest_digest(),
@@ -593,7 +600,7 @@ def open_sum(rnd: Round, secret: sealed.SecretKey, total: Sum) -> SumKey:
         total.total_weight,
         scheme.sum_keys(keys, [weight for weight, _ in total.entries]),
         sums if rnd.tagged else None,
-        request.evidence[1:],
+        bound,
     )
 
 
@@ -607,7 +614,7 @@ class SumKey:
     total_weight: int
     keys: list[list[int]]
     tag: tuple[int, ...] | None = None  # the sum of the uploads' tags
-    blocks_digest: bytes = b""  # of the only blocks that it decrypts, where it is named
+    bound: bytes = b""  # what binds it to blocks, where there is no tag
 
     @property
     def field_bits(self) -> int:
@@ -615,7 +622,7 @@ class SumKey:
 
     def to_bytes(self) -> bytes:
         out = self.round_id + self.manifest + struct.pack("<IQ", self.count, self.total_weight)
-        out += self.blocks_digest + struct.pack(f"<{len(self.tag or ())}Q", *(self.tag or ()))
+        out += self.bound + struct.pack(f"<{len(self.tag or ())}Q", *(self.tag or ()))
         offset = KEY_BOUND * self.total_weight
         fields = [c + offset for key in self.keys for c in key]
         return seal(SUM_KEY, out + ring.pack(fields, self.field_bits))
@@ -624,9 +631,14 @@ class SumKey:
 def read_sum_key(data: bytes, rnd: Round) -> SumKey:
     reader = payload_of(data, SUM_KEY)
     key = SumKey(reader.raw(32), reader.raw(32), reader.number("I"), reader.number("Q"), [])
-    unit = key.count == key.total_weight
-    if names_blocks(rnd.tagged, rnd.committee is not None, unit):
-        key.blocks_digest = reader.raw(32)
+    if rnd.committee is not None and not rnd.tagged:
+        key.bound = reader.raw(32)
+    elif not rnd.tagged:
+        key.bound = reader.raw(1)
+        assert key.bound in (BY_DIGEST, BY_CHECK)
+        key.bound += reader.raw(32 if key.bound == BY_DIGEST else 32 + TAG_BYTES)
+        if key.bound[:1] == BY_CHECK:
+            assert max(struct.unpack("<QQ", key.bound[-TAG_BYTES:])) < tag.PRIMES[0]
     if rnd.tagged:
         key.tag = struct.unpack("<QQ", reader.raw(TAG_BYTES))
         assert all(value < tag.prime_of(rnd.plan.base) for value in key.tag)

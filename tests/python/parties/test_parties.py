@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import veilsum as vs
-from altering import altered
+from altering import altered, renamed
 from steps import contribute, described, join, skip, take, train
 from veilsum.data import Study
 from veilsum.learning.local_training import LocalTrainer
@@ -278,7 +278,8 @@ def test_a_cloud_trains_only_where_it_was_drawn(
 def test_clouds_that_were_handed_different_sums_encrypt_for_no_common_round(
     single: EncryptedAveraging,
 ) -> None:
-    # With one key holder sums have no tag: an altered one opens. test_committee.py has the others.
+    # With one key holder sums have no tag: whoever passes the key on can name other blocks in it.
+    # test_committee.py has the others.
     method = single
     description = described(method)
     method.aggregator.open_round(description)
@@ -288,13 +289,14 @@ def test_clouds_that_were_handed_different_sums_encrypt_for_no_common_round(
     rnd, honest = vs.Round.from_bytes(description), method.aggregator.aggregate
     other = altered(honest, rnd)
     sums = [
-        vs.decrypt(vs.SumKey.from_bytes(key, rnd), vs.Aggregate.from_bytes(one, rnd))
+        vs.decrypt(vs.SumKey.from_bytes(renamed(key, one), rnd), vs.Aggregate.from_bytes(one, rnd))
         for one in (honest, other)
     ]
     changed = sum(int((sums[0][name] != sums[1][name]).sum()) for name in sums[0])
     assert changed == 1  # it decrypts, to a model of the aggregator's choice
     for index, client in enumerate(method.clients):
-        take(client, description, other if index == 0 else honest, key)
+        told = (other, renamed(key, other)) if index == 0 else (honest, key)
+        take(client, description, *told)
         train(client, 2)
     description = described(method, 1)
     with pytest.raises(vs.RoundError, match="another history than was agreed"):
@@ -323,9 +325,11 @@ def test_clouds_that_were_handed_different_sums_of_weights_encrypt_for_no_common
     key = method.key_holder.open(description, method.aggregator.close_round())
     rnd, honest = vs.Round.from_bytes(description), method.aggregator.aggregate
     other = altered(honest, rnd)
-    assert read_sum(rnd, other, key).sums["relative"] != read_sum(rnd, honest, key).sums["relative"]
+    moved = read_sum(rnd, other, renamed(key, other))
+    assert moved.sums["relative"] != read_sum(rnd, honest, key).sums["relative"]
     for index, client in enumerate(method.clients):
-        take(client, description, other if index == 0 else honest, key)
+        told = (other, renamed(key, other)) if index == 0 else (honest, key)
+        take(client, description, *told)
         # Without a cap one pass is all; the sums of another one over fewer clouds would differ by
         # the weight of who is left out.
         assert client.state.passes.settled

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import veilsum as vs
-from altering import altered
+from altering import altered, renamed
 from replay import Player, Transcript, record
 from veilsum.parties.messages import Contribute, Request, Take, Train
 from veilsum.protocol.history import MASK, SHARES, STATISTICS, UPDATES
@@ -330,9 +330,9 @@ def test_altering_adds_what_it_says(transcripts: dict[str, Transcript]) -> None:
     assert isinstance(message, Take)
     aggregate, sum_key = message.aggregate, message.opening
     rnd = vs.Round.from_bytes(message.description)
-    key = vs.SumKey.from_bytes(sum_key, rnd)
 
     def rows(data: bytes) -> float:
+        key = vs.SumKey.from_bytes(renamed(sum_key, data), rnd)
         return float(vs.decrypt(key, vs.Aggregate.from_bytes(data, rnd), average=False)["rows"][0])
 
     step = (rows(altered(aggregate, rnd, 1000)) - rows(aggregate)) / 1000

@@ -16,8 +16,8 @@ import pytest
 
 import veilsum as vs
 from veilsum.report import plots, read_run, write_report
+from veilsum.report.drawing import Plot
 from veilsum.report.live import LinesView
-from veilsum.report.plots import Plot
 from veilsum.report.units import format_bytes, format_seconds
 from veilsum.run_names import CENTRALISED, ENCRYPTED, PLAINTEXT
 

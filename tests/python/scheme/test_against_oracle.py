@@ -5,6 +5,7 @@ On every ISA level and with one, two and three threads.
 
 import functools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -193,9 +194,13 @@ def test_sums_keys_and_values(door, active_level, name):
         assert total.to_bytes() == expected.to_bytes()
     request = total.opening_request()
     assert request.to_bytes() == expected.request().to_bytes()
-    key = core.open_sum(stage.fresh_secret(), stage.round, request, open=unseal, export=True)
-    assert door.sum_key_coefficients(key).tolist() == oracle_key.keys
-    assert key.to_bytes() == oracle_key.to_bytes()
+    asked = core.open_sum(stage.fresh_secret(), stage.round, request, open=unseal, export=True)
+    assert asked.to_bytes() == stage.oracle_key(expected.request()).to_bytes()
+    for threads in (1, 3):
+        key = stage.open(total, export=True, threads=threads)
+        assert door.sum_key_coefficients(key).tolist() == oracle_key.keys
+        assert key.to_bytes() == oracle_key.to_bytes()
+    assert core.decrypt(asked, total).tobytes() == core.decrypt(key, total).tobytes()
     assert digits == [
         sum(w * d for w, d in zip(weights or [1] * 3, column, strict=True))
         for column in zip(*(case.oracle.digits for case in cases), strict=True)
@@ -235,7 +240,8 @@ def test_oracle_bytes_are_read_by_the_core(door, active_level):
     secret = core.SecretKey.from_bytes(wire.seal(wire.SECRET_KEY, fields))
     request = core.OpeningRequest.from_bytes(expected.request().to_bytes(), rnd)
     opened = core.open_sum(secret, rnd, request, open=unseal)
-    assert opened.to_bytes() == oracle_key.to_bytes()
+    asked = wire.open_sum(stage.oracle_round, stage.oracle_secret, expected.request())
+    assert opened.to_bytes() == asked.to_bytes()
     key = core.SumKey.from_bytes(oracle_key.to_bytes(), rnd)
     out = core.decrypt(key, core.Aggregate.from_bytes(expected.to_bytes(), rnd))
     assert out.tobytes() == core.decrypt(key, total).tobytes()
@@ -269,7 +275,7 @@ def test_what_the_package_seals_the_oracle_opens(door):
     assert len(set(seeds)) == 2
     oracle_key = wire.open_sum(stage.oracle_round, stage.oracle_secret, read)
     for opener in (sealing.open_sealed, unseal):
-        key = core.open_sum(stage.fresh_secret(), stage.round, total.opening_request(), open=opener)
+        key = core.open_sum(stage.fresh_secret(), stage.round, total, open=opener)
         assert key.to_bytes() == oracle_key.to_bytes()
     digits = [2 * d for d in case.oracle.digits]
     assert stage.oracle_digits(read, oracle_key) == digits
@@ -283,7 +289,7 @@ def test_a_wrong_key_is_found_by_the_check_blocks(door, active_level):
     for which in range(3):
         wrong = [list(row) for row in oracle_key.keys]
         wrong[which][17] += 1 if wrong[which][17] < 0 else -1
-        bad = wire.SumKey(oracle_key.round_id, oracle_key.manifest, 2, 2, wrong)
+        bad = replace(oracle_key, keys=wrong)
         key = core.SumKey.from_bytes(bad.to_bytes(), stage.round)
         with pytest.raises(core.TamperedSumError):
             core.decrypt(key, total)

@@ -284,7 +284,7 @@ def test_scheme(door, active_level, row):
     made["aggregate"] = total
     made["opening_request"] = total.opening_request()
     opener = opener_of(row)
-    key = core.open_sum(secret, rnd, total.opening_request(), open=opener, export=True)
+    key = core.open_sum(secret, rnd, total, open=opener, export=True)
     made["sum_key"] = key
     assert {name: sha256(thing.to_bytes()) for name, thing in made.items()} == row["sha256"]
     assert core.decrypt(key, total).tolist() == floats(row["mean_float32"])
@@ -623,9 +623,11 @@ def test_objects_are_read_and_written_back():
     total = core.weighted_sum(rnd, [found["upload_0"], found["upload_1"]])
     assert total.to_bytes() == data["aggregate"]
     opener = opener_of(row)
-    key = core.open_sum(found["secret_key"], rnd, found["opening_request"], open=opener)
+    key = core.open_sum(found["secret_key"], rnd, found["aggregate"], open=opener)
     assert key.to_bytes() == data["sum_key"]
-    for made in (key, found["sum_key"]):
+    fresh = core.SecretKey.from_bytes(data["secret_key"])
+    asked = core.open_sum(fresh, rnd, found["opening_request"], open=opener)
+    for made in (key, asked, found["sum_key"]):
         out = core.decrypt(made, found["aggregate"])
         assert out.tolist() == floats(row["mean_float32"])
 

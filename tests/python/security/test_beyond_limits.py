@@ -1,7 +1,8 @@
 """What decryption hands out is within what clipped updates can sum to, and all of it or nothing.
 
 Blocks are malleable: whoever adds a multiple of Δ to a coefficient moves its first digit. The
-native engine looks at every digit that it hands out, so that a change beyond the limits is seen.
+native engine looks at every digit that it hands out, so that a change beyond the limits is seen,
+also by a key that was opened for just these blocks.
 """
 
 from __future__ import annotations
@@ -36,16 +37,21 @@ def test_the_edge_of_what_is_handed_out(tmp_path, clients, value_bits, weight_bi
     plan = vs.Plan(clients, value_bits, weight_bits=weight_bits, profile="n2048")
     secret, public = vs.keygen(plan)
     rnd = vs.Round(plan, public, size=size)
+
+    def opened(total: vs.Aggregate) -> vs.SumKey:
+        return vs.open_sum(vs.SecretKey.from_bytes(secret.to_bytes()), rnd, total)
+
     levels = 2 ** (value_bits - 1) - 1
     for sign, beyond in ((1, [1, 2, levels, plan.base - 1 - 4 * levels]), (-1, [-1, -levels])):
         uploads = [vs.encrypt(rnd, np.full(size, sign, np.float64)) for _ in range(2)]
         total = vs.weighted_sum(rnd, uploads)
-        key = vs.open_sum(vs.SecretKey.from_bytes(secret.to_bytes()), rnd, total)
-        assert (vs.decrypt(key, total, dtype=dtype) == sign).all()
-        inside = vs.decrypt(key, moved(total, rnd, -sign), dtype="float64", average=False)
+        assert (vs.decrypt(opened(total), total, dtype=dtype) == sign).all()
+        within = moved(total, rnd, -sign)
+        inside = vs.decrypt(opened(within), within, dtype="float64", average=False)
         assert inside[0] == pytest.approx(2 * sign - sign / levels, rel=1e-12)
         for digits in beyond:
             changed = moved(total, rnd, digits)
+            key = opened(changed)
             out = np.ones(size, dtype)
             with pytest.raises(vs.TamperedSumError):
                 vs.decrypt(key, changed, out=out)

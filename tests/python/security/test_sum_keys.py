@@ -25,10 +25,10 @@ def key_bytes(rnd: vs.Round, key: vs.SumKey, count: int, weight: int) -> bytes:
     payload = bytes(key.to_bytes()[16:-4])
     body = payload[_NAMES + _NUMBERS.size :]
     if rnd.plan.engine == "native":
-        # c + 8 W in fields as wide as 16 W; a key of weights other than 1 names its blocks too.
+        # c + 8 W in fields as wide as 16 W, behind what binds it to blocks: here a digest.
         bits = (16 * weight).bit_length()
         fields = sum(8 * weight << (bits * place) for place in range(8)).to_bytes(bits, "little")
-        body = bytes(DIGEST_BYTES if weight != count else 0)
+        body = b"\x01" + bytes(DIGEST_BYTES)
         body += fields * (rnd.plan.ring_degree * rnd.upload_keys // 8)
     return forging.seal(forging.SUM_KEY, payload[:_NAMES] + _NUMBERS.pack(count, weight) + body)
 

@@ -139,3 +139,35 @@ def test_a_cloud_that_is_nearly_the_whole_sum_refuses() -> None:
     averager = FederatedAverager(np.zeros(2), 3)
     with pytest.raises(vs.RoundError, match=r"more than 0\.8 of the opened total"):
         averager.average([np.zeros(2)] * 3, rows=[1, 1, 1000])
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_whole_numbers_and_flags_of_a_state_dict(library: str) -> None:
+    def made(seen: int, flag: bool, weight: float) -> dict[str, Any]:
+        arrays = {
+            "norm.weight": np.full(3, weight, np.float32),
+            "norm.seen": np.array(seen, np.int64),
+            "flags": np.array([flag, not flag]),
+        }
+        if library == "numpy":
+            return arrays
+        torch = pytest.importorskip("torch")
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    averager = FederatedAverager(made(0, False, 0.0), 3)
+    counts, flags = (100, 2000, 7), (True, False, True)
+    for _ in range(2):
+        updates = [made(*one, 0.1) for one in zip(counts, flags, strict=True)]
+        mean = averager.average(updates, rows=[20, 10, 10])
+        assert list(mean) == ["norm.weight", "norm.seen", "flags"]
+        assert mean["norm.seen"].dtype == updates[0]["norm.seen"].dtype
+        assert tuple(mean["norm.seen"].shape) == ()
+        # Three uploads within a step of the range, weights that sum to three and are within half a
+        # step of theirs (protocol/contribution.py), then the nearest whole number.
+        error = 3 * (2**13 / 32767) / 3 + 2 * 3 * (1.5 / 32767) * 2000 / 3 + 0.5
+        assert abs(int(mean["norm.seen"]) - (100 * 20 + 2000 * 10 + 7 * 10) / 40) <= error
+        assert mean["flags"].dtype == updates[0]["flags"].dtype
+        assert mean["flags"].tolist() == [True, False]
+    wrong = updates[0] | {"norm.weight": updates[0]["norm.seen"]}
+    with pytest.raises(vs.ParameterError):
+        averager.average([wrong, *updates[1:]])

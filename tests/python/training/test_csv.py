@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import veilsum as vs
 from veilsum.cli import main
+from veilsum.data import Study
 from veilsum.lab.compare.experiment import Experiment
 from veilsum.lab.compare.options import CompareOptions
+from veilsum.learning.evaluators import TabularEvaluator, tabular_evaluator
+from veilsum.report import write_report
 from veilsum.training.config import TrainConfig, with_overrides
 from veilsum.training.federation import spread
 from veilsum.training.run import train
@@ -144,10 +148,15 @@ def test_five_clouds_learn_digits_from_a_table_with_a_network_of_their_own(tmp_p
     assert (tmp_path / "digits" / "report.html").exists()
 
 
-def test_a_label_that_is_a_number_is_refused_before_anything_begins(
+def test_a_label_that_is_a_number_has_a_report_that_fits(
     table: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
-    made = table("data.split=random", f"run.directory={tmp_path}/runs")
+    """Every number of the report is scikit-learn's, of the model that the run left."""
+    sklearn = pytest.importorskip("sklearn.metrics")
+    made = table(
+        "data.site=place", "data.clouds=3", f"run.directory={tmp_path}/runs", "training.rounds=2",
+        "run.baseline=true",
+    )  # fmt: skip
     (tmp_path / "ranges.csv").write_text(
         "column,kind,low,high,missing,levels\nx,,-5,5,,\nage,,0,120,yes,\n"
         "place,categorical,,,,N|S|W\ny,,0,10,,\n"
@@ -155,9 +164,45 @@ def test_a_label_that_is_a_number_is_refused_before_anything_begins(
     path = Path(made.data.path)
     path.write_text(path.read_text().replace(",a\n", ",1\n").replace(",b\n", ",2\n")
                     .replace(",c\n", ",3\n"))  # fmt: skip
-    with pytest.raises(vs.ParameterError, match=r"y is a number; .*veilsum\.learning"):
-        train(made)
-    assert not (tmp_path / "runs").exists()
+    run = train(made)
+    federation = spread(made)
+    setting = prepare(made, federation)
+
+    def predicted(rows: Study) -> np.ndarray:
+        judge = tabular_evaluator(
+            setting.preprocessor.transform(rows), rows, made.model, seed=made.run.seed,
+            device=setting.device,
+        )  # fmt: skip
+        assert isinstance(judge, TabularEvaluator)
+        return judge.predictions(run.parameters).said
+
+    def check(scores: dict[str, Any], rows: Study) -> None:
+        assert rows.numbers is not None
+        true, said = rows.numbers, predicted(rows)
+        assert scores["mae"] == pytest.approx(sklearn.mean_absolute_error(true, said))
+        assert scores["rmse"] ** 2 == pytest.approx(sklearn.mean_squared_error(true, said))
+        assert scores["r2"] == pytest.approx(sklearn.r2_score(true, said))
+        assert scores["mean_rmse"] == pytest.approx(true.std())
+
+    check(run.summary["final"]["veilsum"], federation.held_out)
+    assert run.summary["linear_regression"]["r2"] > 0.5
+    evaluation = json.loads((run.folder / "evaluation.json").read_text())
+    for cloud, rows, name in zip(
+        evaluation["clouds"], federation.clouds, federation.names, strict=True
+    ):
+        assert cloud["name"] == name
+        check(cloud["trained_on"]["scores"], rows)
+        assert rows.sites is not None
+        assert federation.held_out.sites is not None
+        theirs = np.flatnonzero(federation.held_out.sites == rows.sites[0])
+        assert cloud["held_out"]["rows"] == len(theirs)
+        check(cloud["held_out"]["scores"], federation.held_out.subset(theirs))
+    page = write_report(run.folder).read_text().split("Terms of these numbers")[0]
+    final = run.summary["final"]["veilsum"]
+    for words in (f"{final['rmse']:.4g}", f"{final['r2']:.4f}", "linear regression", "Errors on"):
+        assert words in page
+    for words in ("AUC", "accuracy", "with the same rate of the outcome", "patients"):
+        assert words not in page
 
 
 def test_methods_are_compared_on_a_yes_or_no_only(table: Callable[..., TrainConfig]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from veilsum.transport import files
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 def network() -> Any:
@@ -213,25 +210,3 @@ def test_one_cloud_and_no_task(task: vs.Task, clouds: list[Any]) -> None:
     wrong: Any = network
     with pytest.raises(vs.ParameterError, match=r"task must be a veilsum\.Task"):
         vs.federate(wrong, clouds, rounds=1, folder=None)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("example", ["digits.py"])
-def test_the_example(
-    example: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    pytest.importorskip("sklearn")
-    source = (EXAMPLES / example).read_text()
-    own = [
-        line
-        for line in source.split('"""', 2)[2].splitlines()
-        if line.strip() and not line.startswith(("import", "from", "#"))
-    ]
-    assert len(own) <= 40
-    monkeypatch.chdir(tmp_path)
-    made = runpy.run_path(str(EXAMPLES / example))
-    assert made["accuracy"] >= 0.96
-    assert "accuracy" in capsys.readouterr().out

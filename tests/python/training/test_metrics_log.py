@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from veilsum.learning.metrics import MetricsLog
+from veilsum.training.metrics_log import MetricsLog
 
 
 def test_records_are_lines_and_there_at_once(tmp_path: Path) -> None:

@@ -58,6 +58,23 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "data.ranges={csv}/ranges.toml",
         "data.clouds=3",
     ),
+    "csv of classes": (
+        "data.study=csv",
+        "data.path={csv}/patients.csv",
+        "data.label=grade",
+        "data.split=random",
+        "data.ranges={csv}/ranges.toml",
+        "run.baseline=true",
+    ),
+    "csv of numbers": (
+        "data.study=csv",
+        "data.path={csv}/patients.csv",
+        "data.label=days",
+        "data.site=hospital",
+        "data.ranges={csv}/ranges.toml",
+        "data.clouds=3",
+        "run.baseline=true",
+    ),
     "linear": ("model.hidden=[]",),
     "network": ("model.hidden=[8, 4]", "model.activation=gelu", "model.dropout=0.3"),
     "own network": ("model.function=own_network:make",),
@@ -215,16 +232,22 @@ def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a table of 600 made-up rows from three hospitals, and its ranges."""
     folder = tmp_path_factory.mktemp("csv")
     generator = np.random.default_rng(4)
-    lines = ["age,marker,colour,hospital,died"]
+    lines = ["age,marker,colour,hospital,days,grade,died"]
     for row in range(600):
         age, marker = generator.uniform(40, 90), generator.lognormal()
         colour = ("red", "blue", "")[row % 3]
         died = int(age / 90 + marker / 5 + generator.random() > 1.7)
-        lines.append(f"{age:.1f},{marker:.3f},{colour},{'AABCC'[row % 5]},{died}")
+        days, grade = age / 10 * marker + generator.random(), int(marker > 0.6) + int(age > 70)
+        lines.append(
+            f"{age:.1f},{marker:.3f},{colour},{'AABCC'[row % 5]},{days:.2f},{'abc'[grade]},{died}"
+        )
     (folder / "patients.csv").write_text("\n".join(lines) + "\n")
     (folder / "ranges.toml").write_text(
         "[age]\nlow = 0\nhigh = 120\n[marker]\nlow = 0.01\nhigh = 100\nlog = true\n"
         '[colour]\nkind = "categorical"\nlevels = ["red", "blue"]\nmissing = true\n'
+        '[days]\nlow = 0.1\nhigh = 1000\nlog = true\nunit = "days"\n'
+        '[grade]\nkind = "categorical"\nlevels = ["a", "b", "c"]\n'
+        '[died]\nkind = "binary"\n[hospital]\nkind = "ignore"\n'
     )
     return folder
 
@@ -244,7 +267,7 @@ def run_and_report(
     if "mimic3" in groups:
         folder = request.getfixturevalue("mimic3")
         settings = [setting.replace("{mimic3}", str(folder)) for setting in settings]
-    if "csv" in groups:
+    if any("{csv}" in setting for setting in settings):
         folder = request.getfixturevalue("csv")
         settings = [setting.replace("{csv}", str(folder)) for setting in settings]
     arguments = [word for setting in settings for word in ("--set", setting)]
@@ -280,6 +303,7 @@ def test_a_group(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("groups", covering(), ids=" + ".join)
 def test_groups_together(
     groups: tuple[str, ...],

@@ -127,6 +127,7 @@ def test_killed_at_each_kind_of_message(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_killed_anywhere(
     make_config: Callable[..., TrainConfig],

@@ -91,6 +91,17 @@ struct Part {
   }
   static Vec row(const std::uint32_t* at) { return _mm256_cvtepu32_epi64(load_half(at)); }
   static Vec row(const std::uint64_t* at) { return load(at); }
+  /// Four words of 24 bytes: each half holds two of them, from byte 0 and, of bytes 8 to 23, from
+  /// byte 4.
+  static Vec row(const PackedWord* at) {
+    const Vec halves =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(load_half(at)), load_half(at->bytes + 8), 1);
+    constexpr char kNone = -128;
+    return _mm256_shuffle_epi8(
+        halves,
+        _mm256_setr_epi8(0, 1, 2, 3, 4, 5, kNone, kNone, 6, 7, 8, 9, 10, 11, kNone, kNone, 4, 5, 6,
+                         7, 8, 9, kNone, kNone, 10, 11, 12, 13, 14, 15, kNone, kNone));
+  }
 };
 
 /// kPieces pieces of words begin ... begin + now - 1: adds what they are worth to step_sum, each
@@ -184,8 +195,8 @@ void run_joined(const TagRun& args, std::uint64_t out[kTagEvaluations]) {
   run(args, pieces, count, out);
 }
 
-/// Digits of any size: a larger one is cut. One of 64 bits is below P, one of 32 bits may be of a
-/// base beyond them.
+/// Digits of any size: a larger one is cut. One of 64 or 48 bits is below P, one of 32 bits may be
+/// of a base beyond them.
 template <typename Digit>
 void run_parts(const TagRun& args, const Digit* digits, std::uint64_t out[kTagEvaluations]) {
   constexpr unsigned kDigitBits = sizeof(Digit) == 4 ? 32 : kBits;
@@ -205,6 +216,7 @@ void run_parts(const TagRun& args, const Digit* digits, std::uint64_t out[kTagEv
 
 void tag_run(const TagRun& args, std::uint64_t out[kTagEvaluations]) {
   if (args.prime != kTagPrime50) return scalar_table()->tag_run(args, out);
+  if (args.packed != nullptr) return run_parts(args, args.packed, out);
   if (args.narrow == nullptr) return run_parts(args, args.wide, out);
   if (args.base > kPieceEnd) return run_parts(args, args.narrow, out);
   run_joined(args, out);

@@ -11,8 +11,9 @@
 // sum below 32 * 2^48 = 2^53; `fold` shows the rest. Output in [0, P).
 //
 // Seven vector instructions for eight words of two digits: two widen, one joins the digits, four
-// multiply and add. P = 2^61 - 1 does not fit IFMA's 52 bits and is rare (values of 32 bits with
-// the largest weights); the scalar level serves it.
+// multiply and add. For eight packed words one permutation of bytes takes the place of the three. P
+// = 2^61 - 1 does not fit IFMA's 52 bits and is rare (values of 32 bits with the largest weights);
+// the scalar level serves it.
 #include "isa/avx512/kernels_internal.h"
 #include "isa/avx512/vector_ops.h"
 
@@ -59,6 +60,17 @@ inline Vec load_power(const std::uint64_t* at) {
 
 inline Vec load_row(const std::uint32_t* digits) { return load_digits(digits); }
 inline Vec load_row(const std::uint64_t* digits) { return _mm512_loadu_si512(digits); }
+
+/// Byte b of lane l is byte 6 l + b of the 48 that are read; the upper two bytes of a lane are 0.
+alignas(64) constexpr std::uint8_t kPackedBytes[64] = {
+    0,  1,  2,  3,  4,  5,  0,  0,  6,  7,  8,  9,  10, 11, 0,  0,  12, 13, 14, 15, 16, 17,
+    0,  0,  18, 19, 20, 21, 22, 23, 0,  0,  24, 25, 26, 27, 28, 29, 0,  0,  30, 31, 32, 33,
+    34, 35, 0,  0,  36, 37, 38, 39, 40, 41, 0,  0,  42, 43, 44, 45, 46, 47, 0,  0};
+
+inline Vec load_row(const PackedWord* words) {
+  const Vec bytes = _mm512_maskz_loadu_epi8((std::uint64_t{1} << 48) - 1, words);
+  return _mm512_maskz_permutexvar_epi8(0x3f3f3f3f3f3f3f3f, _mm512_load_si512(kPackedBytes), bytes);
+}
 
 /// kDigits: digits of a word, or 0 where args.digit_count says it.
 template <std::uint32_t kDigits, typename Digit>
@@ -125,6 +137,7 @@ void run(const TagRun& args, const Digit* digits, std::uint64_t out[kTagEvaluati
 
 void tag_run(const TagRun& args, std::uint64_t out[kTagEvaluations]) {
   if (args.prime != kTagPrime50) return scalar_table()->tag_run(args, out);
+  if (args.packed != nullptr) return run<1>(args, args.packed, out);
   if (args.narrow == nullptr) return run<0>(args, args.wide, out);
   switch (args.digit_count) {
     case 1:

@@ -224,21 +224,21 @@ QuantiseResult quantise(const Quantise& args) {
 
 /// Digit minus offset lies strictly between -2^52 and 2^52, so its conversion is exact; the product
 /// with the scale is one rounding and the conversion to float32 another. In float the scale is a
-/// sum of two floats, so that the result is the nearest float but for a few in 2^24.
+/// sum of two floats, so that the result is the nearest float but for a few in 2^24. Digits of a
+/// block that is no sum may be anything: differences are taken modulo 2^64.
 bool dequantise(const Dequantise& args) {
-  std::int64_t beyond = 0;  // below 0 once a v was above the offset
+  const auto offset = static_cast<std::uint64_t>(args.offset);
+  std::uint64_t beyond = 0;  // its sign is set once a v was above the offset
   const auto digit = [&](std::size_t i) {
-    const std::int64_t v = (args.narrow != nullptr ? static_cast<std::int64_t>(args.narrow[i])
-                                                   : static_cast<std::int64_t>(args.wide[i])) -
-                           args.offset;
-    beyond |= args.offset - v;
-    return v;
+    const std::uint64_t v = (args.narrow != nullptr ? args.narrow[i] : args.wide[i]) - offset;
+    beyond |= offset - v;
+    return static_cast<std::int64_t>(v);
   };
   if (args.type == ElementType::kFloat64) {
     double* out = static_cast<double*>(args.out);
     for (std::size_t i = 0; i < args.count; ++i)
       out[i] = static_cast<double>(digit(i)) * args.scale;
-    return beyond >= 0;
+    return beyond >> 63 == 0;
   }
   float* out = static_cast<float*>(args.out);
   if (args.in_float) {
@@ -248,12 +248,12 @@ bool dequantise(const Dequantise& args) {
       const auto v = static_cast<float>(digit(i));
       out[i] = std::fma(v, high, v * low);
     }
-    return beyond >= 0;
+    return beyond >> 63 == 0;
   }
   for (std::size_t i = 0; i < args.count; ++i) {
     out[i] = static_cast<float>(static_cast<double>(digit(i)) * args.scale);
   }
-  return beyond >= 0;
+  return beyond >> 63 == 0;
 }
 
 }  // namespace veilsum::isa::scalar

@@ -11,6 +11,8 @@
 //
 // Portable: products of 64 by 64 bits. This level serves both primes; the others leave 2^61 - 1 to
 // it.
+#include <cstring>
+
 #include "isa/scalar/kernels_internal.h"
 
 namespace veilsum::isa::scalar {
@@ -35,6 +37,17 @@ std::uint64_t reduce_wide(Uint128 x, const Prime& prime) {
 }
 
 template <typename Digit>
+std::uint64_t value_of(const Digit& digit) {
+  return digit;
+}
+
+std::uint64_t value_of(const PackedWord& word) {
+  std::uint64_t value = 0;
+  std::memcpy(&value, word.bytes, sizeof word.bytes);  // little-endian, as base/bytes.h asserts
+  return value;
+}
+
+template <typename Digit>
 void run(const TagRun& args, const Digit* digits, std::uint64_t out[kTagEvaluations]) {
   const Prime prime =
       args.prime == kTagPrime61 ? Prime{kTagPrime61, 61, 1} : Prime{kTagPrime50, 50, 27};
@@ -47,9 +60,9 @@ void run(const TagRun& args, const Digit* digits, std::uint64_t out[kTagEvaluati
     Uint128 sum0 = 0, sum1 = 0;
     for (std::size_t j = 0; j < now; ++j) {
       const Digit* at = digits + begin + j;
-      std::uint64_t word = at[0];
+      std::uint64_t word = value_of(at[0]);
       for (std::uint32_t i = 1; i < args.digit_count; ++i) {
-        word += at[i * args.stride] * args.scale[i];
+        word += value_of(at[i * args.stride]) * args.scale[i];
       }
       sum0 += static_cast<Uint128>(word) * first.power[j];
       sum1 += static_cast<Uint128>(word) * second.power[j];
@@ -64,7 +77,9 @@ void run(const TagRun& args, const Digit* digits, std::uint64_t out[kTagEvaluati
 }  // namespace
 
 void tag_run(const TagRun& args, std::uint64_t out[kTagEvaluations]) {
-  if (args.narrow != nullptr) {
+  if (args.packed != nullptr) {
+    run(args, args.packed, out);
+  } else if (args.narrow != nullptr) {
     run(args, args.narrow, out);
   } else {
     run(args, args.wide, out);

@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 import veilsum
-from veilsum.api.crypto import plan_weights
+from veilsum.api.weights import plan_weights
 from veilsum.arguments import counted
 from veilsum.cli.common import (
     add_json,

@@ -46,13 +46,14 @@ from veilsum.lab.leakage import (
 )
 from veilsum.lab.leakage.measure import NOTHING
 from veilsum.lab.methods.registry import make_method
-from veilsum.learning.metrics import Evaluator, MetricsLog, Record
+from veilsum.learning.metrics import Evaluator, Record
 from veilsum.learning.outcomes import YES_OR_NO
 from veilsum.learning.seeds import numpy_generator
 from veilsum.learning.task import Parameters
 from veilsum.run_names import METRICS
 from veilsum.training import environment
 from veilsum.training.config import TrainConfig
+from veilsum.training.metrics_log import MetricsLog
 from veilsum.training.outcome import Method, RoundOutcome
 from veilsum.training.rounds import play, reproducible
 from veilsum.training.run_directory import create_run_directory

@@ -15,7 +15,7 @@ from veilsum.errors import ParameterError
 from veilsum.lab.compare.contenders import CENTRALISED, DP_FL, FEDAVG, HE_FL, HYBRID, VEILSUM
 from veilsum.lab.compare.costs import BANDWIDTHS_BPS, RoundCost, round_cost
 from veilsum.lab.compare.files import Comparison
-from veilsum.report.plots import GRID, INK, MUTED, SERIES, SYNTHETIC, Plot, draw_plot, plain_axes
+from veilsum.report.drawing import GRID, INK, MUTED, SERIES, SYNTHETIC, Plot, draw_plot, plain_axes
 from veilsum.report.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from veilsum.lab.compare.document import Figure
 from veilsum.lab.compare.files import Comparison
 from veilsum.lab.compare.tables import Table, claims, over_rounds, percent
 from veilsum.layout.files import atomic_file
+from veilsum.report.drawing import Plot
 from veilsum.report.page import figure, table, tile, whole_page
-from veilsum.report.plots import Plot
 
 
 def write_html(run: Comparison, plots: dict[str, Plot]) -> Path:

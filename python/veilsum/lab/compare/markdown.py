@@ -11,7 +11,7 @@ from veilsum.lab.compare import document
 from veilsum.lab.compare.document import Figure
 from veilsum.lab.compare.files import Comparison
 from veilsum.lab.compare.tables import Table
-from veilsum.report.plots import Plot
+from veilsum.report.drawing import Plot
 from veilsum.training.run_directory import write_whole
 
 

@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from veilsum._core import Aggregate, SumKey, Upload
-from veilsum.api import crypto
-from veilsum.api.crypto import keygen, open_sum, weighted_sum
+from veilsum.api.decrypting import decrypt
+from veilsum.api.encrypting import encrypt
+from veilsum.api.opening import keygen, open_sum
 from veilsum.api.pads import PadStore
 from veilsum.api.plans import Plan
 from veilsum.api.rounds import Round
+from veilsum.api.summing import weighted_sum
 from veilsum.arguments import check_whole
 from veilsum.errors import VeilsumError
 
@@ -90,7 +92,7 @@ class Sum:
 
     def encrypt(self, index: int = 0, threads: int | None = 1) -> Upload:
         """Encrypt one update."""
-        return crypto.encrypt(self.round, self.updates[index], threads=threads)
+        return encrypt(self.round, self.updates[index], threads=threads)
 
     def encrypt_from_ready_pads(
         self, index: int = 0, threads: int | None = 1
@@ -103,7 +105,7 @@ class Sum:
             if not pads.wait():
                 raise VeilsumError("the pads were not made")
             start = time.perf_counter()
-            upload = crypto.encrypt(self.round, self.updates[index], threads=threads, pads=pads)
+            upload = encrypt(self.round, self.updates[index], threads=threads, pads=pads)
             return time.perf_counter() - start, upload
 
     def upload_all(self, threads: int | None = 1) -> list[Upload]:
@@ -129,7 +131,7 @@ class Sum:
         """Decrypt the opened sum's mean."""
         if self.key is None or self.total is None:
             raise RuntimeError("the sum is not opened yet")
-        mean: Floats = crypto.decrypt(self.key, self.total, threads=threads)
+        mean: Floats = decrypt(self.key, self.total, threads=threads)
         return mean
 
     def check(self, mean: Floats) -> None:

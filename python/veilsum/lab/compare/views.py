@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from veilsum._core import PublicKey
-from veilsum.api.crypto import encrypt, keygen
+from veilsum.api.encrypting import encrypt
+from veilsum.api.opening import keygen
 from veilsum.api.rounds import Round
 from veilsum.lab.leakage import View
 from veilsum.lab.leakage.ciphertext import view_of_bytes, view_of_upload
