@@ -1,6 +1,7 @@
 """Deploy the example on this machine: a SuperLink and four SuperNodes, with TLS and node keys.
 
-    python deploy.py FOLDER
+    python deploy.py FOLDER               # the deployment that is described here
+    python deploy.py FOLDER --simulate    # or `flwr run` in simulation: one SuperLink, no other process
 
 Everything listens on the loopback address only and lives in FOLDER: certificates, node keys, each
 site's folder, logs. What it does is what the operators of real hosts do, each on their own:
@@ -262,18 +263,22 @@ def certificates(folder):
     )
 
 
-def main(folder):
+def main(folder, simulate):
     made = Deployment(folder)
-    made.prepare()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     try:
-        made.start()
+        if simulate:
+            made.start_simulation()
+        else:
+            made.prepare()
+            made.start()
         made.run()
-        made.wait(made.folder / "server" / "scores.json", 1200)
+        made.wait(made.folder / "server" / "scores.json", 1800)
         print((made.folder / "server" / "scores.json").read_text())
     finally:
         made.stop()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "runs/flower-deployed")
+    main(next((one for one in sys.argv[1:] if one != "--simulate"), "runs/flower-deployed"),
+         "--simulate" in sys.argv)

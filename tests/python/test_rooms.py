@@ -53,9 +53,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     # Flower's carrier checks who a node is.
     "transport": (*_LOW, "keys", "parties"),
     # The adapter for Flower: what `training` is for one process.
-    "flower": (
-        *_API, "data", "learning", "protocol", "parties", "transport", "training",
-    ),
+    "flower": (*_API, "data", "learning", "protocol", "parties", "transport", "training"),
     # What it says of clipped values and how it writes a file is on the ground; no run is above it.
     "report": ("errors", "ground", "layout"),
     "training": (
