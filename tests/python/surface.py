@@ -13,6 +13,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 import tempfile
 import types
 from collections.abc import Callable, Iterator
@@ -262,7 +263,9 @@ def package_targets() -> Iterator[tuple[str, Callable[..., Any]]]:
             if name.startswith("_") or not home.startswith("veilsum") or id(thing) in seen:
                 continue
             seen.add(id(thing))
-            label = f"{module.__name__}.{name}"
+            # Under the module that defines it, whoever else imports it.
+            at = sys.modules.get(home)
+            label = f"{home if getattr(at, name, None) is thing else module.__name__}.{name}"
             if inspect.isclass(thing):
                 if not issubclass(thing, (BaseException, enum.Enum)):
                     yield label, thing

@@ -48,9 +48,9 @@ MARKS = (TEXT[:8], TEXT[-8:], KEY[:8].hex(), ", ".join(map(str, KEY[:4])), "1311
 #: Parameters by which callers within the package name things: what a message calls them.
 NAMES = (
     r"veilsum\.arguments\.check_\w+\.(name|call|remedy)",
-    r"veilsum\.crypto\.check_weight\.index",
+    r"veilsum\.api\.weights\.check_weight\.index",
     r"veilsum\.keys\.\w+\.public_identity\.what",
-    r"veilsum\.data\.(Feature|synthetic_mimic\.write_table)\.name",
+    r"veilsum\.data\.(study\.Feature|synthetic_mimic\.write_table)\.name",
     r".*\.(check_round_id\.(what|found)|Ledger\.claim\.round_id)",
     r".*\.named_coordinates\.patterns",
     r".*\.(Column\.column|options\.convert\.where|choose_device\.asked_as|import_function\.name)",

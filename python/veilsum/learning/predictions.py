@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilsum.arguments import shown, type_name
+from veilsum.arguments import counted, shown, type_name
 from veilsum.errors import ParameterError
 from veilsum.learning import metrics
 from veilsum.learning.metrics import Record
@@ -329,7 +329,9 @@ def _column(name: str, value: Any) -> NDArray[np.float64]:
 def _labels(value: Any, rows: int, classes: int) -> NDArray[np.int64]:
     array = _column("labels", value)
     if len(array) != rows:
-        raise ParameterError(f"{rows} rows of probabilities do not fit {len(array)} labels")
+        raise ParameterError(
+            f"{counted(rows, 'row')} of probabilities for {counted(len(array), 'label')}"
+        )
     labels = array.astype(np.int64)
     if (labels != array).any() or labels.min() < 0 or labels.max() >= classes:
         raise ParameterError(f"labels must be whole numbers from 0 to {shown(classes - 1)}")

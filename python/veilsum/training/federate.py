@@ -55,14 +55,14 @@ class FederatedRun:
     ----------
     task : Task
         What was trained.
+    terms : Terms
+        What all parties agreed on.
     parameters : dict of str to ndarray
         The final global model.
     records : list of dict
         One a round: scores, bytes, seconds, who was in the sum and who opened it.
     folder : Path or None
         Where the run was written.
-    terms : Terms
-        What all parties agreed on.
     report : Path or None
         The report's page; None where none was asked for or could be made.
     """

@@ -158,7 +158,7 @@ def test_tensors_are_taken_as_they_are() -> None:
         (lambda: vs.Predictions.yes_or_no([0, 1], [-3.0, 2.0]), r"take the torch\.sigmoid"),
         (lambda: vs.Predictions.yes_or_no([0, 2], [0.1, 0.2]), "whole numbers from 0 to 1"),
         (lambda: vs.Predictions.yes_or_no([0, 0.5], [0.1, 0.2]), "whole numbers from 0 to 1"),
-        (lambda: vs.Predictions.yes_or_no([0], [0.1, 0.2]), "2 rows of probabilities do not fit 1"),
+        (lambda: vs.Predictions.yes_or_no([0], [0.1, 0.2]), "2 rows of probabilities for 1 label"),
         (lambda: vs.Predictions.yes_or_no([], []), "has no rows"),
         (lambda: vs.Predictions.yes_or_no([0], [[0.1, 0.2]]), "must be one number a row"),
         (lambda: vs.Predictions.yes_or_no([0], "x"), "probabilities is a str"),
