@@ -236,10 +236,15 @@ def test_a_run_with_skipped_rounds_has_a_report(
 ) -> None:
     from veilsum.training import run as loop
 
-    def failing(config: TrainConfig, clouds: object, home: object) -> EncryptedAveraging:
+    def failing(
+        config: TrainConfig, clouds: object, home: object, threads: int
+    ) -> EncryptedAveraging:
         assert home is None  # between parties that have a folder nothing fails on the way
         return EncryptedAveraging(
-            config, clouds, conditions=Scripted({(0, 1): "before", (0, 3): "lost"})
+            config,
+            clouds,
+            conditions=Scripted({(0, 1): "before", (0, 3): "lost"}),
+            threads=threads,
         )
 
     monkeypatch.setattr(loop, "EncryptedAveraging", failing)

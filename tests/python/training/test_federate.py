@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_to_the_same_model(
     whole = go(folder=tmp_path / "whole")
     assert (whole.folder / "model.safetensors").is_file()
     assert not (whole.folder / "parties").exists()
-    real, calls = files._write, 0
+    real, calls = files.write_whole, 0
 
     def write(path: Path, data: bytes) -> None:
         nonlocal calls
@@ -148,7 +148,7 @@ def test_a_killed_run_goes_on_to_the_same_model(
             raise Killed
         real(path, data)
 
-    monkeypatch.setattr(files, "_write", write)
+    monkeypatch.setattr(files, "write_whole", write)
     with pytest.raises(Killed):
         go(folder=tmp_path / "killed")
     (left,) = (tmp_path / "killed").iterdir()

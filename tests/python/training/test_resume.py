@@ -40,7 +40,7 @@ class Killed(BaseException):
 @pytest.fixture
 def kill_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], list[str]]]:
     """A function that has the run end at its n-th write, and returns the names of all writes."""
-    real = files._write
+    real = files.write_whole
     names: list[str] = []
     limit = [-1]
 
@@ -55,7 +55,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], list[st
         limit[0] = number
         return names
 
-    monkeypatch.setattr(files, "_write", write)
+    monkeypatch.setattr(files, "write_whole", write)
     yield set_limit
 
 
@@ -162,7 +162,7 @@ def test_a_failure_can_be_gone_on_from(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(config)
-    real, calls = files._write, 0
+    real, calls = files.write_whole, 0
 
     def full(path: Path, data: bytes) -> None:
         nonlocal calls
@@ -171,7 +171,7 @@ def test_a_failure_can_be_gone_on_from(
             raise OSError(28, "No space left on device", str(path))
         real(path, data)
 
-    monkeypatch.setattr(files, "_write", full)
+    monkeypatch.setattr(files, "write_whole", full)
     with pytest.raises(OSError, match="No space left"):
         train(config)
     (failed,) = (
