@@ -40,6 +40,7 @@ from veilsum._core import (
     AggregateFile,
     Answer,
     Certificate,
+    ChallengeAnswer,
     Endorsement,
     MemberRequest,
     OpeningRequest,
@@ -47,6 +48,7 @@ from veilsum._core import (
     SecretKey,
     SumKey,
     Upload,
+    Verdict,
     build_info,
     isa_level,
     isa_levels,
@@ -55,7 +57,7 @@ from veilsum._core import (
 from veilsum.api.decrypting import decrypt
 from veilsum.api.encrypting import encrypt
 from veilsum.api.large_files import UploadFile, decrypt_file, encrypt_file, sum_files
-from veilsum.api.members import Member, certify, combine, request_for
+from veilsum.api.members import Member, blame, certify, combine, request_for
 from veilsum.api.opening import keygen, open_sum
 from veilsum.api.pads import PadStore
 from veilsum.api.pickling import register as _register
@@ -120,6 +122,7 @@ __all__ = [
     "BackendUnavailableError",
     "BadSharesError",
     "Certificate",
+    "ChallengeAnswer",
     "Committee",
     "Endorsement",
     "FederatedAverager",
@@ -150,8 +153,10 @@ __all__ = [
     "UploadFile",
     "VeilsumError",
     "VeilsumWarning",
+    "Verdict",
     "WireFormatError",
     "__version__",
+    "blame",
     "build_info",
     "certify",
     "combine",

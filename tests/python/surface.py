@@ -97,8 +97,10 @@ def committee_samples(folder: Path) -> list[Any]:
     answer = members[0].answer(rnd, certificate, requests[0])
     shares = _core.open_shares(requests[1], lambda _, info, sealed: people[1].open(info, sealed))
     ledger = _core.MemberLedger(paths[0], people[0].public.id)
+    opened = members[0].open_challenge(rnd, certificate, requests[0])
     return [
         _core.Committee(committee), requests[0], words[0], certificate, answer, shares, ledger,
+        opened, veilsum.blame(rnd, certificate, [opened]),
     ]  # fmt: skip
 
 

@@ -20,14 +20,15 @@ PACKAGE = ROOT / "python" / "veilsum"
 
 PUBLIC = {
     "Accumulator", "Aggregate", "AggregateFile", "Answer", "BackendUnavailableError",
-    "BadSharesError", "Certificate", "Committee", "Endorsement", "FederatedAverager", "Group",
-    "HeadroomError", "Identity", "KeyMismatchError", "Layout", "Member", "MemberRequest",
-    "OpeningRequest", "PadStore", "ParameterError", "Plan", "Predictions", "PublicIdentity",
-    "PublicKey", "Roster", "Round", "RoundError", "RowMean", "SecretKey", "SumKey",
-    "TamperedSumError", "Task", "TrainingStep", "Upload", "UploadFile", "VeilsumError",
-    "VeilsumWarning", "WireFormatError", "__version__", "build_info", "certify", "combine",
-    "decrypt", "decrypt_file", "encrypt", "encrypt_file", "federate", "isa_level", "isa_levels",
-    "keygen", "max_threads", "open_sum", "request_for", "sum_files", "weighted_sum",
+    "BadSharesError", "Certificate", "ChallengeAnswer", "Committee", "Endorsement",
+    "FederatedAverager", "Group", "HeadroomError", "Identity", "KeyMismatchError", "Layout",
+    "Member", "MemberRequest", "OpeningRequest", "PadStore", "ParameterError", "Plan",
+    "Predictions", "PublicIdentity", "PublicKey", "Roster", "Round", "RoundError", "RowMean",
+    "SecretKey", "SumKey", "TamperedSumError", "Task", "TrainingStep", "Upload", "UploadFile",
+    "VeilsumError", "VeilsumWarning", "Verdict", "WireFormatError", "__version__", "blame",
+    "build_info", "certify", "combine", "decrypt", "decrypt_file", "encrypt", "encrypt_file",
+    "federate", "isa_level", "isa_levels", "keygen", "max_threads", "open_sum", "request_for",
+    "sum_files", "weighted_sum",
 }  # fmt: skip
 
 

@@ -589,10 +589,10 @@ def vectors(search: bool) -> dict[str, bytes]:
             "what": "objects that must be refused: bad/<name>.bin, read as `kind` (with the round "
             "of the folder `objects` where the kind needs one), fail at `step` with `error`. read: "
             "when they are read; a group's keys, when client 0 opens them. open: when the key "
-            "holder opens the sum. endorse: when member 0 endorses. certify, combine: beside the "
-            "other members' good ones, t in all, combine with the decryption that follows. "
-            "decrypt: when sum_key.bin and aggregate.bin of that folder, one of them replaced, "
-            "decrypt",
+            "holder opens the sum. endorse: when member 0 endorses. certify, combine, blame: "
+            "beside the other members' good ones, t in all, combine with the decryption that "
+            "follows. decrypt: when sum_key.bin and aggregate.bin of that folder, one of them "
+            "replaced, decrypt",
             "rows": [
                 {
                     "name": one.name,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from generate_bad import KEY, ROUND, TAMPERED, Collection, client, flipped, resized
 from generate_committee import CommitteeRound, person, randomness
 
-from oracle import committee, group, identity, ring, sealed, tag, wire
+from oracle import blame, committee, group, identity, ring, sealed, tag, wire
 from oracle.plans import Plan
 
 BEYOND = struct.pack("<I", 99)
@@ -321,6 +321,86 @@ def answers(found: Collection, made: CommitteeRound) -> None:
     signed("tag", "a wrong share of the tag: decryption tells", near.answer(layout), TAMPERED)
 
 
+def challenges(found: Collection, made: CommitteeRound) -> None:
+    rnd, good = made.round, made.opened[0]
+    layout, secret = rnd.sharing, made.members[0]
+    assert layout.tag_prime
+
+    def add(
+        fault: str, why: str, error: str = "WireFormatError", step: str = "read", **changes: object
+    ) -> None:
+        one = replace(good, **changes)
+        found.add("challenge_answer", fault, why, one.to_bytes(), error, step)
+
+    def word(place: int, value: int) -> bytes:
+        return good.words[:place] + struct.pack("<Q", value) + good.words[place + 8 :]
+
+    size = blame.combinations_bytes(layout)
+    add("other_round", "another round's id", ROUND, round_id=bytes(32))
+    add("member", "a member beyond the committee", member=3)
+    add("empty", "opens no challenge", words=b"")
+    add("short", "a byte is missing", words=good.words[:-1])
+    add("long", "a byte too many", words=good.words + b"\0")
+    add("flag", "a flag that is neither 0 nor 1", words=b"\2" + good.words[1:])
+    add("closed", "words of a share that was not opened", words=b"\0" + good.words[1:])
+    add("element", "an element is p", words=word(1, layout.prime))
+    add("tag_element", "an element of the tag's field is P", words=word(size - 8, layout.tag_prime))
+    add("signature", "a signature that does not hold", ROUND, "blame", signature=bytes(64))
+    add("other_member", "another member's number", ROUND, "blame", member=2)
+    add("words", "other words than were signed", ROUND, "blame", words=word(1, 0))
+    add("answers", "the signature of an answer", ROUND, "blame",
+        signature=made.answers[0].signature)  # fmt: skip
+    for fault, why, certified, words in [
+        ("other_sum", "of another sum", bytes(32), good.words),
+        ("fewer", "of fewer uploads than the sum has", good.certified, good.words[:-size]),
+        (
+            "more",
+            "of more uploads than the sum has",
+            good.certified,
+            good.words + good.words[:size],
+        ),
+    ]:
+        payload = blame.challenge_payload(rnd, 0, certified, words)
+        signature = secret.sign(payload)
+        add(fault, why, ROUND, "blame", certified=certified, words=words, signature=signature)
+
+
+def verdicts(found: Collection, made: CommitteeRound) -> None:
+    opened, certificate = made.opened, made.certificate
+
+    def add(fault: str, why: str, data: bytes, error: str = "WireFormatError") -> None:
+        found.add("verdict", fault, why, data, error)
+
+    good = blame.verdict_bytes(certificate, opened)
+    inner = certificate.to_bytes()
+    count = 8 + len(inner)
+    found.patch("verdict", "length", "a certificate longer than the object", 0, b"\xff" * 8)
+    found.patch("verdict", "short_length", "a certificate cut short", 0,
+                struct.pack("<Q", len(inner) - 1))  # fmt: skip
+    found.patch("verdict", "checksum", "the certificate's checksum does not fit", count - 1,
+                bytes([inner[-1] ^ 1]))  # fmt: skip
+    found.patch("verdict", "count", "more members than the committee has", count, BEYOND)
+    found.patch("verdict", "beyond_count", "a member more than it says", count, b"\x02")
+    found.add("verdict", "trailing", "a byte too many", resized(good, good[16:-4] + b"\0"))
+    assert len(opened) == 3
+    twice = good[16 : 16 + count] + struct.pack("<I", 2)
+    first = struct.pack("<I", 0) + opened[0].signature + opened[0].words
+    third = struct.pack("<I", 2) + opened[2].signature + opened[2].words
+    add("twice", "one member twice", wire.seal(wire.VERDICT, twice + first + first))
+    add("order", "members out of order", wire.seal(wire.VERDICT, twice + third + first))
+    forged = [replace(opened[0], signature=bytes(64)), *opened[1:]]
+    add("signature", "a member's signature does not hold",
+        blame.verdict_bytes(certificate, forged), ROUND)  # fmt: skip
+    bare = replace(certificate, words=[certificate.words[0], (0, bytes(64))])
+    add("certificate", "a certificate that does not hold", blame.verdict_bytes(bare, opened), ROUND)
+    (_, head), *others = certificate.total.entries
+    assert head.signature
+    unsigned = replace(head, signature=replace(head.signature, signature=bytes(64)))
+    entries = [(1, unsigned), *others]
+    theirs = replace(certificate, total=replace(certificate.total, entries=entries))
+    add("client", "a client's signature does not hold", blame.verdict_bytes(theirs, opened), ROUND)
+
+
 def sum_keys(found: Collection, made: CommitteeRound) -> None:
     key, prime = made.key, tag.prime_of(made.round.plan.base)
     assert key.tag
@@ -427,8 +507,8 @@ def bad_committee_objects(made: dict[str, CommitteeRound]) -> list:
     rows = []
     for name, parts in {
         "clients_read": (
-            rounds, uploads, aggregates, requests, endorsements, certificates, answers, sum_keys,
-            groups,
+            rounds, uploads, aggregates, requests, endorsements, certificates, answers, challenges,
+            verdicts, sum_keys, groups,
         ),
         "key_holder": (holders,),
         "server_reads": (servers,),

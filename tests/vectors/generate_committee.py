@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from oracle import committee, group, identity, scheme, sealed, streams, tag, wire
+from oracle import blame, committee, group, identity, scheme, sealed, streams, tag, wire
 from oracle.plans import Plan
 
 SEGMENTS = [(5, 1.0), (12, 0.25)]
@@ -173,6 +173,12 @@ class CommitteeRound:
             for k, one in enumerate(self.members)
         ]
         self.key = committee.combine(rnd, self.certificate, self.answers, self.reader)
+        self.opened = [
+            blame.answer(
+                rnd, k, kept.signing(one), self.certified, blame.open_challenges(rnd, request, one)
+            )
+            for k, (request, one) in enumerate(zip(self.requests, self.members, strict=True))
+        ]
 
     @property
     def reader(self) -> sealed.SecretKey:
@@ -259,7 +265,9 @@ class CommitteeRound:
                 out[f"member_request_{k}"] = request.to_bytes()
                 out[f"endorsement_{k}"] = self.endorsements[k].to_bytes()
                 out[f"answer_{k}"] = self.answers[k].to_bytes()
+                out[f"challenge_answer_{k}"] = self.opened[k].to_bytes()
             out["certificate"] = self.certificate.to_bytes()
+            out["verdict"] = blame.verdict_bytes(self.certificate, self.opened)
         else:
             out["opening_request"] = self.total.request().to_bytes()
         out["sum_key"] = self.key.to_bytes()
@@ -366,6 +374,21 @@ class CommitteeRound:
                     }
                     for k, one in enumerate(self.answers)
                 ],
+                "challenges": [
+                    blame.challenge(self.total.manifest_digest(), client).hex()
+                    for client in range(CLIENTS)
+                ],
+                "challenge_answers": [
+                    {
+                        "payload": blame.challenge_payload(rnd, k, self.certified, one.words).hex(),
+                        "signature": one.signature.hex(),
+                        "combinations": [
+                            {"keys": of.keys, "tag": [str(word) for word in of.tag]}
+                            for of in blame.read_words(layout, one.words)
+                        ],
+                    }
+                    for k, one in enumerate(self.opened)
+                ],
             }
         return out
 
@@ -374,7 +397,7 @@ def signatures_in(found: dict) -> set[str]:
     """All that committee.json has."""
     out = set()
     for row in found["rows"]:
-        for part in ("uploads", "endorsements", "answers"):
+        for part in ("uploads", "endorsements", "answers", "challenge_answers"):
             out |= {one["signature"] for one in row.get(part, [])}
     return out
 

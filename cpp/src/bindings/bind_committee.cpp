@@ -11,9 +11,11 @@
 #include "bindings/register.h"
 #include "ring/sha256.h"
 #include "scheme/aggregate_file.h"
+#include "scheme/challenge.h"
 #include "scheme/combine.h"
 #include "scheme/kept_files.h"
 #include "scheme/member_ledger.h"
+#include "scheme/verdict.h"
 #include "veilsum/errors.h"
 
 namespace veilsum::bindings {
@@ -207,6 +209,18 @@ scheme::EndorsedRound noted(const Round& round, const py::buffer& sum) {
   return out;
 }
 
+/// @throws RoundError for nobody of the roster
+scheme::ClientIds ids_of(const Round& round, const std::vector<std::uint32_t>& clients) {
+  scheme::ClientIds out;
+  for (const std::uint32_t client : clients) {
+    if (client >= round.roster().size()) {
+      throw RoundError("the roster has no client number " + std::to_string(client));
+    }
+    out.insert(round.roster()[client].id());
+  }
+  return out;
+}
+
 void register_ledger(py::module_& m) {
   using scheme::MemberLedger;
   m.def(
@@ -223,10 +237,59 @@ void register_ledger(py::module_& m) {
            py::arg("path"), py::arg("identity"))
       .def(
           "endorse",
+          [](MemberLedger& self, const Round& round, const py::buffer& sum,
+             const std::vector<std::uint32_t>& clients) {
+            const scheme::EndorsedRound what = noted(round, sum);
+            const scheme::ClientIds ids = ids_of(round, clients);
+            const py::gil_scoped_release unlocked;  // locks and syncs a file
+            return self.endorse(what, ids);
+          },
+          py::arg("round"), py::arg("sum"), py::arg("clients"))
+      .def(
+          "endorse_to_blame",
           [](MemberLedger& self, const Round& round, const py::buffer& sum) {
             const scheme::EndorsedRound what = noted(round, sum);
             const py::gil_scoped_release unlocked;  // locks and syncs a file
-            return self.endorse(what);
+            return self.endorse_to_blame(what);
+          },
+          py::arg("round"), py::arg("sum"))
+      .def(
+          "lose",
+          [](MemberLedger& self, const Round& round, const py::buffer& sum,
+             const std::vector<std::uint32_t>& clients) {
+            const scheme::EndorsedRound what = noted(round, sum);
+            const scheme::ClientIds ids = ids_of(round, clients);
+            const py::gil_scoped_release unlocked;  // locks and syncs a file
+            return self.lose(what, ids);
+          },
+          py::arg("round"), py::arg("sum"), py::arg("clients"))
+      .def(
+          "challenge",
+          [](MemberLedger& self, const MemberRequest& request) {
+            const Digest& round_id = request.round().id();
+            const py::gil_scoped_release unlocked;  // locks and syncs a file
+            for (const scheme::ManifestEntry* entry : scheme::by_client(request.manifest())) {
+              const std::uint32_t client = scheme::client_of(entry->head);
+              self.challenge(round_id, client,
+                             scheme::challenge_of(request.name().manifest, client));
+            }
+          },
+          py::arg("request"))
+      .def(
+          "challenge_answer",
+          [](MemberLedger& self, const Round& round, const py::buffer& sum,
+             const py::buffer& words) {
+            return to_python(self.challenge_answer(
+                round.id(), fixed_bytes<32>(sum, "a sum's digest"), BufferView(words).view()));
+          },
+          py::arg("round"), py::arg("sum"), py::arg("words"))
+      .def(
+          "challenges_answered",
+          [](MemberLedger& self, const Round& round,
+             const py::buffer& sum) -> std::optional<py::bytes> {
+            const std::optional<Bytes> found =
+                self.challenges_answered(round.id(), fixed_bytes<32>(sum, "a sum's digest"));
+            return found ? std::optional(to_python(*found)) : std::nullopt;
           },
           py::arg("round"), py::arg("sum"))
       .def(
@@ -242,11 +305,12 @@ void register_ledger(py::module_& m) {
       .def(
           "answer",
           [](MemberLedger& self, const Round& round, const py::buffer& sum,
-             const py::buffer& sealed) {
+             const py::buffer& sealed, const std::vector<std::uint32_t>& clients) {
             return to_python(self.answer(round.id(), fixed_bytes<32>(sum, "a sum's digest"),
-                                         scheme::reader_of(round).id, BufferView(sealed).view()));
+                                         scheme::reader_of(round).id, BufferView(sealed).view(),
+                                         ids_of(round, clients)));
           },
-          py::arg("round"), py::arg("sum"), py::arg("sealed"));
+          py::arg("round"), py::arg("sum"), py::arg("sealed"), py::arg("clients"));
 }
 
 void register_steps(py::module_& m) {
@@ -331,10 +395,107 @@ void register_steps(py::module_& m) {
       py::arg("every") = false, "Sum keys that the answers may give, with who answered wrongly.");
 }
 
+void register_blame(py::module_& m) {
+  using scheme::ChallengeAnswer;
+  using scheme::Verdict;
+  py::class_<ChallengeAnswer> challenge(
+      m, "ChallengeAnswer", "A member's masked combinations of its shares of a sum's uploads.");
+  challenge
+      .def(py::init([](const Round& round, std::uint32_t member, const py::buffer& sum,
+                       const py::buffer& words, const py::buffer& signature) {
+             const BufferView said(words);
+             return ChallengeAnswer{round.id(), member, fixed_bytes<32>(sum, "a sum's digest"),
+                                    Bytes(said.view().begin(), said.view().end()),
+                                    scheme::Signature(BufferView(signature).view())};
+           }),
+           py::arg("round"), py::arg("member"), py::arg("sum"), py::arg("words"),
+           py::arg("signature"))
+      .def_readonly("member", &ChallengeAnswer::member)
+      .def("__repr__",
+           [](const ChallengeAnswer& self) {
+             return "ChallengeAnswer(round " + short_hex(self.round_id) + ", member " +
+                    std::to_string(self.member) + ")";
+           })
+      .def_property_readonly("round_id",
+                             [](const ChallengeAnswer& self) { return to_python(self.round_id); })
+      .def_property_readonly("sum", [](const ChallengeAnswer& self) { return to_python(self.sum); })
+      .def_property_readonly("words",
+                             [](const ChallengeAnswer& self) { return to_python(self.words); });
+  add_bytes<ChallengeAnswer>(challenge, [](ByteView bytes, const Round& round) {
+    return ChallengeAnswer::from_bytes(bytes, round);
+  });
+
+  py::class_<Verdict> verdict(m, "Verdict", "Who spoiled a round, as members' signed words show.");
+  verdict
+      .def_property_readonly(
+          "round", [](const Verdict& self) { return public_round(self.certificate().round()); })
+      .def_property_readonly(
+          "sum", [](const Verdict& self) { return to_python(self.certificate().sum()); })
+      .def_property_readonly("certificate", &Verdict::certificate)
+      .def_property_readonly("challenge_answers", &Verdict::words)
+      .def_property_readonly("clients", &Verdict::clients)
+      .def_property_readonly("members", &Verdict::members)
+      .def_property_readonly("suspects", &Verdict::suspects)
+      .def_property_readonly("sentence", &Verdict::sentence)
+      .def("__repr__", [](const Verdict& self) {
+        return "Verdict(round " + short_hex(self.certificate().round().id()) + ", convicted " +
+               std::to_string(self.clients().size()) + " client(s) and " +
+               std::to_string(self.members().size()) + " member(s), " +
+               std::to_string(self.suspects().size()) + " pair(s) of suspects)";
+      });
+  add_bytes<Verdict>(verdict, [](ByteView bytes, const Round& round) {
+    if (!signature_check()) throw ParameterError("signatures cannot be checked yet");
+    const PythonVerifier verifier(signature_check().cast<py::function>());
+    return Verdict::from_bytes(bytes, round, verifier);
+  });
+  m.def(
+      "open_challenges",
+      [](const MemberRequest& request, const py::function& open) {
+        const PythonOpener opener(open);
+        Bytes words;
+        {
+          const py::gil_scoped_release unlocked;  // the opener takes the lock itself
+          words = scheme::open_challenges(request, opener);
+        }
+        return to_python(words);
+      },
+      py::arg("request"), py::arg("open"),
+      "A member's masked combinations of its share of every upload.");
+  m.def(
+      "challenge_payload",
+      [](const Round& round, std::uint32_t member, const py::buffer& sum, const py::buffer& words) {
+        return to_python(scheme::challenge_payload(
+            round, member, fixed_bytes<32>(sum, "a sum's digest"), BufferView(words).view()));
+      },
+      py::arg("round"), py::arg("member"), py::arg("sum"), py::arg("words"),
+      "What a member signs with opened challenges.");
+  m.def(
+      "check_challenge_answer",
+      [](const ChallengeAnswer& answer, const Certificate& certificate,
+         const py::function& verify) { answer.check(certificate, PythonVerifier(verify)); },
+      py::arg("answer"), py::arg("certificate"), py::arg("verify"), "Refuses what does not hold.");
+  m.def(
+      "blame",
+      [](const Certificate& certificate, std::vector<ChallengeAnswer> words,
+         const std::vector<Answer>& answers, const std::optional<py::function>& open,
+         const py::function& verify) {
+        const PythonVerifier verifier(verify);
+        std::optional<PythonOpener> opener;
+        if (open) opener.emplace(*open);
+        const py::gil_scoped_release unlocked;  // the callables take the lock themselves
+        Verdict out(certificate, std::move(words), verifier);
+        if (opener) out.look_at(answers, *opener, verifier);
+        return out;
+      },
+      py::arg("certificate"), py::arg("challenge_answers"), py::arg("answers"), py::arg("open"),
+      py::arg("verify"), "Who spoiled a round.");
+}
+
 }  // namespace
 
 void register_committee_steps(py::module_& m) {
   register_objects(m);
+  register_blame(m);
   register_ledger(m);
   register_steps(m);
 }

@@ -271,33 +271,64 @@ std::vector<std::vector<std::uint32_t>> trial_subsets(std::uint32_t answers,
 }
 
 DistanceVerdict distance_from_code(const Shamir& scheme, const Answers& answers, std::uint32_t f) {
-  const Word word(scheme, answers);
-  if (f >= word.checks()) {
-    throw ParameterError("a distance below " + std::to_string(word.checks()) +
-                         " can be told apart with " + std::to_string(word.length()) +
-                         " shares and a threshold of " + std::to_string(scheme.threshold()) +
-                         ", not " + std::to_string(f));
+  const Part part{scheme, answers};
+  return distance_from_code(std::span(&part, 1), f);
+}
+
+DistanceVerdict distance_from_code(std::span<const Part> parts, std::uint32_t f) {
+  std::vector<Word> words;
+  words.reserve(parts.size());
+  for (const Part& part : parts) {
+    words.emplace_back(part.scheme, part.word);
+    if (part.scheme.members() != parts.front().scheme.members() ||
+        part.scheme.threshold() != parts.front().scheme.threshold() ||
+        !std::ranges::equal(part.word.members, parts.front().word.members)) {
+      throw ParameterError("words that err together are of the same members and threshold");
+    }
   }
-  const Elements syndromes = word.syndromes(0, word.columns());
-  Locator locator(word);
-  if (locator.take(syndromes, word.columns())) {
-    if (locator.positions().size() > f) return {Distance::kFarther, {}};
-    return {Distance::kWithin, word.members_at(locator.positions())};
+  const Word& first = words.front();
+  if (f >= first.checks()) {
+    throw ParameterError(
+        "a distance below " + std::to_string(first.checks()) + " can be told apart with " +
+        std::to_string(first.length()) + " shares and a threshold of " +
+        std::to_string(parts.front().scheme.threshold()) + ", not " + std::to_string(f));
   }
-  // Sets of every size from the radius on, so that the first that explains the word is minimal.
+  std::vector<Elements> syndromes;
+  std::vector<std::size_t> together;
+  bool found = true;
+  for (const Word& word : words) {
+    syndromes.push_back(word.syndromes(0, word.columns()));
+    Locator locator(word);
+    found = found && locator.take(syndromes.back(), word.columns());
+    if (!found) continue;
+    std::vector<std::size_t> both;
+    std::set_union(together.begin(), together.end(), locator.positions().begin(),
+                   locator.positions().end(), std::back_inserter(both));
+    together = std::move(both);
+  }
+  // Up to the radius each word's departures are the only ones, so their union is as well. A set
+  // within the radius that explains all words would have been found.
+  const std::size_t radius = first.checks() / 2;
+  if (found && together.size() <= radius) {
+    if (together.size() > f) return {Distance::kFarther, {}};
+    return {Distance::kWithin, first.members_at(together)};
+  }
+  // Sets of every size from the radius on, so that the first that explains the words is minimal.
   std::uint64_t trials = 0;
-  for (std::size_t size = word.checks() / 2 + 1; size <= f; ++size) {
-    trials += choose(word.length(), size, kMaxDistanceTrials + 1);
+  for (std::size_t size = radius + 1; size <= f; ++size) {
+    trials += choose(first.length(), size, kMaxDistanceTrials + 1);
     if (trials > kMaxDistanceTrials) return {Distance::kUndecided, {}};
     std::vector<std::size_t> subset = first_subset<std::size_t>(size);
     do {
-      const Connection c = connection_of(word, subset);
       bool all = true;
-      for (std::size_t j = 0; j < word.columns() && all; ++j) {
-        all = explains(word, c, syndromes.data() + j, word.columns());
+      for (std::size_t k = 0; k < words.size() && all; ++k) {
+        const Connection c = connection_of(words[k], subset);
+        for (std::size_t j = 0; j < words[k].columns() && all; ++j) {
+          all = explains(words[k], c, syndromes[k].data() + j, words[k].columns());
+        }
       }
-      if (all) return {Distance::kWithin, word.members_at(subset)};
-    } while (next_subset(subset, word.length()));
+      if (all) return {Distance::kWithin, first.members_at(subset)};
+    } while (next_subset(subset, first.length()));
   }
   return {Distance::kFarther, {}};
 }

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "ring/shamir.h"
@@ -69,5 +70,16 @@ inline constexpr std::uint64_t kMaxDistanceTrials = std::uint64_t{1} << 16;
 /// @param f below n' - t: any t shares agree with some sharing
 /// @throws ParameterError as check_answers, and for another f
 DistanceVerdict distance_from_code(const Shamir& scheme, const Answers& word, std::uint32_t f);
+
+/// One of several words whose members err together.
+struct Part {
+  const Shamir& scheme;
+  Answers word;
+};
+/// The same for words over several fields, of the same members in the same order, n and t: one set
+/// of at most `f` members has to explain the departures in all of them.
+/// @param parts at least one
+/// @throws ParameterError also when the members differ
+DistanceVerdict distance_from_code(std::span<const Part> parts, std::uint32_t f);
 
 }  // namespace veilsum::ring

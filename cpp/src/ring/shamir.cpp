@@ -202,9 +202,9 @@ std::size_t challenge_elements(const PrimeField& field) {
 }
 
 Elements combine_challenge(const PrimeField& field, const Digest& challenge,
-                           std::span<const std::uint64_t> share) {
+                           std::span<const std::uint64_t> share, std::size_t count) {
   const Expander expander("veilsum/2/challenge-combination", {}, challenge, KeySize::kAes256);
-  Elements out(challenge_elements(field));
+  Elements out(count);
   for (std::size_t i = 0; i < out.size(); ++i) {
     const Elements coefficients = uniform_elements(field, expander.key(), i, share.size());
     out[i] = inner_product(field, coefficients.span(), share);

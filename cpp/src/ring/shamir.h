@@ -82,13 +82,18 @@ std::size_t check_answers(const Shamir& scheme, const Answers& answers);
 /// than the right one gives the right answer to a challenge with a probability of at most 2^-128.
 std::size_t challenge_elements(const PrimeField& field);
 
-/// challenge_elements() linear combinations of a share vector, their coefficients uniform elements
-/// under a key from the digest: combination i takes those of stream i. Linear, and the same for
+/// `count` linear combinations of a share vector, their coefficients uniform elements under a key
+/// from the digest: combination i takes those of stream i. Linear, and the same for
 /// every member: the members' combinations are shares of the combinations of the secret. An answer
 /// is to be masked, by adding a share of uniform elements, before anyone sees it. Constant-time in
 /// the share.
 /// @param challenge public, and fixed only after the shares were dealt
 Elements combine_challenge(const PrimeField& field, const Digest& challenge,
-                           std::span<const std::uint64_t> share);
+                           std::span<const std::uint64_t> share, std::size_t count);
+/// challenge_elements() of them.
+inline Elements combine_challenge(const PrimeField& field, const Digest& challenge,
+                                  std::span<const std::uint64_t> share) {
+  return combine_challenge(field, challenge, share, challenge_elements(field));
+}
 
 }  // namespace veilsum::ring

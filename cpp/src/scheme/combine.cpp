@@ -82,15 +82,12 @@ std::vector<std::uint32_t> missing(const Committee& committee,
 
 }  // namespace
 
-Combined combine(const Certificate& certificate, const std::vector<Answer>& answers,
-                 const Opener& reader, const SignatureVerifier& verifier, bool every) {
+OpenedAnswers open_answers(const Certificate& certificate, const std::vector<Answer>& answers,
+                           const Opener& reader, const SignatureVerifier& verifier) {
   const Round& round = certificate.round();
-  const Committee& committee = committee_of(round);
   const ShareLayout layout(round);
-  std::vector<std::uint32_t> members;
-  std::vector<KeyShare> shares;
+  OpenedAnswers out;
   std::set<std::uint32_t> seen;
-  std::vector<std::uint32_t> unreadable;
   for (const Answer& answer : answers) {
     answer.check(certificate, verifier);
     if (!seen.insert(answer.member).second) continue;
@@ -98,14 +95,24 @@ Combined combine(const Certificate& certificate, const std::vector<Answer>& answ
     try {
       if (reader.open({}, answer_info(round, answer.sum, answer.member), answer.sealed,
                       plain.span())) {
-        shares.push_back(read_answer(layout, plain.span()));
-        members.push_back(answer.member);
+        out.shares.push_back(read_answer(layout, plain.span()));
+        out.members.push_back(answer.member);
         continue;
       }
     } catch (const WireFormatError&) {  // signed and sealed by the member, but no share
     }
-    unreadable.push_back(answer.member);
+    out.unreadable.push_back(answer.member);
   }
+  return out;
+}
+
+Combined combine(const Certificate& certificate, const std::vector<Answer>& answers,
+                 const Opener& reader, const SignatureVerifier& verifier, bool every) {
+  const Round& round = certificate.round();
+  const Committee& committee = committee_of(round);
+  const ShareLayout layout(round);
+  const OpenedAnswers opened = open_answers(certificate, answers, reader, verifier);
+  const std::vector<std::uint32_t>& members = opened.members;
   if (members.size() < committee.threshold()) {
     throw RoundError("opening takes the answers of " + std::to_string(committee.threshold()) +
                      " of " + std::to_string(committee.size()) + " members; " +
@@ -113,11 +120,11 @@ Combined combine(const Certificate& certificate, const std::vector<Answer>& answ
                      names_of(missing(committee, members)) + " are missing or cannot be read");
   }
 
-  const Words all = side_by_side(layout, members, shares);
+  const Words all = side_by_side(layout, members, opened.shares);
   Combined out;
   const auto take = [&](std::optional<SumKey> key, std::vector<std::uint32_t> wrong) {
     if (!key) return;
-    wrong.insert(wrong.end(), unreadable.begin(), unreadable.end());
+    wrong.insert(wrong.end(), opened.unreadable.begin(), opened.unreadable.end());
     std::sort(wrong.begin(), wrong.end());
     wrong.erase(std::unique(wrong.begin(), wrong.end()), wrong.end());
     out.keys.push_back(*std::move(key));

@@ -19,7 +19,18 @@ struct Combined {
   std::vector<std::vector<std::uint32_t>> wrong;
 };
 
+/// Members' shares of a sum, as its reader opened them.
+struct OpenedAnswers {
+  std::vector<std::uint32_t> members;
+  std::vector<KeyShare> shares;           ///< of each
+  std::vector<std::uint32_t> unreadable;  ///< members whose answer cannot be opened, or is none
+};
 /// @param answers to this certificate; of a member that answers twice the first counts
+/// @throws RoundError for an answer to another certificate, or whose signature does not hold
+OpenedAnswers open_answers(const Certificate& certificate, const std::vector<Answer>& answers,
+                           const Opener& reader, const SignatureVerifier& verifier);
+
+/// @param answers as open_answers()
 /// @param reader opens what is sealed to the round's reader
 /// @param every whether sets of t answers are tried although the code gives a key
 /// @throws RoundError for an answer to another certificate, or whose signature does not hold, and

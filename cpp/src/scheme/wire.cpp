@@ -41,7 +41,9 @@ std::string kind_name(ObjectKind kind) {
                                            "endorsement",
                                            "certificate",
                                            "answer",
-                                           "group keys"};
+                                           "group keys",
+                                           "challenge answer",
+                                           "verdict"};
   const auto number = static_cast<std::uint16_t>(kind);
   if (number == 0 || number > std::size(kNames)) {
     return "object of unknown kind " + std::to_string(number);

@@ -32,6 +32,8 @@ enum class ObjectKind : std::uint16_t {
   kCertificate = 13,
   kAnswer = 14,
   kGroup = 15,  ///< a group's keys, sealed to one of its clients each
+  kChallengeAnswer = 16,
+  kVerdict = 17,
 };
 
 inline constexpr std::uint16_t kWireVersion = 2;

@@ -1,10 +1,11 @@
-"""Committees at work: endorse a sum, answer its certificate, combine the answers.
+"""Committees at work: endorse a sum, answer its certificate, combine the answers; blame.
 
 Layer: Python API, over rounds, keys and the core. An aggregator sends each member a request
 (`request_for`); members endorse; t endorsements make a certificate; members answer it; whoever
-reads combines t answers to the sum's key. Nothing here sends anything: requests, endorsements,
-certificates and answers are objects with bytes, in the order of docs/committee.md. What a member
-signed and answered is in its ledger before it leaves.
+reads combines t answers to the sum's key. Where they give none, the round is lost: members open one
+challenge an upload, and `blame` says what that shows of whom. Nothing here sends anything:
+requests, endorsements, certificates and answers are objects with bytes, in the order of
+docs/committee.md. What a member signed and answered is in its ledger before it leaves.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from veilsum.keys.identity import Identity
 from veilsum.keys.roster import Roster
 from veilsum.keys.sealing import seal
 
-__all__ = ["Member", "certify", "combine", "request_for"]
+__all__ = ["Member", "blame", "certify", "combine", "request_for"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 _Verify: TypeAlias = Callable[[bytes, bytes, bytes], bool]
@@ -165,7 +166,8 @@ class Member:
             clients. The aggregator sums again without them.
         RoundError
             As `check`, and when this member endorsed another sum of the round, or another round of
-            this step.
+            this step; when the round was lost, or the sum lacks a client of a lost round of this
+            training (`record_lost`).
         KeyMismatchError
             When the request is for another member.
         OSError
@@ -173,7 +175,7 @@ class Member:
         """
         opened = self._open(rnd, request)
         _whole(opened)
-        self._ledger.endorse(rnd, request.sum)
+        self._ledger.endorse(rnd, request.sum, request.clients)
         self._held = _digest(request), opened
         payload = _core.endorsement_payload(rnd, request.member, request.sum)
         return _core.Endorsement(rnd, request.member, request.sum, self._identity.sign(payload))
@@ -202,37 +204,127 @@ class Member:
         BadSharesError, RoundError, KeyMismatchError, OSError
             As `endorse`; and when certificate and request are of different sums.
         """
-        check_type(
-            "answer(rnd, certificate, request)", "certificate", certificate, _core.Certificate
-        )
-        if certificate.round.id != rnd.id:
-            raise RoundError(
-                f"the certificate belongs to round {certificate.round.id.hex()[:16]}, not to round "
-                f"{rnd.id.hex()[:16]}"
-            )
+        self._check_certificate("answer(rnd, certificate, request)", rnd, certificate)
         opened = self._opened_before(rnd, request)
         if opened is None:
             opened = self._open(rnd, request)
-        if certificate.sum != request.sum:
-            raise RoundError(
-                "the certificate is for another sum of this round than the request; members answer "
-                "what a threshold of them endorsed"
-            )
+        _same_sum(certificate, request)
         _whole(opened)
-        self._ledger.endorse(rnd, request.sum)
+        self._ledger.endorse(rnd, request.sum, request.clients)
         signed = self._ledger.answered(rnd, request.sum)
         if signed is None:
             sealed = _core.seal_answer(opened, request.member, seal)
             payload = _core.answer_payload(rnd, request.member, request.sum, sealed)
             # Hedged signatures differ from call to call, so what is kept is both.
             signed = self._identity.sign(payload) + sealed
-            signed = self._ledger.answer(rnd, request.sum, signed)
+            signed = self._ledger.answer(rnd, request.sum, signed, request.clients)
         self._held = None
         size = self._identity.public.signature_bytes
         return _core.Answer(rnd, request.member, request.sum, signed[size:], signed[:size])
 
+    def open_challenge(
+        self, rnd: Round, certificate: _core.Certificate, request: _core.MemberRequest
+    ) -> _core.ChallengeAnswer:
+        """Open the challenges of a spoiled round's uploads, so that `blame` can name who did it.
+
+        What leaves are random linear combinations of this member's share of each upload, masked:
+        they say nothing of any update. An upload is challenged once, ever, by a challenge that its
+        manifest fixes; that is recorded first.
+
+        Parameters
+        ----------
+        rnd : Round
+            The round that was spoiled.
+        certificate : Certificate
+            The word of a threshold of members for its sum.
+        request : MemberRequest
+            What the aggregator sent to this member, of the same sum.
+
+        Returns
+        -------
+        ChallengeAnswer
+            Signed, and public. It says as well which clients sealed no share to this member. Asked
+            again, the same bytes.
+
+        Raises
+        ------
+        RoundError
+            As `check`; when certificate and request are of different sums, or this member endorsed
+            or challenged another sum of the round.
+        KeyMismatchError
+            When the request is for another member.
+        OSError
+            When the ledger cannot be written.
+        """
+        call = "open_challenge(rnd, certificate, request)"
+        self._check_certificate(call, rnd, certificate)
+        self._check_request(call, rnd, request)
+        _same_sum(certificate, request)
+        self._ledger.endorse_to_blame(rnd, request.sum)
+        self._ledger.challenge(request)
+        signed = self._ledger.challenges_answered(rnd, request.sum)
+        if signed is None:
+            words = _core.open_challenges(request, self._open_share)
+            payload = _core.challenge_payload(rnd, request.member, request.sum, words)
+            signed = self._identity.sign(payload) + words
+            signed = self._ledger.challenge_answer(rnd, request.sum, signed)
+        size = self._identity.public.signature_bytes
+        return _core.ChallengeAnswer(rnd, request.member, request.sum, signed[size:], signed[:size])
+
+    def record_lost(
+        self, rnd: Round, certificate: _core.Certificate, verdict: _core.Verdict | None = None
+    ) -> bool:
+        """Note in the ledger that a certified sum was lost: its answers gave no sum that checks.
+
+        From then on this member neither endorses nor answers it, and endorses no sum of the same
+        training that lacks one of its clients, until it answered a sum with all of them that was
+        endorsed later. Leaving one out, while updates repeat, would give that one away. Nothing
+        joins rounds outside a training.
+
+        Parameters
+        ----------
+        rnd : Round
+            The lost round.
+        certificate : Certificate
+            Of the lost sum.
+        verdict : Verdict, optional
+            Of `blame`, for the same sum: clients that it convicts may be left out. It may come
+            later than the first call.
+
+        Returns
+        -------
+        bool
+            False when the same was noted before.
+
+        Raises
+        ------
+        RoundError
+            When certificate or verdict are of another round or sum, or this member endorsed
+            another sum of the round.
+        OSError
+            When the ledger cannot be written.
+        """
+        call = "record_lost(rnd, certificate, verdict)"
+        self._check_certificate(call, rnd, certificate)
+        convicted: set[int] = set()
+        if verdict is not None:
+            check_type(call, "verdict", verdict, _core.Verdict)
+            if verdict.round.id != rnd.id or verdict.sum != certificate.sum:
+                raise RoundError("the verdict is on another sum than the certificate's")
+            convicted.update(verdict.clients)
+        clients = [client for client in certificate.clients if client not in convicted]
+        return self._ledger.lose(rnd, certificate.sum, clients)
+
+    def _check_certificate(self, call: str, rnd: Round, certificate: _core.Certificate) -> None:
+        check_type(call, "rnd", rnd, Round)
+        check_type(call, "certificate", certificate, _core.Certificate)
+        _same_round(rnd, certificate, "the certificate")
+
     def _open(self, rnd: Round, request: _core.MemberRequest) -> _core.OpenedShares:
-        call = "endorse(rnd, request)"
+        self._check_request("endorse(rnd, request)", rnd, request)
+        return _core.open_shares(request, self._open_share)
+
+    def _check_request(self, call: str, rnd: Round, request: _core.MemberRequest) -> None:
         check_type(call, "rnd", rnd, Round)
         check_type(call, "request", request, _core.MemberRequest)
         if request.round.id != rnd.id:
@@ -241,7 +333,6 @@ class Member:
                 f"{rnd.id.hex()[:16]}"
             )
         _core.check_request(request, self._identity.public, self._least, Roster.verify)
-        return _core.open_shares(request, self._open_share)
 
     def _opened_before(self, rnd: Round, request: _core.MemberRequest) -> _core.OpenedShares | None:
         """Return what `endorse` opened of these very bytes, which were checked then."""
@@ -428,13 +519,84 @@ def combine(
             return key
     raise TamperedSumError(
         "no set of the answers gives a key that opens this sum: members, clients or the aggregator "
-        "deviate; no value is given out"
+        "deviate; no value is given out. The round is lost: blame() judges what members say when "
+        "they open its challenges"
     )
 
 
-def _holds(answer: _core.Answer, certificate: _core.Certificate, verify: _Verify) -> bool:
+def blame(
+    rnd: Round,
+    certificate: _core.Certificate,
+    challenge_answers: Iterable[_core.ChallengeAnswer],
+    answers: Iterable[_core.Answer] = (),
+    *,
+    group: Group | None = None,
+    reader: Identity | None = None,
+) -> _core.Verdict:
+    """Find out who spoiled a round, as far as what members signed shows it.
+
+    With f = max(1, 2t - n - 1, floor((n - t) / 2)) dishonest members assumed at most: a client is
+    convicted whose shares are none of a sharing, whichever f members lie, which n' challenge
+    answers can show where n' - t > f. Otherwise a client that deals bad shares looks like members
+    that say so, and the pairs are suspects. A member is convicted whose combinations fit every
+    upload while its answer does not. What is consistently shared but wrong (a key, a tag), and
+    wrong blocks, cannot be told from a change by the aggregator: nobody is named.
+
+    Parameters
+    ----------
+    rnd : Round
+        The round that was spoiled.
+    certificate : Certificate
+        Of its sum.
+    challenge_answers : iterable of ChallengeAnswer
+        Of as many members as there are. Those that do not hold count as missing.
+    answers : iterable of Answer, optional
+        The members' answers to the certificate, for a reader.
+    group : Group, optional
+        The clients' keys, where they read; needed with answers.
+    reader : Identity, optional
+        The reader's, where that is a server; needed with answers.
+
+    Returns
+    -------
+    Verdict
+        `clients` and `members` are convicted; `suspects` are pairs (client, member) of which one
+        deviates; `sentence` says it for people. Its bytes hold the certificate and the challenge
+        answers, from which anybody comes to the same clients and suspects; `members` are a
+        reader's finding, and not in the bytes.
+
+    Raises
+    ------
+    RoundError
+        When the certificate is of another round, or a client's signature in it does not hold.
+    KeyMismatchError
+        When group or reader are not the round's.
+    """
+    call = "blame(rnd, certificate, challenge_answers)"
+    check_type(call, "rnd", rnd, Round)
+    check_type(call, "certificate", certificate, _core.Certificate)
+    _same_round(rnd, certificate, "the certificate")
+    words = _listed(call, "challenge answer", challenge_answers, _core.ChallengeAnswer)
+    listed = _listed(call, "answer", answers, _core.Answer)
+    opener = _opener_of(rnd, group, reader) if listed else None
+    verify = _remembering()
+    return _core.blame(
+        certificate,
+        [word for word in words if _holds(word, certificate, verify, _core.check_challenge_answer)],
+        [answer for answer in listed if _holds(answer, certificate, verify)],
+        opener,
+        verify,
+    )
+
+
+def _holds(
+    answer: Any,
+    certificate: _core.Certificate,
+    verify: _Verify,
+    check: Callable[..., None] = _core.check_answer,
+) -> bool:
     try:
-        _core.check_answer(answer, certificate, verify)
+        check(answer, certificate, verify)
     except RoundError:
         return False
     return True
@@ -487,6 +649,14 @@ def _opener_of(rnd: Round, group: Group | None, reader: Identity | None) -> Any:
 def _whole(opened: _core.OpenedShares) -> None:
     if opened.bad:
         raise BadSharesError(opened.bad)
+
+
+def _same_sum(certificate: _core.Certificate, request: _core.MemberRequest) -> None:
+    if certificate.sum != request.sum:
+        raise RoundError(
+            "the certificate is for another sum of this round than the request; members answer "
+            "what a threshold of them endorsed"
+        )
 
 
 def _same_round(rnd: Round, thing: Any, name: str) -> None:

@@ -66,6 +66,9 @@ _COMMANDS: Final = {
     "combine": _Command(
         "A client", "veilsum.cli.commands.combine", "Combine members' answers to a sum key."
     ),
+    "blame": _Command(
+        "A client", "veilsum.cli.commands.blame", "Say who spoiled a round, as far as it shows."
+    ),
     "sum": _Command("The aggregator", "veilsum.cli.commands.sum", "Sum uploads; needs no key."),
     "request": _Command(
         "The aggregator", "veilsum.cli.commands.request", "Ask each member of the committee."
@@ -78,6 +81,14 @@ _COMMANDS: Final = {
     ),
     "answer": _Command(
         "A committee's member", "veilsum.cli.commands.answer", "Answer a certificate."
+    ),
+    "challenge": _Command(
+        "A committee's member",
+        "veilsum.cli.commands.challenge",
+        "Open the challenges of a spoiled round.",
+    ),
+    "lost": _Command(
+        "A committee's member", "veilsum.cli.commands.lost", "Note that a certified sum was lost."
     ),
     "train": _Command(
         "The main job",

@@ -13,7 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from veilsum._core import Aggregate, Answer, Certificate, Endorsement, Upload, check_answer
+from veilsum._core import (
+    Aggregate,
+    Answer,
+    Certificate,
+    ChallengeAnswer,
+    Endorsement,
+    Upload,
+    blame,
+    check_answer,
+    check_challenge_answer,
+)
 from veilsum.api.members import request_for
 from veilsum.api.rounds import Round
 from veilsum.api.summing import Accumulator
@@ -325,6 +335,48 @@ class Aggregator:
         read = Answer.from_bytes(answer, self._certificate.round)
         _from(member, read.member, "answer")
         check_answer(read, self._certificate, Roster.verify)
+
+    def check_challenge_answer(self, member: int, answer: bytes) -> None:
+        """Refuse what does not open the challenges of what `certify` made.
+
+        Parameters
+        ----------
+        member : int
+            Its place in the committee.
+        answer : bytes
+            From that member.
+
+        Raises
+        ------
+        veilsum.RoundError
+            As `check_answer`.
+        veilsum.WireFormatError
+            When it is malformed.
+        """
+        if self._certificate is None:
+            raise RoundError("no sum was certified")
+        read = ChallengeAnswer.from_bytes(answer, self._certificate.round)
+        _from(member, read.member, "challenges")
+        check_challenge_answer(read, self._certificate, self._verify)
+
+    def blame(self, opened: Sequence[bytes]) -> bytes:
+        """Return the verdict: who spoiled the sum that `certify` was for, as far as it shows.
+
+        Parameters
+        ----------
+        opened : sequence of bytes
+            Challenge answers that `check_challenge_answer` let pass.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When nothing was certified.
+        """
+        if self._certificate is None:
+            raise RoundError("no sum was certified")
+        rnd = self._certificate.round
+        read = [ChallengeAnswer.from_bytes(one, rnd) for one in opened]
+        return blame(self._certificate, read, [], None, self._verify).to_bytes()
 
     def _closed(self) -> Aggregate:
         if self._total is None:

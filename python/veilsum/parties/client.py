@@ -24,9 +24,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from veilsum._core import MemberRequest
+from veilsum._core import Answer, MemberRequest, Verdict
 from veilsum.api.encrypting import encrypt
-from veilsum.api.members import Member
+from veilsum.api.members import Member, blame
 from veilsum.api.pads import PadStore
 from veilsum.api.rounds import Round
 from veilsum.arguments import shown
@@ -45,7 +45,9 @@ from veilsum.parties.messages import (
     GiveShare,
     Introduce,
     Join,
+    Lose,
     MakeGroup,
+    OpenChallenges,
     Proposal,
     Propose,
     Request,
@@ -53,6 +55,7 @@ from veilsum.parties.messages import (
     Take,
     Train,
     read_request,
+    write_convicted,
     write_request,
 )
 from veilsum.privacy.distributed_noise import NoisePlan
@@ -230,6 +233,12 @@ class _Inside(_Stage):
         request = MemberRequest.from_bytes(asked.request, rnd)
         return self._own.member.answer(rnd, certified, request).to_bytes(), self
 
+    def open_challenges(self, asked: OpenChallenges) -> _Step:
+        rnd = self._opens(asked.description)
+        certified = self.agreement.read_certificate(asked.certificate, rnd)
+        request = MemberRequest.from_bytes(asked.request, rnd)
+        return self._own.member.open_challenge(rnd, certified, request).to_bytes(), self
+
     def _opens(self, description: bytes) -> Round:
         """Read a round that the cloud is asked to open, refusing what was not agreed."""
         rnd = Round.from_bytes(description)
@@ -345,7 +354,7 @@ class _Ready(_Inside):
                 "skipped, come first"
             )
         # Whoever could ask other clouds than those drawn would choose whose updates are summed.
-        if own.index not in participants(terms, number):
+        if own.index not in participants(terms, number) and own.index not in self.state.owed:
             raise RoundError(f"the cloud was not drawn for round {number}")
         if asked.description:
             self._prepare(self.state.read(asked.description))
@@ -367,6 +376,23 @@ class _Ready(_Inside):
     def skip(self, asked: Skip) -> _Step:
         self.state.skip(asked.step)
         return b"", self._ready()
+
+    def lose(self, asked: Lose) -> _Step:
+        # What was trained goes with the step: its update is never encrypted again.
+        rnd = self.state.read(asked.description)
+        verdict = Verdict.from_bytes(asked.verdict, rnd)
+        answers = [Answer.from_bytes(one, rnd) for one in asked.answers]
+        seen = blame(
+            rnd,
+            verdict.certificate,
+            verdict.challenge_answers,
+            answers,
+            group=self.agreement.group,
+        )
+        if self.agreement.opened_by_clients:
+            self._own.member.record_lost(rnd, verdict.certificate, verdict)
+        self.state.lose(rnd, verdict)
+        return write_convicted(seen.members), self._ready()
 
 
 @dataclass
@@ -571,7 +597,8 @@ class Client:
         member = opened(made, ledger, min_clients=terms.min_clients)
         self._own = _Own(index, task, terms, made, member, threads)
         self._stage: _Stage = _Invited(self._own)
-        self._told = b""  # digest of the last request to take or skip that was followed
+        # Of the last request to take, skip or lose that was followed: its digest, and the reply.
+        self._told = b"", b""
 
     @property
     def log(self) -> Log:
@@ -640,13 +667,14 @@ class Client:
         veilsum.VeilsumError
             As `handle`.
         """
-        # Whoever asked may have lost the reply, which says nothing and can be given again. Uploads
-        # are not made again: whoever carries replies keeps them.
-        told = _digest_of(request) if isinstance(request, (Take, Skip)) else b""
-        if told and told == self._told:
-            return b""
+        # Whoever asked may have lost the reply, which can be given again. Uploads are not made
+        # again: whoever carries replies keeps them.
+        told = _digest_of(request) if isinstance(request, (Take, Skip, Lose)) else b""
+        if told and told == self._told[0]:
+            return self._told[1]
         reply, stage = self._possible(request)(request)
-        self._told = told or self._told
+        if told:
+            self._told = told, reply
         if isinstance(request, Train) and isinstance(stage, _Trained):
             self._own.log.loss = stage.work.result.loss
         self._stage = stage
@@ -665,13 +693,13 @@ class Client:
         """
         asked = read_request(request)
         stage = self._stage
-        if isinstance(asked, (Endorse, GiveShare, Introduce, MakeGroup, Propose)):
+        if isinstance(asked, (Endorse, GiveShare, OpenChallenges, Introduce, MakeGroup, Propose)):
             return
         if isinstance(asked, Contribute) and isinstance(stage, _Trained):
             self._stage = stage.claim(asked.description)
         elif isinstance(asked, Contribute) and isinstance(stage, _Counting):
             self._stage = _Counted(self._own, stage._beginning)
-        elif isinstance(asked, (Take, Skip)):
+        elif isinstance(asked, (Take, Skip, Lose)):
             self.ask(asked)
         else:
             _, self._stage = self._possible(asked)(asked)
@@ -701,7 +729,7 @@ class Client:
         return made
 
 
-def _digest_of(request: Take | Skip) -> bytes:
+def _digest_of(request: Take | Skip | Lose) -> bytes:
     return hashlib.sha256(write_request(request)).digest()
 
 

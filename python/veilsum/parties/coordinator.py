@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from veilsum._core import Verdict
 from veilsum.api.plans import Plan
 from veilsum.api.rounds import Round
 from veilsum.arguments import shown
@@ -37,14 +38,17 @@ from veilsum.parties.messages import (
     Introduce,
     IssueKey,
     Join,
+    Lose,
     MakeGroup,
     Open,
+    OpenChallenges,
     Proposal,
     Propose,
     Request,
     Skip,
     Take,
     Train,
+    read_convicted,
     read_request,
     write_request,
 )
@@ -87,6 +91,56 @@ class Opening:
     answer_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class Loss:
+    """Who spoiled a sum, as far as it shows: numbers are from 0.
+
+    Parameters
+    ----------
+    purpose : str
+        Of the sum.
+    clouds : tuple of int
+        Convicted: their shares are none of a sharing, whoever of the members lies.
+    members : tuple of int
+        Convicted by most of the clouds that could be asked, who read the answers: theirs are not
+        the sums of their shares.
+    suspects : tuple of (int, int)
+        Pairs (cloud, member) of which one deviates.
+    opened : tuple of int
+        Members that opened the challenges.
+    silent : dict of int to str
+        Members that did not, and why.
+    """
+
+    purpose: str
+    clouds: tuple[int, ...] = ()
+    members: tuple[int, ...] = ()
+    suspects: tuple[tuple[int, int], ...] = ()
+    opened: tuple[int, ...] = ()
+    silent: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """The same for people, who count from 1."""
+        said = []
+        if self.clouds:
+            said.append(
+                f"{_numbered('cloud', self.clouds)} dealt shares that are none of a sharing"
+            )
+        if self.members:
+            said.append(f"{_numbered('member', self.members)} answered wrongly")
+        for cloud in sorted({cloud for cloud, _ in self.suspects}):
+            pairs = _numbered("member", [one for other, one in self.suspects if other == cloud])
+            said.append(f"cloud {cloud + 1} dealt bad shares, or {pairs} said so wrongly")
+        if not said:
+            said.append("nobody can be named")
+        return "; ".join(said)
+
+
+def _numbered(kind: str, numbers: Sequence[int]) -> str:
+    return f"{kind}{'s' * (len(numbers) > 1)} {', '.join(str(one + 1) for one in numbers)}"
+
+
 @dataclass
 class CloudRound:
     """One cloud's part of a round, as far as the coordinator can know it.
@@ -101,7 +155,7 @@ class CloudRound:
         Its own wall time by phase.
     state : str
         "summed"; or why it is not in the sum: "not sampled", "absent", "lost", "damaged",
-        "refused", "late", "round skipped".
+        "refused", "late", "round skipped", "round lost", "convicted".
     """
 
     client: int
@@ -129,6 +183,8 @@ class PlayedRound:
         Bytes of one message of each kind that travels in the round.
     skipped : str
         Why the round was skipped; empty for a round that was summed.
+    lost : Loss or None
+        Who spoiled a sum of it, where one did not open; the round is skipped then.
     opening : Opening or None
         Of the sum of updates; None where nothing was opened.
     plain_values : int
@@ -141,6 +197,7 @@ class PlayedRound:
     uploads: list[SeenUpload] = field(default_factory=list)
     message_bytes: dict[str, int] = field(default_factory=dict)
     skipped: str = ""
+    lost: Loss | None = None
     opening: Opening | None = None
     plain_values: int = 0
 
@@ -163,6 +220,10 @@ class PlayedRound:
 
 class _Skip(Exception):  # noqa: N818 - no error: the round is skipped and the training goes on
     """Too few clouds are left in the round."""
+
+
+class _Spoiled(Exception):  # noqa: N818 - no error: the round is lost and the training goes on
+    """The last sum opens for nobody, whichever members are asked."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +252,7 @@ class _Answers:
     left: list[int]
 
 
-_Told = Take | Skip
+_Told = Take | Skip | Lose
 """What a cloud must take in to follow."""
 
 
@@ -242,6 +303,13 @@ class Coordinator:
         self._told: list[_Told] = []
         self._answers = _Answers(b"", b"", (), {}, [])
         self._followed = [0] * terms.clouds
+        # Clouds of lost sums that the next sum of updates must hold, and those that need not be in
+        # any; losses that members who are no clouds were not told of yet.
+        self._owed: set[int] = set()
+        self._convicted: set[int] = set()
+        self._untold: list[list[Lose]] = [[] for _ in range(terms.members)]
+        # What clouds replied to the last loss: whom the answers convict.
+        self._named: list[tuple[int, ...]] = []
 
     def to_bytes(self) -> bytes:
         """Return what it remembers between rounds; nothing of it is secret."""
@@ -251,6 +319,9 @@ class Coordinator:
             "played": self.played,
             "told": [write_request(told).hex() for told in self._told],
             "followed": self._followed,
+            "owed": sorted(self._owed),
+            "convicted": sorted(self._convicted),
+            "untold": [[write_request(one).hex() for one in some] for some in self._untold],
         }
         return json.dumps(kept).encode()
 
@@ -286,13 +357,19 @@ class Coordinator:
             made.setup_bytes = int(kept["setup_bytes"])
             made.played = int(kept["played"])
             told = [read_request(bytes.fromhex(one)) for one in kept["told"]]
-            made._told = [one for one in told if isinstance(one, (Take, Skip))]
+            made._told = [one for one in told if isinstance(one, (Take, Skip, Lose))]
             made._followed = [int(count) for count in kept["followed"]]
+            made._owed = {int(cloud) for cloud in kept["owed"]}
+            made._convicted = {int(cloud) for cloud in kept["convicted"]}
+            untold = [[read_request(bytes.fromhex(one)) for one in some] for some in kept["untold"]]
+            made._untold = [[one for one in some if isinstance(one, Lose)] for some in untold]
         except (ValueError, KeyError, TypeError) as reason:
             raise WireFormatError("what a coordinator kept is malformed") from reason
         fits = len(made._followed) == terms.clouds and all(
             0 <= count <= len(made._told) for count in made._followed
         )
+        fits = fits and len(made._untold) == terms.members
+        fits = fits and all(0 <= i < terms.clouds for i in made._owed | made._convicted)
         if not fits or len(made._told) != len(told):
             raise WireFormatError("what a coordinator kept is of another training")
         return made
@@ -392,7 +469,14 @@ class Coordinator:
         upload = max(one.payload_bytes for one in self.aggregator.seen)
         self.setup_bytes += upload + take.size
         self._told.append(take)
-        follow = yield from self._catch_up(played.clouds, played, "setup")
+        try:
+            follow = yield from self._catch_up(played.clouds, played, "setup")
+        except _Spoiled:
+            loss, _ = yield from self._judge(played)
+            raise TamperedSumError(
+                f"no answers open the sum of statistics: {loss.sentence}. Statistics are the same "
+                "every time, so they are not encrypted again: this training is over"
+            ) from None
         for one in played.clouds:
             if one not in follow:
                 raise RoundError(f"cloud {one.client + 1} did not take in the statistics")
@@ -405,7 +489,8 @@ class Coordinator:
 
         A cloud that drops, or whose upload arrives damaged or late, is left out; the mean is that
         of the others. With fewer than `min_clients` the round is skipped: nothing is opened, and
-        the model stays as it was.
+        the model stays as it was. So it does where a sum opens for nobody: the round is lost, and
+        the next one holds all clouds of the lost sum but those that its verdict convicts.
 
         Parameters
         ----------
@@ -432,12 +517,17 @@ class Coordinator:
                 cloud.state = "round skipped" if cloud.state == "summed" else cloud.state
             # Everybody takes note of it, those who are away now when they are back.
             self._told.append(Skip(number))
+        except _Spoiled:
+            yield from self._lose(played)
         self.played = number
         return played
 
     def _play(self, played: PlayedRound) -> Steps[None]:
         number = played.number
-        drawn = [played.clouds[i] for i in participants(self.terms, number)]
+        for i in self._convicted:
+            played.clouds[i].state = "convicted"
+        chosen = self._owed.union(participants(self.terms, number)) - self._convicted
+        drawn = [played.clouds[i] for i in sorted(chosen)]
         # Proposed before training, so that clouds can prepare their encryptions meanwhile, where
         # nothing else is to be agreed on first.
         sums = 0
@@ -477,6 +567,17 @@ class Coordinator:
             raise _Skip(
                 f"{len(there)} clouds are left, too few for a largest share of {cap:g} "
                 "(aggregation.max_share)"
+            )
+        self._require_owed(there)
+
+    def _require_owed(self, there: Sequence[CloudRound]) -> None:
+        """Skip the round where a cloud is missing that the sum after a lost one must hold."""
+        missing = self._owed.difference(cloud.client for cloud in there)
+        if missing:
+            raise _Skip(
+                f"missing of a lost round: {_numbered('cloud', sorted(missing))}; the next sum "
+                "must hold all of its clouds, for leaving one out, while updates repeat, gives "
+                "that one away"
             )
 
     def _ask_all(
@@ -552,6 +653,7 @@ class Coordinator:
         yield from self._uploads(there, proposal.description, played, "contribute")
         count = len(self.aggregator.seen)
         self._require(count, self.terms.min_clients, played)
+        self._require_owed([cloud for cloud in there if cloud.state == "summed"])
         # Totals of one pass say nothing of the clouds of another: no cloud would take them in.
         if proposal.purpose.startswith(SHARES) and passed and count != passed:
             raise _Skip(
@@ -578,6 +680,7 @@ class Coordinator:
         )
         yield from self._uploads(there, description, played, "upload")
         self._require(len(aggregator.seen), self.terms.min_clients, played)
+        self._require_owed([cloud for cloud in there if cloud.state == "summed"])
         take, opening = yield from self._open(description, played)
         if proposal.plain_values:
             take = Take(take.description, take.aggregate, take.opening, aggregator.plain_sum)
@@ -586,6 +689,7 @@ class Coordinator:
         self._told.append(take)
         yield from self._distribute(played)
         played.message_bytes = self._message_bytes(take, played.opening, played)
+        self._owed.clear()
         self._forget()
 
     def _arrived(self, cloud: CloudRound, upload: Reply, played: PlayedRound) -> str:
@@ -651,15 +755,31 @@ class Coordinator:
                 Ask(Party("cloud", cloud.client), one, played.number, occasion, "decrypt")
                 for cloud, one in zip(behind, told, strict=True)
             ]
+            # Whether a sum is lost is known when all who were asked have replied: where one of
+            # them has taken it in, it stands.
+            unable: list[tuple[CloudRound, _Told, Reply]] = []
             for cloud, one, reply in zip(behind, told, replies, strict=True):
                 played.add("decrypt", reply, cloud)
                 if (yield from self._told_anew(cloud, one, reply, played)):
                     continue
-                if self._word(cloud, reply).data is None:
+                if isinstance(reply.error, TamperedSumError):
+                    unable.append((cloud, one, reply))
+                elif self._word(cloud, reply).data is None:
                     gone.add(cloud.client)
-                    continue
-                cloud.down_bytes += one.size if isinstance(one, Take) else 0
-                self._followed[cloud.client] += 1
+                else:
+                    self._took(cloud, one, reply)
+            for cloud, one, reply in unable:
+                if self._spoiled(one):
+                    raise _Spoiled
+                self._word(cloud, reply)
+                gone.add(cloud.client)
+
+    def _took(self, cloud: CloudRound, told: _Told, reply: Reply) -> None:
+        """Note that a cloud has taken in what it was told."""
+        cloud.down_bytes += 0 if isinstance(told, Skip) else told.size
+        if isinstance(told, Lose) and told is self._told[-1]:
+            self._named.append(read_convicted(reply.data or b"", len(self._members)))
+        self._followed[cloud.client] += 1
 
     def _told_anew(
         self, cloud: CloudRound, told: _Told, reply: Reply, played: PlayedRound
@@ -672,6 +792,84 @@ class Coordinator:
         if told is not self._told[self._followed[cloud.client]]:
             return True  # another cloud that was asked side by side found it first
         return told is self._told[-1] and (yield from self._ask_more(played))
+
+    def _spoiled(self, told: _Told) -> bool:
+        """Return whether a sum that a cloud cannot open is lost: a committee's last, and nobody's.
+
+        Where another cloud has taken it in, the sum stands, and what is wrong is this cloud's.
+        """
+        return (
+            isinstance(told, Take)
+            and told is self._told[-1]
+            and told.description == self._answers.description
+            and max(self._followed) < len(self._told)
+        )
+
+    def _judge(self, played: PlayedRound) -> Steps[tuple[Loss, Lose]]:
+        """Have the challenges of the last sum's uploads opened, and make the verdict."""
+        known, silent = self._answers, dict[int, str]()
+        everybody = range(len(self._members))
+        opened = yield from self._gather(
+            everybody,
+            lambda k: OpenChallenges(known.description, known.certificate, known.requests[k]),
+            self.aggregator.check_challenge_answer,
+            silent,
+            played,
+            len(everybody),
+        )
+        rnd = Round.from_bytes(known.description)
+        written = self.aggregator.blame(list(opened.values()))
+        verdict, step = Verdict.from_bytes(written, rnd), rnd.step
+        loss = Loss(
+            "" if step is None else step.purpose,
+            tuple(verdict.clients),
+            (),
+            tuple(verdict.suspects),
+            tuple(sorted(opened)),
+            silent,
+        )
+        if self.terms.encryption.authority == "clouds":
+            for k, words in opened.items():
+                played.clouds[k].up_bytes += len(words)
+        answers = tuple(known.given[k] for k in sorted(known.given))
+        self._convicted |= set(verdict.clients)
+        self._owed = (self._owed | set(verdict.certificate.clients)) - self._convicted
+        return loss, Lose(known.description, written, answers)
+
+    def _lose(self, played: PlayedRound) -> Steps[None]:
+        """End a round whose last sum is lost: find out who did it, and tell everybody."""
+        loss, told = yield from self._judge(played)
+        self._told[-1] = told
+        self._named = []
+        yield from self._distribute(played)
+        if self.terms.encryption.authority == "committee":
+            for pending in self._untold:
+                pending.append(told)
+            yield from self._tell_members(played)
+        members = tuple(
+            k
+            for k in range(len(self._members))
+            if 2 * sum(k in named for named in self._named) > len(self._named)
+        )
+        played.lost = replace(loss, members=members)
+        purpose = loss.purpose.partition(".")[0]
+        played.skipped = f"no answers open its sum of {purpose}: {played.lost.sentence}"
+        for cloud in played.clouds:
+            cloud.state = "round lost" if cloud.state == "summed" else cloud.state
+        self._forget()
+
+    def _tell_members(self, played: PlayedRound) -> Steps[None]:
+        """Tell members that are no clouds of losses, before they endorse anything else."""
+        if self.terms.encryption.authority != "committee":
+            return
+        for k, pending in enumerate(self._untold):
+            while pending:
+                party = Party("member", k)
+                reply = yield from self._ask(party, pending[0], played.number, "open", "open")
+                played.add("open", reply)
+                if reply.data is None:
+                    break  # again before the next sum
+                del pending[0]
 
     def _ask_more(self, played: PlayedRound) -> Steps[bool]:
         """Ask the members that were not needed; return whether the last sum has more answers now.
@@ -694,7 +892,8 @@ class Coordinator:
         )
         known.given |= more
         opening = write_opening(known.certificate, list(known.given.values()))
-        self._told[-1] = Take(told.description, told.aggregate, opening, told.plain)
+        if more:
+            self._told[-1] = Take(told.description, told.aggregate, opening, told.plain)
         if self.terms.encryption.authority == "clouds":
             _count_answers(more, max(map(len, known.requests)), len(known.certificate), played)
         if played.opening is not None:
@@ -737,6 +936,7 @@ class Coordinator:
         """Have the aggregator's closed round opened by its committee."""
         aggregator, threshold = self.aggregator, self.terms.threshold
         requests: list[bytes] = []
+        yield from self._tell_members(played)
         self._timed(played, "open", lambda: requests.extend(aggregator.member_requests()))
         silent: dict[int, str] = {}
         everybody = range(len(self._members))

@@ -8,14 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from veilsum._core import Certificate, MemberRequest
+from veilsum._core import Certificate, MemberRequest, Verdict
 from veilsum.api.members import Member
 from veilsum.api.rounds import Round
 from veilsum.errors import ParameterError, RoundError
 from veilsum.keys.identity import Identity, PublicIdentity
 from veilsum.keys.roster import Roster
 from veilsum.parties.ledger_folder import ledger_folder
-from veilsum.parties.messages import Endorse, Enrol, GiveShare, Introduce, read_request
+from veilsum.parties.messages import (
+    Endorse,
+    Enrol,
+    GiveShare,
+    Introduce,
+    Lose,
+    OpenChallenges,
+    read_request,
+)
 
 
 class IndependentMember:
@@ -52,7 +60,8 @@ class IndependentMember:
         Parameters
         ----------
         request : bytes
-            As `messages.write_request` wrote it: to introduce itself, enrol, endorse or answer.
+            As `messages.write_request` wrote it: to introduce itself, enrol, endorse, answer, open
+            challenges, or note a loss.
 
         Raises
         ------
@@ -69,6 +78,11 @@ class IndependentMember:
             return self.endorse(asked.description, asked.request)
         if isinstance(asked, GiveShare):
             return self.answer(asked.description, asked.certificate, asked.request)
+        if isinstance(asked, OpenChallenges):
+            return self.open_challenges(asked.description, asked.certificate, asked.request)
+        if isinstance(asked, Lose):
+            self.lose(asked.description, asked.verdict)
+            return b""
         raise RoundError(f"a member is not asked to {asked.verb.replace('_', ' ')}")
 
     def replay(self, request: bytes) -> None:
@@ -156,6 +170,45 @@ class IndependentMember:
             rnd, Certificate.from_bytes(certificate, rnd), MemberRequest.from_bytes(request, rnd)
         )
         return made.to_bytes()
+
+    def open_challenges(
+        self, round_description: bytes, certificate: bytes, request: bytes
+    ) -> bytes:
+        """Say what the member's shares of a spoiled sum's uploads are checked by.
+
+        Parameters
+        ----------
+        round_description, certificate, request : bytes
+            The round, the certificate, and what the aggregator asks.
+
+        Raises
+        ------
+        veilsum.RoundError
+            As `answer`.
+        """
+        rnd = self._agreed(round_description)
+        made = self._member.open_challenge(
+            rnd, Certificate.from_bytes(certificate, rnd), MemberRequest.from_bytes(request, rnd)
+        )
+        return made.to_bytes()
+
+    def lose(self, round_description: bytes, verdict: bytes) -> None:
+        """Note that a certified sum was lost: the next holds its clouds, but convicted ones.
+
+        Parameters
+        ----------
+        round_description, verdict : bytes
+            The round, and the verdict on its sum.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When the round is of another roster or training, or a signature in the verdict does not
+            hold.
+        """
+        rnd = self._agreed(round_description)
+        read = Verdict.from_bytes(verdict, rnd)
+        self._member.record_lost(rnd, read.certificate, read)
 
     def _agreed(self, round_description: bytes) -> Round:
         rnd = Round.from_bytes(round_description)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -210,6 +210,48 @@ class GiveShare:
 
 
 @dataclass(frozen=True)
+class OpenChallenges:
+    """Open the challenges of a spoiled sum's uploads; the reply is a challenge answer.
+
+    Parameters
+    ----------
+    description, certificate, request : bytes
+        The round, the certificate, and the member's request.
+    """
+
+    verb: ClassVar[str] = "open_challenges"
+    description: bytes
+    certificate: bytes
+    request: bytes
+
+
+@dataclass(frozen=True)
+class Lose:
+    """Take note that a certified sum was lost, and what its verdict says.
+
+    A cloud's reply names the members that the answers convict (`write_convicted`); that of a member
+    that is no cloud, who cannot read answers, is empty.
+
+    Parameters
+    ----------
+    description, verdict : bytes
+        The round, and the verdict, which contains the certificate.
+    answers : tuple of bytes
+        What members answered, for those who read.
+    """
+
+    verb: ClassVar[str] = "lose"
+    description: bytes
+    verdict: bytes
+    answers: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that travel."""
+        return len(self.description) + len(self.verdict) + sum(map(len, self.answers))
+
+
+@dataclass(frozen=True)
 class IssueKey:
     """Make a key for a plan; the reply is its public half.
 
@@ -250,6 +292,8 @@ Request: TypeAlias = (
     | Enrol
     | Endorse
     | GiveShare
+    | OpenChallenges
+    | Lose
     | IssueKey
     | Open
 )
@@ -268,6 +312,8 @@ _KINDS: dict[str, type[Any]] = {
         Enrol,
         Endorse,
         GiveShare,
+        OpenChallenges,
+        Lose,
         IssueKey,
         Open,
     )
@@ -310,6 +356,45 @@ class Proposal:
         if len(data) < _NUMBER.size or (values := _NUMBER.unpack_from(data)[0]) < 0:
             raise WireFormatError(f"a proposal of {len(data)} bytes is malformed")
         return cls(data[_NUMBER.size :], values)
+
+
+_MEMBER = struct.Struct("<I")
+
+
+def write_convicted(members: Sequence[int]) -> bytes:
+    """Return the bytes of a cloud's reply to `Lose`.
+
+    Parameters
+    ----------
+    members : sequence of int
+        Members that the answers convict, ascending.
+    """
+    return b"".join(_MEMBER.pack(member) for member in members)
+
+
+def read_convicted(data: bytes, members: int) -> tuple[int, ...]:
+    """Read it.
+
+    Parameters
+    ----------
+    data : bytes
+        From a cloud.
+    members : int
+        How many the committee has.
+
+    Raises
+    ------
+    veilsum.WireFormatError
+        When it is cut off, or names somebody twice, in no order, or beyond the committee.
+    """
+    if len(data) % _MEMBER.size:
+        raise WireFormatError(f"a list of members of {len(data)} bytes is cut off")
+    named = tuple(number for (number,) in _MEMBER.iter_unpack(data))
+    if list(named) != sorted(set(named)) or (named and named[-1] >= members):
+        raise WireFormatError(
+            f"a list of members is not of a committee of {shown(members)}, in order"
+        )
+    return named
 
 
 def write_request(request: Request) -> bytes:

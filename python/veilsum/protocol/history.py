@@ -47,6 +47,7 @@ TRAINING_BYTES = 32
 
 _CHAIN = b"veilsum/2/training-history"
 _STATE = b"veilsum/2/training-state"
+_LOST = b"veilsum/2/training-lost"
 _NOTHING = bytes(32)
 _LENGTH = struct.Struct("<Q")
 
@@ -136,7 +137,7 @@ class Genesis:
 
 @dataclass(frozen=True)
 class Record:
-    """One link: what was summed or skipped, what it opened, and what everybody holds since.
+    """One link: what was summed, skipped or lost, what it opened, and what everybody holds since.
 
     Parameters
     ----------
@@ -149,7 +150,8 @@ class Record:
     manifest : bytes
         Digest of who is in the sum and what they declared; `SKIPPED` for a skipped step.
     opened : bytes
-        Digest of what the sum opened to; zeros for a skipped step.
+        Digest of what the sum opened to, or of the verdict on one that was lost; zeros for a
+        skipped step.
     state : bytes
         Digest of the state after it.
     """
@@ -322,6 +324,31 @@ class History:
             raise RoundError("the statistics come before any round; they cannot be skipped")
         skipped = SKIPPED.encode()
         self._link(Record(self._step, UPDATES, _NOTHING, skipped, _NOTHING, state))
+
+    def lose(self, round_id: bytes, manifest: bytes, verdict: bytes, state: bytes) -> None:
+        """Take note that the present step ended with a sum that no answers open.
+
+        Parameters
+        ----------
+        round_id, manifest : bytes
+            As in `Record`; the sum may be any of the step.
+        verdict : bytes
+            The verdict on the sum: who was told another one goes another way.
+        state : bytes
+            As in `Record`.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When no training round is open: a training whose statistics are lost is over.
+        """
+        if self._step == 0:
+            raise RoundError(
+                "the statistics come before any round, and are encrypted once; a training whose "
+                "statistics are lost is over"
+            )
+        lost = _digest(_LOST, verdict)
+        self._link(Record(self._step, UPDATES, round_id, manifest, lost, state))
 
     def _link(self, record: Record) -> None:
         self._head = record.after(self._head)

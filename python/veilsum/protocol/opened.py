@@ -17,7 +17,7 @@ from veilsum._core import Aggregate, Answer, Certificate, SumKey
 from veilsum.api.decrypting import decrypt
 from veilsum.api.members import combine
 from veilsum.api.rounds import Round
-from veilsum.errors import RoundError, WireFormatError
+from veilsum.errors import RoundError, TamperedSumError, WireFormatError
 from veilsum.keys.group import Group
 
 _LENGTH = struct.Struct("<I")
@@ -127,6 +127,8 @@ def read_sum(
 
     Raises
     ------
+    veilsum.TamperedSumError
+        When nothing of it opens the sum.
     veilsum.VeilsumError
         When either does not belong to the round, or is malformed.
     """
@@ -137,13 +139,14 @@ def read_sum(
         raise RoundError("a committee's sums are read by the clouds, who have the group's keys")
     else:
         certificate, answers = read_opening(sum_key)
-        key = combine(
-            rnd,
-            read_certificate(certificate, rnd),
-            [Answer.from_bytes(one, rnd) for one in answers],
-            total,
-            group=group,
-        )
+        certified = read_certificate(certificate, rnd)
+        read = [Answer.from_bytes(one, rnd) for one in answers]
+        try:
+            key = combine(rnd, certified, read, total, group=group)
+        except RoundError as reason:
+            # Too few of them can be read, or the sum is not the certified one: to a reader that is
+            # no better than an answer that is wrong.
+            raise TamperedSumError(str(reason)) from reason
     sums = decrypt(key, total, group=group, average=False, threads=threads)
     return OpenedSum(
         rnd.id,

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from veilsum._core import Verdict
 from veilsum.api.rounds import Round
 from veilsum.arguments import shown
-from veilsum.errors import RoundError, WireFormatError
+from veilsum.errors import RoundError, TamperedSumError, WireFormatError
 from veilsum.learning.server_optimisers import ServerOptimiser
 from veilsum.learning.task import Parameters
 from veilsum.protocol import shares
@@ -196,6 +197,9 @@ class PublicState:
         self._statistics = statistics
         self._pooled = digest_state(statistics.sums)
         self._last: OpenedMean | None = None
+        self._owed: set[int] = set()
+        self._convicted: set[int] = set()
+        self._lost = b""  # the last round that was lost
         self._model = self._model_digest()
         # Of the last round that was read: its bytes, the place that it had to name.
         self._read: tuple[bytes, Place, Round] | None = None
@@ -215,6 +219,16 @@ class PublicState:
     def last(self) -> OpenedMean | None:
         """The last mean that was taken in; None before the first."""
         return self._last
+
+    @property
+    def owed(self) -> frozenset[int]:
+        """Clouds of lost sums that the next sum of updates must hold, whoever is drawn."""
+        return frozenset(self._owed)
+
+    @property
+    def convicted(self) -> frozenset[int]:
+        """Clouds that verdicts convict: no sum needs them any more."""
+        return frozenset(self._convicted)
 
     @property
     def averaging(self) -> Averaging:
@@ -247,6 +261,9 @@ class PublicState:
             "model": np.frombuffer(self._model, dtype=np.uint8),
         }
         shared = {f"shares.{name}": array for name, array in self._passes.state.items()}
+        for name, clouds in (("owed", self._owed), ("convicted", self._convicted)):
+            if clouds:  # who is to be drawn follows from it
+                shared[name] = np.array(sorted(clouds), dtype=np.int64)
         return {**parts, **shared, **self._averaging.state}
 
     def _model_digest(self) -> bytes:
@@ -286,9 +303,13 @@ class PublicState:
         ------
         veilsum.RoundError
             When the round differs from what was agreed, or something else is due.
+        veilsum.TamperedSumError
+            When it was lost.
         veilsum.WireFormatError
             When the bytes are malformed.
         """
+        if data == self._lost:
+            raise TamperedSumError("the round was lost: no answers open its sum")
         due = self.due
         place = self.history.place(_kind(due.purpose))  # its head names the whole state
         if self._read is None or self._read[:2] != (data, place):
@@ -337,6 +358,8 @@ class PublicState:
         self._passes = SharePasses(self._rule.cap)
         self._model = self._model_digest()
         self._last = mean
+        if self._owed.issubset(whole.members):
+            self._owed.clear()
         self._record(place, whole)
         return Taken(place.purpose, whole.members, mean=mean)
 
@@ -360,6 +383,33 @@ class PublicState:
             )
         self._passes = SharePasses(self._rule.cap)
         self.history.skip(digest_state(self.state))
+
+    def lose(self, rnd: Round, verdict: Verdict) -> None:
+        """Take note that a sum was lost: its step ends, and the next holds all of its clouds.
+
+        Whether it can be opened is for those to find out who tell of it: a false word costs a
+        round, and nothing else.
+
+        Parameters
+        ----------
+        rnd : Round
+            As `read` returned it.
+        verdict : Verdict
+            On the sum; clouds that it convicts may be left out.
+
+        Raises
+        ------
+        veilsum.RoundError
+            When the sum does not follow from the history, or the verdict is on another one.
+        """
+        _follows(rnd, self.history.place(_kind(self.due.purpose)))
+        if verdict.round.id != rnd.id:
+            raise RoundError("the verdict is on a sum of another round")
+        self._convicted |= set(verdict.clients)
+        self._owed = (self._owed | set(verdict.certificate.clients)) - self._convicted
+        self._passes = SharePasses(self._rule.cap)
+        self._lost = rnd.to_bytes()
+        self.history.lose(rnd.id, verdict.sum, verdict.to_bytes(), digest_state(self.state))
 
     def _record(self, place: Place, opened: OpenedSum) -> None:
         state = digest_state(self.state)

@@ -81,6 +81,14 @@ def skipped_note(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]
         f"{which}: {', '.join(numbers)}{more}. Why the last one, round {last['round']}: "
         f"{last['skipped']}."
     )
+    lost = [record for record in skipped if record.get("lost") and record is not last]
+    if lost:
+        note += " " + " ".join(
+            f"Round {record['round']}: {record['skipped']}." for record in lost[-10:]
+        )
+    # No option decides over these.
+    if last.get("lost") or "a lost round" in last["skipped"]:
+        return note
     if "aggregation.max_share" in last["skipped"]:
         return note
     options, least = summary["configuration"], int(summary["min_clients"])

@@ -225,9 +225,18 @@ class EncryptedRounds:
             clouds=self._clouds(played),
             encrypted_fraction=1.0,
             skipped=played.skipped,
+            lost=played.lost,
         )
         if not played.skipped and after.last is not None:
             self._look_at(played, after.last, outcome)
+        elif played.lost is not None and played.uploads:
+            # Answers left for the readers, who may have seen what honest ones do not use.
+            outcome.uploads = played.uploads
+            outcome.opened_by = played.opening
+            if self._terms.privacy.distributed:
+                self._account(outcome, len(outcome.uploads))
+            elif played.plain_values:
+                outcome.privacy = self._plain_privacy()
         return outcome
 
     def _clouds(self, played: PlayedRound) -> list[CloudRound]:

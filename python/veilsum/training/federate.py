@@ -287,7 +287,7 @@ def _in_folder(
         used = threads or max_threads()
         summary = describe_run(method, terms, configuration, task.device, used, started) | rows
         run = FederatedRun(task, terms, method.parameters, at.begin(method.played), at.path)
-        method.account_again([len(one["clouds"]) for one in run.records if "skipped" not in one])
+        method.account_again([len(one["clouds"]) for one in run.records if one["clouds"]])
         write_summary(at.path, summary)
         try:
             with MetricsLog(at.path / METRICS) as log:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from veilsum.learning.task import Parameters
 from veilsum.parties.aggregator import SeenUpload
 from veilsum.parties.coordinator import CloudRound as PlayedCloud
-from veilsum.parties.coordinator import Opening
+from veilsum.parties.coordinator import Loss, Opening
 from veilsum.privacy.accountant import PrivacyLoss
 
 
@@ -64,6 +64,8 @@ class RoundOutcome:
         Traffic, time, weight and state of every cloud.
     skipped : str
         Why the round was skipped and the model left as it was; empty for a round that was summed.
+    lost : Loss or None
+        Who spoiled a sum of it, where a committee's answers did not open one; it is skipped then.
     privacy : PrivacyLoss or None
         What the rounds so far have spent, where a method is differentially private.
     encrypted_fraction : float
@@ -85,6 +87,7 @@ class RoundOutcome:
     seconds: dict[str, float] = field(default_factory=dict)
     clouds: list[CloudRound] = field(default_factory=list)
     skipped: str = ""
+    lost: Loss | None = None
     privacy: PrivacyLoss | None = None
     encrypted_fraction: float = 0.0
     visible: dict[int, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)

@@ -110,6 +110,20 @@ def _record(method: str, number: int, outcome: RoundOutcome) -> Record:
         record["zeroed"] = outcome.zeroed
     if outcome.skipped:
         record["skipped"] = outcome.skipped
+    if outcome.lost is not None:
+        record["lost"] = {
+            "purpose": outcome.lost.purpose,
+            "convicted_clouds": list(outcome.lost.clouds),
+            "convicted_members": list(outcome.lost.members),
+            "suspects": [
+                {"cloud": cloud, "member": member} for cloud, member in outcome.lost.suspects
+            ],
+            "opened": list(outcome.lost.opened),
+            "silent": [
+                {"member": member, "reason": reason}
+                for member, reason in sorted(outcome.lost.silent.items())
+            ],
+        }
     if outcome.privacy is not None:
         record["privacy"] = asdict(outcome.privacy)
     return record

@@ -265,7 +265,7 @@ def _kept_records(folder: Path, method: EncryptedAveraging) -> list[Record]:
         one for one in records if one["method"] == method.name and one["round"] <= method.played
     ]
     write_whole(path, "".join(json.dumps(one, allow_nan=False) + "\n" for one in kept))
-    method.account_again([len(one["clouds"]) for one in kept if not one.get("skipped")])
+    method.account_again([len(one["clouds"]) for one in kept if one["clouds"]])
     return kept
 
 

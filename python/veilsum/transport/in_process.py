@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from veilsum.errors import VeilsumError
 from veilsum.parties.asking import Ask, Party, Reply
-from veilsum.parties.messages import Endorse, GiveShare, write_request
+from veilsum.parties.messages import Endorse, GiveShare, OpenChallenges, write_request
 from veilsum.transport.conditions import Conditions, Reliable
 
 Handler = Callable[[bytes], bytes]
@@ -62,7 +62,7 @@ class InProcess:
     def _reaches(self, ask: Ask) -> bool:
         """Return whether a request gets to its party."""
         conditions, (kind, number) = self._conditions, ask.party
-        if kind == "member" or isinstance(ask.request, (Endorse, GiveShare)):
+        if kind == "member" or isinstance(ask.request, (Endorse, GiveShare, OpenChallenges)):
             return ask.occasion == "setup" or conditions.answers(number, ask.round)
         if kind != "cloud":
             return True

@@ -33,6 +33,7 @@
 #include "ring/ring.h"
 #include "ring/shamir.h"
 #include "ring/tag_hash.h"
+#include "scheme/challenge.h"
 #include "scheme/combine.h"
 #include "scheme/opening.h"
 #include "support/identities.h"
@@ -498,8 +499,11 @@ void run_committee(Steps& steps, bool tagged, std::uint64_t clients) {
     if (tagged) require_hidden(opened.sum.tag.data(), 16, "a share of a tag");
     sealed.push_back(scheme::seal_answer(round, sum, member, opened.sum, sealer));
     endorsements.push_back({round.id(), member, sum, scheme::Signature(Bytes(64))});
+    const Bytes words =
+        scheme::open_challenges(scheme::MemberRequest(manifest, blocks, member), opener);
+    require_hidden(words.data() + 1, scheme::combinations_bytes(layout) - 1, "a combination");
   }
-  steps.done("reading and summing shares, writing answers: " + name);
+  steps.done("reading and summing shares, writing answers, opening challenges: " + name);
 
   const scheme::Certificate certificate(manifest, blocks, endorsements, trusting);
   std::vector<scheme::Answer> given;

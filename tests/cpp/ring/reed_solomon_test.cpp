@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <iterator>
 #include <numeric>
 #include <set>
 #include <vector>
@@ -256,6 +257,46 @@ TEST("a committee of a hundred and of a thousand") {
     CHECK(is_secret(decoded, sharing.secret));
     CHECK(decoded.wrong == wrong);
   }
+}
+
+TEST("two words err together: one set of members explains both, or none") {
+  Random random(11);
+  for (std::uint32_t n = 3; n <= 6; ++n) {
+    const Members all = everyone(n);
+    for (std::uint32_t t = 1; t < n; ++t) {
+      const Shamir narrow(PrimeField(331), n, t), wide(PrimeField(ring::kTagPrime), n, t);
+      for (std::uint32_t sets = 0; sets < 1u << 2 * n; ++sets) {
+        const Members first = bits_of(sets & ((1u << n) - 1)), second = bits_of(sets >> n);
+        Members both;
+        std::ranges::set_union(first, second, std::back_inserter(both));
+        constexpr std::size_t kColumns = 4;
+        Words a = random_sharing(random, narrow, kColumns).words;
+        Words b = random_sharing(random, wide, kColumns).words;
+        for (const std::uint32_t k : first) {
+          for (std::size_t j = 0; j < kColumns; ++j) a[k * kColumns + j] = random.below(331);
+        }
+        for (const std::uint32_t k : second) {
+          for (std::size_t j = 0; j < kColumns; ++j) {
+            b[k * kColumns + j] = random.below(ring::kTagPrime);
+          }
+        }
+        const ring::Part parts[] = {{narrow, {all, a}}, {wide, {all, b}}};
+        for (std::uint32_t f = 0; f < n - t; ++f) {
+          const auto found = ring::distance_from_code(parts, f);
+          // Random words near another sharing would be a chance of about 331^-4.
+          CHECK(found.distance == (both.size() <= f ? Distance::kWithin : Distance::kFarther));
+          if (both.size() <= f) CHECK(found.differing == both);
+        }
+      }
+    }
+  }
+  const Shamir scheme(PrimeField(331), 4, 2), other(PrimeField(331), 4, 3);
+  const Words words(4);
+  const Members some = {0, 1, 2, 3}, turned = {1, 0, 2, 3};
+  const ring::Part members[] = {{scheme, {some, words}}, {scheme, {turned, words}}};
+  CHECK_THROWS(ring::distance_from_code(members, 0), ParameterError);
+  const ring::Part thresholds[] = {{scheme, {some, words}}, {other, {some, words}}};
+  CHECK_THROWS(ring::distance_from_code(thresholds, 0), ParameterError);
 }
 
 TEST("distances that would take too many trials are left open") {

@@ -1,5 +1,6 @@
 // Layer: tests (scheme). What a member has signed: one manifest a round, one round a step, one
-// answer, one challenge an upload; over restarts, crashes, threads and processes.
+// answer, one challenge an upload, and what the next sum of a training must hold; over restarts,
+// crashes, threads and processes.
 #include "scheme/member_ledger.h"
 
 #include <signal.h>
@@ -13,6 +14,8 @@
 #include <condition_variable>
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
+#include <iterator>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -28,6 +31,7 @@
 namespace veilsum::test {
 namespace {
 
+using scheme::ClientIds;
 using scheme::EndorsedRound;
 using scheme::MemberLedger;
 
@@ -70,6 +74,23 @@ std::string answered_record(const Digest& round, const Digest& manifest, const B
 std::string challenged_record(const Digest& round, std::uint32_t client, const Digest& challenge) {
   return std::string(1, '\3') + text_of_digest(round) + number_bytes(client, 4) +
          text_of_digest(challenge);
+}
+
+std::string opened_record(const Digest& round, const Digest& manifest, const Bytes& words) {
+  return std::string(1, '\4') + text_of_digest(round) + text_of_digest(manifest) + text_of(words);
+}
+
+std::string lost_record(const EndorsedRound& round, const ClientIds& clients) {
+  std::string out = std::string(1, '\5') + text_of_digest(round.round_id) +
+                    text_of_digest(round.manifest) + text_of_digest(round.training);
+  for (const Digest& id : clients) out += text_of_digest(id);
+  return out;
+}
+
+ClientIds clients_of(std::initializer_list<std::uint64_t> numbers) {
+  ClientIds out;
+  for (const std::uint64_t n : numbers) out.insert(digest(900 + n));
+  return out;
 }
 
 std::string file_of(const std::vector<std::string>& records, const Digest& owner = kMember) {
@@ -241,6 +262,134 @@ TEST("a crash while the file was made: making it again finishes it") {
     MemberLedger::create(folder / "ledger", kMember);
     CHECK(MemberLedger(folder / "ledger", kMember).endorse(round_of(1, 10)));
   }
+}
+
+TEST("what challenges were answered with is one, for one sum, and the same bytes for ever") {
+  const Place place;
+  {
+    MemberLedger ledger(place.path, kMember);
+    CHECK(!ledger.challenges_answered(digest(1), digest(10)));
+    CHECK_THROWS(ledger.challenge_answer(digest(1), digest(10), {}), ParameterError);
+    CHECK(ledger.challenge_answer(digest(1), digest(10), sealed(1)) == sealed(1));
+    CHECK_EQ(contents_of(place.path), file_of({opened_record(digest(1), digest(10), sealed(1))}));
+    ledger.endorse(round_of(2, 20));
+    CHECK_THROWS_WITH(ledger.challenge_answer(digest(2), digest(21), sealed(1)), RoundError,
+                      "another set");
+    CHECK(ledger.challenge_answer(digest(2), digest(20), sealed(2)) == sealed(2));
+  }
+  MemberLedger ledger(place.path, kMember);
+  CHECK(ledger.challenges_answered(digest(1), digest(10)) == sealed(1));
+  CHECK(ledger.challenge_answer(digest(1), digest(10), sealed(3)) == sealed(1));
+  CHECK(ledger.challenges_answered(digest(2), digest(20)) == sealed(2));
+  CHECK_THROWS_WITH(ledger.challenges_answered(digest(1), digest(11)), RoundError, "another set");
+  CHECK_THROWS(ledger.challenge_answer(digest(1), digest(11), sealed(1)), RoundError);
+}
+
+TEST(
+    "after a loss sums hold the lost round's clients, until one that was endorsed later is "
+    "answered") {
+  const Place place;
+  MemberLedger ledger(place.path, kMember), another(place.path, kMember);
+  const EndorsedRound lost = round_of(1, 10), early = round_of(2, 20), later = round_of(3, 30);
+  const ClientIds all = clients_of({1, 2, 3}), fewer = clients_of({1, 3});
+  ledger.endorse(lost, all);
+  ledger.endorse(early, fewer);
+  CHECK(ledger.lose(lost, all));
+  CHECK(!ledger.lose(lost, all));
+  CHECK_EQ(contents_of(place.path),
+           file_of({endorsed_record(lost), endorsed_record(early), lost_record(lost, all)}));
+  for (MemberLedger* one : {&ledger, &another}) {
+    CHECK_THROWS_WITH(one->endorse(later, fewer), RoundError, to_hex(digest(902)).substr(0, 16));
+    CHECK_THROWS_WITH(one->endorse(later, {}), RoundError, "lacks 3 client(s)");
+    CHECK_THROWS_WITH(one->endorse(lost, all), RoundError, "was lost");
+    CHECK_THROWS_WITH(one->endorse(early, fewer), RoundError, "lacks 1 client(s)");
+    CHECK(!one->endorse_to_blame(lost));
+  }
+  // Neither the lost round is answered, nor what was endorsed before the loss and lacks a client:
+  // endorse() of another process may have allowed it when there was no loss.
+  CHECK_THROWS_WITH(ledger.answer(digest(1), digest(10), kReader, sealed(1), all), RoundError,
+                    "was lost");
+  CHECK_THROWS_WITH(ledger.answer(digest(2), digest(20), kReader, sealed(1), fewer), RoundError,
+                    "lacks 1 client(s)");
+  // With all of them it may be, and takes nothing away.
+  CHECK(ledger.answer(digest(2), digest(20), kReader, sealed(1), all) == sealed(1));
+  CHECK(another.answer(digest(2), digest(20), kReader, sealed(2), fewer) == sealed(1));
+  CHECK_THROWS(another.endorse(later, fewer), RoundError);
+  CHECK(!another.endorse(early, fewer));  // answered: it says the same again
+  CHECK(ledger.endorse(later, clients_of({1, 2, 3, 4})));
+  EndorsedRound last = round_of(4, 40);
+  CHECK_THROWS(another.endorse(last, fewer), RoundError);  // endorsed is not answered
+  EndorsedRound foreign = round_of(5, 50);
+  foreign.training = digest(701);
+  CHECK(another.endorse(foreign, fewer));
+  another.answer(digest(5), digest(50), kReader, sealed(3));
+  CHECK_THROWS(another.endorse(last, fewer), RoundError);
+  another.answer(digest(3), digest(30), kReader, sealed(4), all);
+  CHECK(MemberLedger(place.path, kMember).endorse(last, fewer));
+  // Another loss is another requirement; both are told apart.
+  CHECK(ledger.lose(last, fewer));
+  CHECK_THROWS(another.endorse(round_of(6, 60), clients_of({1, 2})), RoundError);
+  CHECK(another.endorse(round_of(6, 60), fewer));
+}
+
+TEST("a loss is recorded of one sum, and a verdict only ever takes clients away") {
+  const Place place;
+  MemberLedger ledger(place.path, kMember);
+  const EndorsedRound lost = round_of(1, 10);
+  CHECK(ledger.lose(lost, clients_of({1, 2, 3})));  // not endorsed here
+  CHECK_THROWS_WITH(ledger.lose(round_of(1, 11), clients_of({1})), RoundError, "another set");
+  CHECK_THROWS_WITH(ledger.endorse_to_blame(round_of(1, 11)), RoundError, "another set");
+  CHECK(ledger.endorse_to_blame(lost));
+  CHECK(ledger.lose(lost, clients_of({1, 3, 4})));
+  CHECK(!ledger.lose(lost, clients_of({1, 2, 3})));
+  CHECK(ledger.endorse(round_of(2, 20), clients_of({1, 3})));
+  CHECK_EQ(contents_of(place.path),
+           file_of({lost_record(lost, clients_of({1, 2, 3})), endorsed_record(lost),
+                    lost_record(lost, clients_of({1, 3})), endorsed_record(round_of(2, 20))}));
+  CHECK_THROWS_WITH(ledger.lose(round_of(2, 21), clients_of({1})), RoundError, "another set");
+  CHECK(ledger.lose(lost, {}));
+  CHECK(ledger.endorse(round_of(3, 30), clients_of({7})));
+  const std::string good = contents_of(place.path);
+  std::string unordered = lost_record(round_of(9, 90), clients_of({1, 2}));
+  std::rotate(unordered.begin() + 97, unordered.begin() + 129, unordered.end());
+  EndorsedRound elsewhere = lost;
+  elsewhere.training = digest(701);
+  for (const std::string& record :
+       {unordered, lost_record(round_of(9, 90), clients_of({1})) + "a",
+        lost_record(round_of(2, 21), clients_of({1})), lost_record(lost, {}),
+        lost_record(elsewhere, {}), opened_record(digest(1), digest(11), sealed(1)),
+        opened_record(digest(9), digest(90), {})}) {
+    const TemporaryFolder folder;
+    put_contents(folder / "ledger", with_record(good, record));
+    CHECK_THROWS_WITH(MemberLedger(folder / "ledger", kMember), WireFormatError, "ledger");
+  }
+  const std::string losing = file_of({lost_record(lost, clients_of({1, 2}))});
+  for (const std::string& record :
+       {endorsed_record(round_of(1, 11)), lost_record(lost, clients_of({1, 2})),
+        lost_record(lost, clients_of({3})), lost_record(round_of(1, 11), clients_of({1}))}) {
+    const TemporaryFolder folder;
+    put_contents(folder / "ledger", with_record(losing, record));
+    CHECK_THROWS_WITH(MemberLedger(folder / "ledger", kMember), WireFormatError, "contradicts");
+  }
+}
+
+TEST("a ledger without a loss that was recorded is refused by who recorded it") {
+  const Place place;
+  MemberLedger ledger(place.path, kMember);
+  const std::string empty = contents_of(place.path);
+  ledger.lose(round_of(1, 10), clients_of({1, 2}));
+  ledger.challenge_answer(digest(1), digest(10), sealed(1));
+  const std::string all = contents_of(place.path);
+  const std::string said = file_of({opened_record(digest(1), digest(10), sealed(1))});
+  for (const std::string& old :
+       {empty, said, file_of({lost_record(round_of(1, 10), clients_of({1, 2}))})}) {
+    std::filesystem::remove(place.path);
+    put_contents(place.path, old);
+    CHECK_THROWS_WITH(ledger.endorse(round_of(2, 20), clients_of({1, 2})), RoundError,
+                      "exchanged for an older");
+  }
+  put_contents(place.path, all);
+  CHECK(ledger.endorse(round_of(2, 20), clients_of({1, 2})));
 }
 
 TEST("the folder that a relative name was said in counts, wherever the process goes") {

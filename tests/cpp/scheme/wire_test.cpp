@@ -21,7 +21,8 @@ using scheme::open_envelope;
 const Bytes kPayload = {10, 20, 30, 40, 50};
 
 TEST("the layout, for every kind and however the payload is cut") {
-  constexpr std::uint16_t kKinds[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 257};
+  constexpr std::uint16_t kKinds[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,
+                                      10, 11, 12, 13, 14, 15, 16, 17, 257};
   for (const std::uint16_t kind : kKinds) {
     const Bytes expected = envelope_of(kind, kPayload);
     const Bytes first = {10};
@@ -153,7 +154,9 @@ TEST("kinds have names for messages") {
   CHECK_EQ(scheme::kind_name(ObjectKind::kCertificate), "certificate");
   CHECK_EQ(scheme::kind_name(ObjectKind::kAnswer), "answer");
   CHECK_EQ(scheme::kind_name(ObjectKind::kGroup), "group keys");
-  for (const int unknown : {0, 16, 99, 256, 257, 265, 513, 65535}) {
+  CHECK_EQ(scheme::kind_name(ObjectKind::kChallengeAnswer), "challenge answer");
+  CHECK_EQ(scheme::kind_name(ObjectKind::kVerdict), "verdict");
+  for (const int unknown : {0, 18, 99, 256, 257, 265, 513, 65535}) {
     CHECK_EQ(scheme::kind_name(static_cast<ObjectKind>(unknown)),
              "object of unknown kind " + std::to_string(unknown));
   }

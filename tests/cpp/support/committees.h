@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "scheme/combine.h"
+#include "scheme/verdict.h"
 #include "support/rounds.h"
 #include "support/signatures.h"
 
@@ -149,6 +150,26 @@ inline scheme::Answer answer_with(const scheme::Certificate& certificate, std::u
       fake_signature(round.committee()->members()[member],
                      scheme::answer_payload(round, member, certificate.sum(), sealed));
   return {round.id(), member, certificate.sum(), std::move(sealed), std::move(signature)};
+}
+
+/// What a member says of the uploads' challenges, whatever `words` are.
+inline scheme::ChallengeAnswer challenge_answer_with(const scheme::Certificate& certificate,
+                                                     std::uint32_t member, Bytes words) {
+  const scheme::Round& round = certificate.round();
+  scheme::Signature signature =
+      fake_signature(round.committee()->members()[member],
+                     scheme::challenge_payload(round, member, certificate.sum(), words));
+  return {round.id(), member, certificate.sum(), std::move(words), std::move(signature)};
+}
+/// And what it says by its shares. The certificate comes without them, so that the manifest is
+/// asked for where it has them.
+inline scheme::ChallengeAnswer challenge_answer(const scheme::Certificate& certificate,
+                                                const scheme::Manifest& manifest,
+                                                std::uint32_t member) {
+  return challenge_answer_with(
+      certificate, member,
+      scheme::open_challenges(scheme::MemberRequest(manifest, certificate.blocks(), member),
+                              opener_of_member(certificate.round(), member)));
 }
 
 }  // namespace veilsum::test

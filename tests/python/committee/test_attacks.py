@@ -200,10 +200,10 @@ def test_two_quorums_for_two_sets(tmp_path):
             rnd, words = clinics.new_round(), [0, 0]  # ledgers are of rounds
             for k, ledger in enumerate(ledgers[:honest]):
                 mine = int(k >= first)
-                ledger.endorse(rnd, sums[mine])
+                ledger.endorse(rnd, sums[mine], [])
                 words[mine] += 1
                 with pytest.raises(vs.RoundError, match="endorsed"):
-                    ledger.endorse(rnd, sums[1 - mine])
+                    ledger.endorse(rnd, sums[1 - mine], [])
             given[honest].add((words[0], words[1]))
     tried = 0
     for count in range(2, most + 1):

@@ -128,9 +128,9 @@ def challenge_elements(p: int) -> int:
     return m
 
 
-def combine_challenge(digest: bytes, vector: Vector, p: int) -> Vector:
+def combine_challenge(digest: bytes, vector: Vector, p: int, count: int | None = None) -> Vector:
     key = streams.label_hash(CHALLENGE_LABEL, digest)
     return [
         sum(c * x for c, x in zip(uniform(key, i, p, len(vector)), vector, strict=True)) % p
-        for i in range(challenge_elements(p))
+        for i in range(challenge_elements(p) if count is None else count)
     ]

@@ -105,6 +105,8 @@ def test_steps_follow_each_other() -> None:
             history.place(early)
     with pytest.raises(vs.RoundError, match="cannot be skipped"):
         history.skip(b"s")
+    with pytest.raises(vs.RoundError, match="statistics are lost is over"):
+        history.lose(b"r", b"m", b"v", b"s")
     link(history, STATISTICS)
     with pytest.raises(vs.RoundError, match="statistics come first, and once"):
         history.place(STATISTICS)
@@ -123,6 +125,9 @@ def test_steps_follow_each_other() -> None:
     assert history.base == history.head != base
     history.skip(b"s")
     assert history.step == 3
+    link(history, SHARES)
+    history.lose(b"r", b"m", b"v", b"s")  # any sum of the step
+    assert (history.step, history.passes, history.base) == (4, 0, history.head)
 
 
 def test_a_sum_of_another_place_is_refused() -> None:
@@ -148,6 +153,7 @@ events = st.lists(
     st.one_of(
         st.tuples(st.sampled_from([SHARES, MASK, UPDATES]), st.sampled_from([b"A", b"B"])),
         st.just(("skip", b"")),
+        st.tuples(st.just("lose"), st.sampled_from([b"A", b"B"])),  # verdicts
     ),
     max_size=8,
 )
@@ -163,6 +169,8 @@ def test_equal_heads_mean_equal_histories(one: list[Any], two: list[Any]) -> Non
         for purpose, opened in happened:
             if purpose == "skip":
                 history.skip(b"s")
+            elif purpose == "lose":
+                history.lose(b"r", b"m", opened, b"s")
             elif history.had(purpose):
                 continue
             else:

@@ -102,6 +102,17 @@ def test_the_note_names_the_option_that_decided() -> None:
     capped = {"round": 1, "skipped": "2 clouds are left, too few for aggregation.max_share"}
     assert "min_clients" not in skipped_note(summary, [capped])
     assert skipped_note(summary, [{"round": 1}]) == ""
+    # No option decides over a lost round; who spoiled one is said, whatever came later.
+    lost = {
+        "round": 1,
+        "skipped": "no answers open its sum of updates: cloud 3",
+        "lost": {"purpose": "updates"},
+    }
+    assert "min_clients" not in skipped_note(summary, [lost])
+    missing = {"round": 2, "skipped": "missing of a lost round: cloud 3"}
+    both = skipped_note(summary, [lost, missing])
+    assert "Round 1: no answers open its sum of updates: cloud 3." in both
+    assert "min_clients" not in both
 
 
 @pytest.mark.parametrize("height", [5, 24, 100])

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import (  # noqa: E402
 )
 
 import veilsum as vs  # noqa: E402
-from oracle import committee, identity, sealed, shamir, sharing, tag, tree, wire  # noqa: E402
+from oracle import blame, committee, identity, sealed, shamir, sharing, tag, tree, wire  # noqa: E402
 from oracle import group as oracle_group  # noqa: E402
 from parties import (  # noqa: E402
     PLANS,
@@ -376,6 +376,38 @@ def test_endorsements_certificates_and_answers(door, active_level, name):
         assert committee.read_answer(one.to_bytes(), rnd) == expected
 
 
+@pytest.mark.parametrize("name", COMMITTEES)
+def test_challenges_and_verdicts(door, active_level, name):
+    stage, made = stage_of(door, name), made_of(door, name)
+    rnd, total = stage.oracle_round, core_sum(made, stage)
+    certificate = core.Certificate.from_bytes(made.certificate.to_bytes(), stage.round)
+    expected = []
+    for member, secret in enumerate(stage.members):
+        words = blame.open_challenges(rnd, made.requests[member], secret)
+        expected.append(blame.answer(rnd, member, secret, made.certified, words))
+        request = core.member_request(total, member)
+        assert core.open_challenges(request, opener(secret.kem)) == words
+        payload = blame.challenge_payload(rnd, member, made.certified, words)
+        assert core.challenge_payload(stage.round, member, made.certified, words) == payload
+        data = expected[-1].to_bytes()
+        one = core.ChallengeAnswer.from_bytes(data, stage.round)
+        assert one.to_bytes() == data
+        core.check_challenge_answer(one, certificate, identity.verify)
+        assert blame.read_challenge_answer(data, rnd) == expected[-1]
+    opened = [core.ChallengeAnswer.from_bytes(one.to_bytes(), stage.round) for one in expected]
+    verdict = core.blame(certificate, opened[::-1], [], None, identity.verify)
+    assert (verdict.clients, verdict.suspects) == ([], [])
+    data = blame.verdict_bytes(made.certificate, expected)
+    assert verdict.to_bytes() == data
+    assert core.Verdict.from_bytes(data, stage.round).to_bytes() == data
+    # The oracle finds the combinations of every upload consistent, in both fields.
+    layout = rnd.sharing
+    for column in zip(*(blame.read_words(layout, one.words) for one in expected), strict=True):
+        primes = (layout.prime, layout.tag_prime)
+        members = list(range(layout.members))
+        assert blame.judge(layout.threshold, 1, members, list(column), primes).departing == []
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_sum_keys_and_values(door, active_level, name):
     """The key, from whoever opens, and what it decrypts."""
@@ -534,17 +566,41 @@ def scheme_digits(rnd, total, key):
 
 
 def test_a_step_is_what_a_members_ledger_notes(door, tmp_path):
-    """Of a round of a training, its step and the digest of its purpose."""
+    """Of a round of a training, its step and the digest of its purpose; then its challenges, what
+    they were answered with, and that it was lost, twice."""
     stage, made = stage_of(door, "clients open"), made_of(door, "clients open")
     me = stage.members[1]
     own = identity.identity_id(me.public)
     core.create_member_ledger(tmp_path / "ledger", own)
     ledger = core.MemberLedger(tmp_path / "ledger", own)
-    ledger.endorse(stage.round, made.certified)
+    ledger.endorse(stage.round, made.certified, [0, 1, 2])
     purpose = wire.streams.label_hash("veilsum/2/purpose", STEP.purpose)
     noted = STEP.training + STEP.step.to_bytes(8, "little") + purpose
-    record = bytes([1]) + stage.oracle_round.id + made.certified + noted
-    assert (tmp_path / "ledger").read_bytes() == wire.ledger(wire.MEMBER_SIGNED, own, [record])
+    round_id, manifest = stage.oracle_round.id, made.total.manifest_digest()
+    records = [bytes([1]) + round_id + made.certified + noted]
+
+    def written() -> bool:
+        expected = wire.ledger(wire.MEMBER_SIGNED, own, records)
+        return (tmp_path / "ledger").read_bytes() == expected
+
+    assert written()
+    request = core.MemberRequest.from_bytes(made.requests[1].to_bytes(), stage.round)
+    for _ in range(2):
+        ledger.challenge(request)
+    for client in range(CLIENTS):
+        asked = blame.challenge(manifest, client)
+        records.append(bytes([3]) + round_id + client.to_bytes(4, "little") + asked)
+    assert written()
+    assert ledger.challenge_answer(stage.round, made.certified, b"said") == b"said"
+    records.append(bytes([4]) + round_id + made.certified + b"said")
+    assert written()
+    ids = [identity.identity_id(one) for one in stage.oracle_round.roster]
+    for clients in ([0, 1, 2], [0, 2], [0, 1, 2]):
+        assert ledger.lose(stage.round, made.certified, clients) == (len(records) < 7)
+        if len(records) < 7:
+            lost = b"".join(sorted(ids[client] for client in clients))
+            records.append(bytes([5]) + round_id + made.certified + STEP.training + lost)
+        assert written()
 
 
 # --- group keys -----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 core = pytest.importorskip("veilsum._core", reason="the core is not built")
 
 import veilsum as vs  # noqa: E402
-from oracle import committee, identity, sealed, wire  # noqa: E402
+from oracle import blame, committee, identity, sealed, wire  # noqa: E402
 from parties import PLANS, RosterStage, Stage, seed_of  # noqa: E402
 
 SIZE = 3
@@ -30,7 +30,7 @@ KINDS = (
 #: holder's with tags.
 ROSTER_KINDS = (
     "round", "upload", "aggregate", "readers' aggregate", "opening request", "member request",
-    "endorsement", "certificate", "answer", "sum key",
+    "endorsement", "certificate", "answer", "challenge answer", "verdict", "sum key",
 )  # fmt: skip
 ROSTER_ROUNDS = {"clients": (3, True), "server": (4, False), "holder": (None, True)}
 ROSTER_SPECIMENS = [
@@ -92,7 +92,13 @@ def roster_objects(door, where):
             share = committee.open_shares(rnd, requests[k], secret)
             drawn = stage.randomness("answer", bytes([k]))
             answers.append(committee.answer(rnd, k, secret, certified, share, drawn))
+        opened = [
+            blame.answer(rnd, k, one, certified, blame.open_challenges(rnd, request, one))
+            for k, (request, one) in enumerate(zip(requests, stage.members, strict=True))
+        ]
         made |= {
+            "challenge answer": opened[1],
+            "verdict": blame.verdict_bytes(certificate, opened),
             "readers' aggregate": replace(total, forwards=False),
             "member request": requests[1],
             "endorsement": words[1],
@@ -119,6 +125,8 @@ def roster_specimen(door, where, kind):
         "endorsement": core.Endorsement,
         "certificate": core.Certificate,
         "answer": core.Answer,
+        "challenge answer": core.ChallengeAnswer,
+        "verdict": core.Verdict,
         "sum key": core.SumKey,
     }[kind]
     return made[kind], lambda data: of_kind.from_bytes(data, rnd)

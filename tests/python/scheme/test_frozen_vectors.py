@@ -499,6 +499,12 @@ def test_objects_of_rosters_are_read_and_written_back(name):
             assert payload.hex() == row["endorsements"][k]["payload"]
             core.check_answer(answer, certificate, veilsum.Roster.verify)
             core.check_request(request, made.members[k].public, 2, veilsum.Roster.verify)
+        opened = [made.read(f"challenge_answer_{k}") for k in range(len(words))]
+        verdict = core.blame(
+            certificate, opened, made.answers(), made.open_answer, veilsum.Roster.verify
+        )
+        assert verdict.to_bytes() == made.files["verdict"]
+        assert (verdict.clients, verdict.members, verdict.suspects) == ([], [], [])
         found = core.combine(certificate, made.answers(), made.open_answer, veilsum.Roster.verify)
         assert [(one.to_bytes(), wrong) for one, wrong in found] == [(key.to_bytes(), [])]
     else:
@@ -561,6 +567,12 @@ def test_secrets_of_rosters(door, active_level, name):
 
         core.seal_answer(shares, k, seal)
         assert [sha256(one) for one in drawn] == [row["answers"][k]["share_sha256"]]
+        words = core.open_challenges(
+            request, lambda key, info, sealed, member=member: member.open(info, sealed)
+        )
+        assert words == made.read(f"challenge_answer_{k}").words
+        payload = core.challenge_payload(made.round, k, request.sum, words)
+        assert payload.hex() == row["challenge_answers"][k]["payload"]
         payload = core.answer_payload(
             made.round, k, request.sum, sealed[-4 - 1136 - len(drawn[0]) : -4]
         )
@@ -595,6 +607,8 @@ READERS = {
     "endorsement": lambda data, rnd: core.Endorsement.from_bytes(data, rnd),
     "certificate": lambda data, rnd: core.Certificate.from_bytes(data, rnd),
     "answer": lambda data, rnd: core.Answer.from_bytes(data, rnd),
+    "challenge_answer": lambda data, rnd: core.ChallengeAnswer.from_bytes(data, rnd),
+    "verdict": lambda data, rnd: core.Verdict.from_bytes(data, rnd),
 }
 
 
@@ -674,6 +688,11 @@ def use_of_roster(made, row, data):
     if step == "certify":
         words = [read(kind, data, made.round), *made.endorsements()[1:]]
         return core.Certificate(total, words[:threshold], verify=veilsum.Roster.verify)
+    if step == "blame":
+        certificate = made.read("certificate")
+        opened = [made.read(f"challenge_answer_{k}") for k in range(1, len(made.members))]
+        given = [read(kind, data, made.round), *opened]
+        return core.blame(certificate, given, [], None, veilsum.Roster.verify)
     assert step == "combine"
     answers = [read(kind, data, made.round), *made.answers()[1:]]
     found = core.combine(
