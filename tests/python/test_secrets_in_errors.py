@@ -53,6 +53,7 @@ NAMES = (
     r"veilsum\.data\.(study\.Feature|synthetic_mimic\.write_table)\.name",
     r".*\.(check_round_id\.(what|found)|Ledger\.claim\.round_id)",
     r".*\.named_coordinates\.patterns",
+    r".*\.Slip\.(digest\.name|name\.(name|known))",
     r".*\.(Column\.column|options\.convert\.where|choose_device\.asked_as|import_function\.name)",
 )
 

@@ -755,23 +755,31 @@ class Coordinator:
                 Ask(Party("cloud", cloud.client), one, played.number, occasion, "decrypt")
                 for cloud, one in zip(behind, told, strict=True)
             ]
-            # Whoever has taken the sum in comes first: it stands then, whatever others say of it.
-            answered = sorted(
-                zip(behind, told, replies, strict=True), key=lambda one: one[2].error is not None
-            )
-            for cloud, one, reply in answered:
+            # Whether a sum is lost is known when all who were asked have replied: where one of
+            # them has taken it in, it stands.
+            unable: list[tuple[CloudRound, _Told, Reply]] = []
+            for cloud, one, reply in zip(behind, told, replies, strict=True):
                 played.add("decrypt", reply, cloud)
                 if (yield from self._told_anew(cloud, one, reply, played)):
                     continue
-                if isinstance(reply.error, TamperedSumError) and self._spoiled(one):
-                    raise _Spoiled
-                if self._word(cloud, reply).data is None:
+                if isinstance(reply.error, TamperedSumError):
+                    unable.append((cloud, one, reply))
+                elif self._word(cloud, reply).data is None:
                     gone.add(cloud.client)
-                    continue
-                cloud.down_bytes += 0 if isinstance(one, Skip) else one.size
-                if isinstance(one, Lose) and one is self._told[-1]:
-                    self._named.append(read_convicted(reply.data or b"", len(self._members)))
-                self._followed[cloud.client] += 1
+                else:
+                    self._took(cloud, one, reply)
+            for cloud, one, reply in unable:
+                if self._spoiled(one):
+                    raise _Spoiled
+                self._word(cloud, reply)
+                gone.add(cloud.client)
+
+    def _took(self, cloud: CloudRound, told: _Told, reply: Reply) -> None:
+        """Note that a cloud has taken in what it was told."""
+        cloud.down_bytes += 0 if isinstance(told, Skip) else told.size
+        if isinstance(told, Lose) and told is self._told[-1]:
+            self._named.append(read_convicted(reply.data or b"", len(self._members)))
+        self._followed[cloud.client] += 1
 
     def _told_anew(
         self, cloud: CloudRound, told: _Told, reply: Reply, played: PlayedRound

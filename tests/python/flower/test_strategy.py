@@ -405,6 +405,34 @@ def test_too_few_members_end_in_an_error_that_names_them(tmp_path: Path) -> None
         strategy(tmp_path, min_clients=3).start(grid, record(START), 1)
 
 
+def test_a_cloud_that_says_it_cannot_read_a_sum_does_not_undo_it(tmp_path: Path) -> None:
+    """The first of those who are asked side by side; the others have taken the sum in."""
+    said: set[str] = set()
+
+    def way(direction: str, message: Message) -> Message | None:
+        if direction == "down":
+            head = read_slip(message.content).data[:30]
+            if b"take" in head and message.metadata.dst_node_id == 100 and len(calls) == 4:
+                said.add(message.metadata.message_id)
+        elif message.metadata.reply_to_message_id in said:
+            slip = Slip("refused", {}, b'{"kind": "TamperedSumError", "why": "it was changed"}')
+            made = Message(write_slip(slip), dst_node_id=1, message_type="query")
+            made.metadata.__dict__.update(message.metadata.__dict__)
+            return made
+        return message
+
+    calls: list[Any] = []
+    grid = simulated(tmp_path, calls=calls)
+    grid.on_the_way = way
+    made = strategy(tmp_path, min_clients=3)
+    made.start(grid, record(START), 1)
+    assert said
+    assert made.played[0].skipped == ""
+    assert made.played[0].lost is None
+    for model in models(grid, tmp_path / "sites", (1, 2, 3)):
+        same(model, plain(1), 2 * STEP)
+
+
 def refuse_opening(grid: Grid, nodes: set[int]) -> None:
     """Nodes that answer requests to open with a refusal of their own."""
     opening: set[str] = set()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from veilsum.arguments import shown
 from veilsum.errors import RoundError, VeilsumError, WireFormatError, missing_extra
 from veilsum.keys.identity import PublicIdentity
 from veilsum.parties.asking import Party
@@ -205,8 +206,8 @@ class FlowerCarrier:
                 missing = [str(k + 1) for k in range(self._clouds) if k not in self._nodes]
                 said = [f"; node {node}: {why}" for node, why in self._strangers.items()]
                 raise RoundError(
-                    f"no node said that it is cloud {', '.join(missing)} within {patience_s:.0f} s "
-                    f"({len(self._nodes)} of {self._clouds} are there); no training begins without "
+                    f"no node said that it is cloud {', '.join(missing)} within "
+                    f"{shown(patience_s)} s ({len(self._nodes)} of {self._clouds} are there); no training begins without "
                     f"all of them{''.join(said[:8])}"
                 )
             sleep(0.3)
