@@ -30,6 +30,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
 from veilsum.flower import prepare_site
 
 APP = Path(__file__).resolve().parent
@@ -240,9 +241,7 @@ def certificates(folder):
             )
         )
         if authority:
-            usage = x509.KeyUsage(
-                True, False, False, False, False, True, True, False, False
-            )
+            usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
             built = built.add_extension(usage, critical=True)
         else:
             names = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]
@@ -280,5 +279,7 @@ def main(folder, simulate):
 
 
 if __name__ == "__main__":
-    main(next((one for one in sys.argv[1:] if one != "--simulate"), "runs/flower-deployed"),
-         "--simulate" in sys.argv)
+    main(
+        next((one for one in sys.argv[1:] if one != "--simulate"), "runs/flower-deployed"),
+        "--simulate" in sys.argv,
+    )

@@ -1,9 +1,9 @@
 """A hospital's app: Flower's own functions; `VeilsumClientApp` is all that is new."""
 
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
-from veilsum.flower import VeilsumClientApp
 
 from clinical import data
+from veilsum.flower import VeilsumClientApp
 
 
 def rows(context):

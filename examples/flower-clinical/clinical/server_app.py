@@ -6,9 +6,9 @@ from pathlib import Path
 from flwr.app import Array, ArrayRecord
 from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import FedAvg
-from veilsum.flower import VeilsumStrategy
 
 from clinical import task
+from veilsum.flower import VeilsumStrategy
 
 app = ServerApp()
 
@@ -27,7 +27,5 @@ def main(grid, context):
     start = task.network().state_dict()
     arrays = ArrayRecord({name: Array(one.numpy()) for name, one in start.items()})
     result = strategy.start(grid, arrays, num_rounds=int(config["rounds"]))
-    scores = {
-        str(number): dict(one) for number, one in result.evaluate_metrics_clientapp.items()
-    }
+    scores = {str(number): dict(one) for number, one in result.evaluate_metrics_clientapp.items()}
     (home / "scores.json").write_text(json.dumps(scores))

@@ -207,8 +207,8 @@ class FlowerCarrier:
                 said = [f"; node {node}: {why}" for node, why in self._strangers.items()]
                 raise RoundError(
                     f"no node said that it is cloud {', '.join(missing)} within "
-                    f"{shown(patience_s)} s ({len(self._nodes)} of {self._clouds} are there); no training begins without "
-                    f"all of them{''.join(said[:8])}"
+                    f"{shown(patience_s)} s ({len(self._nodes)} of {self._clouds} are there); no "
+                    f"training begins without all of them{''.join(said[:8])}"
                 )
             sleep(0.3)
 
