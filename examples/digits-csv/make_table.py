@@ -1,4 +1,4 @@
-"""Write scikit-learn's digits as a table: a row a picture, five sites, a held-out share by chance."""
+"""Write scikit-learn's digits as a table: a row a picture, a picture at one of five sites."""
 
 import csv
 

@@ -1,14 +1,14 @@
 """Deploy the example on this machine: a SuperLink and four SuperNodes, with TLS and node keys.
 
     python deploy.py FOLDER               # the deployment that is described here
-    python deploy.py FOLDER --simulate    # or `flwr run` in simulation: one SuperLink, no other process
+    python deploy.py FOLDER --simulate    # or `flwr run` in simulation: one SuperLink alone
 
 Everything listens on the loopback address only and lives in FOLDER: certificates, node keys, each
 site's folder, logs. What it does is what the operators of real hosts do, each on their own:
 
 1. Whoever runs the SuperLink: a certificate authority and a certificate for its host.
-2. Each site: a Veilsum identity (`prepare_site`), whose public half goes to all other sites by a way
-   that nobody on the way can change, and a policy; and a node key, whose public half goes to
+2. Each site: a Veilsum identity (`prepare_site`), whose public half goes to all other sites by a
+   way that nobody on it can change, and a policy; and a node key, whose public half goes to
    whoever runs the SuperLink.
 3. The SuperLink, a SuperNode at each site, and one registration for each node key.
 4. The researcher: `flwr run`.
