@@ -109,6 +109,8 @@ class Deployment:
             f'address = "127.0.0.1:{self.port}"\ninsecure = true\n'
         )
         self.options = ["--federation-config", f"num-supernodes={self.clouds}"]
+        # Simulated sites trust their server, which no site of a deployment may do unasked.
+        self.environment["VEILSUM_SIMULATION"] = "1"
         self._start(
             "superlink", "flower-superlink", "--host", "127.0.0.1", "--port", str(self.port),
             "--insecure", "--simulation", "--disable-runtime-dependency-installation",

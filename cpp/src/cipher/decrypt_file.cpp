@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -99,6 +100,7 @@ void check_targets(const Round& round, std::size_t prefix_bytes,
 }
 
 std::vector<scheme::JournalFact> facts_of(const scheme::SumKey& key,
+                                          const std::optional<Digest>& digest,
                                           const scheme::AggregateFile& total, ByteView prefix,
                                           std::span<const FileTarget> targets,
                                           const DecryptOptions& options) {
@@ -118,6 +120,7 @@ std::vector<scheme::JournalFact> facts_of(const scheme::SumKey& key,
   shape.u8(options.average ? 1 : 0);
   if (options.tag != nullptr) shape.raw(options.tag->key.fingerprint());
   if (const scheme::BlocksCheck* check = key.blocks_check()) shape.raw(check->fingerprint());
+  if (digest) shape.raw(*digest);
   return {{"it is the journal of another kind of run", kind.take()},
           {"the encrypted sum is another file, or it was changed since the run began", sum.take()},
           {"dtype, layout, average, tag key or sum key are other ones", shape.take()}};
@@ -128,21 +131,23 @@ class FileDecryption {
   FileDecryption(const scheme::SumKey& key, const scheme::AggregateFile& total,
                  const std::string& path, ByteView prefix, std::span<const FileTarget> targets,
                  std::uint64_t file_bytes, const DecryptOptions& options, bool resume)
-      : key_(key),
+      : digest_(key.blocks_digest()),
+        bound_(digest_ ? std::optional(key.for_two_readings()) : std::nullopt),
+        key_(bound_ ? *bound_ : key),
         total_(total),
         round_(total.round()),
         targets_(targets),
         options_(options),
         spans_(round_),
-        decryptor_(key, total.manifest(), options),
-        hashes_(key, options) {
+        decryptor_(key_, total.manifest(), options),
+        hashes_(key_, options) {
     check_targets(round_, prefix.size(), targets, file_bytes);
     output_ = std::make_unique<scheme::ResumableOutput>(
-        path, file_bytes, resume, facts_of(key, total, prefix, targets, options));
+        path, file_bytes, resume, facts_of(key_, digest_, total, prefix, targets, options));
     output_->read_history([&](ByteView record) {
       ByteReader in(record, "a record");
       const std::uint64_t first = in.u64();
-      Done done{{}, SumHashes(key, options)};
+      Done done{{}, SumHashes(key_, options)};
       const std::uint32_t count = in.u32();
       ByteReader sums(in.raw(std::uint64_t{count} * 8), "a record");  // they are there, then room
       done.spans.reserve(count);
@@ -198,7 +203,8 @@ class FileDecryption {
   };
 
   void decrypt() {
-    if (key_.blocks_digest()) check_blocks_of(key_, total_.blocks_digest(options_.threads));
+    std::optional<ring::TagSum> seen;
+    if (digest_) seen = check_digest();
     check_keys();
     const std::uint64_t portion = spans_in_portion(options_.threads);
     std::uint32_t crc = 0;
@@ -218,10 +224,20 @@ class FileDecryption {
           });
       if (options_.progress) options_.progress(end, round_.size());
     }
-    const bool holds = hashes_.hold(key_, options_);
+    const bool holds = seen ? hashes_.blocks()->equals(*seen) : hashes_.hold(key_, options_);
     if (!good_.load() || !holds) refuse_sum();
     total_.check_checksum(crc);
     output_->commit();
+  }
+
+  /// Reads all blocks for the digest that the key names, and returns their keyed hash: the second
+  /// reading, of which the numbers are made, must have the same. Who can write to the file could
+  /// else change it in between, checksum included.
+  ring::TagSum check_digest() const {
+    const ring::BlocksHash hash(key_.blocks_check()->key);
+    scheme::AggregateFile::Reading read = total_.read_blocks(options_.threads, hash);
+    if (read.digest != *digest_) refuse_sum();
+    return std::move(read.hash);
   }
 
   /// Looks at the check blocks, so that nothing is given out under a wrong key: nothing is
@@ -362,6 +378,8 @@ class FileDecryption {
         });
   }
 
+  const std::optional<Digest> digest_;         // of the only blocks that the key is for
+  const std::optional<scheme::SumKey> bound_;  // where there is one
   const scheme::SumKey& key_;
   const scheme::AggregateFile& total_;
   const Round& round_;

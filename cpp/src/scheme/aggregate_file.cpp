@@ -119,16 +119,27 @@ Digest AggregateFile::blocks_digest(int threads) const {
 
 HashBlocks AggregateFile::hash_blocks(int threads) const {
   return [this, threads](const ring::BlocksHash& hash) {
-    ring::TagSum total(ring::BlocksHash::field());
-    std::mutex guard;
-    read_through(threads, nullptr, [&](std::uint64_t first, std::uint64_t count, ByteView bytes) {
-      ring::TagSum sum(ring::BlocksHash::field());
-      add_blocks(hash, round(), first, count, bytes, sum);
-      const std::lock_guard<std::mutex> lock(guard);
-      total.add(sum);
-    });
-    return total;
+    return hash_through(threads, nullptr, hash);
   };
+}
+
+AggregateFile::Reading AggregateFile::read_blocks(int threads, const ring::BlocksHash& hash) const {
+  BlocksDigest digest;
+  ring::TagSum hashed = hash_through(threads, &digest, hash);
+  return {digest.finish(), std::move(hashed)};
+}
+
+ring::TagSum AggregateFile::hash_through(int threads, BlocksDigest* digest,
+                                         const ring::BlocksHash& hash) const {
+  ring::TagSum total(ring::BlocksHash::field());
+  std::mutex guard;
+  read_through(threads, digest, [&](std::uint64_t first, std::uint64_t count, ByteView bytes) {
+    ring::TagSum sum(ring::BlocksHash::field());
+    add_blocks(hash, round(), first, count, bytes, sum);
+    const std::lock_guard<std::mutex> lock(guard);
+    total.add(sum);
+  });
+  return total;
 }
 
 OpeningRequest AggregateFile::opening_request(int threads) const {

@@ -41,12 +41,19 @@ class AggregateFile {
   /// The same, and the keyed hash over the blocks: what open_sum() takes. This object must outlive
   /// the function.
   HashBlocks hash_blocks(int threads) const;
+  struct Reading {
+    Digest digest;
+    ring::TagSum hash;
+  };
+  /// Both, of the same bytes: whoever reads the blocks again knows by the hash that they are these.
+  Reading read_blocks(int threads, const ring::BlocksHash& hash) const;
 
  private:
   /// Takes blocks [first, first + count), in any order and on any thread.
   using BlockBytes = std::function<void(std::uint64_t first, std::uint64_t count, ByteView bytes)>;
   /// Reads all blocks in order. @param digest null, @param each empty where it is not wanted
   void read_through(int threads, BlocksDigest* digest, const BlockBytes& each) const;
+  ring::TagSum hash_through(int threads, BlocksDigest* digest, const ring::BlocksHash& hash) const;
   void read_head(const Round& round);
 
   std::shared_ptr<const InputFile> file_;

@@ -9,6 +9,7 @@
 #include "base/shown.h"
 #include "isa/dispatch.h"
 #include "ring/fields.h"
+#include "ring/sha256.h"
 #include "scheme/kept_files.h"
 #include "scheme/key_shares.h"
 #include "scheme/wire.h"
@@ -110,6 +111,21 @@ void SumKey::check_binding() const {
   if (tag_.has_value() != round_.tagged() || !fits || (check && round_.committee() != nullptr)) {
     throw ParameterError("a sum key has a tag, or is bound to blocks, just as its round asks");
   }
+}
+
+SumKey SumKey::for_two_readings() const {
+  const SecretBuffer<std::uint8_t> packed = pack_coefficients();
+  Digest digest = ring::labelled_hash("veilsum/2/two-readings-key",
+                                      {round_.id(), manifest_, ByteView(packed.span())});
+  BlocksCheck check{Seed(digest), ring::TagSum(ring::BlocksHash::field())};
+  secure_wipe(digest.data(), digest.size());
+  KeyCoefficients keys(keys_.size());
+  std::copy(keys_.data(), keys_.data() + keys_.size(), keys.data());
+  SumKey made(round_, manifest_, count_, total_weight_, false, std::move(keys), std::nullopt,
+              blocks_digest_);
+  made.blocks_digest_.reset();
+  made.blocks_check_ = std::move(check);
+  return made;
 }
 
 SecretBuffer<std::uint8_t> SumKey::pack_coefficients() const {

@@ -59,6 +59,11 @@ class SumKey {
   const BlocksCheck* blocks_check() const noexcept {
     return blocks_check_ ? &*blocks_check_ : nullptr;
   }
+  /// The same key, of one that is bound by a digest, for whoever reads the blocks twice, once for
+  /// the digest and once for the numbers: with the key of a hash (its value is 0) by which both
+  /// readings are known to be the same. Derived from R, so that a run that goes on finds it again;
+  /// whoever could make two readings of one hash holds R. It never leaves the process.
+  SumKey for_two_readings() const;
   /// Empty for the native engine.
   std::span<const std::uint8_t> body() const noexcept { return body_.span(); }
 

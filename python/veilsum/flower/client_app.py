@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,9 @@ LOG = logging.getLogger("veilsum.flower")
 _PREFIX = "query.veilsum"
 HOME = "veilsum-home"
 """In a SuperNode's configuration: the site's folder."""
+
+SIMULATION = "VEILSUM_SIMULATION"
+"""In the environment: 1 where sites are simulated, so that their server is trusted."""
 
 
 class VeilsumClientApp(_Base):
@@ -134,15 +138,20 @@ class VeilsumClientApp(_Base):
             policy=policy,
             cloud=int(context.node_config.get("partition-id", -1)),
             trusted=trusted,
+            run_config=context.run_config,
         )
 
     def _home(self, context: Context) -> tuple[Path, bool]:
         home = context.node_config.get(HOME)
         if home is not None:
             return Path(str(home)), False
-        if self._simulation is None:
+        # The server of a simulation is trusted with everything. Whether this is one is for the
+        # site's own machine to say: a folder that was misspelt must not make a hospital one.
+        if self._simulation is None or os.environ.get(SIMULATION) != "1":
             raise ParameterError(
-                f"this site has no folder: say {HOME}='\"/path\"' in the SuperNode's --node-config"
+                f"this site has no folder: say {HOME}='\"/path\"' in the SuperNode's "
+                f"--node-config; for a simulation, whose server is trusted with all updates, set "
+                f"{SIMULATION}=1 where it runs"
             )
         number = context.node_config.get("partition-id", "none")
         return self._simulation / f"cloud-{number}", True
@@ -178,7 +187,16 @@ class VeilsumClientApp(_Base):
                 "config": app.ConfigRecord({**config, "server-round": number}),
             }
         )
-        reply = super().__call__(_as(message, "train", content), context)
+        try:
+            reply = super().__call__(_as(message, "train", content), context)
+        except VeilsumError:
+            raise
+        except Exception as error:
+            # Its words may be of rows, and Flower would send them.
+            LOG.exception("the train function raised an error")
+            raise RoundError(
+                f"the train function raised {type(error).__name__}; nothing was encrypted"
+            ) from None
         if reply.has_error():
             raise RoundError("the train function replied with an error; nothing was encrypted")
         trained = _only(reply.content.array_records, "arrays")
@@ -206,9 +224,13 @@ class VeilsumClientApp(_Base):
         if site.reads_alone:
             for key in list(message.content.array_records) or ["arrays"]:
                 content[key] = _record(site.model())
-        reply: Message = super().__call__(_as(message, "evaluate", content), context)
+        try:
+            reply: Message = super().__call__(_as(message, "evaluate", content), context)
+        except Exception as error:
+            LOG.exception("the evaluation raised an error")
+            raise RoundError(f"the evaluation raised {type(error).__name__}") from None
         if reply.has_error():
-            return reply
+            raise RoundError("the evaluation replied with an error")
         kept: dict[str, Any] = {}
         for name, record in reply.content.metric_records.items():
             shown = {

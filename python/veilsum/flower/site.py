@@ -148,6 +148,9 @@ class Site:
         The site's number in a simulation; elsewhere its place in the roster is.
     trusted : bool
         Whether the server may name the roster: in a simulation only.
+    run_config : mapping, optional
+        What the app reads of the run. It is part of what all sites agree on: a server that gives
+        one of them another has no sum of theirs.
     part_bytes : int
         Most bytes of a slip's data.
     """
@@ -162,9 +165,11 @@ class Site:
         policy: SitePolicy,
         cloud: int = -1,
         trusted: bool = False,
+        run_config: Mapping[str, Any] | None = None,
         part_bytes: int = PART_BYTES,
     ) -> None:
         self._home = home
+        self._run_config = json.dumps(dict(run_config or {}), sort_keys=True).encode()
         self._training = training
         self._folder = home / "trainings" / training.hex()[:32]
         self._rows = rows
@@ -237,6 +242,10 @@ class Site:
         return self._folder / f"model-{number:06d}"
 
     def _model(self, data: bytes) -> bytes:
+        if self._begun.header["result"] != "server":
+            # A round's config comes with it: with one of its own a site's update would be told
+            # from the others'.
+            raise RoundError("this training's models are the clouds'; none is taken from a server")
         number = Packed.from_bytes(data).header.get("round")
         if type(number) is not int or number < 1:
             raise WireFormatError("a model is for no round")
@@ -271,8 +280,9 @@ class Site:
         return Packed.from_bytes(data).arrays, digest_of(data)
 
     def _config(self, number: int) -> Mapping[str, Any]:
-        path = self._model_at(number)
-        header = (Packed.from_bytes(path.read_bytes()) if path.exists() else self._begun).header
+        begun, path = self._begun, self._model_at(number)
+        own = begun.header["result"] == "server" and path.exists()
+        header = (Packed.from_bytes(path.read_bytes()) if own else begun).header
         config: Mapping[str, Any] = header["config"]
         return config
 
@@ -280,7 +290,7 @@ class Site:
         begun = self._begun
         task = FlowerTask(
             begun.arrays,
-            digest_of(begun.to_bytes()),
+            digest_of(begun.to_bytes() + self._run_config),
             self._rows,
             lambda arrays, number: self._train(arrays, self._config(number), number),
             self._given if begun.header["result"] == "server" else None,
@@ -314,6 +324,9 @@ class Site:
             When the training has not come so far.
         """
         party = self.party()
+        if party.client.state.last is None:
+            # Until then it is what the server sent, and scores of it would tell of the rows.
+            raise RoundError("no round of this training was summed yet; nothing is evaluated")
         return party._task.typed(party.client.state.parameters)
 
 
@@ -324,9 +337,16 @@ def newest_training(home: Path) -> bytes:
     ----------
     home : Path
         The site's folder.
+
+    Raises
+    ------
+    veilsum.RoundError
+        When it has begun none.
     """
-    folders = sorted((home / "trainings").iterdir(), key=lambda one: one.stat().st_mtime)
-    return bytes.fromhex(folders[-1].name)
+    begun = sorted((home / "trainings").glob("*/begin"), key=lambda one: one.stat().st_mtime)
+    if not begun:
+        raise RoundError("this site has not begun a training; there is nothing to evaluate")
+    return bytes.fromhex(begun[-1].parent.name)
 
 
 def json_config(config: Mapping[str, Any]) -> dict[str, Any]:

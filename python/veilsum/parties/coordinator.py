@@ -634,11 +634,15 @@ class Coordinator:
             if data is None:
                 continue
             try:
-                return _read_proposal(data)
+                proposal = _read_proposal(data)
+                # What the aggregator would refuse is this cloud's fault and ends nothing.
+                self.aggregator.open_round(proposal.description)
             except VeilsumError as reason:
                 if self._leave_out is None:
                     raise
                 self._leave_out(cloud.client, one_line(reason))
+            else:
+                return proposal
         raise _Skip(too_few(played.clouds, 0, self.terms.min_clients))
 
     def _agree_on(
@@ -755,8 +759,9 @@ class Coordinator:
                 Ask(Party("cloud", cloud.client), one, played.number, occasion, "decrypt")
                 for cloud, one in zip(behind, told, strict=True)
             ]
-            # Whether a sum is lost is known when all who were asked have replied: where one of
-            # them has taken it in, it stands.
+            # Whether a sum is lost is known when all who were asked have replied. The same words
+            # open for all who are honest or for none, so it is lost where more of them could not
+            # read it than say that they did: a single one that lies decides nothing.
             unable: list[tuple[CloudRound, _Told, Reply]] = []
             for cloud, one, reply in zip(behind, told, replies, strict=True):
                 played.add("decrypt", reply, cloud)
@@ -768,8 +773,10 @@ class Coordinator:
                     gone.add(cloud.client)
                 else:
                     self._took(cloud, one, reply)
+            last = sum(one is self._told[-1] for _, one, _ in unable)
+            taken = sum(number >= len(self._told) for number in self._followed)
             for cloud, one, reply in unable:
-                if self._spoiled(one):
+                if last > taken and self._spoiled(one):
                     raise _Spoiled
                 self._word(cloud, reply)
                 gone.add(cloud.client)
@@ -778,7 +785,12 @@ class Coordinator:
         """Note that a cloud has taken in what it was told."""
         cloud.down_bytes += 0 if isinstance(told, Skip) else told.size
         if isinstance(told, Lose) and told is self._told[-1]:
-            self._named.append(read_convicted(reply.data or b"", len(self._members)))
+            try:
+                self._named.append(read_convicted(reply.data or b"", len(self._members)))
+            except VeilsumError as reason:
+                if self._leave_out is None:
+                    raise
+                self._leave_out(cloud.client, one_line(reason))  # it names nobody, then
         self._followed[cloud.client] += 1
 
     def _told_anew(
@@ -794,15 +806,11 @@ class Coordinator:
         return told is self._told[-1] and (yield from self._ask_more(played))
 
     def _spoiled(self, told: _Told) -> bool:
-        """Return whether a sum that a cloud cannot open is lost: a committee's last, and nobody's.
-
-        Where another cloud has taken it in, the sum stands, and what is wrong is this cloud's.
-        """
+        """Return whether a sum that clouds cannot open is a committee's last, which can be lost."""
         return (
             isinstance(told, Take)
             and told is self._told[-1]
             and told.description == self._answers.description
-            and max(self._followed) < len(self._told)
         )
 
     def _judge(self, played: PlayedRound) -> Steps[tuple[Loss, Lose]]:

@@ -325,7 +325,7 @@ def read_refusal(data: bytes) -> VeilsumError:
     try:
         found: Mapping[str, object] = json.loads(data)
         kind, why = found["kind"], found["why"]
-    except (ValueError, KeyError, TypeError) as reason:
+    except (ValueError, KeyError, TypeError, RecursionError) as reason:
         raise WireFormatError(f"a refusal of {len(data)} bytes is malformed") from reason
     made = getattr(errors, kind, None) if isinstance(kind, str) else None
     if not (isinstance(made, type) and issubclass(made, VeilsumError)) or not isinstance(why, str):

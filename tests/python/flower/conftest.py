@@ -6,3 +6,4 @@ import os
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+os.environ["VEILSUM_SIMULATION"] = "1"  # sites here are simulated, but where a test says otherwise

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import veilsum as vs
+from oracle.crc import crc32c
 from security import forging
 from security.stages import PRELUDE, SIZE, Stage
 
@@ -210,3 +211,65 @@ def test_a_file_is_opened_and_decrypted_in_one_pass_each(native, tmp_path):
     decrypted = read_bytes()
     assert 0.99 * size <= opened - before < 1.1 * size
     assert 0.99 * size <= decrypted - opened < 1.3 * size  # a warning looks into the result
+
+
+def unseen_edits(plan, data: bytes, at: int) -> list[tuple[int, bytes]]:
+    """Changes of coefficients below `at` in a file that its CRC-32C does not show.
+
+    The checksum is linear: of 33 changes some have the sum 0.
+    """
+    group = plan.field_bits  # bytes of eight coefficients
+    places = [at + i * group for i in range(40)]
+    end = places[-1] + 16
+    rows = []
+    for place in places:
+        old = data[place : place + 16]
+        new = shifted(plan, old, 3000)
+        # What the change makes of a checksum over all that follows it up to a common end.
+        difference = bytes(a ^ b for a, b in zip(old, new, strict=True)) + bytes(end - place - 16)
+        rows.append((crc32c(difference) ^ crc32c(bytes(len(difference))), place, new))
+    basis: dict[int, tuple[int, int]] = {}
+    for i, (value, _, _) in enumerate(rows):
+        members = 1 << i
+        while value and value.bit_length() in basis:
+            other, its = basis[value.bit_length()]
+            value, members = value ^ other, members ^ its
+        if not value:
+            return [(place, new) for j, (_, place, new) in enumerate(rows) if members >> j & 1]
+        basis[value.bit_length()] = value, members
+    raise AssertionError("40 vectors of 32 bits are linearly dependent")
+
+
+def test_a_file_that_is_changed_while_it_is_decrypted(native, tmp_path):
+    """The digest is of a first reading, the numbers are of a second one: they must be the same."""
+    size = 12_000_000
+    rnd = native.round(size=size)
+    for i in range(2):
+        vs.encrypt(rnd, np.full(size, 0.1, np.float32)).save(tmp_path / f"{i}.vs")
+    path = tmp_path / "sum"
+    total = vs.sum_files(rnd, [tmp_path / "0.vs", tmp_path / "1.vs"], path)
+    asked = vs.OpeningRequest.from_bytes(total.opening_request().to_bytes(), rnd)
+    key = vs.open_sum(native.fresh_secret(), rnd, asked)
+    vs.decrypt_file(key, total, tmp_path / "right.npy")
+    right = path.read_bytes()
+    edits = unseen_edits(rnd.plan, right, len(right) * 4 // 5)
+    seen = []
+
+    def edit(done: int, of: int) -> None:
+        if not seen:
+            assert done < of * 3 // 4
+            with path.open("r+b") as file:
+                for place, new in edits:
+                    file.seek(place)
+                    file.write(new)
+        seen.append(done)
+
+    with pytest.raises(vs.TamperedSumError, match=REFUSAL):
+        vs.decrypt_file(key, total, tmp_path / "out.npy", threads=1, progress=edit)
+    assert len(seen) > 1
+    assert [one.name for one in tmp_path.glob("out*")] == []
+    # It was no checksum that found it: what the file says of itself holds.
+    vs.AggregateFile(path, rnd).verify()
+    path.write_bytes(right)
+    vs.decrypt_file(key, vs.AggregateFile(path, rnd), tmp_path / "out.npy")
+    assert (tmp_path / "out.npy").read_bytes() == (tmp_path / "right.npy").read_bytes()
