@@ -53,7 +53,7 @@ NAMES = (
     r"veilsum\.data\.(study\.Feature|synthetic_mimic\.write_table)\.name",
     r".*\.(check_round_id\.(what|found)|Ledger\.claim\.round_id)",
     r".*\.named_coordinates\.patterns",
-    r".*\.Slip\.(digest\.name|name\.(name|known))",
+    r".*\.Slip\.((digest|number)\.name|name\.(name|known))",
     r".*\.(Column\.column|options\.convert\.where|choose_device\.asked_as|import_function\.name)",
 )
 
@@ -305,7 +305,7 @@ def test_no_error_shows_a_secret(tmp_path):
 SHOWN_NAMES = {
     "__name__", "asked_as", "call", "capacity", "cell[:40]", "client", "clients", "columns",
     "count", "directory", "doing", "engine", "extra", "feature", "folder", "forced", "function",
-    "high", "index", "item.label", "key", "kind", "label", "labels[item.itemid]", "low",
+    "high", "index", "item.label", "key", "kind", "known", "label", "labels[item.itemid]", "low",
     "message", "min_clients", "missing", "name", "number", "other", "package", "party",
     "passed", "path", "path.suffix", "pattern", "places", "ranges", "remedy", "row", "section",
     "self.columns[0][:40]", "setting", "site", "size", "source", "step", "t.name", "target",

@@ -16,6 +16,9 @@ from typing import Any
 from veilsum.arguments import type_name
 from veilsum.errors import ParameterError
 
+_FOLDERS: dict[str, str] = {}
+"""Where a network's module was asked for last, by its first name."""
+
 
 def import_function(name: str) -> Callable[..., Any]:
     """Import a function.
@@ -40,6 +43,7 @@ def import_function(name: str) -> Callable[..., Any]:
     # A command's own folder is not where Python looks for modules; the user's is, while it looks.
     sys.path.insert(0, here)
     importlib.invalidate_caches()
+    _forget_others(module_name.partition(".")[0], here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -78,3 +82,11 @@ def import_function(name: str) -> Callable[..., Any]:
 
 def _is_own(thing: object, module: str) -> bool:
     return callable(thing) and getattr(thing, "__module__", None) == module
+
+
+def _forget_others(name: str, here: str) -> None:
+    """Forget a module of this name that was imported for another folder in this process."""
+    if _FOLDERS.setdefault(name, here) != here:
+        _FOLDERS[name] = here
+        for one in [other for other in sys.modules if other.split(".")[0] == name]:
+            del sys.modules[one]

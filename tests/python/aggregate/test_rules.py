@@ -14,7 +14,7 @@ import pytest
 
 core = pytest.importorskip("veilsum._core", reason="the core is not built")
 
-from oracle import identity, ring, scheme, sealed, wire  # noqa: E402
+from oracle import identity, ring, scheme, sealed, streams, wire  # noqa: E402
 from parties import PLANS, Stage, seed_of, unseal  # noqa: E402
 from veilsum.keys.sealing import generate_key_pair, open_sealed  # noqa: E402
 
@@ -325,9 +325,13 @@ def test_the_ledger_is_what_the_format_says(door, tmp_path):
     secret = stage.fresh_secret()
     secret.save(str(tmp_path / "key"))
     for _ in range(2):
-        stage.open(stage.sum_of(uploads), secret)
+        opened = stage.open(stage.sum_of(uploads), secret).to_bytes()
         manifest = oracle_total(stage, uploads).manifest_digest()
-        expected = wire.ledger(wire.OPENED_ROUNDS, secret.id, [stage.round.id + manifest])
+        # What binds the key to the blocks is recorded, without the hash's key.
+        bound = wire.read_sum_key(opened, stage.oracle_round).bound
+        assert bound[:1] == wire.BY_CHECK
+        what = streams.label_hash("veilsum/2/opened-hash", manifest, bound[-wire.TAG_BYTES :])
+        expected = wire.ledger(wire.OPENED_ROUNDS, secret.id, [stage.round.id + what])
         assert (tmp_path / "key.opened").read_bytes() == expected
 
 

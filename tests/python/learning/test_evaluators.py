@@ -206,6 +206,18 @@ def test_a_function_that_cannot_be_had_is_a_sentence(
     assert sys.path == path
 
 
+def test_each_folder_has_its_own_module_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two projects in one process: the second must not train the first one's network."""
+    for number in (1, 2, 1):
+        folder = tmp_path / str(number)
+        folder.mkdir(exist_ok=True)
+        (folder / "net_of_a_project.py").write_text(f"def make(a, b):\n    return {number}\n")
+        monkeypatch.chdir(folder)
+        assert import_function("net_of_a_project:make")(1, 1) == number
+
+
 def test_a_function_that_makes_no_network_is_refused(
     own_network: Callable[[str], ModelOptions],
 ) -> None:
