@@ -141,6 +141,7 @@ def single_edits(transcript: Transcript) -> Iterator[tuple[str, list[Request]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # thousands of replays; two minutes to ten, by machine and load
 def test_no_single_change_of_what_a_cloud_is_told_changes_what_it_adds_to_a_common_sum(
     transcript: Transcript, honest: dict[bytes, str]
 ) -> None:
