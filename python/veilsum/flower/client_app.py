@@ -223,7 +223,7 @@ class VeilsumClientApp(_Base):
         # out.
         if site.reads_alone:
             for key in list(message.content.array_records) or ["arrays"]:
-                content[key] = _record(site.model())
+                content[key] = _record(site.model(summed=True))
         try:
             reply: Message = super().__call__(_as(message, "evaluate", content), context)
         except Exception as error:

@@ -315,8 +315,13 @@ class Site:
         """Whether only the clouds have the model."""
         return bool(self._begun.header["result"] == "clients")
 
-    def model(self) -> dict[str, NDArray[Any]]:
+    def model(self, *, summed: bool = False) -> dict[str, NDArray[Any]]:
         """Return the global model as the site has it, in its own types.
+
+        Parameters
+        ----------
+        summed : bool
+            Only one that came of a sum, not the one that the server began with.
 
         Raises
         ------
@@ -324,7 +329,7 @@ class Site:
             When the training has not come so far.
         """
         party = self.party()
-        if party.client.state.last is None:
+        if summed and party.client.state.last is None:
             # Until then it is what the server sent, and scores of it would tell of the rows.
             raise RoundError("no round of this training was summed yet; nothing is evaluated")
         return party._task.typed(party.client.state.parameters)
