@@ -235,9 +235,9 @@ class FileDecryption {
   /// else change it in between, checksum included.
   ring::TagSum check_digest() const {
     const ring::BlocksHash hash(key_.blocks_check()->key);
-    scheme::AggregateFile::Reading read = total_.read_blocks(options_.threads, hash);
-    if (read.digest != *digest_) refuse_sum();
-    return std::move(read.hash);
+    const scheme::AggregateFile::Reading read = total_.read_blocks(options_.threads, hash);
+    if (read.digest != digest_) refuse_sum();
+    return read.hash;
   }
 
   /// Looks at the check blocks, so that nothing is given out under a wrong key: nothing is

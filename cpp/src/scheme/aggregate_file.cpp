@@ -125,8 +125,8 @@ HashBlocks AggregateFile::hash_blocks(int threads) const {
 
 AggregateFile::Reading AggregateFile::read_blocks(int threads, const ring::BlocksHash& hash) const {
   BlocksDigest digest;
-  ring::TagSum hashed = hash_through(threads, &digest, hash);
-  return {digest.finish(), std::move(hashed)};
+  const ring::TagSum hashed = hash_through(threads, &digest, hash);
+  return {digest.finish(), hashed};
 }
 
 ring::TagSum AggregateFile::hash_through(int threads, BlocksDigest* digest,
