@@ -33,7 +33,9 @@ def cpp_files(*suffixes: str) -> list[str]:
 
 def python_folders() -> list[str]:
     """Return the folders with Python files that exist."""
-    return [name for name in ("python", "tests", "bench", "examples", ".ci") if (ROOT / name).is_dir()]
+    return [
+        name for name in ("python", "tests", "bench", "examples", ".ci") if (ROOT / name).is_dir()
+    ]
 
 
 def run(name: str, *command: str) -> bool:
