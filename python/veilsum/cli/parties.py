@@ -10,15 +10,26 @@ import os
 from pathlib import Path
 
 import veilsum
+from veilsum._core import Certificate, MemberRequest
 from veilsum.api.members import Member
+from veilsum.cli.common import refuse_existing
 from veilsum.errors import ParameterError
 from veilsum.keys.group import Group
 from veilsum.keys.identity import Identity
 from veilsum.keys.roster import Roster
-from veilsum.layout.files import named_errors
+from veilsum.layout.files import check_output, check_writable, named_errors
 from veilsum.outputs import open_input
 
-__all__ = ["add_group", "add_member", "group_of", "ledger_path", "member_of", "read_bytes"]
+__all__ = [
+    "add_certified",
+    "add_group",
+    "add_member",
+    "certified_of",
+    "group_of",
+    "ledger_path",
+    "member_of",
+    "read_bytes",
+]
 
 
 def add_group(parser: argparse.ArgumentParser) -> None:
@@ -107,6 +118,54 @@ def member_of(args: argparse.Namespace) -> Member:
             f"this identity: without its ledger it could open two sums of a round"
         )
     return Member(Identity.load(args.identity), ledger, min_clients=args.min_clients)
+
+
+def add_certified(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a member's command about a certified sum.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        The command's parser.
+    """
+    add_member(parser)
+    parser.add_argument("round", metavar="ROUND", help="the round")
+    parser.add_argument("certificate", metavar="CERTIFICATE", help="from: veilsum certify")
+    parser.add_argument("request", metavar="REQUEST", help="what the aggregator sent")
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to write it")
+
+
+def certified_of(
+    args: argparse.Namespace,
+) -> tuple[veilsum.Round, Member, Certificate, MemberRequest]:
+    """Read what a member's command about a certified sum is given, and see that it can write.
+
+    Parameters
+    ----------
+    args : Namespace
+        The parsed options.
+
+    Returns
+    -------
+    tuple of Round, Member, Certificate, MemberRequest
+        What was asked about.
+
+    Raises
+    ------
+    RoundError
+        When the certificate does not hold.
+    FileExistsError
+        When a file is in the way.
+    """
+    inputs = [args.identity, ledger_path(args), args.round, args.certificate, args.request]
+    check_output(args.out, inputs)
+    refuse_existing([args.out], force=args.force)
+    rnd = veilsum.Round.load(args.round)
+    member = member_of(args)
+    certificate = Certificate.load(args.certificate, rnd)
+    request = MemberRequest.load(args.request, rnd)
+    check_writable(args.out)
+    return rnd, member, certificate, request
 
 
 def group_of(

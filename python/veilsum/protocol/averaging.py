@@ -226,7 +226,55 @@ class WeightedMean:
         return mean
 
 
-class PrivateMean:
+class _Around:
+    """What wraps another averaging and leaves to it what it does not change."""
+
+    def __init__(self, averaging: Averaging) -> None:
+        self._averaging = averaging
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Ranges of the next round, of all coordinates."""
+        return self._averaging.limits
+
+    @property
+    def sum(self) -> SecureSum:
+        """The next round's sum."""
+        return self._averaging.sum
+
+    @property
+    def state(self) -> State:
+        """All that later sums follow from."""
+        return self._averaging.state
+
+    def plain_values(self) -> int:
+        """Return how many values of each upload travel in the clear."""
+        return self._averaging.plain_values()
+
+    def merged(self, opened: OpenedSum, plain: NDArray[np.float64] | None) -> OpenedSum:
+        """Return an opened sum with the sum of plain parts put in.
+
+        Parameters
+        ----------
+        opened : OpenedSum
+            Of the encrypted parts.
+        plain : ndarray or None
+            Sum of the plain parts; None where there are none.
+        """
+        return self._averaging.merged(opened, plain)
+
+    def mean(self, merged: OpenedSum) -> OpenedMean:
+        """Take a whole sum in and return its mean.
+
+        Parameters
+        ----------
+        merged : OpenedSum
+            Both parts.
+        """
+        return self._averaging.mean(merged)
+
+
+class PrivateMean(_Around):
     """Another averaging in which every cloud clips its update and adds its share of the noise.
 
     Parameters
@@ -240,23 +288,8 @@ class PrivateMean:
     weighs = False
 
     def __init__(self, averaging: WeightedMean, noise: NoisePlan) -> None:
-        self._averaging = averaging
+        super().__init__(averaging)
         self._noise = noise
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """Ranges of the next round."""
-        return self._averaging.limits
-
-    @property
-    def sum(self) -> SecureSum:
-        """The next round's sum."""
-        return self._averaging.sum
-
-    @property
-    def state(self) -> State:
-        """All that later sums follow from."""
-        return self._averaging.state
 
     def parts(
         self, result: LocalResult, weight: float, numbers: np.random.Generator | None
@@ -277,34 +310,8 @@ class PrivateMean:
         # hold every point of the grid, so the public count of clipped values is 0 for all.
         return Parts(private_parts(self._noise.private(result.update)), on_clip="error")
 
-    def plain_values(self) -> int:
-        """Return 0: all is encrypted."""
-        return 0
 
-    def merged(self, opened: OpenedSum, plain: NDArray[np.float64] | None) -> OpenedSum:
-        """Return the sum as it is.
-
-        Parameters
-        ----------
-        opened : OpenedSum
-            Of the encrypted parts.
-        plain : None
-            There are none.
-        """
-        return self._averaging.merged(opened, plain)
-
-    def mean(self, merged: OpenedSum) -> OpenedMean:
-        """Take a sum in and return its mean.
-
-        Parameters
-        ----------
-        merged : OpenedSum
-            The sum.
-        """
-        return self._averaging.mean(merged)
-
-
-class HybridMean:
+class HybridMean(_Around):
     """Another averaging of which only the coordinates of a mask are encrypted.
 
     Parameters
@@ -320,14 +327,9 @@ class HybridMean:
     weighs = True
 
     def __init__(self, averaging: WeightedMean, masks: MaskState, options: HybridOptions) -> None:
-        self._averaging = averaging
+        super().__init__(averaging)
         self._masks = masks
         self._options = options
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """Ranges of the next round, of all coordinates."""
-        return self._averaging.limits
 
     @property
     def sum(self) -> SecureSum:
@@ -395,18 +397,8 @@ class HybridMean:
         values = np.zeros(0) if plain is None else plain
         return opened.merged(self._masks.merge(opened.sums, values))
 
-    def mean(self, merged: OpenedSum) -> OpenedMean:
-        """Take a whole sum in and return its mean.
 
-        Parameters
-        ----------
-        merged : OpenedSum
-            Both parts.
-        """
-        return self._averaging.mean(merged)
-
-
-class GivenModel:
+class GivenModel(_Around):
     """Another averaging, of updates to a model that somebody outside gives for each round.
 
     What clouds train from is then no part of their history: a server that gave each of them
@@ -423,14 +415,9 @@ class GivenModel:
     """
 
     def __init__(self, averaging: Averaging, given: Callable[[], bytes]) -> None:
-        self._averaging = averaging
+        super().__init__(averaging)
         self._given = given
         self.weighs = averaging.weighs
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """Ranges of the next round."""
-        return self._averaging.limits
 
     @property
     def _mark(self) -> dict[str, NDArray[np.float64]]:
@@ -442,11 +429,6 @@ class GivenModel:
         whole, mark = self._averaging.sum, self._mark
         limits = {**whole.limits, **dict.fromkeys(mark, 1.0)}
         return SecureSum(whole.purpose, {**whole.like, **mark}, limits)
-
-    @property
-    def state(self) -> State:
-        """All that later sums follow from."""
-        return self._averaging.state
 
     def parts(
         self, result: LocalResult, weight: float, numbers: np.random.Generator | None
@@ -464,29 +446,3 @@ class GivenModel:
         """
         made = self._averaging.parts(result, weight, numbers)
         return replace(made, encrypted={**made.encrypted, **self._mark})
-
-    def plain_values(self) -> int:
-        """Return how many values of each upload travel in the clear."""
-        return self._averaging.plain_values()
-
-    def merged(self, opened: OpenedSum, plain: NDArray[np.float64] | None) -> OpenedSum:
-        """Return an opened sum with the sum of plain parts put in.
-
-        Parameters
-        ----------
-        opened : OpenedSum
-            Of the encrypted parts.
-        plain : ndarray or None
-            Sum of the plain parts; None where there are none.
-        """
-        return self._averaging.merged(opened, plain)
-
-    def mean(self, merged: OpenedSum) -> OpenedMean:
-        """Take a sum in and return its mean.
-
-        Parameters
-        ----------
-        merged : OpenedSum
-            The sum.
-        """
-        return self._averaging.mean(merged)

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-import veilsum
-from veilsum._core import Certificate, MemberRequest
-from veilsum.cli.common import add_force, add_json, refuse_existing, report
-from veilsum.cli.parties import add_member, ledger_path, member_of
-from veilsum.layout.files import check_output, check_writable
+from veilsum.cli.common import add_force, add_json, report
+from veilsum.cli.parties import add_certified, certified_of
 
 __all__ = ["add_arguments", "run"]
 
@@ -24,11 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser : ArgumentParser
         The command's parser.
     """
-    add_member(parser)
-    parser.add_argument("round", metavar="ROUND", help="the round")
-    parser.add_argument("certificate", metavar="CERTIFICATE", help="from: veilsum certify")
-    parser.add_argument("request", metavar="REQUEST", help="what the aggregator sent")
-    parser.add_argument("--out", required=True, metavar="FILE", help="where to write it")
+    add_certified(parser)
     add_force(parser, "an answer")
     add_json(parser)
 
@@ -53,14 +46,7 @@ def run(args: argparse.Namespace) -> int:
     FileExistsError
         When a file is in the way.
     """
-    inputs = [args.identity, ledger_path(args), args.round, args.certificate, args.request]
-    check_output(args.out, inputs)
-    refuse_existing([args.out], force=args.force)
-    rnd = veilsum.Round.load(args.round)
-    member = member_of(args)
-    certificate = Certificate.load(args.certificate, rnd)
-    request = MemberRequest.load(args.request, rnd)
-    check_writable(args.out)
+    rnd, member, certificate, request = certified_of(args)
     answer = member.answer(rnd, certificate, request)
     answer.save(args.out)
     report(
